@@ -1,0 +1,1 @@
+"""The `samjax` command: one small file a subcommand."""

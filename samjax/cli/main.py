@@ -1,0 +1,30 @@
+"""Entry point of the `samjax` command."""
+
+import argparse
+import logging
+import sys
+
+from samjax.cli import data, train
+from samjax.core.errors import UserError
+
+_COMMANDS = {"train": train, "data": data}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand and return its exit code: 2, with one sentence and no traceback, on a `UserError`."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger("samjax").setLevel(logging.INFO)
+    parser = argparse.ArgumentParser(prog="samjax", description="Pretrain Segment Anything models in JAX.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, module in _COMMANDS.items():
+        module.add_parser(commands, name)
+    known, rest = parser.parse_known_args(arguments)
+    try:
+        return known.run(known, rest)
+    except UserError as error:
+        print(f"samjax: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""`samjax train`: run an experiment file."""
+
+import argparse
+import contextlib
+import io
+import logging
+import re
+import sys
+from pathlib import Path
+
+from samjax.core.config import load_experiment
+from samjax.core.errors import UserError
+
+log = logging.getLogger(__name__)
+
+_DESCRIPTION = """\
+Train the model that EXPERIMENT.py's config() describes. Any field of the config can be overridden by its dotted name;
+`samjax train EXPERIMENT.py --help` lists them all. Running the same command again goes on from the last checkpoint."""
+
+
+def add_parser(commands, name: str) -> None:
+    """Add `samjax train`."""
+    parser = commands.add_parser(
+        name,
+        help="pretrain a model",
+        description=_DESCRIPTION,
+        usage="samjax train EXPERIMENT.py [--workdir DIR] [--FIELD.FIELD VALUE ...]",
+        add_help=False,
+    )
+    parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT.py", help="a file that defines config()")
+    parser.add_argument("--workdir", metavar="DIR", help="where the run lives (default: runs/EXPERIMENT)")
+    parser.add_argument("--multihost", action="store_true", help="join the other hosts of this job first")
+    parser.add_argument("-h", "--help", action="store_true", help="show this, or with EXPERIMENT.py every override")
+    parser.set_defaults(run=lambda known, rest: _run(parser, known, rest))
+
+
+def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[str]) -> int:
+    if known.experiment is None:
+        parser.print_help()
+        return 0 if known.help else 2
+    from samjax.train.config import TrainConfig
+
+    experiment = Path(known.experiment)
+    config = override(load_experiment(experiment, TrainConfig), rest, show_help=known.help)
+    run(config, workdir=known.workdir or str(Path("runs") / experiment.stem), multihost=known.multihost)
+    return 0
+
+
+def override(config, arguments: list[str], *, show_help: bool = False):
+    """Return `config` with dotted overrides applied.
+
+    Raises:
+      UserError: an override that is not a field, with the nearest field, or a value of another type.
+      SystemExit: `show_help`, after printing every field.
+    """
+    import tyro
+
+    arguments = [*arguments, "--help"] if show_help else arguments
+    said = io.StringIO()
+    try:
+        with contextlib.nullcontext() if show_help else contextlib.redirect_stderr(said):
+            return tyro.cli(type(config), default=config, args=arguments, prog="samjax train EXPERIMENT.py")
+    except SystemExit as stop:
+        if show_help or stop.code in (0, None):
+            raise
+        raise UserError(f"bad override: {_one_sentence(said.getvalue())}") from None
+
+
+def _one_sentence(message: str) -> str:
+    """Return tyro's framed message as a line."""
+    words = re.sub(r"[╭╮╰╯│─╌┄]+", " ", re.sub(r"\x1b\[[0-9;]*m", "", message))
+    return re.sub(r"\s+", " ", words).strip()
+
+
+def run(config, *, workdir: str, multihost: bool = False) -> None:
+    """Train `config` in `workdir`."""
+    import jax
+
+    if multihost:
+        jax.distributed.initialize()
+
+    from samjax.data.loader import train_stream, validation_batches
+    from samjax.eval.click_validation import ClickValidator
+    from samjax.parallel.mesh import make_mesh
+    from samjax.parallel.sharding import batch_sharding, replicated
+    from samjax.train.loop import train
+
+    mesh = make_mesh(config.mesh)
+    config = _prepared(config, Path(workdir))
+    sharding = batch_sharding(mesh)
+    stream = train_stream(
+        config.data,
+        image_size=config.model.image_size,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        sharding=sharding,
+    )
+
+    def make_validator(blueprint):
+        validation = config.validation
+        if not validation.source:
+            return None
+        data = type(config.data)(source=validation.source, split=validation.split, max_masks=validation.max_masks)
+        return ClickValidator(
+            blueprint.model,
+            config.model,
+            batches=lambda: validation_batches(
+                data,
+                image_size=config.model.image_size,
+                batch_size=validation.batch_size,
+                sharding=sharding,
+                limit=validation.photos,
+            ),
+            clicks=validation.clicks,
+            sheet_rows=validation.sheet_rows,
+            replicated=replicated(mesh),
+        )
+
+    print(f"{jax.device_count()} {jax.devices()[0].platform} device(s), mesh {dict(mesh.shape)}, workdir {workdir}")
+    sys.stdout.flush()
+    train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator)
+
+
+def _prepared(config, workdir: Path):
+    """Return `config` reading ArrayRecord: a source of tars is prepared once, under the workdir."""
+    import dataclasses
+
+    from data_pipelines import sa1b
+    from samjax.data.sources import is_tar_source
+
+    def prepared(source: str, split: str) -> str:
+        if not source or not is_tar_source(source):
+            return source
+        out = workdir / "records" / split
+        if not out.exists():
+            report = sa1b.prepare(source, str(out), split=split)
+            print(f"prepared {source} into {out}: {report}")
+        return str(out)
+
+    data, validation = config.data, config.validation
+    return dataclasses.replace(
+        config,
+        data=dataclasses.replace(data, source=prepared(data.source, data.split)),
+        validation=dataclasses.replace(validation, source=prepared(validation.source, validation.split)),
+    )

@@ -1,0 +1,9 @@
+"""Errors a user can act on."""
+
+
+class UserError(Exception):
+    """Something outside the code is wrong: a path, a setting, a file.
+
+    The message is one sentence that names the thing, what was expected and the way out. The command line prints it
+    without a traceback and exits with code 2.
+    """

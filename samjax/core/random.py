@@ -1,0 +1,20 @@
+"""Randomness is derived, never carried: a key is a function of (seed, stream, step)."""
+
+import enum
+
+import jax
+from jaxtyping import Array, Int, Key
+
+
+class Stream(enum.IntEnum):
+    """Independent uses of a run's seed. Numbers are part of a run's identity: append, never renumber."""
+
+    INIT = 0
+    MODEL = 1
+    PROMPTING = 2
+    VALIDATION = 3
+
+
+def derive(run: Key[Array, ""], stream: Stream, step: int | Int[Array, ""] = 0) -> Key[Array, ""]:
+    """Return the key that `stream` uses at `step` of the run whose key, `jax.random.key(seed)`, is `run`."""
+    return jax.random.fold_in(jax.random.fold_in(run, int(stream)), step)

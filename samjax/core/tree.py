@@ -1,0 +1,36 @@
+"""Names for the leaves of a pytree, and patterns over them."""
+
+import fnmatch
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import jax
+
+T = TypeVar("T")
+
+
+def path_name(path: Sequence[Any]) -> str:
+    """Return a key path as `image_encoder/neck/conv1/kernel`."""
+    return "/".join(str(getattr(key, "key", getattr(key, "name", getattr(key, "idx", key)))) for key in path)
+
+
+def named_leaves(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:
+    """Return the leaves of `tree` by path name, in tree order."""
+    return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)}
+
+
+def map_named(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+    """Map `function(name, leaf, *other_leaves)` over `tree`."""
+    return jax.tree_util.tree_map_with_path(lambda path, *leaves: function(path_name(path), *leaves), tree, *rest)
+
+
+def first_match(name: str, patterns: Sequence[tuple[str, T]]) -> T:
+    """Return the value of the first shell pattern that matches `name`.
+
+    Raises:
+      KeyError: no pattern matches; give the list a last `"*"` where a default is meant.
+    """
+    for pattern, value in patterns:
+        if fnmatch.fnmatchcase(name, pattern):
+            return value
+    raise KeyError(f"no pattern matches {name!r}; tried {[pattern for pattern, _ in patterns]}")

@@ -1,0 +1,110 @@
+"""Where records are: a folder prepared by TFDS, read at random through all its ArrayRecord shards."""
+
+import glob
+from pathlib import Path
+from typing import Any, SupportsIndex
+
+import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from etils import epath
+
+from samjax.core.errors import UserError
+from samjax.data import records
+
+_PREPARE = "prepare it with `python -m data_pipelines.sa1b --source TARS --out FOLDER`"
+_LEVELS = 2  # TFDS nests a data set as name/version
+
+
+class RecordSource:
+    """Random access to the encoded records of one or more splits, in the order of their shards."""
+
+    def __init__(self, *, name: str, shards: list[str]):
+        self.name = name
+        self._shards = ArrayRecordDataSource(shards)
+
+    def __len__(self) -> int:
+        return len(self._shards)
+
+    def __getitem__(self, index: SupportsIndex) -> bytes:
+        """Return the bytes of record `index`.
+
+        Raises:
+          RecordError: the shard is damaged there.
+        """
+        try:
+            return self._shards[index]
+        except Exception as error:  # ArrayRecord passes C++ status on as several types
+            detail = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise records.RecordError(f"cannot be read from its shard: {detail[:200]}") from error
+
+    def __repr__(self) -> str:
+        return f"RecordSource({self.name}, {len(self)} records)"
+
+
+def is_tar_source(path: str) -> bool:
+    """Return whether `path` names tars in the SA-1B layout: a tar, a glob of tars, a folder with *.tar."""
+    if path.endswith(".tar"):
+        return True
+    folder = Path(path)
+    return folder.is_dir() and not (folder / "dataset_info.json").exists() and bool(glob.glob(f"{path}/*.tar"))
+
+
+def open_source(path: str, split: str) -> RecordSource:
+    """Return the records of `split` in a prepared folder.
+
+    Args:
+      path: the folder that holds dataset_info.json, or one up to two levels above it that holds no other data set.
+      split: a split's name, or several as `train+extra`.
+
+    Raises:
+      UserError: no such folder or split, an empty one, another schema or file format, a missing or damaged shard.
+    """
+    folder = _find_dataset(path)
+    try:
+        info = tfds.builder_from_directory(folder).info
+    except Exception as error:  # whatever a damaged dataset_info.json or features.json raises
+        raise UserError(f"{folder} holds no readable TFDS data set ({error}): {_PREPARE}") from error
+    if info.features is None or info.features.get_serialized_info() != records.features().get_serialized_info():
+        raise UserError(f"{folder} holds records of another schema than TFDS's segment_anything: {_PREPARE}")
+    if info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+        raise UserError(f"{folder} holds {info.file_format} files, not array_record: {_PREPARE}")
+    shards: list[str] = []
+    for name in split.split("+"):
+        if name not in info.splits:
+            raise UserError(f"{folder} has no split {name!r}: it has {', '.join(info.splits) or 'none'}")
+        shards += _shards(info.splits[name])
+    if not shards:
+        raise UserError(f"split {split!r} of {folder} is empty: {_PREPARE}")
+    return RecordSource(name=f"{folder} {split}", shards=shards)
+
+
+def _find_dataset(path: str) -> epath.Path:
+    root = epath.Path(path).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{path} is not a folder: {_PREPARE}, and give that FOLDER as data source")
+    level = [root]
+    for depth in range(_LEVELS + 1):
+        if found := [folder for folder in level if (folder / "dataset_info.json").exists()]:
+            break
+        if depth < _LEVELS:
+            level = sorted(child for folder in level for child in folder.iterdir() if child.is_dir())
+    else:
+        raise UserError(f"{path} holds no dataset_info.json: {_PREPARE}, and give that FOLDER as data source")
+    if len(found) > 1:
+        raise UserError(f"{path} holds several data sets: give one of {', '.join(str(folder) for folder in found[:5])}")
+    return found[0]
+
+
+def _shards(split: Any) -> list[str]:
+    """Return the shards of a split that hold records, after checking that each is whole."""
+    shards = []
+    for path, expected in zip(split.filepaths, split.shard_lengths, strict=True):
+        try:
+            count = len(ArrayRecordDataSource(str(path)))
+        except Exception as error:
+            raise UserError(f"{path} is missing or damaged: restore it, or {_PREPARE}") from error
+        if count != expected:
+            raise UserError(f"{path} holds {count} records but dataset_info.json says {expected}: {_PREPARE}")
+        if count:
+            shards.append(str(path))
+    return shards

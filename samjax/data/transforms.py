@@ -1,0 +1,101 @@
+"""Photos and masks at the model's resolution (Segment Anything, appendix A: longest side scaled, then zero-padded)."""
+
+import dataclasses
+import io
+
+import numpy as np
+from jaxtyping import Bool, Int, UInt8
+from PIL import Image, UnidentifiedImageError
+
+from samjax.data.rle import MAX_PIXELS
+
+
+class PhotoError(ValueError):
+    """A photo that cannot be decoded, or is not the one its record describes; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FramedPhoto:
+    """A photo in the top-left corner of the model's frame; `valid_size` (height, width) is the part it covers."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    valid_size: tuple[int, int]
+
+
+def fitted_size(*, height: int, width: int, frame: tuple[int, int]) -> tuple[int, int]:
+    """Return the size of a `height` x `width` photo scaled so that it just fits `frame` = (h, w).
+
+    Sides are rounded as `int(x + 0.5)` and are at least one pixel.
+    """
+    scale = min(frame[0] / height, frame[1] / width)
+    fitted = (int(height * scale + 0.5), int(width * scale + 0.5))
+    return min(max(fitted[0], 1), frame[0]), min(max(fitted[1], 1), frame[1])
+
+
+def check_photo(jpeg: bytes, *, height: int, width: int) -> None:
+    """Raise PhotoError unless `jpeg` says that it is a JPEG of `height` x `width`; pixels are not decoded."""
+    _open(jpeg, height=height, width=width).close()
+
+
+def open_photo(jpeg: bytes, *, height: int, width: int) -> Image.Image:
+    """Return the RGB photo in `jpeg`; greyscale and CMYK photos are converted.
+
+    Raises:
+      PhotoError: not a JPEG, truncated, or not `height` x `width`.
+    """
+    with _open(jpeg, height=height, width=width) as photo:
+        try:
+            return photo.convert("RGB")
+        except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, ... for broken files
+            raise PhotoError(f"JPEG cannot be decoded: {error}") from error
+
+
+def _open(jpeg: bytes, *, height: int, width: int) -> Image.Image:
+    """Open lazily: the size is compared before a pixel is decoded, so that a small file cannot claim a huge photo."""
+    if height * width > MAX_PIXELS:
+        raise PhotoError(f"photo has {height * width:,} pixels, more than {MAX_PIXELS:,}")
+    try:
+        photo = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
+    except UnidentifiedImageError as error:
+        raise PhotoError("not a JPEG") from error
+    except Exception as error:  # also PIL's own bound on decompression
+        raise PhotoError(f"JPEG cannot be read: {error}") from error
+    if (photo.height, photo.width) != (height, width):
+        raise PhotoError(f"photo is {photo.height} x {photo.width} but its record says {height} x {width}")
+    return photo
+
+
+def frame_photo(photo: Image.Image, *, frame: tuple[int, int]) -> FramedPhoto:
+    """Return `photo` scaled to fit `frame` (PIL's antialiased bilinear on uint8), zero-padded below and right."""
+    size = fitted_size(height=photo.height, width=photo.width, frame=frame)
+    image = np.zeros((*frame, 3), np.uint8)
+    image[: size[0], : size[1]] = np.asarray(photo.resize((size[1], size[0]), Image.Resampling.BILINEAR))
+    return FramedPhoto(image=image, valid_size=size)
+
+
+def nearest_positions(*, source: int, target: int) -> Int[np.ndarray, "target"]:
+    """Return which of `source` pixels the centre of each of `target` pixels falls in.
+
+    That is floor((i + 0.5) * source / target), computed in integers so that it is the same on every machine.
+    """
+    return (2 * np.arange(target, dtype=np.int64) + 1) * source // (2 * target)
+
+
+def resize_mask(mask: Bool[np.ndarray, "h w"], *, size: tuple[int, int]) -> Bool[np.ndarray, "new_h new_w"]:
+    """Return `mask` at `size` = (height, width), each pixel the nearest of the original."""
+    rows = nearest_positions(source=mask.shape[0], target=size[0])
+    columns = nearest_positions(source=mask.shape[1], target=size[1])
+    return mask[rows[:, None], columns]
+
+
+def packed_width(width: int) -> int:
+    """Return the bytes a packed mask row of `width` pixels takes."""
+    return -(-width // 8)
+
+
+def pack_mask(mask: Bool[np.ndarray, "h w"], *, frame: tuple[int, int]) -> UInt8[np.ndarray, "frame_h packed_w"]:
+    """Return `mask` in the top-left corner of a zero `frame`, eight pixels a byte along the width."""
+    packed = np.zeros((frame[0], packed_width(frame[1])), np.uint8)
+    bits = np.packbits(mask, axis=-1)
+    packed[: bits.shape[0], : bits.shape[1]] = bits
+    return packed

@@ -1,0 +1,144 @@
+"""mIoU after 1, 2, 3, ... clicks on held-out photos (Segment Anything, section 7.1, on the model's frame)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32
+from PIL import Image
+
+from samjax.core.types import Batch, MaskOutput, Prompts, struct, unpack_masks, valid_pixels
+from samjax.eval.sheet import SheetRow, draw_sheet
+from samjax.losses.iou import mask_iou
+from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import Sam
+from samjax.prompting.error_region import upscale
+from samjax.prompting.evaluation import evaluate_clicks
+
+
+@struct
+class ClickResult:
+    """What each round of clicks (leading axis r) gave for every mask.
+
+    `iou` is the carried mask's, the one the model trusts most; `oracle` the best of the masks it returned, three after
+    the first click and one after that; `predicted` the model's own estimate of the carried mask's IoU. `masks` are the
+    carried masks at the logits' resolution.
+    """
+
+    iou: Float[Array, "r b m"]
+    oracle: Float[Array, "r b m"]
+    predicted: Float[Array, "r b m"]
+    masks: Bool[Array, "r b m low_h low_w"]
+
+
+def click_through(model: Sam, batch: Batch, config: SamConfig, *, clicks: int) -> tuple[ClickResult, Prompts]:
+    """Give every mask of `batch` `clicks` evaluation clicks; return each round's result and the clicks."""
+    masks = unpack_masks(batch.masks, config.image_size[1])
+    valid = valid_pixels(batch.valid_size, config.image_size)[:, None]
+
+    def true_iou(logits: Float[Array, "b m k low_h low_w"]) -> Float32[Array, "b m k"]:
+        """At the model's resolution, one candidate after the other."""
+        upscaled = (upscale(logits[:, :, k], config.image_size) for k in range(logits.shape[2]))
+        return jnp.stack([mask_iou(candidate, masks, valid) for candidate in upscaled], axis=-1)
+
+    def observe(output: MaskOutput, carried: MaskOutput, _: Any) -> ClickResult:
+        return ClickResult(
+            iou=true_iou(carried.logits)[..., 0],
+            oracle=true_iou(output.logits).max(axis=-1),
+            predicted=carried.iou[..., 0],
+            masks=carried.logits[:, :, 0] > 0,
+        )
+
+    interaction = evaluate_clicks(
+        model.decoder(model.encode(batch.image, batch.valid_size)),
+        observe,
+        masks=masks,
+        valid_size=batch.valid_size,
+        logits_size=config.logits_size,
+        clicks=clicks,
+    )
+    return interaction.observed, interaction.prompts
+
+
+class ClickValidator:
+    """Clicks through the same held-out photos each time it is called.
+
+    `merge` makes a model of parameters and buffers; `batches` are read anew for each validation. Results are
+    replicated over `sharding`'s mesh, so every host computes the same row.
+    """
+
+    def __init__(
+        self,
+        merge: Callable[[Any, Any], Sam],
+        config: SamConfig,
+        *,
+        batches: Callable[[], Any],
+        clicks: Sequence[int],
+        sheet_rows: int,
+        replicated: jax.sharding.Sharding,
+    ):
+        self._clicks, self._sheet_rows, self._batches = tuple(clicks), sheet_rows, batches
+        self._config = config
+        self._click_through = jax.jit(
+            lambda params, buffers, batch: click_through(merge(params, buffers), batch, config, clicks=max(clicks)),
+            out_shardings=replicated,
+        )
+
+    def __call__(self, state: Any, step: int) -> tuple[dict[str, float | int], dict[str, np.ndarray]]:
+        """Return the row of metrics and the picture sheet; `state` has `params` and `buffers`."""
+        del step
+        totals = {**{f"miou@{k}": 0.0 for k in self._clicks}, "oracle@1": 0.0}
+        photos = count = 0
+        rows: list[SheetRow] = []
+        for batch in self._batches():
+            result, prompts = jax.device_get(self._click_through(state.params, state.buffers, batch))
+            valid = np.asarray(jax.device_get(batch.mask_valid))
+            for k in self._clicks:
+                totals[f"miou@{k}"] += float(result.iou[k - 1][valid].sum())
+            totals["oracle@1"] += float(result.oracle[0][valid].sum())
+            count += int(valid.sum())
+            photos += int(valid.any(axis=1).sum())
+            if len(rows) < self._sheet_rows:
+                rows += self._sheet_rows_of(batch, result, prompts, limit=self._sheet_rows - len(rows))
+        row = {name: total / max(1, count) for name, total in totals.items()}
+        pictures = {"val_clicks": draw_sheet(rows)} if rows else {}
+        return {**row, "photos": photos, "masks": count}, pictures
+
+    def _sheet_rows_of(self, batch: Batch, result: ClickResult, prompts: Prompts, *, limit: int) -> list[SheetRow]:
+        """One object of each photo, its largest."""
+        batch = jax.device_get(batch)
+        rows = []
+        for b in range(batch.image.shape[0]):
+            if len(rows) == limit or not batch.mask_valid[b].any():
+                continue
+            masks = np.unpackbits(batch.masks[b], axis=-1, count=batch.image.shape[2]).astype(bool)
+            m = int(np.argmax(np.where(batch.mask_valid[b], masks.sum(axis=(1, 2)), -1)))
+            height, width = (int(side) for side in batch.valid_size[b])
+            steps = [k - 1 for k in self._clicks]
+            rows.append(
+                SheetRow(
+                    image=batch.image[b, :height, :width],
+                    truth=masks[m, :height, :width],
+                    predictions=[_enlarge(result.masks[r, b, m], masks.shape[1:])[:height, :width] for r in steps],
+                    clicks=[_first_clicks(prompts, b, m, count=k) for k in self._clicks],
+                    captions=[f"{k}: iou {result.iou[k - 1, b, m]:.2f}" for k in self._clicks],
+                    details=[f"predicted {result.predicted[k - 1, b, m]:.2f}" for k in self._clicks],
+                )
+            )
+        return rows
+
+
+def _enlarge(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
+
+
+def _first_clicks(prompts: Prompts, b: int, m: int, *, count: int) -> list[tuple[float, float, bool]]:
+    """Return (x, y, foreground) of the first `count` clicks; slot 1 is the NOT_A_POINT of a mask without a box."""
+    slots = [0, *range(2, count + 1)]
+    return [
+        (*(float(c) for c in prompts.coords[b, m, slot]), prompts.labels[b, m, slot] == 1)
+        for slot in slots
+        if prompts.valid[b, m, slot]
+    ]

@@ -1,0 +1,91 @@
+"""Picture sheets: a row an object, a column a round."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from PIL import Image, ImageDraw, ImageFont
+
+CELL = 208
+"""Longest side of a photo in the sheet, in pixels."""
+
+_GAP, _CAPTION = 6, 34
+_TRUTH, _PREDICTION = (46, 160, 67), (31, 111, 235)
+_FOREGROUND, _BACKGROUND = (86, 211, 100), (248, 81, 73)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SheetRow:
+    """One object: its photo, its true mask, and the predictions after each number of clicks, all at one size."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    truth: Bool[np.ndarray, "h w"]
+    predictions: Sequence[Bool[np.ndarray, "h w"]]
+    clicks: Sequence[Sequence[tuple[float, float, bool]]]
+    """(x, y, foreground) of the clicks given so far, for each prediction."""
+    captions: Sequence[str]
+    details: Sequence[str]
+
+
+def draw_sheet(rows: Sequence[SheetRow]) -> UInt8[np.ndarray, "h w 3"]:
+    """Return photo, truth and predictions side by side, a row an object.
+
+    Truth is green and predictions blue; the truth's outline stays on every prediction. Clicks are green on the
+    object and red beside it.
+    """
+    columns = 2 + max(len(row.predictions) for row in rows)
+    sheet = Image.new(
+        "RGB", (columns * (CELL + _GAP) + _GAP, len(rows) * (CELL + _CAPTION + _GAP) + _GAP), (255, 255, 255)
+    )
+    for r, row in enumerate(rows):
+        cells = [(row.image, "photo", ""), (overlay(row.image, row.truth, _TRUTH), "ground truth", "")]
+        for mask, clicks, caption, detail in zip(row.predictions, row.clicks, row.captions, row.details, strict=True):
+            painted = outline(overlay(row.image, mask, _PREDICTION), row.truth, _TRUTH)
+            cells.append((_with_clicks(painted, clicks), caption, detail))
+        for c, (picture, caption, detail) in enumerate(cells):
+            x, y = _GAP + c * (CELL + _GAP), _GAP + r * (CELL + _CAPTION + _GAP)
+            sheet.paste(_fit(picture), (x, y + _CAPTION))
+            draw = ImageDraw.Draw(sheet)
+            draw.text((x, y), caption, fill=(36, 41, 47), font=_font(14))
+            draw.text((x, y + 16), detail, fill=(101, 109, 118), font=_font(13))
+    return np.asarray(sheet)
+
+
+def overlay(
+    image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], colour: tuple[int, int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the photo, dimmed outside `mask` and tinted inside."""
+    inside = 0.45 * image + 0.55 * np.array(colour)
+    return np.where(mask[..., None], inside, 0.6 * image + 60).astype(np.uint8)
+
+
+def outline(
+    image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], colour: tuple[int, int, int]
+) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the photo with the mask's border drawn."""
+    padded = np.pad(mask, 1)
+    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
+    return np.where((mask & ~inner)[..., None], np.array(colour, np.uint8), image)
+
+
+def _with_clicks(
+    image: UInt8[np.ndarray, "h w 3"], clicks: Sequence[tuple[float, float, bool]]
+) -> UInt8[np.ndarray, "h w 3"]:
+    picture = Image.fromarray(image)
+    draw = ImageDraw.Draw(picture)
+    radius = max(2.0, max(image.shape[:2]) / 50)
+    for x, y, foreground in clicks:
+        colour = _FOREGROUND if foreground else _BACKGROUND
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=(255, 255, 255))
+    return np.asarray(picture)
+
+
+def _fit(picture: UInt8[np.ndarray, "h w 3"]) -> Image.Image:
+    scale = CELL / max(picture.shape[:2])
+    size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
+    return Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
+
+
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size=size)

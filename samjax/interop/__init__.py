@@ -1,0 +1,1 @@
+"""Weights of other codebases, in and out, from one table."""

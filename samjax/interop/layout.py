@@ -1,0 +1,68 @@
+"""How one array is arranged in PyTorch and here: axis names, read in both directions."""
+
+import math
+from dataclasses import dataclass
+
+import einops
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """The axes of an array in PyTorch and here, in einops notation.
+
+    The same names stand on both sides. `here` has one name an axis, so its shape gives every name a size; `torch` may
+    join names in parentheses, and may have axes of size 1. Letters: i inputs, o outputs, e heads, c channels of a head.
+    """
+
+    torch: str
+    here: str
+
+    def torch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape that an array of our `shape` has in PyTorch."""
+        sizes = self._sizes(shape) | {"1": 1}
+        joined = [axis.strip("()").split() for axis in _axes(self.torch)]
+        return tuple(math.prod(sizes[name] for name in names) for names in joined)
+
+    def from_torch(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return PyTorch's array in our arrangement, of `shape`."""
+        return einops.rearrange(array, f"{self.torch} -> {self.here}", **self._sizes(shape))
+
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """Return our array in PyTorch's arrangement, contiguous."""
+        return np.ascontiguousarray(einops.rearrange(array, f"{self.here} -> {self.torch}"))
+
+    def _sizes(self, shape: tuple[int, ...]) -> dict[str, int]:
+        return dict(zip(self.here.split(), shape, strict=True))
+
+
+def _axes(pattern: str) -> list[str]:
+    """Split `(e c) i 1` into `(e c)`, `i`, `1`."""
+    axes, depth = [""], 0
+    for character in pattern:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == " " and depth == 0:
+            axes.append("")
+        else:
+            axes[-1] += character
+    return axes
+
+
+VECTOR = Layout(torch="c", here="c")
+"""Norms, most biases."""
+MATRIX = Layout(torch="n c", here="n c")
+"""Tables and embeddings."""
+ROW = Layout(torch="1 c", here="c")
+"""One embedding."""
+POSITION = Layout(torch="1 h w c", here="h w c")
+LINEAR = Layout(torch="o i", here="i o")
+CONVOLUTION = Layout(torch="o i kh kw", here="kh kw i o")
+POINTWISE = Layout(torch="o i 1 1", here="i o")
+"""A 1 x 1 convolution, here a linear layer."""
+TRANSPOSED = Layout(torch="i o kh kw", here="kh kw i o")
+"""ConvTranspose2d, here `Unpatchify`."""
+QKV = Layout(torch="(qkv e c) i", here="i qkv e c")
+QKV_BIAS = Layout(torch="(qkv e c)", here="qkv e c")
+INTO_HEADS = Layout(torch="(e c) i", here="i e c")
+INTO_HEADS_BIAS = Layout(torch="(e c)", here="e c")
+FROM_HEADS = Layout(torch="o (e c)", here="e c o")

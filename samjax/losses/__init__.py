@@ -1,0 +1,1 @@
+"""Focal, dice and IoU losses, and their sum over the rounds of an interaction."""

@@ -1,0 +1,1 @@
+"""Segment Anything: image encoder, prompt encoder, mask decoder."""

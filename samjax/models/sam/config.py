@@ -1,0 +1,126 @@
+"""Sizes of a Segment Anything model."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import jax.numpy as jnp
+
+from samjax.core.errors import UserError
+from samjax.nn.stack import Remat
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageEncoderConfig:
+    """A plain ViT with windowed attention, every `global_every`-th block global (ViTDet)."""
+
+    patch: int = 16
+    width: int = 1280
+    depth: int = 32
+    heads: int = 16
+    mlp_ratio: int = 4
+    window: int = 14
+    """Side of a local attention window, in tokens."""
+    global_every: int = 8
+    """The last block of each group of this many attends globally; depth is a multiple of it."""
+    drop_path: float = 0.0
+    """Rate of the last block; it rises linearly from 0 at the first."""
+    remat: Remat = Remat.NONE
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskDecoderConfig:
+    """Two-way transformer and mask heads (Segment Anything, appendix A)."""
+
+    depth: int = 2
+    heads: int = 8
+    hidden: int = 2048
+    dropout: float = 0.1
+    """On every residual branch in training. The paper's value; the released inference code has none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamConfig:
+    """A whole model. `vit_b`, `vit_l` and `vit_h` are the paper's; `tiny` and `small` are for laptops."""
+
+    image_size: tuple[int, int] = (1024, 1024)
+    """The model's frame, (height, width) in pixels, multiples of the patch."""
+    embedding: int = 256
+    """Channels of the image embedding, of the prompts and of the decoder."""
+    mask_prompt_channels: int = 16
+    image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
+    mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of activations and matrix products. Parameters, positions, softmax, norms' statistics and masks are float32."""
+
+    def __post_init__(self):
+        encoder = self.image_encoder
+        for side in self.image_size:
+            if side <= 0 or side % encoder.patch:
+                raise UserError(
+                    f"model.image_size {self.image_size} is not a multiple of the patch, {encoder.patch}; "
+                    f"use {max(1, round(side / encoder.patch)) * encoder.patch} instead of {side}"
+                )
+        for name, whole, part in [
+            ("model.image_encoder.width", encoder.width, encoder.heads),
+            ("model.image_encoder.depth", encoder.depth, encoder.global_every),
+            ("model.embedding", self.embedding, 2 * self.mask_decoder.heads),
+            ("model.embedding", self.embedding, 8),
+        ]:
+            if part <= 0 or whole <= 0 or whole % part:
+                raise UserError(f"{name} is {whole}; it must be a positive multiple of {part}")
+        if encoder.global_every < 2:
+            raise UserError("model.image_encoder.global_every must be at least 2: one windowed block, one global")
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Tokens of the image embedding, (height, width)."""
+        return self.image_size[0] // self.image_encoder.patch, self.image_size[1] // self.image_encoder.patch
+
+    @property
+    def logits_size(self) -> tuple[int, int]:
+        """Resolution of predicted masks and of mask prompts, (height, width): four times the grid."""
+        return 4 * self.grid[0], 4 * self.grid[1]
+
+    @property
+    def compute_dtype(self) -> jnp.dtype:
+        """`dtype` as JAX's."""
+        return jnp.dtype(self.dtype)
+
+    @classmethod
+    def vit_h(cls, **changes) -> "SamConfig":
+        """ViT-H, 641,090,608 parameters; `changes` to any field."""
+        return replace(cls(), **changes)
+
+    @classmethod
+    def vit_l(cls, **changes) -> "SamConfig":
+        """ViT-L, 312,342,832 parameters."""
+        return cls.vit_h(image_encoder=ImageEncoderConfig(width=1024, depth=24, heads=16, global_every=6), **changes)
+
+    @classmethod
+    def vit_b(cls, **changes) -> "SamConfig":
+        """ViT-B, 93,735,472 parameters."""
+        return cls.vit_h(image_encoder=ImageEncoderConfig(width=768, depth=12, heads=12, global_every=3), **changes)
+
+    @classmethod
+    def small(cls, **changes) -> "SamConfig":
+        """A laptop's model, 256 px, learns a few photos in an hour on two cores."""
+        base = cls(
+            image_size=(256, 256),
+            embedding=128,
+            image_encoder=ImageEncoderConfig(width=256, depth=6, heads=4, window=8, global_every=3),
+            mask_decoder=MaskDecoderConfig(hidden=512, heads=4, dropout=0.0),
+            dtype="float32",
+        )
+        return replace(base, **changes)
+
+    @classmethod
+    def tiny(cls, **changes) -> "SamConfig":
+        """A test's model, 128 px, a second a step on two cores."""
+        base = cls(
+            image_size=(128, 128),
+            embedding=64,
+            image_encoder=ImageEncoderConfig(patch=8, width=96, depth=4, heads=3, window=5, global_every=2),
+            mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.0),
+            dtype="float32",
+        )
+        return replace(base, **changes)

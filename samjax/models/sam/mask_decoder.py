@@ -1,0 +1,105 @@
+"""From an image embedding and prompts to masks and their estimated IoU (Segment Anything, appendix A)."""
+
+import einops
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Key
+
+from samjax.core.types import MaskOutput
+from samjax.models.sam.config import SamConfig
+from samjax.models.sam.prompt_encoder import PromptEmbedding
+from samjax.models.sam.two_way import TwoWayTransformer
+from samjax.nn.init import TORCH_INIT, parameter
+from samjax.nn.mlp import gelu
+from samjax.nn.norm import layer_norm
+from samjax.nn.patch import Unpatchify
+from samjax.nn.stack import stack
+from samjax.parallel.sharding import constrain
+
+MASK_TOKENS = 4
+
+
+class Head(nnx.Module):
+    """A three-layer perceptron on a token."""
+
+    def __init__(self, width: int, outputs: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        def linear(inputs: int, outputs: int) -> nnx.Linear:
+            return nnx.Linear(
+                inputs,
+                outputs,
+                kernel_init=TORCH_INIT,
+                kernel_metadata={"axes": ("embed", None)},
+                dtype=dtype,
+                rngs=rngs,
+            )
+
+        self.layer1, self.layer2, self.layer3 = linear(width, width), linear(width, width), linear(width, outputs)
+
+    def __call__(self, token: Float[Array, "*n c"]) -> Float[Array, "*n o"]:
+        """Apply to each token."""
+        return self.layer3(jax.nn.relu(self.layer2(jax.nn.relu(self.layer1(token)))))
+
+
+class Upscaler(nnx.Module):
+    """The image embedding at four times its resolution and an eighth of its channels."""
+
+    def __init__(self, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.conv1 = Unpatchify(width, width // 4, init=TORCH_INIT, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(width // 4, epsilon=1e-6, dtype=dtype, rngs=rngs)
+        self.conv2 = Unpatchify(width // 4, width // 8, init=TORCH_INIT, dtype=dtype, rngs=rngs)
+
+    def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n h4 w4 o"]:
+        """Upscale."""
+        return gelu(self.conv2(gelu(self.norm(self.conv1(image)))))
+
+
+class MaskDecoder(nnx.Module):
+    """Decodes every prompted mask of every image; objects never see each other."""
+
+    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
+        width, dtype = config.embedding, config.compute_dtype
+        normal = nnx.initializers.normal(1.0)
+        self.dtype = dtype
+        self.iou_token = parameter(normal, (1, width), axes=(None, None), rngs=rngs)
+        self.mask_tokens = parameter(normal, (MASK_TOKENS, width), axes=(None, None), rngs=rngs)
+        self.transformer = TwoWayTransformer(config, rngs=rngs)
+        self.upscaler = Upscaler(width, dtype=dtype, rngs=rngs)
+        self.hypernetworks = stack(lambda rngs: Head(width, width // 8, dtype=dtype, rngs=rngs), MASK_TOKENS, rngs=rngs)
+        self.iou_head = Head(width, MASK_TOKENS, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self,
+        image: Float[Array, "b h w c"],
+        prompts: PromptEmbedding,
+        *,
+        image_positions: Float[Array, "h w c"],
+        key: Key[Array, ""] | None = None,
+    ) -> MaskOutput:
+        """Decode m prompted masks in each of b images; a `key` turns dropout on. float32 out."""
+        images, masks = prompts.sparse.shape[:2]
+        height, width = image.shape[1:3]
+        own = jnp.concatenate([self.iou_token[...], self.mask_tokens[...]])
+        own = jnp.broadcast_to(own, (images, masks, *own.shape))
+        tokens = jnp.concatenate([own, prompts.sparse], axis=2).astype(self.dtype)
+        valid = jnp.pad(prompts.sparse_valid, ((0, 0), (0, 0), (1 + MASK_TOKENS, 0)), constant_values=True)
+        keyed = image.astype(self.dtype)[:, None] + prompts.dense.astype(self.dtype)
+        keyed = constrain(keyed, "batch", None, None, None, None)
+
+        tokens, keyed = self.transformer(
+            einops.rearrange(tokens, "b m t c -> (b m) t c"),
+            einops.rearrange(keyed, "b m h w c -> (b m) (h w) c"),
+            image_positions=einops.rearrange(image_positions, "h w c -> 1 (h w) c").astype(self.dtype),
+            token_valid=einops.rearrange(valid, "b m t -> (b m) t"),
+            key=key,
+        )
+        upscaled = self.upscaler(einops.rearrange(keyed, "n (h w) c -> n h w c", h=height, w=width))
+        weights = jax.vmap(lambda head, token: head(token), in_axes=(0, 1), out_axes=1)(
+            self.hypernetworks, tokens[:, 1 : 1 + MASK_TOKENS]
+        )
+        logits = jnp.einsum("nkc,nhwc->nkhw", weights, upscaled, preferred_element_type=jnp.float32)
+        iou = self.iou_head(tokens[:, 0]).astype(jnp.float32)
+        return MaskOutput(
+            logits=einops.rearrange(logits, "(b m) k h w -> b m k h w", b=images),
+            iou=einops.rearrange(iou, "(b m) k -> b m k", b=images),
+        )

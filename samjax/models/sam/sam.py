@@ -1,0 +1,50 @@
+"""The whole model, from a photo's bytes to masks."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float, Int, Key, UInt8
+
+from samjax.core.types import MaskOutput, Prompts, valid_pixels
+from samjax.models.sam.config import SamConfig
+from samjax.models.sam.image_encoder import ImageEncoder
+from samjax.models.sam.mask_decoder import MaskDecoder
+from samjax.models.sam.prompt_encoder import PromptEncoder
+
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+
+def normalise(image: UInt8[Array, "b h w 3"], valid_size: Int[Array, "b 2"]) -> Float[Array, "b h w 3"]:
+    """Return the photo with zero mean and unit variance a channel; its padding is zero after that, not before."""
+    scaled = (image.astype(jnp.float32) - jnp.array(PIXEL_MEAN)) / jnp.array(PIXEL_STD)
+    inside = valid_pixels(valid_size, (image.shape[1], image.shape[2]))
+    return jnp.where(inside[..., None], scaled, 0.0)
+
+
+class Sam(nnx.Module):
+    """Segment Anything (Kirillov et al., ICCV 2023)."""
+
+    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
+        self.image_encoder = ImageEncoder(config, rngs=rngs)
+        self.prompt_encoder = PromptEncoder(config, rngs=rngs)
+        self.mask_decoder = MaskDecoder(config, rngs=rngs)
+
+    def encode(
+        self, image: UInt8[Array, "b h w 3"], valid_size: Int[Array, "b 2"], *, key: Key[Array, ""] | None = None
+    ) -> Float[Array, "b gh gw c"]:
+        """Embed photos that lie in the top-left `valid_size` corner of the model's frame."""
+        return self.image_encoder(normalise(image, valid_size), key=key)
+
+    def decode(
+        self, embedding: Float[Array, "b gh gw c"], prompts: Prompts, *, key: Key[Array, ""] | None = None
+    ) -> MaskOutput:
+        """Predict the prompted masks on ready embeddings."""
+        return self.mask_decoder(
+            embedding, self.prompt_encoder(prompts), image_positions=self.prompt_encoder.dense_positions(), key=key
+        )
+
+    def decoder(self, embedding: Float[Array, "b gh gw c"]) -> Callable[[Prompts, Key[Array, ""] | None], MaskOutput]:
+        """Return `decode` on these embeddings, as the annotator calls it."""
+        return lambda prompts, key: self.decode(embedding, prompts, key=key)

@@ -1,0 +1,115 @@
+"""The two-way transformer: prompt tokens and image attend to each other (Segment Anything, appendix A)."""
+
+import jax
+from flax import nnx
+from jaxtyping import Array, Bool, Float, Key
+
+from samjax.models.sam.config import SamConfig
+from samjax.nn.attention import TokenAttention
+from samjax.nn.drop_path import dropout
+from samjax.nn.init import TORCH_INIT
+from samjax.nn.mlp import Mlp
+from samjax.nn.norm import layer_norm
+from samjax.nn.stack import layer, stack
+
+Tokens = Float[Array, "n t c"]
+Image = Float[Array, "n i c"]
+
+_EPSILON = 1e-5  # of the decoder's norms; the encoder's are 1e-6
+
+
+class TwoWayLayer(nnx.Module):
+    """Token self-attention, tokens to image, MLP, image to tokens; post-norm."""
+
+    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
+        width, decoder, dtype = config.embedding, config.mask_decoder, config.compute_dtype
+
+        def attention(inner: int) -> TokenAttention:
+            return TokenAttention(width, inner, decoder.heads, dtype=dtype, rngs=rngs)
+
+        def norm() -> nnx.LayerNorm:
+            return layer_norm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
+
+        self.rate = decoder.dropout
+        self.self_attention, self.norm1 = attention(width), norm()
+        self.token_to_image, self.norm2 = attention(width // 2), norm()
+        self.mlp = Mlp(width, decoder.hidden, activation=jax.nn.relu, init=TORCH_INIT, dtype=dtype, rngs=rngs)
+        self.norm3 = norm()
+        self.image_to_token, self.norm4 = attention(width // 2), norm()
+
+    def __call__(
+        self,
+        tokens: Tokens,
+        image: Image,
+        *,
+        token_positions: Tokens,
+        image_positions: Float[Array, "1 i c"],
+        token_valid: Bool[Array, "n t"],
+        first: bool,
+        key: Key[Array, ""] | None,
+    ) -> tuple[Tokens, Image]:
+        """Apply. The first layer's self-attention has neither positions nor a residual; values never have positions."""
+        keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
+        if first:
+            attended = self.self_attention(tokens, tokens, tokens, key_valid=token_valid)
+            tokens = dropout(attended, self.rate, keys[0])
+        else:
+            queries = tokens + token_positions
+            attended = self.self_attention(queries, queries, tokens, key_valid=token_valid)
+            tokens = tokens + dropout(attended, self.rate, keys[0])
+        tokens = self.norm1(tokens)
+
+        placed = image + image_positions
+        attended = self.token_to_image(tokens + token_positions, placed, image)
+        tokens = self.norm2(tokens + dropout(attended, self.rate, keys[1]))
+        tokens = self.norm3(tokens + dropout(self.mlp(tokens), self.rate, keys[2]))
+
+        attended = self.image_to_token(placed, tokens + token_positions, tokens, key_valid=token_valid)
+        image = self.norm4(image + dropout(attended, self.rate, keys[3]))
+        return tokens, image
+
+
+class TwoWayTransformer(nnx.Module):
+    """Two-way layers, then a last attention from the tokens to the image."""
+
+    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
+        self.depth = config.mask_decoder.depth
+        self.rate = config.mask_decoder.dropout
+        self.layers = stack(lambda rngs: TwoWayLayer(config, rngs=rngs), self.depth, rngs=rngs)
+        self.final = TokenAttention(
+            config.embedding,
+            config.embedding // 2,
+            config.mask_decoder.heads,
+            dtype=config.compute_dtype,
+            rngs=rngs,
+        )
+        self.norm = layer_norm(config.embedding, epsilon=_EPSILON, dtype=config.compute_dtype, rngs=rngs)
+
+    def __call__(
+        self,
+        tokens: Tokens,
+        image: Image,
+        *,
+        image_positions: Float[Array, "1 i c"],
+        token_valid: Bool[Array, "n t"],
+        key: Key[Array, ""] | None,
+    ) -> tuple[Tokens, Image]:
+        """Return the tokens and the image embedding after attending to each other.
+
+        Tokens where `token_valid` is False are keys to nobody, so that padding changes nothing; their own rows are
+        to be ignored.
+        """
+        positions = tokens  # the prompts themselves, added again wherever tokens are matched
+        keys = [None] * (self.depth + 1) if key is None else list(jax.random.split(key, self.depth + 1))
+        for index in range(self.depth):
+            tokens, image = layer(self.layers, index)(
+                tokens,
+                image,
+                token_positions=positions,
+                image_positions=image_positions,
+                token_valid=token_valid,
+                first=index == 0,
+                key=keys[index],
+            )
+        attended = self.final(tokens + positions, image + image_positions, image)
+        return self.norm(tokens + dropout(attended, self.rate, keys[-1])), image

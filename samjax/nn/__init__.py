@@ -1,0 +1,1 @@
+"""Layers that every transformer here is made of."""

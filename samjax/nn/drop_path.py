@@ -1,0 +1,23 @@
+"""Dropout and stochastic depth as functions of a key: no key, no noise."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Key
+
+
+def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:
+    """Zero each element with probability `rate` and scale the rest by 1 / (1 - rate)."""
+    if key is None or rate == 0.0:
+        return x
+    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
+
+
+def drop_path(
+    branch: Float[Array, "b *shape"], rate: float | Float[Array, ""], key: Key[Array, ""] | None
+) -> Float[Array, "b *shape"]:
+    """Drop a residual branch whole for each sample with probability `rate` (Huang et al. 2016), scale the rest."""
+    if key is None:
+        return branch
+    keep = jax.random.bernoulli(key, 1.0 - rate, (branch.shape[0], *(1,) * (branch.ndim - 1)))
+    return jnp.where(keep, branch / (1.0 - rate), 0).astype(branch.dtype)

@@ -1,0 +1,46 @@
+"""Depth: blocks of one shape are one module with a leading axis, scanned."""
+
+import enum
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+from flax import nnx
+
+M = TypeVar("M", bound=nnx.Module)
+
+
+class Remat(enum.Enum):
+    """What a block's forward pass keeps for the backward pass."""
+
+    NONE = "none"
+    """Everything."""
+    DOTS = "dots"
+    """The results of the dense layers; attention and elementwise work is done again."""
+    FULL = "full"
+    """The block's input alone."""
+
+
+def rematerialised(apply: Callable[..., Any], policy: Remat) -> Callable[..., Any]:
+    """Return `apply` keeping for its backward pass only what `policy` says.
+
+    `prevent_cse` is off: the callers are bodies of `lax.scan`, where XLA cannot merge the two passes anyway.
+    """
+    match policy:
+        case Remat.NONE:
+            return apply
+        case Remat.DOTS:
+            saveable = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+            return jax.checkpoint(apply, policy=saveable, prevent_cse=False)
+        case Remat.FULL:
+            return jax.checkpoint(apply, prevent_cse=False)
+
+
+def stack(make: Callable[[nnx.Rngs], M], depth: int, *, rngs: nnx.Rngs) -> M:
+    """Return one module whose parameters carry a leading axis of `depth` independent initialisations."""
+    return jax.vmap(lambda key: make(nnx.Rngs(key)))(jax.random.split(rngs.params(), depth))
+
+
+def layer(stacked: M, index: int) -> M:
+    """Return one layer of a stacked module."""
+    return jax.tree.map(lambda leaf: leaf[index], stacked)

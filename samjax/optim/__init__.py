@@ -1,0 +1,1 @@
+"""Schedule, layer-wise decay and the AdamW chain of the pretraining recipe."""

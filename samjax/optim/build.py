@@ -1,0 +1,50 @@
+"""The optimiser of the pretraining recipe."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import optax
+
+from samjax.core.tree import first_match, map_named
+from samjax.optim.layer_decay import Depth, scale_by_layer
+from samjax.optim.schedule import ScheduleConfig, learning_rate
+
+# Biases, norms and position tables are not decayed; the first pattern that matches decides.
+WEIGHT_DECAY_RULES = (
+    ("*/bias", False),
+    ("*norm*/scale", False),
+    ("*/norm*/*", False),
+    ("*position*", False),
+    ("*", True),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW with layer-wise decay and a global-norm clip (Segment Anything, appendix A; clip and exemptions ours)."""
+
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.1
+    layer_decay: float = 0.8
+    """Ratio of one layer's learning rate to the next one's; 1 turns it off."""
+    clip_norm: float = 1.0
+    """Largest global norm of the gradient; 0 turns clipping off."""
+
+
+def decayed(parameters: Any) -> Any:
+    """Return whether weight decay applies, for each parameter."""
+    return map_named(lambda name, _: first_match(name, WEIGHT_DECAY_RULES), parameters)
+
+
+def make_optimizer(config: OptimConfig, depth: Depth) -> optax.GradientTransformation:
+    """Return the recipe as one transformation of gradients; `depth` places the image encoder's stacked blocks."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip_norm) if config.clip_norm > 0 else optax.identity(),
+        optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon),
+        optax.add_decayed_weights(config.weight_decay, mask=decayed),
+        scale_by_layer(config.layer_decay, depth),
+        optax.scale_by_learning_rate(learning_rate(config.schedule)),
+    )

@@ -1,0 +1,123 @@
+"""The annotator's clicks: where they fall and what they say."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from samjax.core.types import PointLabel, Prompts, struct, valid_pixels
+from samjax.prompting.center import region_center
+from samjax.prompting.error_region import error_region, predicted_mask
+from samjax.prompting.points import pixel_at, sample_point
+
+# Full-resolution float copies of predictions exist for this many masks of each photo at once (at 1024 pixels 4 MB a
+# mask), not for all of them.
+MASKS_AT_ONCE = 8
+
+
+@struct
+class Click:
+    """One click on each mask: (x, y) pixel indices and a `PointLabel`; `found` False where nothing can be clicked."""
+
+    coords: Float[Array, "b m 2"]
+    labels: Int[Array, "b m"]
+    found: Bool[Array, "b m"]
+
+
+def sample_correction(
+    key: Key[Array, ""],
+    *,
+    logits: Float[Array, "b m low_h low_w"],
+    masks: Bool[Array, "b m h w"],
+    valid_size: Int[Array, "b 2"],
+) -> Click:
+    """Click a uniformly drawn pixel of the error region (Segment Anything, appendix A).
+
+    FOREGROUND where the mask was missed, BACKGROUND where it was wrongly claimed, never in a photo's padding. A perfect
+    prediction is clicked on the mask itself, FOREGROUND.
+    """
+    size = (masks.shape[-2], masks.shape[-1])
+    valid = valid_pixels(valid_size, size)[:, None]
+
+    def click(group, logits, truth):
+        point = sample_point(jax.random.fold_in(key, group), error_region(predicted_mask(logits, size), truth, valid))
+        return Click(coords=point.coords, labels=_label(pixel_at(truth, point.coords)), found=point.found)
+
+    return _in_groups(click, logits, masks)
+
+
+def central_correction(
+    *,
+    logits: Float[Array, "b m low_h low_w"],
+    masks: Bool[Array, "b m h w"],
+    valid_size: Int[Array, "b 2"],
+) -> Click:
+    """Click the centre of the largest error, as the zero-shot protocol does (Segment Anything, section 7.1).
+
+    The missed and the wrongly claimed region are transformed apart; the click goes to the maximum of the larger one,
+    BACKGROUND on a tie as in the released evaluations of interactive segmentation. A perfect prediction is clicked at
+    the centre of the mask, FOREGROUND.
+    """
+    size = (masks.shape[-2], masks.shape[-1])
+    valid = valid_pixels(valid_size, size)[:, None]
+
+    def click(_, logits, truth):
+        region = error_region(predicted_mask(logits, size), truth, valid)
+        missed, claimed = region_center(region & truth), region_center(region & ~truth)
+        foreground = missed.squared_distance > claimed.squared_distance
+        return Click(
+            coords=jnp.where(foreground[..., None], missed.coords, claimed.coords),
+            labels=_label(foreground),
+            found=jnp.maximum(missed.squared_distance, claimed.squared_distance) > 0,
+        )
+
+    return _in_groups(click, logits, masks)
+
+
+def central_click(*, masks: Bool[Array, "b m h w"], valid_size: Int[Array, "b 2"]) -> Click:
+    """Click the centre of each mask, FOREGROUND: the first click of the zero-shot protocol."""
+    valid = valid_pixels(valid_size, (masks.shape[-2], masks.shape[-1]))[:, None]
+
+    def click(_, truth):
+        center = region_center(truth & valid)
+        found = center.squared_distance > 0
+        return Click(coords=center.coords, labels=_label(jnp.ones_like(found)), found=found)
+
+    return _in_groups(click, masks)
+
+
+def add_click(prompts: Prompts, click: Click, *, slot: int | Int[Array, ""], where: Bool[Array, "b m"]) -> Prompts:
+    """Return `prompts` with the click in its slot, for the masks of `where` that have something to click."""
+    slots = jnp.arange(prompts.labels.shape[-1])
+    here = (slots == slot) & (where & click.found)[..., None]
+    return Prompts(
+        coords=jnp.where(here[..., None], click.coords[:, :, None], prompts.coords),
+        labels=jnp.where(here, click.labels[..., None], prompts.labels),
+        valid=prompts.valid | here,
+        mask_logits=prompts.mask_logits,
+        has_mask=prompts.has_mask,
+    )
+
+
+def _label(foreground: Bool[Array, "*n"]) -> Int[Array, "*n"]:
+    return jnp.where(foreground, int(PointLabel.FOREGROUND), int(PointLabel.BACKGROUND)).astype(jnp.int32)
+
+
+def _in_groups(function: Callable[..., Any], *arrays: Array) -> Any:
+    """Map `function(group_index, *arrays[:, group])` over groups of masks, axis 1, one group after the other.
+
+    Groups are cut by a dynamic slice: moving the mask axis to the front would copy every mask.
+    """
+    masks = arrays[0].shape[1]
+    group_size = max(size for size in range(1, MASKS_AT_ONCE + 1) if masks % size == 0)
+
+    def one_group(group):
+        parts = (jax.lax.dynamic_slice_in_dim(array, group * group_size, group_size, axis=1) for array in arrays)
+        return function(group, *parts)
+
+    def join(stacked):
+        return jnp.moveaxis(stacked, 0, 1).reshape(stacked.shape[1], masks, *stacked.shape[3:])
+
+    return jax.tree.map(join, jax.lax.map(one_group, jnp.arange(masks // group_size)))

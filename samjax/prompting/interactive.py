@@ -1,0 +1,187 @@
+"""The training interaction: a first prompt, corrections, refinements (Segment Anything, appendix A).
+
+One photo embedding serves every round, so a step decodes each mask 11 times at the paper's settings. Round 0 answers
+one ambiguous prompt with three candidates; every later round has more than one prompt (the points, the carried mask)
+and answers with token 0 alone.
+"""
+
+import dataclasses
+import enum
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, Key
+
+from samjax.core.errors import UserError
+from samjax.core.types import MaskOutput, PointLabel, Prompts
+from samjax.prompting.boxes import mask_box, noisy_box
+from samjax.prompting.clicks import add_click, sample_correction
+from samjax.prompting.points import sample_point
+from samjax.prompting.rounds import (
+    DecodeFn,
+    Interaction,
+    first_round_prompts,
+    most_confident,
+    point_slots,
+    stack_rounds,
+    with_carried,
+)
+
+# Reduces a round to what is kept of it: `observe(output, round_index)`, `output` with k = 3 in round 0 and k = 1 after
+# it. The result must have the same structure and shapes for both.
+ObserveFn = Callable[[MaskOutput, Int[Array, ""]], Any]
+
+
+class Refinement(enum.StrEnum):
+    """Which rounds see the carried mask but no new click."""
+
+    NONE = "none"
+    LAST = "last"
+    RANDOM_AND_LAST = "random_and_last"  # the paper: one at a random place among the corrections, one at the end
+
+
+class CarriedGradient(enum.StrEnum):
+    """Whether a round's loss reaches earlier rounds through the logits fed back."""
+
+    FLOW = "flow"
+    STOP = "stop"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InteractionConfig:
+    """The simulated annotator of training; defaults are the paper's, 11 rounds in all.
+
+    Fewer `corrections` make a cheaper step. `carried_gradient`: the paper does not say whether the logits fed back
+    carry gradient; SAM 2's released training code lets them, and so does the default.
+    """
+
+    point_probability: float = 0.5
+    """Share of masks whose first prompt is a point; the others start with a box."""
+    box_noise_std: float = 0.1
+    """Standard deviation of a box coordinate, as a share of the box's side."""
+    box_noise_max: float = 20.0
+    """Largest move of a box coordinate, in pixels of the model's input."""
+    corrections: int = 8
+    """Rounds that add a click from the error region."""
+    refinement: Refinement = Refinement.RANDOM_AND_LAST
+    carried_gradient: CarriedGradient = CarriedGradient.FLOW
+
+    def __post_init__(self):
+        if self.corrections < 0:
+            raise UserError(f"corrections is {self.corrections}, but it counts rounds; give 0 or more")
+        if not 0 <= self.point_probability <= 1:
+            raise UserError(f"point_probability is {self.point_probability}, not a probability; give 0 to 1")
+        if self.box_noise_std < 0 or self.box_noise_max < 0:
+            raise UserError(
+                f"box_noise_std is {self.box_noise_std} and box_noise_max {self.box_noise_max}; give 0 or more to both"
+            )
+
+    @property
+    def clicking_rounds(self) -> int:
+        """Rounds 1 to this one may add a click; with RANDOM_AND_LAST one of them, drawn per mask, does not."""
+        return self.corrections + (self.refinement is Refinement.RANDOM_AND_LAST)
+
+    @property
+    def rounds(self) -> int:
+        """Decoder iterations in all."""
+        return 1 + self.clicking_rounds + (self.refinement is not Refinement.NONE)
+
+    @property
+    def slots(self) -> int:
+        """Prompt slots a mask: two of the first prompt, and slot 1 + r for the click of round r."""
+        return 2 + self.clicking_rounds
+
+
+def interact(
+    decode: DecodeFn,
+    observe: ObserveFn,
+    *,
+    masks: Bool[Array, "b m h w"],
+    valid_size: Int[Array, "b 2"],
+    logits_size: tuple[int, int],
+    key: Key[Array, ""],
+    config: InteractionConfig,
+) -> Interaction:
+    """Play the annotator against `decode` and return what `observe` keeps of each round.
+
+    Each round is rematerialised: the backward pass keeps its prompts and carried logits, and decodes again. So reduce
+    to losses inside `observe`, and the logits of all rounds never exist together. Where clicks fall is not
+    differentiable and is computed once.
+
+    Args:
+      decode: closure over the model and the photos' embeddings; gradients reach what it closes over.
+      observe: see `ObserveFn`.
+      masks: ground truth at the resolution clicks are drawn at. Slots without a True pixel are harmless.
+      valid_size: (height, width) of each photo in its frame; no click falls outside it.
+      logits_size: (height, width) of the decoder's masks.
+      key: the annotator's and the decoder's randomness; round r uses `fold_in(key, r)`.
+      config: see `InteractionConfig`.
+
+    Returns:
+      Observations stacked over `config.rounds` rounds, and the final prompts. Slots 0 and 1 hold a point and
+      NOT_A_POINT, or a box's corners; slot 1 + r the click of round r, valid where that round added one.
+    """
+
+    def answer(prompts: Prompts, round_index: Int[Array, ""], key: Key[Array, ""], *, tokens: Callable) -> tuple:
+        output = tokens(decode(prompts, key))
+        carried = most_confident(output).logits[:, :, 0].astype(jnp.float32)
+        if config.carried_gradient is CarriedGradient.STOP:
+            carried = jax.lax.stop_gradient(carried)
+        return observe(output, round_index), with_carried(prompts, carried)
+
+    prompt_key, silence_key, decode_key = jax.random.split(jax.random.fold_in(key, 0), 3)
+    prompts = _first_prompts(prompt_key, masks=masks, valid_size=valid_size, logits_size=logits_size, config=config)
+    silent_round = _silent_rounds(silence_key, shape=masks.shape[:2], config=config)
+    first_answer = jax.checkpoint(functools.partial(answer, tokens=MaskOutput.candidates))
+    observed, prompts = first_answer(prompts, jnp.zeros((), jnp.int32), decode_key)
+
+    # Inside a scan nothing can merge the recomputation with the first pass, so its barriers are not needed.
+    later_answer = jax.checkpoint(functools.partial(answer, tokens=MaskOutput.single), prevent_cse=False)
+
+    def correct(prompts: Prompts, round_index: Int[Array, ""]) -> tuple:
+        click_key, decode_key = jax.random.split(jax.random.fold_in(key, round_index))
+        click = sample_correction(click_key, logits=prompts.mask_logits, masks=masks, valid_size=valid_size)
+        clicks_now = (round_index <= config.clicking_rounds) & (round_index != silent_round)
+        prompts = add_click(prompts, click, slot=1 + round_index, where=clicks_now)
+        observed, prompts = later_answer(prompts, round_index, decode_key)
+        return prompts, observed
+
+    prompts, later = jax.lax.scan(correct, prompts, jnp.arange(1, config.rounds, dtype=jnp.int32))
+    return Interaction(observed=stack_rounds(observed, later), prompts=prompts)
+
+
+def _first_prompts(
+    key: Key[Array, ""],
+    *,
+    masks: Bool[Array, "b m h w"],
+    valid_size: Int[Array, "b 2"],
+    logits_size: tuple[int, int],
+    config: InteractionConfig,
+) -> Prompts:
+    """Draw a point or a box for each mask, and say which in its labels."""
+    choice_key, point_key, box_key = jax.random.split(key, 3)
+    point = sample_point(point_key, masks)
+    point_coords, point_labels = point_slots(
+        point.coords, jnp.full(masks.shape[:2], int(PointLabel.FOREGROUND), jnp.int32)
+    )
+    box = noisy_box(box_key, mask_box(masks), valid_size, std=config.box_noise_std, limit=config.box_noise_max)
+    box_coords: Float[Array, "b m 2 2"] = box.reshape(*box.shape[:2], 2, 2)
+    box_labels = jnp.array([int(PointLabel.BOX_MIN), int(PointLabel.BOX_MAX)], jnp.int32)
+
+    starts_with_point = jax.random.bernoulli(choice_key, config.point_probability, masks.shape[:2])[..., None]
+    return first_round_prompts(
+        coords=jnp.where(starts_with_point[..., None], point_coords, box_coords),
+        labels=jnp.where(starts_with_point, point_labels, box_labels),
+        slots=config.slots,
+        logits_size=logits_size,
+    )
+
+
+def _silent_rounds(key: Key[Array, ""], *, shape: tuple[int, ...], config: InteractionConfig) -> Int[Array, "b m"]:
+    """Draw the clicking round in which each mask gets no click; 0, which never clicks, if there is none to draw."""
+    if config.refinement is not Refinement.RANDOM_AND_LAST:
+        return jnp.zeros(shape, jnp.int32)
+    return jax.random.randint(key, shape, 1, config.clicking_rounds + 1)

@@ -1,0 +1,70 @@
+"""One round with the annotator: prompts go in, the model answers, one mask is carried on."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Float32, Int, Key
+
+from samjax.core.types import MaskOutput, PointLabel, Prompts, struct
+
+# Decodes every prompted mask, all four tokens. The key is for what is random in the decoder (dropout).
+DecodeFn = Callable[[Prompts, Key[Array, ""]], MaskOutput]
+
+
+@struct
+class Interaction:
+    """What is left of an interaction.
+
+    `observed` is what the caller's `observe` returned, stacked over the rounds along a leading axis. `prompts` are
+    those a further round would start from: all points and boxes, and the last carried mask as `mask_logits`.
+    """
+
+    observed: Any
+    prompts: Prompts
+
+
+def first_round_prompts(
+    *, coords: Float[Array, "b m 2 2"], labels: Int[Array, "b m 2"], slots: int, logits_size: tuple[int, int]
+) -> Prompts:
+    """Return prompts whose slots 0 and 1 are given and the others empty, without a mask prompt."""
+    images, masks, _ = labels.shape
+    return Prompts(
+        coords=coords,
+        labels=labels,
+        valid=jnp.ones(labels.shape, bool),
+        mask_logits=jnp.zeros((images, masks, *logits_size), jnp.float32),
+        has_mask=jnp.zeros((images, masks), bool),
+    ).pad_to(slots)
+
+
+def point_slots(
+    coords: Float[Array, "b m 2"], labels: Int[Array, "b m"]
+) -> tuple[Float[Array, "b m 2 2"], Int[Array, "b m 2"]]:
+    """Return coordinates and labels of slots 0 and 1 for a point: itself, and NOT_A_POINT, which stands for no box."""
+    return (
+        jnp.stack([coords, jnp.zeros_like(coords)], axis=2),
+        jnp.stack([labels, jnp.full_like(labels, int(PointLabel.NOT_A_POINT))], axis=2),
+    )
+
+
+def most_confident(output: MaskOutput) -> MaskOutput:
+    """Return the mask with the highest predicted IoU, k = 1."""
+    return output.take(jnp.argmax(output.iou, axis=-1))
+
+
+def with_carried(prompts: Prompts, carried: Float32[Array, "b m h w"]) -> Prompts:
+    """Return `prompts` with the carried mask's unthresholded logits as the mask prompt."""
+    return Prompts(
+        coords=prompts.coords,
+        labels=prompts.labels,
+        valid=prompts.valid,
+        mask_logits=carried,
+        has_mask=jnp.ones_like(prompts.has_mask),
+    )
+
+
+def stack_rounds(first: Any, rest: Any) -> Any:
+    """Put what was observed of round 0 before what a scan stacked of the later rounds."""
+    return jax.tree.map(lambda one, many: jnp.concatenate([one[None], many]), first, rest)

@@ -1,0 +1,1 @@
+"""Config, state, step and loop of a training run."""

@@ -1,0 +1,169 @@
+"""The training loop: one function, fixed order."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import jax
+from etils import epath
+from jax.sharding import Mesh
+
+from samjax.checkpoint.manager import Checkpoints, state_shapes
+from samjax.core.config import to_json
+from samjax.data.loader import TrainStream
+from samjax.parallel.sharding import batch_sharding, replicated
+from samjax.train.config import TrainConfig
+from samjax.train.metrics import PendingMetrics
+from samjax.train.state import TrainState, init_state, make_blueprint
+from samjax.train.step import abstract_batch, make_train_step
+from samjax.train.trackers import JsonLines, Pictures, Row, TensorBoard, Terminal, Tracker
+
+Validator = Callable[[TrainState, int], tuple[Row, dict[str, Any]]]
+"""Takes the state and its step, returns a row of metrics and pictures by name. The loop knows no evaluation."""
+
+
+def train(
+    config: TrainConfig,
+    *,
+    workdir: epath.PathLike,
+    mesh: Mesh,
+    stream: TrainStream,
+    make_validator: Callable[..., Validator | None],
+) -> TrainState:
+    """Run `config` in `workdir`, from its newest checkpoint if it has one, and return the last state.
+
+    The order of a turn is fixed: evaluate, save (model, optimiser and data position as one), take the next batch,
+    step, log. SIGTERM or Ctrl-C ends the run after the step under way, saved.
+
+    Raises:
+      UserError: the workdir holds a checkpoint of another model.
+      NonFiniteLossError: a loss is not finite.
+    """
+    workdir = epath.Path(workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    config_json = to_json(config)
+    blueprint = make_blueprint(config.model, config.optim, mesh)
+    run = jax.random.key(config.seed)
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
+    with contextlib.ExitStack() as stack:
+        stack.callback(checkpoints.close)
+        stack.enter_context(jax.set_mesh(mesh))
+
+        # Where to start: the newest checkpoint, else a fresh state.
+        start = checkpoints.latest() or 0
+        if checkpoints.latest() is not None:
+            like = state_shapes(_as_dict(blueprint.shapes), _as_dict(blueprint.shardings))
+            state = TrainState(**checkpoints.restore(start, like=like, stream=stream))
+        else:
+            state = init_state(blueprint, config.model, run)
+        (workdir / "config.json").write_text(config_json + "\n")
+
+        terminal = Terminal(steps=config.steps, start=start)
+        rows = JsonLines(workdir / "metrics.jsonl", resume_step=start)
+        events, pictures = TensorBoard(workdir / "tensorboard"), Pictures(workdir / "samples")
+        trackers: Sequence[Tracker] = (terminal, rows, events, pictures)
+        for tracker in trackers:
+            stack.callback(tracker.close)
+        if start:
+            terminal.say(f"resumed from step {start} in {workdir / 'checkpoints'}")
+        validated = {row["step"] for row in rows.read(workdir / "metrics.jsonl") if row.get("split") == "val"}
+        validator = make_validator(blueprint)
+        stopping = stack.enter_context(_stop_signals())
+
+        began = time.monotonic()
+        step_function = (
+            jax.jit(
+                make_train_step(config, blueprint),
+                donate_argnums=0,
+                out_shardings=(blueprint.shardings, replicated(mesh)),
+            )
+            .lower(
+                state_shapes(blueprint.shapes, blueprint.shardings),
+                abstract_batch(config, batch_sharding(mesh)),
+                run,
+            )
+            .compile()
+        )
+        terminal.say(f"compiled the training step in {time.monotonic() - began:.1f} s")
+        pending = PendingMetrics(batch_size=config.batch_size)
+
+        def log() -> None:
+            row = pending.flush()
+            if row is not None:
+                for tracker in trackers:
+                    tracker.row(row)
+
+        step = start
+        while True:
+            last = step >= config.steps or stopping()
+
+            # 1. Evaluate: at step 0, every so often, and at the end; not again after a resume.
+            due = step % config.validation.every == 0 or step >= config.steps
+            if validator is not None and due and step not in validated:
+                log()
+                with _off_the_clock(pending):
+                    row, pictures = validator(state, step)
+                    for tracker in trackers:
+                        tracker.row({"step": step, "split": "val", **row})
+                        for name, picture in pictures.items():
+                            tracker.picture(name, picture, step)
+
+            # 2. Save: never a state whose loss has not been looked at.
+            if last or (step % config.checkpoint.every == 0 and step > start):
+                log()
+                with _off_the_clock(pending):
+                    checkpoints.save(step, state=_as_dict(state), stream=stream, config=config_json)
+            if last:
+                break
+
+            # 3. Next batch.
+            batch = next(stream)
+
+            # 4. Step: dispatched, not waited for.
+            state, metrics = step_function(state, batch, run)
+            step += 1
+            pending.add(step, metrics, batch)
+
+            # 5. Log: the only place where the host waits for the device.
+            if step % config.log_every == 0 or step == config.steps:
+                log()
+
+        checkpoints.wait()
+        if step < config.steps:
+            terminal.say(f"stopped by a signal at step {step}, saved; run the same command again to go on")
+        return state
+
+
+def _as_dict(state: TrainState) -> dict[str, Any]:
+    return {"params": state.params, "buffers": state.buffers, "opt_state": state.opt_state, "step": state.step}
+
+
+@contextlib.contextmanager
+def _off_the_clock(pending: PendingMetrics) -> Iterator[None]:
+    began = time.monotonic()
+    yield
+    pending.paused(time.monotonic() - began)
+
+
+@contextlib.contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Yield a function that says whether SIGTERM or Ctrl-C came; a second one acts as usual."""
+    came: list[int] = []
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def note(number: int, _: Any) -> None:
+        came.append(number)
+        restore()
+
+    def restore() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    for number in previous:
+        signal.signal(number, note)
+    try:
+        yield lambda: bool(came)
+    finally:
+        restore()

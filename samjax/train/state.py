@@ -1,0 +1,97 @@
+"""What a run carries from step to step, planned before any of it exists."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Int, Key
+
+from samjax.core.random import Stream, derive
+from samjax.core.types import struct
+from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import Sam
+from samjax.nn.init import Buffer
+from samjax.optim.build import OptimConfig, make_optimizer
+from samjax.optim.layer_decay import Depth
+from samjax.parallel.sharding import logical_axes, replicated, tree_shardings
+
+
+@struct
+class TrainState:
+    """Parameters and buffers by name (nested dictionaries of arrays), optimiser state, and updates made so far."""
+
+    params: Any
+    buffers: Any
+    opt_state: Any
+    step: Int[Array, ""]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Blueprint:
+    """A run's state as shapes and shardings, and the two things that act on it."""
+
+    graph: nnx.GraphDef[Sam]
+    optimizer: optax.GradientTransformation
+    shapes: TrainState
+    shardings: TrainState
+
+    def model(self, params: Any, buffers: Any) -> Sam:
+        """Return the model with these weights."""
+        return nnx.merge(self.graph, params, buffers)
+
+
+def abstract_model(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State, nnx.State]:
+    """Return the model's structure, parameters and buffers as shapes: a ViT-H costs nothing."""
+    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, Buffer)
+
+
+def make_blueprint(model: SamConfig, optim: OptimConfig, mesh: Mesh) -> Blueprint:
+    """Plan the state of a run: shapes first, then shardings. Moments are split like their parameters."""
+    graph, params, buffers = abstract_model(model)
+    encoder = model.image_encoder
+    depth = Depth(groups=encoder.depth // encoder.global_every, global_every=encoder.global_every)
+    optimizer = make_optimizer(optim, depth)
+
+    param_shapes, buffer_shapes = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
+    opt_shapes = jax.eval_shape(optimizer.init, param_shapes)
+    param_shardings = tree_shardings(logical_axes(params), param_shapes, mesh)
+    whole = replicated(mesh)
+    return Blueprint(
+        graph=graph,
+        optimizer=optimizer,
+        shapes=TrainState(
+            params=param_shapes,
+            buffers=buffer_shapes,
+            opt_state=opt_shapes,
+            step=jax.ShapeDtypeStruct((), jnp.int32),
+        ),
+        shardings=TrainState(
+            params=param_shardings,
+            buffers=tree_shardings(logical_axes(buffers), buffer_shapes, mesh),
+            opt_state=optax.tree_utils.tree_map_params(
+                optimizer,
+                lambda _, sharding: sharding,
+                opt_shapes,
+                param_shardings,
+                transform_non_params=lambda _: whole,
+            ),
+            step=whole,
+        ),
+    )
+
+
+def init_state(blueprint: Blueprint, config: SamConfig, run: Key[Array, ""]) -> TrainState:
+    """Return step 0, each array born on the devices that hold it."""
+
+    def init(key: Key[Array, ""]) -> TrainState:
+        _, params, buffers = nnx.split(Sam(config, rngs=nnx.Rngs(derive(key, Stream.INIT))), nnx.Param, Buffer)
+        params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
+        return TrainState(
+            params=params, buffers=buffers, opt_state=blueprint.optimizer.init(params), step=jnp.zeros((), jnp.int32)
+        )
+
+    return jax.jit(init, out_shardings=blueprint.shardings)(run)

@@ -1,0 +1,91 @@
+"""One update, a pure function of (state, batch, key)."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Key
+
+from samjax.core.random import Stream, derive
+from samjax.core.types import Batch, MaskOutput, unpack_masks, valid_pixels
+from samjax.losses.sam import RoundLoss, loss_target, round_loss, sam_loss
+from samjax.models.sam.sam import Sam
+from samjax.optim.schedule import learning_rate
+from samjax.prompting.interactive import interact
+from samjax.train.config import TrainConfig
+from samjax.train.state import Blueprint, TrainState
+
+Metrics = dict[str, Float[Array, ""]]
+TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Metrics]]
+
+
+def interaction_loss(
+    model: Sam, batch: Batch, config: TrainConfig, *, model_key: Key[Array, ""], annotator_key: Key[Array, ""]
+) -> tuple[Float[Array, ""], Metrics]:
+    """Encode the photos once, play every round of the annotator, return the loss and its terms."""
+    masks = unpack_masks(batch.masks, config.model.image_size[1])
+    target = loss_target(masks, config.loss.loss_size)
+    weight = valid_pixels(batch.valid_size, config.model.image_size)
+    weight = loss_target(weight[:, None], config.loss.loss_size)[:, 0]
+    embedding = model.encode(batch.image, batch.valid_size, key=model_key)
+
+    def observe(output: MaskOutput, _: Any) -> RoundLoss:
+        return round_loss(output, target, weight, config.loss)
+
+    interaction = interact(
+        model.decoder(embedding),
+        observe,
+        masks=masks,
+        valid_size=batch.valid_size,
+        logits_size=config.model.logits_size,
+        key=annotator_key,
+        config=config.prompting,
+    )
+    return sam_loss(interaction.observed, batch.mask_valid, config.loss)
+
+
+def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
+    """Return the update, to be jitted; gradients are averaged over the valid masks of the global batch."""
+    rate = learning_rate(config.optim.schedule)
+
+    def train_step(state: TrainState, batch: Batch, run: Key[Array, ""]) -> tuple[TrainState, Metrics]:
+        def objective(params):
+            return interaction_loss(
+                blueprint.model(params, state.buffers),
+                batch,
+                config,
+                model_key=derive(run, Stream.MODEL, state.step),
+                annotator_key=derive(run, Stream.PROMPTING, state.step),
+            )
+
+        (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
+        # Without a constraint of their own the compiler may replicate gradients, 4 bytes a parameter a device.
+        gradients = jax.lax.with_sharding_constraint(gradients, blueprint.shardings.params)
+        updates, opt_state = blueprint.optimizer.update(gradients, state.opt_state, state.params)
+        metrics = {**metrics, "grad_norm": optax.global_norm(gradients), "lr": jnp.asarray(rate(state.step))}
+        params = optax.apply_updates(state.params, updates)
+        return dataclasses.replace(state, params=params, opt_state=opt_state, step=state.step + 1), metrics
+
+    return train_step
+
+
+def abstract_batch(config: TrainConfig, sharding: jax.sharding.Sharding) -> Batch:
+    """Return the shapes of a global batch."""
+    height, width = config.model.image_size
+    images, masks = config.batch_size, config.data.max_masks
+
+    def zeros() -> Batch:
+        return Batch(
+            image=jnp.zeros((images, height, width, 3), jnp.uint8),
+            valid_size=jnp.zeros((images, 2), jnp.int32),
+            masks=jnp.zeros((images, masks, height, -(-width // 8)), jnp.uint8),
+            mask_valid=jnp.zeros((images, masks), bool),
+            record_id=jnp.zeros((images,), jnp.int32),
+        )
+
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), jax.eval_shape(zeros)
+    )
