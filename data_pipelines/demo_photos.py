@@ -10,6 +10,7 @@ them; the tars carry no times or owners, so the same source gives the same bytes
 import dataclasses
 import io
 import json
+import sys
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,4 +147,8 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    try:
+        main(tyro.cli(Arguments, description=__doc__))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None

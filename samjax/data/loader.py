@@ -16,57 +16,11 @@ from samjax.core.errors import UserError
 from samjax.core.types import Batch
 from samjax.data.layout import HostBatch, Layout
 from samjax.data.pipeline import DataConfig, Dropped, Example, Fault, MakeExample, Rows, in_order, read, shuffled
-from samjax.data.sources import open_source
+from samjax.data.progress import Progress, StreamCounts
+from samjax.data.sources import RecordSource, open_source
 from samjax.data.tolerance import TOLERATED, too_many
 
 log = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StreamCounts:
-    """What a stream met so far, in all epochs and on this process alone."""
-
-    records: int = 0
-    """Read, used or not."""
-    corrupt: int = 0
-    """Skipped: cannot be decoded."""
-    without_masks: int = 0
-    """Skipped: no mask of theirs can be used."""
-    masks: int = 0
-    """Handed out."""
-    masks_too_large: int = 0
-    """Left out: above `max_area_fraction`."""
-    masks_empty: int = 0
-    """Left out: no pixel at the model's resolution."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a stream is: its whole state."""
-
-    position: int = 0
-    """Records read of this process's part of the global order."""
-    counts: StreamCounts = StreamCounts()
-    seen_this_epoch: int = 0
-    corrupt_this_epoch: int = 0
-
-    def count(self, element: Example | Dropped, *, first_of_epoch: bool) -> "Progress":
-        """Return the progress after `element`."""
-        corrupt = isinstance(element, Dropped) and element.fault is Fault.CORRUPT
-        counts = self.counts
-        return Progress(
-            position=self.position + 1,
-            counts=StreamCounts(
-                records=counts.records + 1,
-                corrupt=counts.corrupt + corrupt,
-                without_masks=counts.without_masks + (isinstance(element, Dropped) and not corrupt),
-                masks=counts.masks + (len(element.masks) if isinstance(element, Example) else 0),
-                masks_too_large=counts.masks_too_large + element.too_large,
-                masks_empty=counts.masks_empty + element.empty,
-            ),
-            seen_this_epoch=1 + (0 if first_of_epoch else self.seen_this_epoch),
-            corrupt_this_epoch=corrupt + (0 if first_of_epoch else self.corrupt_this_epoch),
-        )
 
 
 def _refuse_too_many(name: str, *, bad: int, seen: int, total: int) -> None:
@@ -148,8 +102,14 @@ class TrainStream:
         Raises:
           UserError: the state is of another stream: other seed, records or batch.
         """
-        values: dict[str, Any] = json.loads(state)
-        identity = values.pop("stream")
+        try:
+            values = json.loads(state)
+            identity = dict(values.pop("stream"))
+            progress = Progress(**{**values, "counts": StreamCounts(**values["counts"])})
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(
+                f"the checkpoint's data stream state is damaged ({error!r}): restore an earlier one"
+            ) from error
         for name, mine in self._identity.items():
             if identity.get(name) != mine:
                 raise UserError(
@@ -157,7 +117,7 @@ class TrainStream:
                     "with the same data, seed, batch size and processes, or start in a new workdir"
                 )
         self.close()
-        self._progress = Progress(**{**values, "counts": StreamCounts(**values["counts"])})
+        self._progress = progress
 
     def close(self) -> None:
         """Stop preparing batches and end worker processes; `next` starts them again where the stream is."""
@@ -189,16 +149,26 @@ class _Ahead:
 class _Assembler:
     """Gathers usable examples into host batches, ahead of what was handed out."""
 
-    def __init__(self, dataset: Any, config: DataConfig, layout: Layout, source: Any, progress: Progress):
+    def __init__(self, dataset: Any, config: DataConfig, layout: Layout, source: RecordSource, progress: Progress):
         self._layout = layout
         self._source = source
         self._progress = progress
         self._places = Rows(layout.rows, batch_size=layout.batch_size)
         rows = Rows(layout.rows, batch_size=layout.batch_size, start=progress.position)
         self._elements: Any = read(dataset, rows, config)
+        self._failure: Exception | None = None
 
     def next_batch(self) -> tuple[HostBatch, Progress]:
-        """Return the next rows of this process, and the progress after them."""
+        """Return the next rows of this process, and the progress after them; after a failure only that failure."""
+        if self._failure is not None:
+            raise self._failure
+        try:
+            return self._gather()
+        except Exception as error:
+            self._failure = error
+            raise
+
+    def _gather(self) -> tuple[HostBatch, Progress]:
         examples: list[Example | None] = []
         unusable = 0
         while len(examples) < len(self._layout.rows):
@@ -305,7 +275,7 @@ def validation_batches(
     return _validate(config, layout, source, total)
 
 
-def _validate(config: DataConfig, layout: Layout, source: Any, total: int) -> Iterator[Batch]:
+def _validate(config: DataConfig, layout: Layout, source: RecordSource, total: int) -> Iterator[Batch]:
     batches, rest = divmod(total, layout.batch_size)
     mine = batches * len(layout.rows) + int(np.sum(layout.rows < rest))
     rows = Rows(layout.rows, batch_size=layout.batch_size, stop=mine)

@@ -2,7 +2,8 @@
 
 A mask is stored column by column as alternating runs of outside and inside pixels, the first run outside. Each run is
 written five bits a character, least significant first; from the fourth run on it is the difference to the run two
-before. The C code of pycocotools trusts its input, so every mask is checked here before it is decoded.
+before. The C code of pycocotools trusts its input, so nothing read from a file goes there: runs are checked and
+expanded here, at the same speed.
 """
 
 from typing import Any
@@ -76,10 +77,9 @@ def decode(counts: str | bytes, *, height: int, width: int) -> Bool[np.ndarray, 
     Raises:
       RleError: as `parse_runs`.
     """
-    parse_runs(counts, height=height, width=width)
-    data = counts.encode("ascii") if isinstance(counts, str) else counts
-    decoded: Any = coco.decode({"size": [height, width], "counts": data})  # pyright: ignore[reportArgumentType]
-    return decoded.astype(bool)
+    runs = parse_runs(counts, height=height, width=width)
+    inside = np.arange(len(runs)) % 2 == 1
+    return np.repeat(inside, runs).reshape(width, height).T
 
 
 def encode(mask: Bool[np.ndarray, "h w"]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Segment Anything's weights from and to a PyTorch state dict, as NumPy arrays: bit for bit, and all of them."""
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -108,6 +109,7 @@ def _refuse(faults: list[str], what: str) -> None:
         raise UserError(f"{what} ({len(faults)} faults): {'; '.join(faults)}")
 
 
+@functools.cache
 def _abstract(config: SamConfig) -> tuple[Tree, Tree]:
     _, params, buffers = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, ...)
     return nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)

@@ -10,8 +10,8 @@ import optax
 from jaxtyping import Array, Float, Key
 
 from samjax.core.random import Stream, derive
-from samjax.core.types import Batch, MaskOutput, unpack_masks, valid_pixels
-from samjax.losses.sam import RoundLoss, loss_target, round_loss, sam_loss
+from samjax.core.types import Batch, MaskOutput, unpack_masks
+from samjax.losses.sam import RoundLoss, loss_pixels, loss_target, round_loss, sam_loss
 from samjax.models.sam.sam import Sam
 from samjax.optim.schedule import learning_rate
 from samjax.prompting.interactive import interact
@@ -28,12 +28,11 @@ def interaction_loss(
     """Encode the photos once, play every round of the annotator, return the loss and its terms."""
     masks = unpack_masks(batch.masks, config.model.image_size[1])
     target = loss_target(masks, config.loss.loss_size)
-    weight = valid_pixels(batch.valid_size, config.model.image_size)
-    weight = loss_target(weight[:, None], config.loss.loss_size)[:, 0]
+    pixels = loss_pixels(batch.valid_size, image_size=config.model.image_size, loss_size=config.loss.loss_size)
     embedding = model.encode(batch.image, batch.valid_size, key=model_key)
 
     def observe(output: MaskOutput, _: Any) -> RoundLoss:
-        return round_loss(output, target, weight, config.loss)
+        return round_loss(output, target, pixels, config.loss)
 
     interaction = interact(
         model.decoder(embedding),

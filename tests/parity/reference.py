@@ -1,8 +1,10 @@
 """Hugging Face's `SamModel` as the reference: any of our configs, trained-like weights, prompts in both forms."""
 
 import dataclasses
+import functools
 from dataclasses import dataclass
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
@@ -94,7 +96,7 @@ def _fill(model: transformers.SamModel, seed: int) -> None:
             weight.copy_(0.2 * noise)
         elif "rel_pos" in name:
             weight.copy_(0.3 * noise)
-        elif "embed" in name and "conv" not in name and "projection" not in name or "token.weight" in name:
+        elif ("embed" in name and "conv" not in name and "projection" not in name) or "token.weight" in name:
             weight.copy_(noise)
         else:
             weight.copy_(noise * _fan_in(name, weight) ** -0.5)
@@ -107,13 +109,18 @@ def _fan_in(name: str, weight: torch.Tensor) -> int:
 def ours(model: transformers.SamModel, config: SamConfig) -> Sam:
     """Return our model with the reference's weights."""
     state = {name: array.numpy() for name, array in model.state_dict().items()}
-    graph, _, _ = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, ...)
-    return nnx.merge(graph, *from_torch(state, config))
+    return nnx.merge(graph(config), *jax.tree.map(jnp.asarray, from_torch(state, config)))
+
+
+@functools.cache
+def graph(config: SamConfig) -> nnx.GraphDef[Sam]:
+    """Return the structure of our model."""
+    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, ...)[0]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Prompts of a kind for b images x m masks, as arrays: points [b m p 2], labels, boxes [b m 4], logits [b m h w]."""
+    """Prompts of a kind for b images x m masks: points [b m p 2], labels [b m p], boxes [b m 4], logits [b m h w]."""
 
     points: np.ndarray | None = None
     labels: np.ndarray | None = None
@@ -215,6 +222,11 @@ def decode(
         multimask_output=multimask,
     )
     return logits.reshape(images, objects, *logits.shape[2:]), iou.reshape(images, objects, -1)
+
+
+def channels_first(image: np.ndarray) -> torch.Tensor:
+    """Return [b h w c] as PyTorch's [b c h w]."""
+    return torch.as_tensor(np.moveaxis(image, -1, 1).copy())
 
 
 def to_numpy(array: torch.Tensor, *, channels_last: bool = False) -> np.ndarray:

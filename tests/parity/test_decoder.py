@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from reference import SMALL, WIDE, decode, ours, random_case, reference, to_numpy
+from reference import SMALL, WIDE, channels_first, decode, ours, random_case, reference, to_numpy
 from test_prompts import KINDS
 
 IMAGES, MASKS = 2, 3
@@ -15,22 +15,28 @@ IMAGES, MASKS = 2, 3
 run_decoder = jax.jit(lambda model, embedding, prompts: model.decode(embedding, prompts))
 
 
-@pytest.fixture(scope="module", params=[SMALL, WIDE], ids=["square", "wide"])
+CASES = [(SMALL, kind) for kind in KINDS] + [(WIDE, kind) for kind in ("none", "box+points", "mask+points")]
+on_every_case = pytest.mark.parametrize(
+    ("pair", "kind"), CASES, ids=[f"{'x'.join(map(str, c.image_size))}-{kind}" for c, kind in CASES], indirect=["pair"]
+)
+
+
+@pytest.fixture(scope="module")
 def pair(request):
-    config = request.param
+    config = getattr(request, "param", SMALL)
     model = reference(config)
     embedding = np.random.default_rng(3).normal(size=(IMAGES, *config.grid, config.embedding)).astype(np.float32)
     return config, model, ours(model, config), embedding
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@on_every_case
 @torch.no_grad()
 def test_both_outputs(pair, kind, agrees):
     config, theirs, model, embedding = pair
     case = random_case(config, kind, IMAGES, MASKS)
     prompts = case.prompts(config, IMAGES, MASKS)
     output = run_decoder(model, embedding, prompts)
-    their_embedding = torch.as_tensor(np.moveaxis(embedding, -1, 1).copy())
+    their_embedding = channels_first(embedding)
     for multimask, chosen in [(False, output.single()), (True, output.candidates())]:
         logits, iou = decode(theirs, their_embedding, case, config, multimask=multimask)
         objects = logits.shape[1]
@@ -46,7 +52,7 @@ def test_whole_model(agrees):
     image = np.random.default_rng(4).normal(size=(IMAGES, *SMALL.image_size, 3)).astype(np.float32)
     case = random_case(SMALL, "box+points", IMAGES, MASKS)
     expected = theirs(
-        pixel_values=torch.as_tensor(np.moveaxis(image, -1, 1).copy()),
+        pixel_values=channels_first(image),
         input_points=torch.as_tensor(case.points),
         input_labels=torch.as_tensor(case.labels),
         input_boxes=torch.as_tensor(case.boxes),
@@ -58,13 +64,13 @@ def test_whole_model(agrees):
     agrees("whole model, predicted IoU", output.candidates().iou, expected.iou_scores)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@on_every_case
 def test_padding_prompts_changes_nothing(pair, kind, agrees):
     """Whatever lies in slots that are not valid."""
     config, _, model, embedding = pair
     prompts = random_case(config, kind, IMAGES, MASKS).prompts(config, IMAGES, MASKS)
     exact = run_decoder(model, embedding, prompts)
-    padded = prompts.pad_to(prompts.labels.shape[-1] + 7)
+    padded = prompts.pad_to(12)
     noise = jnp.asarray(np.random.default_rng(5).uniform(0, 90, padded.coords.shape), jnp.float32)
     padded = dataclasses.replace(
         padded,
@@ -85,7 +91,9 @@ def test_objects_do_not_mix(pair, kind):
     alone = run_decoder(model, embedding[1:2], jax.tree.map(lambda leaf: leaf[1:2, 2:3], prompts))
     np.testing.assert_allclose(alone.logits[0, 0], output.logits[1, 2], rtol=1e-5, atol=1e-5)
 
-    changed = dataclasses.replace(prompts, coords=prompts.coords.at[0, 1].add(9.0), labels=prompts.labels.at[0, 1].set(0))
+    changed = dataclasses.replace(
+        prompts, coords=prompts.coords.at[0, 1].add(9.0), labels=prompts.labels.at[0, 1].set(0)
+    )
     after = run_decoder(model, embedding, changed)
     same = np.all(np.asarray(after.logits == output.logits), axis=(2, 3, 4))
     np.testing.assert_array_equal(same, [[True, False, True], [True, True, True]])
@@ -110,8 +118,6 @@ def test_logits_are_a_mask_prompt_of_the_next_round(pair, agrees):
     case = random_case(config, "points", IMAGES, MASKS)
     output = run_decoder(model, embedding, case.prompts(config, IMAGES, MASKS))
     again = dataclasses.replace(case, logits=np.array(output.logits[:, :, 0]))
-    expected, _ = decode(
-        theirs, torch.as_tensor(np.moveaxis(embedding, -1, 1).copy()), again, config, multimask=False
-    )
+    expected, _ = decode(theirs, channels_first(embedding), again, config, multimask=False)
     output = run_decoder(model, embedding, again.prompts(config, IMAGES, MASKS))
     agrees("mask logits, fed back", output.single().logits, to_numpy(expected))

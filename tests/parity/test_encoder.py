@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from reference import SMALL, WIDE, ours, reference, to_numpy
+from reference import SMALL, WIDE, channels_first, ours, reference, to_numpy
 
 from samjax.models.sam.config import SamConfig
 from samjax.nn.stack import layer
@@ -25,8 +25,7 @@ def photos(config: SamConfig, count: int = 2) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(count, *config.image_size, 3)).astype(np.float32)
 
 
-def channels_first(image: np.ndarray) -> torch.Tensor:
-    return torch.as_tensor(np.moveaxis(image, -1, 1).copy())
+run_block = jax.jit(lambda block, tokens: block(tokens, jnp.zeros(()), None))
 
 
 def block(model, config: SamConfig, number: int):
@@ -55,7 +54,7 @@ def test_every_block_on_its_own(pair, agrees):
         kind = "global block" if their_block.window_size == 0 else "windowed block"
         agrees(
             kind,
-            jax.jit(lambda block, tokens: block(tokens, jnp.zeros(()), None))(block(model, config, number), tokens),
+            run_block(block(model, config, number), tokens),
             their_block(torch.as_tensor(tokens)),
         )
 
@@ -67,10 +66,10 @@ def test_blocks_on_other_grids_than_their_tables(grid, agrees):
     theirs = reference(SMALL)
     model = ours(theirs, SMALL)
     tokens = np.random.default_rng(2).normal(size=(2, *grid, SMALL.image_encoder.width)).astype(np.float32)
-    for number in range(1, SMALL.image_encoder.depth, 1):
+    for number in range(1, 3):
         agrees(
             "block, resized tables",
-            block(model, SMALL, number)(jnp.asarray(tokens), jnp.zeros(()), None),
+            run_block(block(model, SMALL, number), tokens),
             theirs.vision_encoder.layers[number](torch.as_tensor(tokens)),
         )
 

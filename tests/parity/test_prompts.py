@@ -1,11 +1,15 @@
 """The prompt encoder against PyTorch, for every kind of prompt."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
 from reference import SMALL, WIDE, embed, image_positions, ours, random_case, reference, to_numpy
+
+run_prompt_encoder = jax.jit(lambda model, prompts: model.prompt_encoder(prompts))
 
 KINDS = ["none", "point", "points", "box", "box+point", "box+points", "mask", "mask+points", "mask+box+points"]
 
@@ -22,12 +26,14 @@ def test_prompt_kind(pair, kind, agrees):
     config, theirs, model = pair
     case = random_case(config, kind, images=2, masks=3)
     sparse, dense = embed(theirs, case, config)
-    embedding = jax.jit(lambda model, prompts: model.prompt_encoder(prompts))(model, case.prompts(config, 2, 3))
+    embedding = run_prompt_encoder(model, case.prompts(config, 2, 3))
     if sparse is None:
         assert embedding.sparse.shape == (2, 3, 0, config.embedding)
     else:
         agrees("prompt tokens", embedding.sparse, sparse)
-    theirs_dense = np.broadcast_to(to_numpy(dense, channels_last=True), (dense.shape[0], *config.grid, config.embedding))
+    theirs_dense = np.broadcast_to(
+        to_numpy(dense, channels_last=True), (dense.shape[0], *config.grid, config.embedding)
+    )
     if case.logits is None:
         theirs_dense = np.broadcast_to(theirs_dense[:1], (6, *theirs_dense.shape[1:]))
     agrees("mask prompt", embedding.dense.reshape(6, *config.grid, -1), theirs_dense)
@@ -48,8 +54,6 @@ def test_mask_prompts_mix_with_no_mask(pair):
     config, _, model = pair
     prompts = random_case(config, "mask+points", images=2, masks=3).prompts(config, 2, 3)
     has_mask = jnp.array([[True, False, True], [False, True, False]])
-    import dataclasses
-
     mixed = model.prompt_encoder(dataclasses.replace(prompts, has_mask=has_mask)).dense
     every = model.prompt_encoder(prompts).dense
     none = model.prompt_encoder(dataclasses.replace(prompts, has_mask=jnp.zeros_like(has_mask))).dense

@@ -107,7 +107,7 @@ class SamConfig:
         base = cls(
             image_size=(256, 256),
             embedding=128,
-            image_encoder=ImageEncoderConfig(width=256, depth=6, heads=4, window=8, global_every=3),
+            image_encoder=ImageEncoderConfig(width=192, depth=6, heads=3, window=8, global_every=3),
             mask_decoder=MaskDecoderConfig(hidden=512, heads=4, dropout=0.0),
             dtype="float32",
         )
@@ -119,7 +119,7 @@ class SamConfig:
         base = cls(
             image_size=(128, 128),
             embedding=64,
-            image_encoder=ImageEncoderConfig(patch=8, width=96, depth=4, heads=3, window=5, global_every=2),
+            image_encoder=ImageEncoderConfig(width=96, depth=4, heads=3, window=5, global_every=2),
             mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.0),
             dtype="float32",
         )

@@ -1,0 +1,94 @@
+"""Can the model learn at all? `small` at 256 px on eight real photos, until it segments them.
+
+    python benchmarks/overfit.py                      # about an hour on two cores
+    python benchmarks/overfit.py --steps 50 --workdir runs/overfit_short
+
+Takes the first eight shipped training photos with at least three masks of 100 pixels or more in the model's frame,
+trains on those masks from random weights, and prints mIoU after 1 to 8 evaluation clicks on the same masks, with the
+time it took. The target is mIoU@8 >= 0.90.
+"""
+
+import argparse
+import io
+import json
+import tarfile
+import time
+from pathlib import Path
+
+from samjax.cli.train import run
+from samjax.data.pipeline import DataConfig
+from samjax.losses.sam import LossConfig
+from samjax.models.sam.config import SamConfig
+from samjax.optim.build import OptimConfig
+from samjax.optim.schedule import ScheduleConfig
+from samjax.prompting.interactive import InteractionConfig
+from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
+from samjax.train.trackers import JsonLines
+
+PHOTOS, SIDE, SMALLEST_MASK, FEWEST_MASKS = 8, 256, 100, 3
+SHIPPED = Path(__file__).parent.parent / "experiments" / "sam" / "photos" / "train" / "sa_000000.tar"
+
+
+def write_subset(out: Path) -> int:
+    """Write the photos and masks to learn as a tar in the release layout; return the number of masks."""
+    masks = photos = 0
+    with tarfile.open(SHIPPED) as shipped, tarfile.open(out, "w") as subset:
+        for member in shipped.getmembers():
+            if not member.name.endswith(".json") or photos == PHOTOS:
+                continue
+            described = json.load(shipped.extractfile(member))
+            scale = SIDE / max(described["image"]["width"], described["image"]["height"])
+            large = [one for one in described["annotations"] if one["area"] * scale**2 >= SMALLEST_MASK]
+            if len(large) < FEWEST_MASKS:
+                continue
+            photo = member.name.replace(".json", ".jpg")
+            text = json.dumps({**described, "annotations": large}).encode()
+            for name, content in [(photo, shipped.extractfile(photo).read()), (member.name, text)]:
+                entry = tarfile.TarInfo(name)
+                entry.size = len(content)
+                subset.addfile(entry, io.BytesIO(content))
+            photos, masks = photos + 1, masks + len(large)
+    return masks
+
+
+def config(source: Path, steps: int) -> TrainConfig:
+    """Everything that regularises is off: the point is to fit."""
+    schedule = ScheduleConfig(peak_lr=1e-3, warmup_steps=100, milestones=(int(0.75 * steps), int(0.92 * steps)))
+    return TrainConfig(
+        model=SamConfig.small(),
+        data=DataConfig(source=str(source), max_masks=4),
+        prompting=InteractionConfig(corrections=3),
+        loss=LossConfig(loss_size=128),
+        optim=OptimConfig(schedule=schedule, weight_decay=0.01, layer_decay=1.0),
+        validation=ValidationConfig(
+            source=str(source), split="train", every=250, max_masks=16, photos=PHOTOS, batch_size=PHOTOS
+        ),
+        checkpoint=CheckpointConfig(every=250, keep=1),
+        steps=steps,
+        batch_size=PHOTOS,
+        log_every=25,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--workdir", type=Path, default=Path("runs/overfit"))
+    arguments = parser.parse_args()
+    arguments.workdir.mkdir(parents=True, exist_ok=True)
+    subset = arguments.workdir / "photos.tar"
+    masks = write_subset(subset)
+    print(f"{PHOTOS} photos, {masks} masks of at least {SMALLEST_MASK} pixels")
+
+    began = time.monotonic()
+    run(config(subset, arguments.steps), workdir=str(arguments.workdir))
+    minutes = (time.monotonic() - began) / 60
+    rows = [row for row in JsonLines.read(arguments.workdir / "metrics.jsonl") if row.get("split") == "val"]
+    print("step  " + "  ".join(f"{name:>8}" for name in rows[0] if "@" in name))
+    for row in rows:
+        print(f"{row['step']:>4}  " + "  ".join(f"{value:8.3f}" for name, value in row.items() if "@" in name))
+    print(f"mIoU@8 {rows[-1]['miou@8']:.3f} (target 0.90) after {arguments.steps} steps, {minutes:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""Names and patterns over trees."""
+
+import numpy as np
+import pytest
+
+from samjax.core.tree import first_match, map_named, named_leaves
+
+
+def test_names_are_slash_paths_in_tree_order():
+    tree = {"b": {"kernel": 1, "bias": 2}, "a": [3, 4]}
+    assert named_leaves(tree) == {"a/0": 3, "a/1": 4, "b/bias": 2, "b/kernel": 1}
+
+
+def test_map_named_gives_each_leaf_its_name_and_partners():
+    tree, other = {"a": {"x": 1}}, {"a": {"x": 10}}
+    assert map_named(lambda name, leaf, partner: (name, leaf + partner), tree, other) == {"a": {"x": ("a/x", 11)}}
+
+
+def test_the_first_pattern_wins_and_none_is_an_error():
+    patterns = [("*/bias", "bias"), ("encoder/*", "encoder")]
+    assert first_match("encoder/bias", patterns) == "bias"
+    assert first_match("encoder/kernel", patterns) == "encoder"
+    with pytest.raises(KeyError, match="decoder/kernel"):
+        first_match("decoder/kernel", patterns)
+
+
+def test_packed_masks_come_back_at_any_width():
+    from samjax.core.types import unpack_masks
+
+    for width in (1, 7, 8, 13, 64):
+        masks = np.random.default_rng(width).random((2, 3, 5, width)) < 0.5
+        np.testing.assert_array_equal(unpack_masks(np.packbits(masks, axis=-1), width), masks)

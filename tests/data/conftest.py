@@ -1,0 +1,30 @@
+"""Small data sets, written with faults where a test wants them."""
+
+import json
+import shutil
+
+import pytest
+from array_record.python import array_record_module
+
+from samjax.data import records
+
+
+@pytest.fixture
+def write_dataset(prepared, tmp_path):
+    """Write records (Record, or bytes as they are) as a data set and return its folder."""
+
+    def write(contents, name="data"):
+        folder = tmp_path / name
+        shutil.copytree(prepared / "train", folder)
+        info = json.loads((folder / "dataset_info.json").read_text())
+        info["splits"][0]["shardLengths"] = [str(len(contents))]
+        (folder / "dataset_info.json").write_text(json.dumps(info))
+        writer = array_record_module.ArrayRecordWriter(
+            str(folder / "sa1b-train.array_record-00000-of-00001"), "group_size:1"
+        )
+        for content in contents:
+            writer.write(content if isinstance(content, bytes) else records.encode_record(content))
+        writer.close()
+        return folder
+
+    return write

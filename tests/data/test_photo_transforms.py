@@ -1,0 +1,111 @@
+import io
+import struct
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+from shards import jpeg
+
+from samjax.core.types import unpack_masks
+from samjax.data import transforms
+
+SIZES = [(480, 640), (640, 480), (1500, 2250), (333, 334), (1, 5000), (100, 100), (37, 53)]
+FRAMES = [(256, 256), (1024, 1024), (256, 320), (96, 64)]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+@pytest.mark.parametrize(("height", "width"), SIZES)
+def test_a_fitted_photo_touches_the_frame_and_keeps_its_shape(height, width, frame):
+    fitted = transforms.fitted_size(height=height, width=width, frame=frame)
+    scale = min(frame[0] / height, frame[1] / width)
+    assert fitted == (max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5)))
+    assert fitted[0] <= frame[0]
+    assert fitted[1] <= frame[1]
+    assert fitted[0] == frame[0] or fitted[1] == frame[1]
+
+
+def test_half_a_pixel_rounds_up():
+    """round() would give 2 for 2.5: the release rounds as int(x + 0.5)."""
+    assert transforms.fitted_size(height=5, width=128, frame=(64, 64)) == (3, 64)
+
+
+@pytest.mark.parametrize("frame", [(64, 64), (40, 72)])
+def test_a_framed_photo_is_pil_bilinear_and_zeros(frame):
+    photo = transforms.open_photo(jpeg(90, 120), height=90, width=120)
+    framed = transforms.frame_photo(photo, frame=frame)
+    height, width = framed.valid_size
+    expected = np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR))
+    np.testing.assert_array_equal(framed.image[:height, :width], expected)
+    assert not framed.image[height:].any()
+    assert not framed.image[:, width:].any()
+    assert framed.image.shape == (*frame, 3)
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_other_colour_modes_become_rgb(mode):
+    photo = transforms.open_photo(jpeg(20, 30, mode=mode), height=20, width=30)
+    assert photo.mode == "RGB"
+    assert photo.size == (30, 20)
+
+
+def claim_size(data, height, width):
+    """Rewrite the size in a JPEG's frame header."""
+    at = data.index(b"\xff\xc0") + 5
+    return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
+
+
+def png():
+    file = io.BytesIO()
+    Image.new("RGB", (30, 20)).save(file, format="PNG")
+    return file.getvalue()
+
+
+GOOD = jpeg(20, 30)
+
+
+@pytest.mark.parametrize(
+    ("data", "height", "width", "says"),
+    [
+        (GOOD, 20, 31, "photo is 20 x 30 but its record says 20 x 31"),
+        (GOOD[: len(GOOD) // 2], 20, 30, "cannot be decoded"),
+        (GOOD[:8], 20, 30, "not a JPEG|cannot be read"),
+        (b"", 20, 30, "not a JPEG"),
+        (b"\x00" * 500, 20, 30, "not a JPEG"),
+        (png(), 20, 30, "not a JPEG"),
+        (claim_size(GOOD, 65000, 65000), 20, 30, "cannot be read|record says"),
+        (claim_size(GOOD, 65000, 65000), 65000, 65000, "more than"),
+    ],
+)
+def test_a_broken_photo_is_refused_with_the_reason(data, height, width, says):
+    with pytest.raises(transforms.PhotoError, match=says):
+        transforms.open_photo(data, height=height, width=width)
+
+
+@pytest.mark.parametrize(
+    ("source", "target"), [(640, 256), (256, 640), (1500, 1024), (7, 7), (5, 1), (1, 5), (333, 97)]
+)
+def test_nearest_positions_are_pixel_centres(source, target):
+    exact = np.floor((np.arange(target) + 0.5) * (source / target) + 1e-9).astype(int)
+    positions = transforms.nearest_positions(source=source, target=target)
+    np.testing.assert_array_equal(positions, exact)
+    if source == target:
+        np.testing.assert_array_equal(positions, np.arange(target))
+
+
+def test_a_resized_mask_takes_rows_and_columns_apart():
+    mask = np.random.default_rng(0).random((30, 50)) < 0.5
+    resized = transforms.resize_mask(mask, size=(12, 77))
+    for row in range(12):
+        for column in range(77):
+            assert resized[row, column] == mask[int((row + 0.5) * 30 / 12), int((column + 0.5) * 50 / 77)]
+
+
+@pytest.mark.parametrize("frame", [(16, 24), (16, 21), (9, 33)])
+def test_packed_masks_unpack_on_device(frame):
+    mask = np.random.default_rng(0).random((9, 19)) < 0.5
+    packed = transforms.pack_mask(mask, frame=frame)
+    unpacked = np.asarray(unpack_masks(jnp.asarray(packed[None]), frame[1])[0])
+    np.testing.assert_array_equal(unpacked[:9, :19], mask)
+    assert unpacked.shape == frame
+    assert unpacked.sum() == mask.sum()

@@ -1,0 +1,49 @@
+"""The state of a run, before and after it exists."""
+
+import jax
+import numpy as np
+import pytest
+
+from samjax.core.tree import named_leaves
+from samjax.models.sam.config import SamConfig
+from samjax.optim.build import OptimConfig
+from samjax.parallel.mesh import MeshConfig, make_mesh
+from samjax.train.state import init_state, make_blueprint
+
+
+def test_vit_h_is_planned_without_allocating_it():
+    blueprint = make_blueprint(SamConfig.vit_h(), OptimConfig(), make_mesh(MeshConfig()))
+    sizes = [leaf.size for leaf in jax.tree.leaves(blueprint.shapes.params)]
+    assert sum(sizes) == 641_090_608
+    assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(blueprint.shapes))
+
+
+def test_moments_are_split_like_their_parameters():
+    blueprint = make_blueprint(SamConfig.tiny(), OptimConfig(), make_mesh(MeshConfig(data=1, fsdp=4, tensor=2)))
+    params = named_leaves(blueprint.shardings.params)
+    moments = dict(named_leaves(blueprint.shardings.opt_state).items())
+    for name, sharding in params.items():
+        for moment in ("mu", "nu"):
+            found = [value for key, value in moments.items() if f"{moment}/{name}" in key]
+            assert found == [sharding], (moment, name)
+    split = [name for name, sharding in params.items() if any(sharding.spec)]
+    assert "image_encoder/groups/windowed/mlp/up/kernel" in split
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(data=8), MeshConfig(data=2, fsdp=2, tensor=2)])
+def test_the_first_state_is_the_same_on_every_mesh(micro, mesh):
+    run = jax.random.key(3)
+    one = make_blueprint(micro, OptimConfig(), make_mesh(MeshConfig(), jax.devices()[:1]))
+    many = make_blueprint(micro, OptimConfig(), make_mesh(mesh))
+    expected, got = init_state(one, micro, run), init_state(many, micro, run)
+    for name, leaf in named_leaves(got.params).items():
+        np.testing.assert_allclose(leaf, named_leaves(expected.params)[name], rtol=1e-6, atol=1e-7, err_msg=name)
+    kernel = named_leaves(got.params)["image_encoder/groups/windowed/mlp/up/kernel"]
+    assert kernel.sharding == named_leaves(many.shardings.params)["image_encoder/groups/windowed/mlp/up/kernel"]
+
+
+def test_the_layers_of_a_stack_start_different(micro):
+    blueprint = make_blueprint(micro, OptimConfig(), make_mesh(MeshConfig(), jax.devices()[:1]))
+    state = init_state(blueprint, micro, jax.random.key(0))
+    heads = named_leaves(state.params)["mask_decoder/hypernetworks/layer1/kernel"]
+    assert not np.allclose(heads[0], heads[1])
