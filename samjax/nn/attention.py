@@ -6,7 +6,7 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Bool, Float
 
-from samjax.nn.init import TORCH_INIT, VIT_INIT, parameter
+from samjax.nn.init import DECODER_INIT, VIT_INIT, parameter
 from samjax.nn.rel_pos import relative_positions
 from samjax.nn.window import partition, unpartition, windows_along
 
@@ -104,7 +104,7 @@ class TokenAttention(nnx.Module):
         inner: int,
         heads: int,
         *,
-        init: Initializer = TORCH_INIT,
+        init: Initializer = DECODER_INIT,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):

@@ -10,7 +10,7 @@ from samjax.core.types import MaskOutput
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.prompt_encoder import PromptEmbedding
 from samjax.models.sam.two_way import TwoWayTransformer
-from samjax.nn.init import TORCH_INIT, parameter
+from samjax.nn.init import DECODER_INIT, parameter
 from samjax.nn.mlp import gelu
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Unpatchify
@@ -28,7 +28,7 @@ class Head(nnx.Module):
             return nnx.Linear(
                 inputs,
                 outputs,
-                kernel_init=TORCH_INIT,
+                kernel_init=DECODER_INIT,
                 kernel_metadata={"axes": ("embed", None)},
                 dtype=dtype,
                 rngs=rngs,
@@ -45,9 +45,9 @@ class Upscaler(nnx.Module):
     """The image embedding at four times its resolution and an eighth of its channels."""
 
     def __init__(self, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.conv1 = Unpatchify(width, width // 4, init=TORCH_INIT, dtype=dtype, rngs=rngs)
+        self.conv1 = Unpatchify(width, width // 4, init=DECODER_INIT, dtype=dtype, rngs=rngs)
         self.norm = layer_norm(width // 4, epsilon=1e-6, dtype=dtype, rngs=rngs)
-        self.conv2 = Unpatchify(width // 4, width // 8, init=TORCH_INIT, dtype=dtype, rngs=rngs)
+        self.conv2 = Unpatchify(width // 4, width // 8, init=DECODER_INIT, dtype=dtype, rngs=rngs)
 
     def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n h4 w4 o"]:
         """Upscale."""

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from samjax.core.types import PointLabel, Prompts, struct
 from samjax.models.sam.config import SamConfig
-from samjax.nn.init import TORCH_INIT, Buffer, parameter
+from samjax.nn.init import DECODER_INIT, Buffer, parameter
 from samjax.nn.mlp import gelu
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Patchify
@@ -49,14 +49,14 @@ class MaskDownscaler(nnx.Module):
 
     def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
         channels, dtype = config.mask_prompt_channels, config.compute_dtype
-        self.conv1 = Patchify(1, channels // 4, 2, init=TORCH_INIT, dtype=dtype, rngs=rngs)
+        self.conv1 = Patchify(1, channels // 4, 2, init=DECODER_INIT, dtype=dtype, rngs=rngs)
         self.norm1 = layer_norm(channels // 4, epsilon=1e-6, dtype=dtype, rngs=rngs)
-        self.conv2 = Patchify(channels // 4, channels, 2, init=TORCH_INIT, dtype=dtype, rngs=rngs)
+        self.conv2 = Patchify(channels // 4, channels, 2, init=DECODER_INIT, dtype=dtype, rngs=rngs)
         self.norm2 = layer_norm(channels, epsilon=1e-6, dtype=dtype, rngs=rngs)
         self.conv3 = nnx.Linear(
             channels,
             config.embedding,
-            kernel_init=TORCH_INIT,
+            kernel_init=DECODER_INIT,
             kernel_metadata={"axes": (None, "embed")},
             dtype=dtype,
             rngs=rngs,

@@ -7,7 +7,7 @@ from jaxtyping import Array, Bool, Float, Key
 from samjax.models.sam.config import SamConfig
 from samjax.nn.attention import TokenAttention
 from samjax.nn.drop_path import dropout
-from samjax.nn.init import TORCH_INIT
+from samjax.nn.init import DECODER_INIT
 from samjax.nn.mlp import Mlp
 from samjax.nn.norm import layer_norm
 from samjax.nn.stack import layer, stack
@@ -33,7 +33,7 @@ class TwoWayLayer(nnx.Module):
         self.rate = decoder.dropout
         self.self_attention, self.norm1 = attention(width), norm()
         self.token_to_image, self.norm2 = attention(width // 2), norm()
-        self.mlp = Mlp(width, decoder.hidden, activation=jax.nn.relu, init=TORCH_INIT, dtype=dtype, rngs=rngs)
+        self.mlp = Mlp(width, decoder.hidden, activation=jax.nn.relu, init=DECODER_INIT, dtype=dtype, rngs=rngs)
         self.norm3 = norm()
         self.image_to_token, self.norm4 = attention(width // 2), norm()
 
