@@ -1,5 +1,6 @@
 """Every test runs with shapes and dtypes checked, and on eight virtual CPU devices."""
 
+import tempfile
 from pathlib import Path
 
 import jax
@@ -8,6 +9,10 @@ from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 8)
 install_import_hook("samjax", "beartype.beartype")
+
+# Tests that run the same program compile it once.
+_compiled = tempfile.TemporaryDirectory(prefix="samjax_compiled_")
+jax.config.update("jax_compilation_cache_dir", _compiled.name)
 
 PHOTOS = Path(__file__).parent.parent / "experiments" / "sam" / "photos"
 

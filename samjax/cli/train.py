@@ -37,7 +37,7 @@ def add_parser(commands, name: str) -> None:
 def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[str]) -> int:
     if known.experiment is None:
         parser.print_help()
-        return 0 if known.help else 2
+        raise SystemExit(0 if known.help else 2)
     from samjax.train.config import TrainConfig
 
     experiment = Path(known.experiment)

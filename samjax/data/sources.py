@@ -11,7 +11,7 @@ from etils import epath
 from samjax.core.errors import UserError
 from samjax.data import records
 
-_PREPARE = "prepare it with `python -m data_pipelines.sa1b --source TARS --out FOLDER`"
+_PREPARE = "prepare it with `samjax data prepare --source TARS --out FOLDER`"
 _LEVELS = 2  # TFDS nests a data set as name/version
 
 
@@ -79,6 +79,8 @@ def open_source(path: str, split: str) -> RecordSource:
 
 
 def _find_dataset(path: str) -> epath.Path:
+    if not path:
+        raise UserError(f"data.source is empty: {_PREPARE}, and give that FOLDER as --data.source")
     root = epath.Path(path).expanduser()
     if not root.is_dir():
         raise UserError(f"{path} is not a folder: {_PREPARE}, and give that FOLDER as data source")

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32
 from PIL import Image
 
-from samjax.core.types import Batch, MaskOutput, Prompts, struct, unpack_masks, valid_pixels
+from samjax.core.types import Batch, MaskOutput, PointLabel, Prompts, struct, unpack_masks, valid_pixels
 from samjax.eval.sheet import SheetRow, draw_sheet
 from samjax.losses.iou import mask_iou
 from samjax.models.sam.config import SamConfig
@@ -117,11 +117,12 @@ class ClickValidator:
             m = int(np.argmax(np.where(batch.mask_valid[b], masks.sum(axis=(1, 2)), -1)))
             height, width = (int(side) for side in batch.valid_size[b])
             steps = [k - 1 for k in self._clicks]
+            played = np.asarray(result.masks[:, b, m])
             rows.append(
                 SheetRow(
-                    image=batch.image[b, :height, :width],
+                    image=np.asarray(batch.image[b, :height, :width]),
                     truth=masks[m, :height, :width],
-                    predictions=[_enlarge(result.masks[r, b, m], masks.shape[1:])[:height, :width] for r in steps],
+                    predictions=[_enlarge(played[r], masks.shape[1:])[:height, :width] for r in steps],
                     clicks=[_first_clicks(prompts, b, m, count=k) for k in self._clicks],
                     captions=[f"{k}: iou {result.iou[k - 1, b, m]:.2f}" for k in self._clicks],
                     details=[f"predicted {result.predicted[k - 1, b, m]:.2f}" for k in self._clicks],
@@ -137,8 +138,9 @@ def _enlarge(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def _first_clicks(prompts: Prompts, b: int, m: int, *, count: int) -> list[tuple[float, float, bool]]:
     """Return (x, y, foreground) of the first `count` clicks; slot 1 is the NOT_A_POINT of a mask without a box."""
     slots = [0, *range(2, count + 1)]
+    coords, labels = np.asarray(prompts.coords[b, m]), np.asarray(prompts.labels[b, m])
     return [
-        (*(float(c) for c in prompts.coords[b, m, slot]), prompts.labels[b, m, slot] == 1)
+        (float(coords[slot, 0]), float(coords[slot, 1]), bool(labels[slot] == PointLabel.FOREGROUND))
         for slot in slots
         if prompts.valid[b, m, slot]
     ]

@@ -83,8 +83,8 @@ def _with_clicks(
 
 def _fit(picture: UInt8[np.ndarray, "h w 3"]) -> Image.Image:
     scale = CELL / max(picture.shape[:2])
-    size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
-    return Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC)
+    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+    return Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:

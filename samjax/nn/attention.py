@@ -73,7 +73,7 @@ class SpatialAttention(nnx.Module):
 
     def __call__(self, tokens: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
         """Attend; the result has the residual branch's shape."""
-        grid = tokens.shape[1:3]
+        grid = (tokens.shape[1], tokens.shape[2])
         qkv = self.qkv(tokens)
         if self.window is None:
             return self.out(self._attend(qkv))

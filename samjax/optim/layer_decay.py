@@ -34,7 +34,7 @@ def layer_ids(depth: Depth, parameters: Any) -> Any:
     """
     blocks = jnp.arange(depth.blocks).reshape(depth.groups, depth.global_every) + 1
 
-    def layer_id(name: str, parameter: jax.Array) -> jax.Array:
+    def layer_id(name: str, parameter: Any) -> jax.Array:
         if name.startswith((f"{depth.prefix}/patch_embed", f"{depth.prefix}/position")):
             return jnp.array(0)
         if name.startswith(f"{depth.prefix}/groups/windowed/"):

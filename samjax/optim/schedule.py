@@ -22,8 +22,6 @@ def learning_rate(config: ScheduleConfig) -> optax.Schedule:
     The first update is made at peak_lr / warmup_steps, update `warmup_steps` and later ones at the peak: no update is
     wasted on a rate of zero.
     """
-    steady = optax.piecewise_constant_schedule(
-        config.peak_lr, dict.fromkeys(config.milestones, config.drop_factor)
-    )
+    steady = optax.piecewise_constant_schedule(config.peak_lr, dict.fromkeys(config.milestones, config.drop_factor))
     warmup = max(1, config.warmup_steps)
     return lambda count: steady(count) * jnp.minimum(1.0, (count + 1) / warmup)

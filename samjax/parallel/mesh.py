@@ -24,7 +24,10 @@ class MeshConfig:
     tensor: int = 1
 
 
-def make_mesh(config: MeshConfig, devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(
+    config: MeshConfig,
+    devices: Sequence[jax.Device] | None = None,  # type: ignore[reportInvalidTypeForm]  # jax assigns the class a name
+) -> Mesh:
     """Return the mesh of `config` over `devices` (all of them by default).
 
     Axes are `AxisType.Auto`: under JAX's default, Explicit, a window partition does not compile.

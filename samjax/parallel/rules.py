@@ -1,6 +1,6 @@
 """Logical axis names, and the mesh axes they are split over."""
 
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
@@ -10,7 +10,7 @@ RULES: dict[str, tuple[str, ...]] = {
 }
 
 
-def partition_spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+def partition_spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: Mesh | AbstractMesh) -> PartitionSpec:
     """Return how an array of `shape` with logical `axes` is split over `mesh`.
 
     A dimension that does not divide evenly is left whole: a bias or a norm is small, and a rule need not know.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Key
 
 from samjax.core.random import Stream, derive
 from samjax.core.types import struct
@@ -22,12 +22,15 @@ from samjax.parallel.sharding import logical_axes, replicated, tree_shardings
 
 @struct
 class TrainState:
-    """Parameters and buffers by name (nested dictionaries of arrays), optimiser state, and updates made so far."""
+    """Parameters and buffers by name (nested dictionaries of arrays), optimiser state, and updates made so far.
+
+    Fields have no types: the same structure holds a state's arrays, their shapes and their shardings.
+    """
 
     params: Any
     buffers: Any
     opt_state: Any
-    step: Int[Array, ""]
+    step: Any
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,8 @@ class Blueprint:
 
 def abstract_model(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State, nnx.State]:
     """Return the model's structure, parameters and buffers as shapes: a ViT-H costs nothing."""
-    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, Buffer)
+    graph, params, buffers = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, Buffer)
+    return graph, params, buffers
 
 
 def make_blueprint(model: SamConfig, optim: OptimConfig, mesh: Mesh) -> Blueprint:

@@ -64,7 +64,7 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
         # Without a constraint of their own the compiler may replicate gradients, 4 bytes a parameter a device.
         gradients = jax.lax.with_sharding_constraint(gradients, blueprint.shardings.params)
         updates, opt_state = blueprint.optimizer.update(gradients, state.opt_state, state.params)
-        metrics = {**metrics, "grad_norm": optax.global_norm(gradients), "lr": jnp.asarray(rate(state.step))}
+        metrics = {**metrics, "grad_norm": optax.tree.norm(gradients), "lr": jnp.asarray(rate(state.step))}
         params = optax.apply_updates(state.params, updates)
         return dataclasses.replace(state, params=params, opt_state=opt_state, step=state.step + 1), metrics
 

@@ -1,7 +1,7 @@
 """Where a run's numbers and pictures go."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from tensorboardX import SummaryWriter
 
-Row = dict[str, float | int | str]
+Row = Mapping[str, float | int | str]
 
 
 class Tracker(Protocol):
@@ -36,7 +36,7 @@ class JsonLines:
 
     def __init__(self, path: epath.PathLike, *, resume_step: int):
         self._path = epath.Path(path)
-        kept = [row for row in self.read(self._path) if row["step"] <= resume_step] if self._path.exists() else []
+        kept = [row for row in self.read(self._path) if int(row["step"]) <= resume_step] if self._path.exists() else []
         self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a")
 

@@ -60,6 +60,7 @@ def test_iou_counts_pixels():
     expected = (mask & target).sum((-1, -2)) / (mask | target).sum((-1, -2))
     np.testing.assert_allclose(mask_iou(jnp.asarray(LOGITS), TARGET, EVERYWHERE), expected, rtol=1e-6)
     assert mask_iou(jnp.zeros((4, 4)), jnp.zeros((4, 4), bool), jnp.ones((4, 4), bool)) == 0, "empty: 0 of at least 1"
+    assert mask_iou(jnp.zeros((4, 4)), jnp.ones((4, 4), bool), jnp.ones((4, 4), bool)) == 0, "a logit of 0 is outside"
 
 
 def test_iou_loss_is_a_squared_error_that_only_moves_the_prediction():

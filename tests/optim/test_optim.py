@@ -52,7 +52,7 @@ def test_layer_ids_follow_the_depth_through_the_stacks(vit_b):
 
 def test_an_update_is_scaled_by_rate_to_the_layers_above(vit_b):
     updates = jax.tree.map(lambda leaf: jnp.ones((*leaf.shape[:2], *(1,) * (len(leaf.shape) - 2))), vit_b)
-    scaled, _ = scale_by_layer(0.8, VIT_B_DEPTH).update(updates, None)
+    scaled = jax.jit(lambda updates: scale_by_layer(0.8, VIT_B_DEPTH).update(updates, None)[0])(updates)
     kernel = named_leaves(scaled)["image_encoder/groups/windowed/mlp/up/kernel"]
     np.testing.assert_allclose(kernel[2, 1].ravel(), 0.8 ** (13 - 8), rtol=1e-6)
     np.testing.assert_allclose(named_leaves(scaled)["mask_decoder/iou_token"], 1.0)

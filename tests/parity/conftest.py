@@ -1,27 +1,18 @@
 """Measuring agreement with PyTorch, and the table of errors at the end of the run."""
 
-import numpy as np
 import pytest
 import torch
+from agreement import relative_error
 
 torch.set_num_threads(1)  # small sizes: more threads only wait for each other
-
-
-def relative_error(ours, reference) -> float:
-    """The larger of two: the difference's Euclidean norm, and its largest element, each over the reference's."""
-    ours, reference = np.asarray(ours, np.float64), np.asarray(reference, np.float64)
-    assert ours.shape == reference.shape
-    difference = ours - reference
-    by_norm = np.linalg.norm(difference) / np.linalg.norm(reference)
-    return float(max(by_norm, np.abs(difference).max() / np.abs(reference).max()))
 
 
 @pytest.fixture
 def agrees(record_property):
     """`agrees(part, ours, reference, tolerance)` asserts, and keeps the error for the table."""
 
-    def check(part: str, ours, reference, tolerance: float = 1e-5) -> None:
-        error = relative_error(ours, reference)
+    def check(part: str, ours, reference, tolerance: float = 1e-5, *, measure=relative_error) -> None:
+        error = measure(ours, reference)
         record_property("parity", (part, error, tolerance))
         assert error <= tolerance, f"{part}: relative error {error:.1e}, tolerance {tolerance:.0e}"
 

@@ -14,14 +14,17 @@ from torch import nn
 
 from samjax.core.types import PointLabel, Prompts
 from samjax.interop.torch_weights import from_torch
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.models.sam.sam import Sam
 
 # Every trap of shape that a small model can hold: two groups, two windowed blocks in each, a window that does not
 # divide the grid, heads and channels that differ from each other and from the depth.
-SMALL = SamConfig.tiny(
+SMALL = SamConfig(
     image_size=(96, 96),
-    image_encoder=dataclasses.replace(SamConfig.tiny().image_encoder, depth=6, global_every=3, drop_path=0.0),
+    embedding=64,
+    image_encoder=ImageEncoderConfig(patch=8, width=96, depth=6, heads=3, window=5, global_every=3),
+    mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.0),
+    dtype="float32",
 )
 WIDE = dataclasses.replace(SMALL, image_size=(80, 136))
 
@@ -125,7 +128,17 @@ class Case:
     points: np.ndarray | None = None
     labels: np.ndarray | None = None
     boxes: np.ndarray | None = None
-    logits: np.ndarray | None = None
+    logits: np.ndarray | torch.Tensor | None = None
+
+    def of(self, image: int, mask: int) -> "Case":
+        """Return the prompts of one object, b = m = 1."""
+        parts = (self.points, self.labels, self.boxes, self.logits)
+        return Case(
+            **{
+                name: None if part is None else part[image : image + 1, mask : mask + 1]
+                for name, part in zip(("points", "labels", "boxes", "logits"), parts, strict=True)
+            }
+        )
 
     def prompts(self, config: SamConfig, images: int, masks: int) -> Prompts:
         """Return them for our model: points, then the padding token unless there is a box, then the box."""

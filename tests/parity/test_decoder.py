@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from agreement import norm_error
 from reference import SMALL, WIDE, channels_first, decode, ours, random_case, reference, to_numpy
 from test_prompts import KINDS
 
@@ -78,8 +79,8 @@ def test_padding_prompts_changes_nothing(pair, kind, agrees):
         labels=jnp.where(padded.valid, padded.labels, 1),
     )
     output = run_decoder(model, embedding, padded)
-    agrees("padded prompts, mask logits", output.logits, exact.logits, 1e-6)
-    agrees("padded prompts, predicted IoU", output.iou, exact.iou, 1e-6)
+    agrees("padded prompts, mask logits", output.logits, exact.logits, 1e-6, measure=norm_error)
+    agrees("padded prompts, predicted IoU", output.iou, exact.iou, 1e-6, measure=norm_error)
 
 
 @pytest.mark.parametrize("kind", ["points", "mask+points"])

@@ -45,7 +45,7 @@ def test_a_single_pixel_is_always_found(x, y):
 
 def test_an_empty_region_says_so_and_leaves_its_neighbours_alone():
     region = jnp.zeros((2, 3, 5, 7), bool).at[1, 2, 4, 6].set(True)
-    point = sample_point(jax.random.key(0), region)
+    point = jax.jit(sample_point)(jax.random.key(0), region)
     assert point.found.tolist() == [[False, False, False], [False, False, True]]
     assert (point.coords[~point.found] == 0).all()
     assert point.coords[1, 2].tolist() == [6, 4]
@@ -53,7 +53,9 @@ def test_an_empty_region_says_so_and_leaves_its_neighbours_alone():
 
 def test_regions_of_one_call_are_drawn_independently():
     region = jnp.ones((2, 2, 2), bool)
-    points = jax.vmap(sample_point, in_axes=(0, None))(jax.random.split(jax.random.key(3), 8000), region).coords
+    points = jax.jit(jax.vmap(sample_point, in_axes=(0, None)))(
+        jax.random.split(jax.random.key(3), 8000), region
+    ).coords
     pixel = np.asarray(points[..., 0] + 2 * points[..., 1]).astype(int)
     pairs = np.bincount(pixel[:, 0] * 4 + pixel[:, 1], minlength=16)
     assert chisquare(pairs).pvalue > 1e-3

@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import pytest
 
 from samjax.core.tree import named_leaves
 from samjax.models.sam.config import SamConfig
@@ -28,18 +27,6 @@ def test_moments_are_split_like_their_parameters():
             assert found == [sharding], (moment, name)
     split = [name for name, sharding in params.items() if any(sharding.spec)]
     assert "image_encoder/groups/windowed/mlp/up/kernel" in split
-
-
-@pytest.mark.parametrize("mesh", [MeshConfig(data=8), MeshConfig(data=2, fsdp=2, tensor=2)])
-def test_the_first_state_is_the_same_on_every_mesh(micro, mesh):
-    run = jax.random.key(3)
-    one = make_blueprint(micro, OptimConfig(), make_mesh(MeshConfig(), jax.devices()[:1]))
-    many = make_blueprint(micro, OptimConfig(), make_mesh(mesh))
-    expected, got = init_state(one, micro, run), init_state(many, micro, run)
-    for name, leaf in named_leaves(got.params).items():
-        np.testing.assert_allclose(leaf, named_leaves(expected.params)[name], rtol=1e-6, atol=1e-7, err_msg=name)
-    kernel = named_leaves(got.params)["image_encoder/groups/windowed/mlp/up/kernel"]
-    assert kernel.sharding == named_leaves(many.shardings.params)["image_encoder/groups/windowed/mlp/up/kernel"]
 
 
 def test_the_layers_of_a_stack_start_different(micro):

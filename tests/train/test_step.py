@@ -54,6 +54,8 @@ def test_eight_devices_take_the_steps_of_one(config, one_device, mesh):
         for name in ("loss", "focal", "dice", "iou_mse", "grad_norm", "lr"):
             np.testing.assert_allclose(got[name], want[name], rtol=1e-4, err_msg=name)
     assert int(state.step) == int(expected_state.step) == 3
+    kernel = named_leaves(state.params)["image_encoder/groups/windowed/mlp/up/kernel"]
+    assert len({shard.index for shard in kernel.addressable_shards}) == mesh.fsdp * mesh.tensor
 
 
 def test_slots_without_a_mask_weigh_nothing(config, one_device):

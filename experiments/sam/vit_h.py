@@ -1,0 +1,42 @@
+"""SAM ViT-H on SA-1B, the paper's settings: 641,090,608 parameters, 256 photos a step, 90,000 steps.
+
+Prepare SA-1B once, then train; on several hosts see `launch/README.md`:
+
+    samjax data prepare --source 'sa1b/sa_*.tar' --out sa1b_records
+    samjax train experiments/sam/vit_h.py --data.source sa1b_records --workdir runs/vit_h
+
+The original took 256 A100 GPUs for 68 hours, 2.7 s a step with one photo a GPU. Parameters and optimiser moments are
+7.7 GB, split over all devices. The paper starts the image encoder from MAE weights; this run starts from random ones,
+so it is not expected to reach the paper's masks in the paper's number of steps.
+"""
+
+from samjax.data.pipeline import DataConfig
+from samjax.losses.sam import LossConfig
+from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
+from samjax.nn.stack import Remat
+from samjax.optim.build import OptimConfig
+from samjax.optim.schedule import ScheduleConfig
+from samjax.parallel.mesh import MeshConfig
+from samjax.prompting.interactive import InteractionConfig
+from samjax.train.config import TrainConfig
+
+
+def config() -> TrainConfig:
+    return TrainConfig(
+        model=SamConfig.vit_h(
+            image_encoder=ImageEncoderConfig(drop_path=0.4, remat=Remat.FULL),
+            mask_decoder=MaskDecoderConfig(dropout=0.1),
+            dtype="bfloat16",
+        ),
+        data=DataConfig(source="", max_masks=64, max_area_fraction=0.9),  # given on the command line
+        prompting=InteractionConfig(corrections=8),
+        loss=LossConfig(loss_size=256),
+        optim=OptimConfig(
+            schedule=ScheduleConfig(peak_lr=8e-4, warmup_steps=250, milestones=(60_000, 86_666)),
+            weight_decay=0.1,
+            layer_decay=0.8,
+        ),
+        mesh=MeshConfig(data=1, fsdp=-1),
+        steps=90_000,
+        batch_size=256,
+    )

@@ -1,0 +1,155 @@
+"""Laws of a run: it resumes exactly, stops cleanly and never saves what it has not looked at."""
+
+import dataclasses
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+
+from samjax.core.errors import UserError
+from samjax.data.loader import train_stream
+from samjax.parallel.mesh import make_mesh
+from samjax.parallel.sharding import batch_sharding
+from samjax.train.loop import train
+from samjax.train.metrics import NonFiniteLossError
+from samjax.train.trackers import JsonLines
+
+
+class Interrupted:
+    """A stream during whose `after`-th batch the process is asked to stop."""
+
+    def __init__(self, stream, after):
+        self._stream, self._left = stream, after
+
+    def __next__(self):
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return next(self._stream)
+
+    def __getattr__(self, name):
+        return getattr(self._stream, name)
+
+
+def _train(config, workdir, *, after=None, make_validator=lambda _: None, wrap=lambda stream: stream):
+    mesh = make_mesh(config.mesh, jax.devices()[:1])
+    stream = train_stream(
+        config.data,
+        image_size=config.model.image_size,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        sharding=batch_sharding(mesh),
+    )
+    try:
+        given = wrap(stream) if after is None else Interrupted(stream, after)
+        return train(config, workdir=workdir, mesh=mesh, stream=given, make_validator=make_validator)
+    finally:
+        stream.close()
+
+
+def _losses(workdir):
+    rows = [row for row in JsonLines.read(workdir / "metrics.jsonl") if row.get("split", "train") == "train"]
+    return [(row["step"], row["loss"], row["grad_norm"]) for row in rows]
+
+
+@pytest.fixture(scope="module")
+def whole(micro_run, tmp_path_factory):
+    """An uninterrupted run."""
+    workdir = tmp_path_factory.mktemp("whole")
+    state = _train(micro_run, workdir)
+    return workdir, state
+
+
+def test_the_workdir_holds_what_the_readme_says(micro_run, whole):
+    workdir, _ = whole
+    rows = JsonLines.read(workdir / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
+    for name in ("loss", "focal", "dice", "iou_mse", "miou", "grad_norm", "lr", "images_per_s"):
+        assert all(np.isfinite(row[name]) for row in rows), name
+    assert json.loads((workdir / "config.json").read_text())["steps"] == 6
+    assert [path.name for path in (workdir / "checkpoints").iterdir()] == ["6"]
+    assert list((workdir / "tensorboard").iterdir())
+
+
+def test_the_logged_loss_is_the_sum_of_its_terms(micro_run, whole):
+    for row in JsonLines.read(whole[0] / "metrics.jsonl"):
+        weighted = 20 * row["focal"] + row["dice"] + row["iou_mse"]
+        assert row["loss"] == pytest.approx(micro_run.prompting.rounds * weighted, rel=1e-5)
+
+
+def test_a_stopped_run_resumes_bit_for_bit(micro_run, whole, tmp_path):
+    _train(micro_run, tmp_path, after=3)
+    assert [step for step, *_ in _losses(tmp_path)] == [1, 2, 3]
+    state = _train(micro_run, tmp_path)
+    assert _losses(tmp_path) == _losses(whole[0])
+    for got, expected in zip(jax.tree.leaves(state), jax.tree.leaves(whole[1]), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_rows_past_the_checkpoint_are_not_kept_twice(micro_run, whole, tmp_path):
+    """A killed run may have logged steps that it never saved, and half a line."""
+    _train(micro_run, tmp_path, after=3)
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 4, "loss": 1.0}) + '\n{"step": 5, "lo')
+    _train(micro_run, tmp_path)
+    assert _losses(tmp_path) == _losses(whole[0])
+
+
+def test_a_finished_run_does_nothing_more(micro_run, whole):
+    workdir, state = whole
+    before = (workdir / "metrics.jsonl").read_text()
+    again = _train(micro_run, workdir)
+    assert (workdir / "metrics.jsonl").read_text() == before
+    assert int(again.step) == int(state.step) == 6
+
+
+def test_the_order_is_evaluate_save_step(micro_run, tmp_path):
+    """Validation at step 0, at multiples and at the end; checkpoints see the state that was validated."""
+    seen = []
+
+    def make_validator(_):
+        def validate(state, step):
+            saved = tmp_path / "checkpoints" / str(step)
+            seen.append((step, int(state.step), saved.exists()))
+            return {"miou@1": 0.5}, {"sheet": np.zeros((8, 8, 3), np.uint8)}
+
+        return validate
+
+    every = dataclasses.replace(micro_run.validation, every=4)
+    saves = dataclasses.replace(micro_run.checkpoint, every=4)
+    config = dataclasses.replace(micro_run, validation=every, checkpoint=saves)
+    _train(config, tmp_path, make_validator=make_validator)
+    assert seen == [(0, 0, False), (4, 4, False), (6, 6, False)]
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"4", "6"}
+    assert {path.name for path in (tmp_path / "samples").iterdir()} == {f"sheet_00000{k}.png" for k in (0, 4, 6)}
+    validated = [row for row in JsonLines.read(tmp_path / "metrics.jsonl") if row.get("split") == "val"]
+    assert [(row["step"], row["miou@1"]) for row in validated] == [(0, 0.5), (4, 0.5), (6, 0.5)]
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_its_photos(micro_run, tmp_path):
+    """Learning at 1e30 breaks the second step; it is found at the next log and never saved."""
+    ids = []
+
+    class Noted(Interrupted):
+        def __next__(self):
+            batch = next(self._stream)
+            ids.append(sorted(int(i) for i in batch.record_id))
+            return batch
+
+    schedule = dataclasses.replace(micro_run.optim.schedule, peak_lr=1e30)
+    optim = dataclasses.replace(micro_run.optim, schedule=schedule)
+    config = dataclasses.replace(micro_run, optim=optim, log_every=3)
+    with pytest.raises(NonFiniteLossError) as error:
+        _train(config, tmp_path, wrap=lambda stream: Noted(stream, 0))
+    assert "step 2" in str(error.value)
+    assert str(ids[1]) in str(error.value)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_checkpoint_of_another_model_is_one_sentence(micro_run, whole):
+    other = dataclasses.replace(micro_run, model=dataclasses.replace(micro_run.model, embedding=64))
+    with pytest.raises(UserError, match=r"another model.*new --workdir"):
+        _train(other, whole[0])
