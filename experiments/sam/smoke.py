@@ -10,7 +10,7 @@ from samjax.losses.sam import LossConfig
 from samjax.models.sam.config import SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import ScheduleConfig
-from samjax.prompting.interactive import InteractionConfig
+from samjax.prompting.interactive import InteractionConfig, Refinement
 from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
 
 PHOTOS = Path(__file__).parent / "photos"
@@ -20,17 +20,14 @@ def config() -> TrainConfig:
     return TrainConfig(
         model=SamConfig.tiny(),
         data=DataConfig(source=str(PHOTOS / "train"), max_masks=4),
-        prompting=InteractionConfig(corrections=3),
-        loss=LossConfig(loss_size=64),
+        prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
+        loss=LossConfig(loss_size=32),
         optim=OptimConfig(
-            schedule=ScheduleConfig(peak_lr=1e-3, warmup_steps=30, milestones=(240,)),
-            layer_decay=1.0,
+            schedule=ScheduleConfig(peak_lr=1.5e-3, warmup_steps=50, milestones=(340,)), beta2=0.98, layer_decay=1.0
         ),
-        validation=ValidationConfig(
-            source=str(PHOTOS / "val"), every=150, photos=40, max_masks=4, batch_size=8, clicks=(1, 2, 3, 5, 8)
-        ),
+        validation=ValidationConfig(source=str(PHOTOS / "val"), every=200, photos=48, max_masks=4),
         checkpoint=CheckpointConfig(every=100),
-        steps=300,
+        steps=400,
         batch_size=8,
-        log_every=10,
+        log_every=20,
     )

@@ -100,7 +100,12 @@ def run(config, *, workdir: str, multihost: bool = False) -> None:
         validation = config.validation
         if not validation.source:
             return None
-        data = type(config.data)(source=validation.source, split=validation.split, max_masks=validation.max_masks)
+        data = type(config.data)(
+            source=validation.source,
+            split=validation.split,
+            max_masks=validation.max_masks,
+            min_area_fraction=validation.min_area_fraction,
+        )
         return ClickValidator(
             blueprint.model,
             config.model,

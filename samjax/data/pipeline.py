@@ -33,6 +33,8 @@ class DataConfig:
     """Mask slots of a photo; where it has more, this many are drawn afresh each epoch."""
     max_area_fraction: float = 0.9
     """Masks that cover more than this share of the photo are left out."""
+    min_area_fraction: float = 0.0
+    """Masks that cover less than this share of the photo are left out."""
     threads: int = 8
     """Threads that read and decode, in each worker process."""
     workers: int = 0
@@ -53,8 +55,11 @@ class DataConfig:
         ):
             if getattr(self, name) < least:
                 raise UserError(f"data {name} is {getattr(self, name)}: give at least {least}")
-        if not 0 < self.max_area_fraction <= 1:
-            raise UserError(f"data max_area_fraction is {self.max_area_fraction}: give a share between 0 and 1")
+        if not 0 <= self.min_area_fraction < self.max_area_fraction <= 1:
+            raise UserError(
+                f"data min_area_fraction is {self.min_area_fraction} and max_area_fraction {self.max_area_fraction}: "
+                "give shares between 0 and 1, the first below the second"
+            )
 
 
 class Example(NamedTuple):
@@ -65,6 +70,7 @@ class Example(NamedTuple):
     masks: UInt8[np.ndarray, "drawn h packed_w"]
     record_id: int
     too_large: int
+    too_small: int
     empty: int
 
 
@@ -83,6 +89,7 @@ class Dropped:
     fault: Fault
     reason: str
     too_large: int = 0
+    too_small: int = 0
     empty: int = 0
 
 
@@ -111,6 +118,7 @@ class MakeExample:
     def __init__(self, config: DataConfig, *, image_size: tuple[int, int]):
         self._max_masks = config.max_masks
         self._max_area_fraction = config.max_area_fraction
+        self._min_area_fraction = config.min_area_fraction
         self._frame = image_size
 
     def __call__(self, element: tuple[int, bytes | str], rng: np.random.Generator) -> Example | Dropped:
@@ -133,18 +141,30 @@ class MakeExample:
                 frame=self._frame,
                 max_masks=self._max_masks,
                 max_area_fraction=self._max_area_fraction,
+                min_area_fraction=self._min_area_fraction,
             )
         except (records.RecordError, transforms.PhotoError, rle.RleError) as error:
             return Dropped(name=name, fault=Fault.CORRUPT, reason=str(error))
         if not len(masks.packed):
-            reason = f"no usable mask: {masks.too_large} too large, {masks.empty} empty at the model's resolution"
-            return Dropped(name=name, fault=Fault.NO_MASKS, reason=reason, too_large=masks.too_large, empty=masks.empty)
+            reason = (
+                f"no usable mask: {masks.too_large} too large, {masks.too_small} too small, {masks.empty} empty at the "
+                "model's resolution"
+            )
+            return Dropped(
+                name=name,
+                fault=Fault.NO_MASKS,
+                reason=reason,
+                too_large=masks.too_large,
+                too_small=masks.too_small,
+                empty=masks.empty,
+            )
         return Example(
             image=framed.image,
             valid_size=np.array(framed.valid_size, np.int32),
             masks=masks.packed,
             record_id=record.image_id,
             too_large=masks.too_large,
+            too_small=masks.too_small,
             empty=masks.empty,
         )
 

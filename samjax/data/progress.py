@@ -19,6 +19,8 @@ class StreamCounts:
     """Handed out."""
     masks_too_large: int = 0
     """Left out: above `max_area_fraction`."""
+    masks_too_small: int = 0
+    """Left out: below `min_area_fraction`."""
     masks_empty: int = 0
     """Left out: no pixel at the model's resolution."""
 
@@ -45,6 +47,7 @@ class Progress:
                 without_masks=counts.without_masks + (isinstance(element, Dropped) and not corrupt),
                 masks=counts.masks + (len(element.masks) if isinstance(element, Example) else 0),
                 masks_too_large=counts.masks_too_large + element.too_large,
+                masks_too_small=counts.masks_too_small + element.too_small,
                 masks_empty=counts.masks_empty + element.empty,
             ),
             seen_this_epoch=1 + (0 if first_of_epoch else self.seen_this_epoch),

@@ -18,6 +18,8 @@ class DrawnMasks:
     packed: UInt8[np.ndarray, "drawn h packed_w"]
     too_large: int
     """Masks of the photo that cover too much of it."""
+    too_small: int
+    """Masks of the photo that cover too little of it."""
     empty: int
     """Masks met while drawing that have no pixel left at the model's resolution."""
 
@@ -31,6 +33,7 @@ def draw_masks(
     frame: tuple[int, int],
     max_masks: int,
     max_area_fraction: float,
+    min_area_fraction: float = 0.0,
 ) -> DrawnMasks:
     """Return at most `max_masks` masks of a photo, drawn uniformly without replacement from those that can be used.
 
@@ -45,18 +48,25 @@ def draw_masks(
       frame: the model's (height, width), at least `fitted`.
       max_masks: most masks to return.
       max_area_fraction: share of the photo above which a mask is left out.
+      min_area_fraction: share of the photo below which a mask is left out.
 
     Raises:
       RleError: one of `annotations`, drawn or not, is no mask.
     """
     height, width = size
     candidates: list[Annotation] = []
+    too_large = too_small = 0
     for index, annotation in enumerate(annotations):
         try:
             runs = rle.parse_runs(annotation.counts, height=height, width=width)
         except rle.RleError as error:
             raise rle.RleError(f"annotation {index}: {error}") from error
-        if rle.area(runs) <= max_area_fraction * height * width:
+        share = rle.area(runs) / (height * width)
+        if share > max_area_fraction:
+            too_large += 1
+        elif share < min_area_fraction:
+            too_small += 1
+        else:
             candidates.append(annotation)
 
     drawn: list[UInt8[np.ndarray, "h packed_w"]] = []
@@ -72,6 +82,7 @@ def draw_masks(
     nothing = np.zeros((0, frame[0], packed_width(frame[1])), np.uint8)
     return DrawnMasks(
         packed=np.stack(drawn) if drawn else nothing,
-        too_large=len(annotations) - len(candidates),
+        too_large=too_large,
+        too_small=too_small,
         empty=empty,
     )

@@ -24,6 +24,8 @@ class ValidationConfig:
     """At most this many, the same each time."""
     max_masks: int = 16
     """At most this many masks a photo, the same each time."""
+    min_area_fraction: float = 0.0
+    """Masks that cover less than this share of the photo are left out."""
     batch_size: int = 8
     clicks: tuple[int, ...] = (1, 2, 3, 5, 8)
     """mIoU is reported after each of these many clicks."""

@@ -83,3 +83,14 @@ def test_a_broken_mask_is_named_whether_drawn_or_not():
                 max_masks=1,
                 max_area_fraction=0.9,
             )
+
+
+def test_masks_below_the_smallest_share_are_counted_and_left_out():
+    small, large = np.zeros(SIZE, bool), np.zeros(SIZE, bool)
+    small[0, 0] = True
+    large[:10] = True
+    masks = [annotation(small, identifier=1), annotation(large, identifier=2)]
+    settings = {"size": SIZE, "fitted": SIZE, "frame": (20, 32), "max_masks": 4, "max_area_fraction": 0.9}
+    drawn = draw_masks(masks, np.random.default_rng(0), **settings, min_area_fraction=0.01)
+    assert (len(drawn.packed), drawn.too_small, drawn.too_large) == (1, 1, 0)
+    assert len(draw_masks(masks, np.random.default_rng(0), **settings).packed) == 2

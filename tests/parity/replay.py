@@ -50,7 +50,7 @@ class Scene:
 
 
 def played(prompts: Prompts, image: int, mask: int, round_index: int) -> Case:
-    """Return an object's prompts in a round, without the logits: slots 0 and 1 from the start, slot 1 + r in round r."""
+    """Return an object's points and box in a round: slots 0 and 1 from the start, slot 1 + r from round r on."""
     coords, labels, valid = (np.asarray(part[image, mask]) for part in (prompts.coords, prompts.labels, prompts.valid))
     there = valid & (np.arange(len(labels)) < 2 + round_index)
     point = there & np.isin(labels, [PointLabel.BACKGROUND, PointLabel.FOREGROUND])

@@ -52,16 +52,16 @@ def observer(scene):
     return lambda output, _: round_loss(output, target, inside, LOSS)
 
 
-def one_round(params, buffers, scene, prompts):
-    """Return (loss, gradient) of a round with three candidates."""
+def one_round(scene, prompts):
+    """Return the function from (parameters, buffers) to (loss, gradient) of a round with three candidates."""
 
-    def objective(params):
+    def objective(params, buffers):
         model = nnx.merge(graph(REMAT), params, buffers)
         observed = observer(scene)(model.decode(encoded(model, scene), prompts).candidates(), 0)
         rounds = jax.tree.map(lambda term: term[None], observed)
         return sam_loss(rounds, jnp.asarray(scene.mask_valid), LOSS)[0]
 
-    return jax.jit(jax.value_and_grad(objective), compiler_options=QUICKLY_COMPILED)(params)
+    return jax.jit(jax.value_and_grad(objective), compiler_options=QUICKLY_COMPILED)
 
 
 def annotated(params, buffers, scene, config):
@@ -105,7 +105,7 @@ def check_gradients(name, gradient, buffers, theirs, agrees) -> None:
 def test_one_round(scene, theirs, agrees):
     params, buffers = weights(theirs)
     case = random_case(SMALL, "point", IMAGES, MASKS)
-    loss, gradient = one_round(params, buffers, scene, case.prompts(SMALL, IMAGES, MASKS))
+    loss, gradient = one_round(scene, case.prompts(SMALL, IMAGES, MASKS))(params, buffers)
     theirs.zero_grad()
     expected = replay(theirs, scene, lambda i, m, _: case.of(i, m), rounds=1)
     expected.backward()

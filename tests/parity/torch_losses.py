@@ -1,14 +1,14 @@
 """The training loss of Segment Anything in plain PyTorch, written from the paper and RECIPE, sharing no code."""
 
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 
 def mask_terms(logits: torch.Tensor, target: torch.Tensor, inside: torch.Tensor) -> tuple[torch.Tensor, ...]:
     """Return focal, dice and true IoU of each mask; logits [n k h w], target and inside [n h w] of 0 and 1."""
     target, inside = target[:, None].expand_as(logits), inside[:, None].expand_as(logits)
     probability = torch.sigmoid(logits)
-    cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    cross_entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
     p_true = probability * target + (1 - probability) * (1 - target)
     alpha = 0.25 * target + 0.75 * (1 - target)
     focal = (alpha * (1 - p_true) ** 2 * cross_entropy * inside).sum((2, 3)) / inside.sum((2, 3))
@@ -26,7 +26,7 @@ def object_loss(
     logits: torch.Tensor, estimate: torch.Tensor, target: torch.Tensor, inside: torch.Tensor
 ) -> torch.Tensor:
     """Return each object's loss [n]: the lowest focal + dice of its k masks, and its IoU estimate's squared error."""
-    logits = F.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)
+    logits = functional.interpolate(logits, size=target.shape[-2:], mode="bilinear", align_corners=False)
     focal, dice, iou = mask_terms(logits, target, inside)
     of_mask = 20 * focal + dice
     best = of_mask.detach().argmin(dim=1, keepdim=True)

@@ -43,17 +43,16 @@ def _run(config, mesh, *, steps, edit=lambda batch: batch):
 
 @pytest.fixture(scope="module")
 def one_device(config):
-    return _run(config, make_mesh(MeshConfig(), jax.devices()[:1]), steps=3)
+    return _run(config, make_mesh(MeshConfig(), jax.devices()[:1]), steps=1)
 
 
 @pytest.mark.parametrize("mesh", [MeshConfig(data=8), MeshConfig(data=2, fsdp=2, tensor=2)], ids=["data", "all_axes"])
-def test_eight_devices_take_the_steps_of_one(config, one_device, mesh):
-    state, history = _run(config, make_mesh(mesh), steps=3)
+def test_eight_devices_take_the_step_of_one(config, one_device, mesh):
+    state, history = _run(config, make_mesh(mesh), steps=1)
     expected_state, expected = one_device
-    for got, want in zip(history, expected, strict=True):
-        for name in ("loss", "focal", "dice", "iou_mse", "grad_norm", "lr"):
-            np.testing.assert_allclose(got[name], want[name], rtol=1e-4, err_msg=name)
-    assert int(state.step) == int(expected_state.step) == 3
+    for name in ("loss", "focal", "dice", "iou_mse", "grad_norm", "lr"):
+        np.testing.assert_allclose(history[0][name], expected[0][name], rtol=1e-5, err_msg=name)
+    assert int(state.step) == int(expected_state.step) == 1
     kernel = named_leaves(state.params)["image_encoder/groups/windowed/mlp/up/kernel"]
     assert len({shard.index for shard in kernel.addressable_shards}) == mesh.fsdp * mesh.tensor
 

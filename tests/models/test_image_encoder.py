@@ -1,0 +1,129 @@
+"""The image encoder in training: scanned depth, rematerialisation, drop path."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from samjax.models.sam import image_encoder
+from samjax.models.sam.config import ImageEncoderConfig, SamConfig
+from samjax.models.sam.image_encoder import ImageEncoder
+from samjax.nn.stack import Remat, layer
+
+CONFIG = SamConfig.tiny(
+    image_size=(32, 48),
+    embedding=16,
+    image_encoder=ImageEncoderConfig(patch=8, width=24, depth=6, heads=2, window=3, global_every=3),
+)
+
+
+def with_encoder(**changes) -> SamConfig:
+    return dataclasses.replace(CONFIG, image_encoder=dataclasses.replace(CONFIG.image_encoder, **changes))
+
+
+def make(config: SamConfig) -> ImageEncoder:
+    return ImageEncoder(config, rngs=nnx.Rngs(0))
+
+
+@pytest.fixture(scope="module")
+def image():
+    return jnp.asarray(np.random.default_rng(0).normal(size=(3, *CONFIG.image_size, 3)), jnp.float32)
+
+
+def by_hand(encoder: ImageEncoder, image):
+    """Apply the blocks in a Python loop."""
+    tokens = encoder.patch_embed(image) + encoder.position[...]
+    for group in range(2):
+        blocks = layer(encoder.groups, group)
+        for block in (layer(blocks.windowed, 0), layer(blocks.windowed, 1), blocks.full):
+            tokens = block(tokens, jnp.zeros(()), None)
+    return encoder.neck(tokens)
+
+
+def value_and_gradient(apply, encoder, image):
+    graph, params = nnx.split(encoder)
+
+    @jax.jit
+    def run(params):
+        return jax.value_and_grad(lambda params: (apply(nnx.merge(graph, params), image) ** 2).mean())(params)
+
+    loss, gradient = run(params)
+    return loss, nnx.to_pure_dict(gradient)
+
+
+@pytest.fixture(scope="module")
+def looped(image):
+    """Loss and gradient of the plain loop, on parameters where every tensor matters."""
+    encoder = make(CONFIG)
+    encoder.groups.full.attention.row_positions[...] += 0.1
+    encoder.groups.windowed.attention.column_positions[...] -= 0.1
+    return encoder, value_and_gradient(by_hand, encoder, image)
+
+
+@pytest.mark.parametrize("remat", list(Remat), ids=lambda remat: remat.value)
+def test_scan_and_rematerialisation_change_nothing(remat, looped, image):
+    encoder, (loss, gradient) = looped
+    graph, params = nnx.split(make(with_encoder(remat=remat)))
+    scanned = nnx.merge(graph, nnx.split(encoder)[1])
+    ours_loss, ours = value_and_gradient(lambda encoder, image: encoder(image), scanned, image)
+    np.testing.assert_allclose(ours_loss, loss, rtol=1e-6)
+    scale = max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(gradient))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6 * scale), ours, gradient)
+
+
+def test_rematerialisation_is_there():
+    """FULL recomputes what NONE keeps; DOTS lies between."""
+    image = jnp.zeros((1, *CONFIG.image_size, 3))
+
+    def kept(remat: Remat) -> int:
+        graph, params = nnx.split(make(with_encoder(remat=remat)))
+
+        def loss(params):
+            return nnx.merge(graph, params)(image).sum()
+
+        _, pullback = jax.vjp(loss, params)
+        return sum(leaf.size for leaf in jax.tree.leaves(pullback))
+
+    assert kept(Remat.FULL) < kept(Remat.DOTS) < kept(Remat.NONE)
+
+
+def test_drop_path_rates_rise_linearly_over_depth(monkeypatch, image):
+    """From 0 at the first block to `drop_path` at the last, both branches of a block alike, no key used twice."""
+    seen = []
+
+    def record(branch, rate, key):
+        jax.debug.callback(lambda rate, key: seen.append((float(rate), *key.tolist())), rate, jax.random.key_data(key))
+        return branch
+
+    monkeypatch.setattr(image_encoder, "drop_path", record)
+    jax.block_until_ready(make(with_encoder(drop_path=0.5))(image, key=jax.random.key(0)))
+    jax.effects_barrier()
+    rates = sorted(rate for rate, *_ in seen)
+    np.testing.assert_allclose(rates, np.repeat(np.linspace(0, 0.5, 6), 2), atol=1e-7)
+    assert len({tuple(key) for _, *key in seen}) == 12
+
+
+def test_drop_path_needs_a_key_and_a_rate(image):
+    dropping, plain = make(with_encoder(drop_path=0.9)), make(CONFIG)
+    expected = plain(image)
+    np.testing.assert_array_equal(dropping(image), expected)
+    np.testing.assert_array_equal(plain(image, key=jax.random.key(0)), expected)
+    assert (dropping(image, key=jax.random.key(0)) != expected).any()
+
+
+def test_drop_path_is_by_sample_and_by_key():
+    """The same photo three times in a batch comes out in different ways; the same key twice in the same."""
+    encoder = make(with_encoder(drop_path=0.9))
+    image = jnp.ones((8, *CONFIG.image_size, 3))
+    out = encoder(image, key=jax.random.key(0))
+    assert len({float(embedding[0, 0, 0]) for embedding in out}) > 1
+    np.testing.assert_array_equal(encoder(image, key=jax.random.key(0)), out)
+
+
+def test_the_first_block_is_never_dropped(image):
+    """Its rate is zero, so a model of drop path 1 still sees the photo through it."""
+    encoder = make(with_encoder(drop_path=0.999))
+    assert np.isfinite(encoder(image, key=jax.random.key(1))).all()

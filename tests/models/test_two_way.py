@@ -1,0 +1,144 @@
+"""Laws of the two-way transformer that ports have broken."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from samjax.models.sam import two_way
+from samjax.models.sam.config import MaskDecoderConfig, SamConfig
+from samjax.models.sam.two_way import TwoWayLayer, TwoWayTransformer
+
+CONFIG = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.3))
+
+
+def normal(*shape, seed=0):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+TOKENS, IMAGE = normal(2, 6, 64), normal(2, 9, 64, seed=1)
+TOKEN_POSITIONS, IMAGE_POSITIONS = normal(2, 6, 64, seed=2), normal(1, 9, 64, seed=3)
+VALID = jnp.ones((2, 6), bool)
+
+
+def make_layer() -> TwoWayLayer:
+    return TwoWayLayer(CONFIG, rngs=nnx.Rngs(0))
+
+
+def apply(layer, tokens=TOKENS, image=IMAGE, positions=TOKEN_POSITIONS, image_positions=IMAGE_POSITIONS, *, first):
+    return layer(
+        tokens,
+        image,
+        token_positions=positions,
+        image_positions=image_positions,
+        token_valid=VALID,
+        first=first,
+        key=None,
+    )
+
+
+def silence(attention, *names):
+    for name in names:
+        projection = getattr(attention, name)
+        projection.kernel[...] = jnp.zeros_like(projection.kernel[...])
+        projection.bias[...] = jnp.zeros_like(projection.bias[...])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_first_self_attention_has_no_residual(first):
+    """With a self-attention that says nothing, the first layer forgets its tokens; a later one does not."""
+    layer = make_layer()
+    silence(layer.self_attention, "out")
+    before, after = apply(layer, first=first), apply(layer, TOKENS + normal(2, 6, 64, seed=4), first=first)
+    assert bool((before[0] == after[0]).all()) == first
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_first_self_attention_has_no_positions(first):
+    """Only self-attention is left to see positions; in the first layer it does not."""
+    layer = make_layer()
+    silence(layer.token_to_image, "query")
+    silence(layer.image_to_token, "key")
+    before, after = apply(layer, first=first), apply(layer, positions=TOKEN_POSITIONS * 2, first=first)
+    assert bool((before[0] == after[0]).all()) == first
+
+
+def test_values_never_have_positions():
+    """Positions reach the result through queries and keys alone: silence the queries, and nothing is left of them."""
+    layer = make_layer()
+    for attention in (layer.self_attention, layer.token_to_image, layer.image_to_token):
+        silence(attention, "query")
+    before = apply(layer, first=False)
+    after = apply(layer, positions=TOKEN_POSITIONS * 2, image_positions=IMAGE_POSITIONS * 3, first=False)
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["self_attention", "token_to_image", "image_to_token"])
+def test_queries_and_keys_have_positions_each_time(attention):
+    """In each of a later layer's three attentions, with the two others silent."""
+    layer = make_layer()
+    for name in {"self_attention", "token_to_image", "image_to_token"} - {attention}:
+        silence(getattr(layer, name), "query")
+    before = apply(layer, first=False)
+    moved_tokens = apply(layer, positions=TOKEN_POSITIONS * 2, first=False)
+    assert any(bool((jnp.abs(a - b) > 1e-3).any()) for a, b in zip(before, moved_tokens, strict=True))
+    moved_image = apply(layer, image_positions=IMAGE_POSITIONS * 2, first=False)
+    sees_image = any(bool((jnp.abs(a - b) > 1e-3).any()) for a, b in zip(before, moved_image, strict=True))
+    assert sees_image == (attention != "self_attention")
+
+
+@pytest.fixture(scope="module")
+def transformer():
+    return TwoWayTransformer(CONFIG, rngs=nnx.Rngs(0))
+
+
+def transform(transformer, key=None, valid=VALID):
+    return transformer(TOKENS, IMAGE, image_positions=IMAGE_POSITIONS, token_valid=valid, key=key)
+
+
+def test_the_prompts_themselves_are_the_tokens_positions(transformer, monkeypatch):
+    """The first layer's input is added again in every layer and in the last attention."""
+    seen = []
+    original = TwoWayLayer.__call__
+
+    def spy(self, *args, token_positions, **kwargs):
+        seen.append(token_positions)
+        return original(self, *args, token_positions=token_positions, **kwargs)
+
+    monkeypatch.setattr(TwoWayLayer, "__call__", spy)
+    transform(transformer)
+    assert len(seen) == 2
+    for positions in seen:
+        np.testing.assert_array_equal(positions, TOKENS)
+
+
+def test_only_the_first_layer_is_first(transformer, monkeypatch):
+    seen = []
+    original = TwoWayLayer.__call__
+
+    def spy(self, *args, first, **kwargs):
+        seen.append(first)
+        return original(self, *args, first=first, **kwargs)
+
+    monkeypatch.setattr(TwoWayLayer, "__call__", spy)
+    transform(transformer)
+    assert seen == [True, False]
+
+
+def test_dropout_is_on_every_residual_branch_and_needs_a_key(transformer, monkeypatch):
+    """Four in a layer and one at the end, at the config's rate, no key used twice; none without a key."""
+    quiet = transform(transformer)
+    noisy = transform(transformer, jax.random.key(0))
+    assert (quiet[0] != noisy[0]).any()
+    np.testing.assert_array_equal(transform(transformer, jax.random.key(0))[0], noisy[0])
+
+    calls = []
+    monkeypatch.setattr(two_way, "dropout", lambda x, rate, key: calls.append((rate, key)) or x)
+    np.testing.assert_array_equal(transform(transformer, jax.random.key(0))[0], quiet[0])
+    assert [rate for rate, _ in calls] == [0.3] * 9
+    assert len({tuple(jax.random.key_data(key).tolist()) for _, key in calls}) == 9
+    calls.clear()
+    transform(transformer)
+    assert [key for _, key in calls] == [None] * 9

@@ -1,0 +1,102 @@
+"""What the documents promise: their commands run, their numbers are the code's, their versions fit together."""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import jax
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from samjax.cli import train
+from samjax.cli.main import main
+from samjax.core.config import load_experiment
+from samjax.train.config import TrainConfig
+from samjax.train.state import abstract_model
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "launch/README.md", "experiments/sam/photos/README.md")
+EXPERIMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("*.py"))
+
+
+def documented_commands() -> list[str]:
+    """Return every `samjax train FILE ...` in the documents and in the experiments' docstrings."""
+    commands = []
+    for document in (*DOCUMENTS, *EXPERIMENTS):
+        text = (ROOT / document).read_text().replace("\\\n", " ")
+        commands += [found.strip() for found in re.findall(r"samjax train (\S+\.py\b[^'`#\n]*)", text)]
+    return sorted(set(commands))
+
+
+def test_enough_commands_are_documented():
+    assert {command.split()[0] for command in documented_commands()} == set(EXPERIMENTS)
+    assert any("--multihost" in command for command in documented_commands())
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_documented_overrides_exist(command, monkeypatch, capsys):
+    """The command line takes every documented command, up to the point where it would train."""
+    taken = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(train, "run", lambda config, **_: taken.append(config))
+    arguments = ["train", *shlex.split(command)]
+    if "--help" in arguments:
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+        assert "--optim.schedule.peak-lr" in capsys.readouterr().out
+        return
+    assert main(arguments) == 0
+    assert isinstance(taken[0], TrainConfig)
+
+
+def test_table_of_experiments_is_the_configs():
+    rows = re.findall(r"^\| `(\S+\.py)` \| ([\d,]+) \| (\d+) \| ([\d,]+) \|", (ROOT / "README.md").read_text(), re.M)
+    assert sorted(row[0] for row in rows) == EXPERIMENTS
+    for path, parameters, photos, steps in rows:
+        config = load_experiment(ROOT / path, TrainConfig)
+        count = sum(leaf.size for leaf in jax.tree.leaves(abstract_model(config.model)[1]))
+        assert (f"{count:,}", str(config.batch_size), f"{config.steps:,}") == (parameters, photos, steps), path
+
+
+def test_readme_one_liner_prints_the_parameters_of_vit_h():
+    [line] = re.findall(r"^python (-c '.*')$", (ROOT / "README.md").read_text(), re.M)
+    said = subprocess.run([sys.executable, *shlex.split(line)], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert said.stdout == "641,090,608\n"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_links_lead_somewhere(document):
+    path = ROOT / document
+    targets = re.findall(r"\]\(([^)]+)\)", path.read_text())
+    missing = [target for target in targets if "://" not in target and not (path.parent / target).exists()]
+    assert not missing, f"{document} links to {missing}"
+
+
+def test_every_folder_of_modules_is_installed():
+    """setuptools takes folders with `__init__.py`: a console script does not see the others."""
+    folders = {path.parent for name in ("samjax", "data_pipelines") for path in (ROOT / name).rglob("*.py")}
+    assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
+    find = pyproject()["tool"]["setuptools"]["packages"]["find"]
+    assert find["include"] == ["samjax*", "data_pipelines*"]
+
+
+def pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_constraints_fit_the_requirements():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines), "names and versions alone"
+    versions = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
+    project = pyproject()["project"]
+    extras = project["optional-dependencies"]
+    for text in (*project["dependencies"], *extras["test"], *extras["dev"]):
+        requirement = Requirement(text)
+        version = versions.get(canonicalize_name(requirement.name))
+        assert version is not None, f"constraints.txt has no version of {text}"
+        assert requirement.specifier.contains(version), f"constraints.txt has {version}, pyproject.toml wants {text}"
