@@ -29,6 +29,13 @@ PHOTOS, SIDE, SMALLEST_MASK, FEWEST_MASKS = 8, 256, 400, 3
 SHIPPED = Path(__file__).parent.parent / "experiments" / "sam" / "photos" / "train" / "sa_000000.tar"
 
 
+def read(archive: tarfile.TarFile, name: str) -> bytes:
+    """Return a member of the shipped tar."""
+    file = archive.extractfile(name)
+    assert file is not None, name
+    return file.read()
+
+
 def write_subset(out: Path) -> int:
     """Write the photos and masks to learn as a tar in the release layout; return the number of masks."""
     masks = photos = 0
@@ -36,14 +43,14 @@ def write_subset(out: Path) -> int:
         for member in shipped.getmembers():
             if not member.name.endswith(".json") or photos == PHOTOS:
                 continue
-            described = json.load(shipped.extractfile(member))
+            described = json.loads(read(shipped, member.name))
             scale = SIDE / max(described["image"]["width"], described["image"]["height"])
             large = [one for one in described["annotations"] if one["area"] * scale**2 >= SMALLEST_MASK]
             if len(large) < FEWEST_MASKS:
                 continue
             photo = member.name.replace(".json", ".jpg")
             text = json.dumps({**described, "annotations": large}).encode()
-            for name, content in [(photo, shipped.extractfile(photo).read()), (member.name, text)]:
+            for name, content in [(photo, read(shipped, photo)), (member.name, text)]:
                 entry = tarfile.TarInfo(name)
                 entry.size = len(content)
                 subset.addfile(entry, io.BytesIO(content))

@@ -1,6 +1,6 @@
 """A Segment Anything model learns from a few dozen real photos on a laptop's CPU, in under three minutes.
 
-    samjax train experiments/sam/smoke.py
+samjax train experiments/sam/smoke.py
 """
 
 from pathlib import Path
@@ -19,15 +19,17 @@ PHOTOS = Path(__file__).parent / "photos"
 def config() -> TrainConfig:
     return TrainConfig(
         model=SamConfig.tiny(),
-        data=DataConfig(source=str(PHOTOS / "train"), max_masks=4),
+        data=DataConfig(source=str(PHOTOS / "train"), max_masks=4, min_area_fraction=0.01),
         prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
         loss=LossConfig(loss_size=32),
         optim=OptimConfig(
-            schedule=ScheduleConfig(peak_lr=1.5e-3, warmup_steps=50, milestones=(340,)), beta2=0.98, layer_decay=1.0
+            schedule=ScheduleConfig(peak_lr=1e-3, warmup_steps=50, milestones=(280,)), beta2=0.98, layer_decay=1.0
         ),
-        validation=ValidationConfig(source=str(PHOTOS / "val"), every=200, photos=48, max_masks=4),
-        checkpoint=CheckpointConfig(every=100),
-        steps=400,
+        validation=ValidationConfig(
+            source=str(PHOTOS / "val"), every=330, photos=40, max_masks=4, min_area_fraction=0.01
+        ),
+        checkpoint=CheckpointConfig(every=110),
+        steps=330,
         batch_size=8,
-        log_every=20,
+        log_every=10,
     )

@@ -30,15 +30,17 @@ def photos(config: SamConfig, images: int = 2) -> jax.Array:
     return jnp.asarray(np.random.default_rng(1).integers(0, 256, (images, *config.image_size, 3), dtype=np.uint8))
 
 
-def predict(config: SamConfig, prompts: Prompts) -> MaskOutput:
-    model = Sam(config, rngs=nnx.Rngs(0))
-    valid_size = jnp.array([config.image_size, (config.image_size[0], 50)])
+@pytest.fixture
+def predict(initialised, quickly):
+    def run(config: SamConfig, prompts: Prompts) -> MaskOutput:
+        valid_size = jnp.array([config.image_size, (config.image_size[0], 50)])
 
-    @jax.jit
-    def run(model, image, prompts):
-        return model.decode(model.encode(image, valid_size), prompts)
+        def decode(model, image, prompts):
+            return model.decode(model.encode(image, valid_size), prompts)
 
-    return run(model, photos(config), prompts)
+        return jax.jit(decode, compiler_options=quickly)(initialised(config), photos(config), prompts)
+
+    return run
 
 
 def test_normalised_photos_have_zeros_beyond_their_edge():
@@ -52,9 +54,9 @@ def test_normalised_photos_have_zeros_beyond_their_edge():
     assert not out[1, :, 4:].any()
 
 
-def test_what_lies_in_the_padding_does_not_matter():
+def test_what_lies_in_the_padding_does_not_matter(initialised):
     config = SamConfig.tiny()
-    model, image = Sam(config, rngs=nnx.Rngs(0)), photos(config)
+    model, image = initialised(config), photos(config)
     valid_size = jnp.array([[128, 100], [90, 128]])
     noisy = image.at[0, :, 100:].set(77).at[1, 90:].set(255)
     encode = jax.jit(lambda model, image: model.encode(image, valid_size))
@@ -66,14 +68,14 @@ def test_what_lies_in_the_padding_does_not_matter():
     [SamConfig.tiny(), SamConfig.small(), SamConfig.tiny(image_size=(64, 176)), SamConfig.tiny(image_size=(144, 80))],
     ids=["tiny", "small", "wide", "tall"],
 )
-def test_sizes_and_frames(config):
+def test_sizes_and_frames(config, predict):
     output = predict(config, points(config))
     assert output.logits.shape == (2, 3, 4, *config.logits_size)
     assert output.iou.shape == (2, 3, 4)
     assert np.isfinite(output.logits).all()
 
 
-def test_bfloat16_masks_are_float32_and_near():
+def test_bfloat16_masks_are_float32_and_near(predict):
     """The pieces that ask for float32 keep it; the rest costs a few parts in a hundred, as bfloat16 does."""
     config = SamConfig.tiny()
     prompts = points(config)
@@ -96,16 +98,17 @@ def test_bfloat16_encoder_computes_in_bfloat16_and_returns_float32():
     assert "bf16[" in str(jaxpr)
 
 
-def test_the_dense_prompt_is_added_to_the_image():
+def test_the_dense_prompt_is_added_to_the_image(initialised):
     """Before the decoder, once: an image with the prompt in it and no prompt is the same."""
     config = SamConfig.tiny()
-    decoder = Sam(config, rngs=nnx.Rngs(0)).mask_decoder
+    decoder = initialised(config).mask_decoder
     generator = np.random.default_rng(0)
     image = jnp.asarray(generator.normal(size=(1, 8, 8, 64)), jnp.float32)
     dense = jnp.asarray(generator.normal(size=(1, 1, 8, 8, 64)), jnp.float32)
     sparse = jnp.asarray(generator.normal(size=(1, 1, 2, 64)), jnp.float32)
     positions = jnp.asarray(generator.normal(size=(8, 8, 64)), jnp.float32)
 
+    @jax.jit
     def decode(image, dense, positions=positions):
         embedding = PromptEmbedding(sparse=sparse, sparse_valid=jnp.ones((1, 1, 2), bool), dense=dense)
         return decoder(image, embedding, image_positions=positions).logits
@@ -117,15 +120,15 @@ def test_the_dense_prompt_is_added_to_the_image():
     assert np.abs(moved - expected).max() > 1e-3  # positions are for matching, not part of the image
 
 
-def test_decoder_dropout_needs_a_key():
+def test_decoder_dropout_needs_a_key(initialised):
     config = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.1))
-    model, prompts = Sam(config, rngs=nnx.Rngs(0)), points(config)
+    model, prompts = initialised(config), points(config)
     embedding = jnp.asarray(np.random.default_rng(2).normal(size=(2, *config.grid, 64)), jnp.float32)
     decode = jax.jit(lambda model, embedding, prompts, key: model.decoder(embedding)(prompts, key).logits)
     quiet = decode(model, embedding, prompts, None)
     np.testing.assert_array_equal(decode(model, embedding, prompts, None), quiet)
     assert (decode(model, embedding, prompts, jax.random.key(0)) != quiet).any()
-    without = Sam(SamConfig.tiny(), rngs=nnx.Rngs(0))
+    without = initialised(SamConfig.tiny())
     np.testing.assert_array_equal(
         decode(without, embedding, prompts, jax.random.key(0)), decode(without, embedding, prompts, None)
     )

@@ -13,7 +13,7 @@ from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamC
     [
         (
             {"image_size": (1000, 1024)},
-            r"image_size \(1000, 1024\) is not a multiple of the patch, 16; use 992 instead",
+            r"\(1000, 1024\) is not a multiple of the patch, 16; use 992 instead of 1000",
         ),
         ({"image_size": (1024, 0)}, "use 16 instead of 0"),
         ({"image_encoder": ImageEncoderConfig(width=770)}, "image_encoder.width is 770; .* multiple of 16"),
@@ -40,7 +40,6 @@ def test_every_size_keeps_its_changes():
     for make in (SamConfig.vit_h, SamConfig.vit_l, SamConfig.vit_b, SamConfig.small, SamConfig.tiny):
         assert make(dtype="float32").dtype == "float32"
         assert make(image_size=(64, 128)).image_size == (64, 128)
-        assert dataclasses.replace(make(), image_encoder=SamConfig().image_encoder) == SamConfig() or make != SamConfig
 
 
 @pytest.mark.parametrize(

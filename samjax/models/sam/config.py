@@ -118,7 +118,7 @@ class SamConfig:
         """A test's model, 128 px, a second a step on two cores."""
         base = cls(
             image_size=(128, 128),
-            embedding=64,
+            embedding=128,
             image_encoder=ImageEncoderConfig(width=96, depth=4, heads=3, window=5, global_every=2),
             mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.0),
             dtype="float32",
