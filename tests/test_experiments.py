@@ -68,7 +68,7 @@ def test_model_is_the_papers(name):
 def test_run_is_the_papers(name):
     run, paper = experiment(name), PAPER[name]
     assert (run.steps, run.batch_size) == (paper["steps"], paper["batch_size"])
-    assert (run.data.max_masks, run.data.max_area_fraction) == (64, 0.9)
+    assert (run.data.max_masks, run.data.min_area_fraction, run.data.max_area_fraction) == (64, 0.0, 0.9)
     optim = dataclasses.asdict(run.optim)
     del optim["schedule"]
     assert optim == {

@@ -123,7 +123,10 @@ def run(config, *, workdir: str, multihost: bool = False) -> None:
 
     print(f"{jax.device_count()} {jax.devices()[0].platform} device(s), mesh {dict(mesh.shape)}, workdir {workdir}")
     sys.stdout.flush()
-    train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator)
+    try:
+        train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator)
+    finally:
+        stream.close()
 
 
 def _prepared(config, workdir: Path):

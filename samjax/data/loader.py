@@ -196,7 +196,8 @@ class _Assembler:
     def _report(self, dropped: Dropped) -> None:
         progress = self._progress
         if dropped.fault is not Fault.CORRUPT:
-            log.info("%s, %s: %s. Skipped.", self._source.name, dropped.name, dropped.reason)
+            if progress.counts.records <= len(self._source):  # later epochs only count it again
+                log.info("%s, %s: %s. Skipped.", self._source.name, dropped.name, dropped.reason)
             return
         log.warning(
             "%s, %s: %s. Record skipped (%d of %d this epoch; the run stops above %.0f%%).",

@@ -20,17 +20,17 @@ from samjax.prompting.evaluation import evaluate_clicks
 
 @struct
 class ClickResult:
-    """What each round of clicks (leading axis r) gave for every mask.
+    """What each round of clicks (leading axis r; none within a round) gave for every mask.
 
     `iou` is the carried mask's, the one the model trusts most; `oracle` the best of the masks it returned, three after
     the first click and one after that; `predicted` the model's own estimate of the carried mask's IoU. `masks` are the
     carried masks at the logits' resolution.
     """
 
-    iou: Float[Array, "r b m"]
-    oracle: Float[Array, "r b m"]
-    predicted: Float[Array, "r b m"]
-    masks: Bool[Array, "r b m low_h low_w"]
+    iou: Float[Array, "*r b m"]
+    oracle: Float[Array, "*r b m"]
+    predicted: Float[Array, "*r b m"]
+    masks: Bool[Array, "*r b m low_h low_w"]
 
 
 def click_through(model: Sam, batch: Batch, config: SamConfig, *, clicks: int) -> tuple[ClickResult, Prompts]:

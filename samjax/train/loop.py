@@ -131,6 +131,7 @@ def train(
                 log()
 
         checkpoints.wait()
+        terminal.say(f"data read: {stream.counts}")
         if step < config.steps:
             terminal.say(f"stopped by a signal at step {step}, saved; run the same command again to go on")
         return state

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn
 from flax import nnx
 
 from samjax.core.types import PointLabel, Prompts
@@ -17,7 +18,7 @@ CONFIG = SamConfig.tiny(image_size=(64, 128))
 
 @pytest.fixture(scope="module")
 def encoder():
-    return PromptEncoder(CONFIG, rngs=nnx.Rngs(0))
+    return drawn(lambda: PromptEncoder(CONFIG, rngs=nnx.Rngs(0)))
 
 
 def prompts(coords, labels, logits=None) -> Prompts:
@@ -81,7 +82,7 @@ def test_positions_are_float32_at_the_highest_precision():
 
 
 def test_positions_and_tokens_of_a_bfloat16_model_are_the_float32_ones(encoder):
-    half = PromptEncoder(dataclasses.replace(CONFIG, dtype="bfloat16"), rngs=nnx.Rngs(0))
+    half = drawn(lambda: PromptEncoder(dataclasses.replace(CONFIG, dtype="bfloat16"), rngs=nnx.Rngs(0)))
     given = prompts([[100.0, 13.0], [5.0, 6.0]], [1, 2])
     np.testing.assert_array_equal(half(given).sparse, encoder(given).sparse)
     np.testing.assert_array_equal(half.dense_positions(), encoder.dense_positions())

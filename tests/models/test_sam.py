@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn_sam, quick_jit
 from flax import nnx
 
 from samjax.core.types import MaskOutput, PointLabel, Prompts
@@ -30,17 +31,14 @@ def photos(config: SamConfig, images: int = 2) -> jax.Array:
     return jnp.asarray(np.random.default_rng(1).integers(0, 256, (images, *config.image_size, 3), dtype=np.uint8))
 
 
-@pytest.fixture
-def predict(initialised, quickly):
-    def run(config: SamConfig, prompts: Prompts) -> MaskOutput:
-        valid_size = jnp.array([config.image_size, (config.image_size[0], 50)])
+@quick_jit
+def run(model: Sam, image, valid_size, prompts) -> MaskOutput:
+    return model.decode(model.encode(image, valid_size), prompts)
 
-        def decode(model, image, prompts):
-            return model.decode(model.encode(image, valid_size), prompts)
 
-        return jax.jit(decode, compiler_options=quickly)(initialised(config), photos(config), prompts)
-
-    return run
+def predict(config: SamConfig, prompts: Prompts) -> MaskOutput:
+    valid_size = jnp.array([config.image_size, (config.image_size[0], 50)])
+    return run(drawn_sam(config), photos(config), valid_size, prompts)
 
 
 def test_normalised_photos_have_zeros_beyond_their_edge():
@@ -54,12 +52,12 @@ def test_normalised_photos_have_zeros_beyond_their_edge():
     assert not out[1, :, 4:].any()
 
 
-def test_what_lies_in_the_padding_does_not_matter(initialised):
+def test_what_lies_in_the_padding_does_not_matter():
     config = SamConfig.tiny()
-    model, image = initialised(config), photos(config)
+    model, image = drawn_sam(config), photos(config)
     valid_size = jnp.array([[128, 100], [90, 128]])
     noisy = image.at[0, :, 100:].set(77).at[1, 90:].set(255)
-    encode = jax.jit(lambda model, image: model.encode(image, valid_size))
+    encode = quick_jit(lambda model, image: model.encode(image, valid_size))
     np.testing.assert_array_equal(encode(model, image), encode(model, noisy))
 
 
@@ -68,14 +66,14 @@ def test_what_lies_in_the_padding_does_not_matter(initialised):
     [SamConfig.tiny(), SamConfig.small(), SamConfig.tiny(image_size=(64, 176)), SamConfig.tiny(image_size=(144, 80))],
     ids=["tiny", "small", "wide", "tall"],
 )
-def test_sizes_and_frames(config, predict):
+def test_sizes_and_frames(config):
     output = predict(config, points(config))
     assert output.logits.shape == (2, 3, 4, *config.logits_size)
     assert output.iou.shape == (2, 3, 4)
     assert np.isfinite(output.logits).all()
 
 
-def test_bfloat16_masks_are_float32_and_near(predict):
+def test_bfloat16_masks_are_float32_and_near():
     """The pieces that ask for float32 keep it; the rest costs a few parts in a hundred, as bfloat16 does."""
     config = SamConfig.tiny()
     prompts = points(config)
@@ -98,17 +96,17 @@ def test_bfloat16_encoder_computes_in_bfloat16_and_returns_float32():
     assert "bf16[" in str(jaxpr)
 
 
-def test_the_dense_prompt_is_added_to_the_image(initialised):
+def test_the_dense_prompt_is_added_to_the_image():
     """Before the decoder, once: an image with the prompt in it and no prompt is the same."""
     config = SamConfig.tiny()
-    decoder = initialised(config).mask_decoder
+    decoder, width = drawn_sam(config).mask_decoder, config.embedding
     generator = np.random.default_rng(0)
-    image = jnp.asarray(generator.normal(size=(1, 8, 8, 64)), jnp.float32)
-    dense = jnp.asarray(generator.normal(size=(1, 1, 8, 8, 64)), jnp.float32)
-    sparse = jnp.asarray(generator.normal(size=(1, 1, 2, 64)), jnp.float32)
-    positions = jnp.asarray(generator.normal(size=(8, 8, 64)), jnp.float32)
+    image = jnp.asarray(generator.normal(size=(1, 8, 8, width)), jnp.float32)
+    dense = jnp.asarray(generator.normal(size=(1, 1, 8, 8, width)), jnp.float32)
+    sparse = jnp.asarray(generator.normal(size=(1, 1, 2, width)), jnp.float32)
+    positions = jnp.asarray(generator.normal(size=(8, 8, width)), jnp.float32)
 
-    @jax.jit
+    @quick_jit
     def decode(image, dense, positions=positions):
         embedding = PromptEmbedding(sparse=sparse, sparse_valid=jnp.ones((1, 1, 2), bool), dense=dense)
         return decoder(image, embedding, image_positions=positions).logits
@@ -120,15 +118,15 @@ def test_the_dense_prompt_is_added_to_the_image(initialised):
     assert np.abs(moved - expected).max() > 1e-3  # positions are for matching, not part of the image
 
 
-def test_decoder_dropout_needs_a_key(initialised):
+def test_decoder_dropout_needs_a_key():
     config = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.1))
-    model, prompts = initialised(config), points(config)
-    embedding = jnp.asarray(np.random.default_rng(2).normal(size=(2, *config.grid, 64)), jnp.float32)
-    decode = jax.jit(lambda model, embedding, prompts, key: model.decoder(embedding)(prompts, key).logits)
+    model, prompts = drawn_sam(config), points(config)
+    embedding = jnp.asarray(np.random.default_rng(2).normal(size=(2, *config.grid, config.embedding)), jnp.float32)
+    decode = quick_jit(lambda model, embedding, prompts, key: model.decoder(embedding)(prompts, key).logits)
     quiet = decode(model, embedding, prompts, None)
     np.testing.assert_array_equal(decode(model, embedding, prompts, None), quiet)
     assert (decode(model, embedding, prompts, jax.random.key(0)) != quiet).any()
-    without = initialised(SamConfig.tiny())
+    without = drawn_sam(SamConfig.tiny())
     np.testing.assert_array_equal(
         decode(without, embedding, prompts, jax.random.key(0)), decode(without, embedding, prompts, None)
     )

@@ -1,9 +1,12 @@
 """Laws of the two-way transformer that ports have broken."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from drawn import drawn, quick_jit
 from flax import nnx
 
 from samjax.models.sam import two_way
@@ -11,25 +14,27 @@ from samjax.models.sam.config import MaskDecoderConfig, SamConfig
 from samjax.models.sam.two_way import TwoWayLayer, TwoWayTransformer
 
 CONFIG = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.3))
+WIDTH = CONFIG.embedding
 
 
 def normal(*shape, seed=0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
-TOKENS, IMAGE = normal(2, 6, 64), normal(2, 9, 64, seed=1)
-TOKEN_POSITIONS, IMAGE_POSITIONS = normal(2, 6, 64, seed=2), normal(1, 9, 64, seed=3)
+TOKENS, IMAGE = normal(2, 6, WIDTH), normal(2, 9, WIDTH, seed=1)
+TOKEN_POSITIONS, IMAGE_POSITIONS = normal(2, 6, WIDTH, seed=2), normal(1, 9, WIDTH, seed=3)
 VALID = jnp.ones((2, 6), bool)
 
 
 def make_layer() -> TwoWayLayer:
-    return TwoWayLayer(CONFIG, rngs=nnx.Rngs(0))
+    return drawn(lambda: TwoWayLayer(CONFIG, rngs=nnx.Rngs(0)))
 
 
-def apply(layer, tokens=TOKENS, image=IMAGE, positions=TOKEN_POSITIONS, image_positions=IMAGE_POSITIONS, *, first):
+@functools.partial(quick_jit, static_argnames="first")
+def apply(layer, tokens=TOKENS, positions=TOKEN_POSITIONS, image_positions=IMAGE_POSITIONS, *, first):
     return layer(
         tokens,
-        image,
+        IMAGE,
         token_positions=positions,
         image_positions=image_positions,
         token_valid=VALID,
@@ -50,7 +55,7 @@ def test_first_self_attention_has_no_residual(first):
     """With a self-attention that says nothing, the first layer forgets its tokens; a later one does not."""
     layer = make_layer()
     silence(layer.self_attention, "out")
-    before, after = apply(layer, first=first), apply(layer, TOKENS + normal(2, 6, 64, seed=4), first=first)
+    before, after = apply(layer, first=first), apply(layer, TOKENS + normal(2, 6, WIDTH, seed=4), first=first)
     assert bool((before[0] == after[0]).all()) == first
 
 
@@ -91,11 +96,11 @@ def test_queries_and_keys_have_positions_each_time(attention):
 
 @pytest.fixture(scope="module")
 def transformer():
-    return TwoWayTransformer(CONFIG, rngs=nnx.Rngs(0))
+    return drawn(lambda: TwoWayTransformer(CONFIG, rngs=nnx.Rngs(0)))
 
 
-def transform(transformer, key=None, valid=VALID):
-    return transformer(TOKENS, IMAGE, image_positions=IMAGE_POSITIONS, token_valid=valid, key=key)
+def transform(transformer, key=None):
+    return transformer(TOKENS, IMAGE, image_positions=IMAGE_POSITIONS, token_valid=VALID, key=key)
 
 
 def test_the_prompts_themselves_are_the_tokens_positions(transformer, monkeypatch):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from samjax.core.errors import UserError
-from samjax.data.loader import train_stream
+from samjax.data.loader import TrainStream, train_stream
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.train.loop import train
@@ -18,20 +18,18 @@ from samjax.train.metrics import NonFiniteLossError
 from samjax.train.trackers import JsonLines
 
 
-class Interrupted:
-    """A stream during whose `after`-th batch the process is asked to stop."""
+class Interrupted(TrainStream):
+    """A stream during whose `after`-th batch the process is asked to stop; it shares the state of the one it wraps."""
 
     def __init__(self, stream, after):
-        self._stream, self._left = stream, after
+        self.__dict__ = stream.__dict__
+        self.left = after
 
     def __next__(self):
-        self._left -= 1
-        if self._left == 0:
+        self.left -= 1
+        if self.left == 0:
             os.kill(os.getpid(), signal.SIGTERM)
-        return next(self._stream)
-
-    def __getattr__(self, name):
-        return getattr(self._stream, name)
+        return super().__next__()
 
 
 def _train(config, workdir, *, after=None, make_validator=lambda _: None, wrap=lambda stream: stream):
@@ -135,7 +133,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_its_photos(micro_run, tmp_
 
     class Noted(Interrupted):
         def __next__(self):
-            batch = next(self._stream)
+            batch = super().__next__()
             ids.append(sorted(int(i) for i in batch.record_id))
             return batch
 

@@ -1,0 +1,41 @@
+"""Modules with drawn weights, without compiling their initialisation; programs that compile quickly."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from samjax.core.tree import map_named
+from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import Sam
+
+M = TypeVar("M", bound=nnx.Module)
+
+
+def drawn(make: Callable[[], M], seed: int = 0) -> M:
+    """Return `make()` with every parameter and buffer drawn, biases and position tables too."""
+    graph, state = nnx.split(nnx.eval_shape(make))
+    generator = np.random.default_rng(seed)
+
+    def draw(path: str, leaf: Any) -> jax.Array:
+        noise = generator.normal(size=leaf.shape)
+        if path.endswith("scale"):
+            noise = 1 + 0.1 * noise
+        elif path.endswith("kernel"):
+            noise = 0.1 * noise
+        return jnp.asarray(noise, leaf.dtype)
+
+    return nnx.merge(graph, map_named(draw, nnx.to_pure_dict(state)))
+
+
+def drawn_sam(config: SamConfig) -> Sam:
+    """Return a whole model with drawn weights."""
+    return drawn(lambda: Sam(config, rngs=nnx.Rngs(0)))
+
+
+# Without LLVM's optimisations, which take longer than a test runs.
+quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
