@@ -22,7 +22,14 @@ class Checkpoints:
     def __init__(self, directory: epath.PathLike, *, keep: int):
         self.directory = epath.Path(directory)
         self._manager = ocp.CheckpointManager(
-            self.directory.absolute(), options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True)
+            self.directory.absolute(),
+            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            # Named here, so that a process that has saved nothing yet can read a checkpoint's shapes.
+            item_handlers={
+                _STATE: ocp.StandardCheckpointHandler(),
+                _DATA: grain.checkpoint.CheckpointHandler(),
+                _CONFIG: ocp.JsonCheckpointHandler(),
+            },
         )
 
     def latest(self) -> int | None:
