@@ -18,7 +18,20 @@ M = TypeVar("M", bound=nnx.Module)
 
 def drawn(make: Callable[[], M], seed: int = 0) -> M:
     """Return `make()` with every parameter and buffer drawn, biases and position tables too."""
-    graph, state = nnx.split(nnx.eval_shape(make))
+    return _draw(*nnx.split(nnx.eval_shape(make)), seed)
+
+
+def drawn_sam(config: SamConfig, seed: int = 0) -> Sam:
+    """Return a whole model with drawn weights."""
+    return _draw(*_abstract_sam(config), seed)
+
+
+@functools.cache
+def _abstract_sam(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State]:
+    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))))
+
+
+def _draw(graph: nnx.GraphDef[M], state: nnx.State, seed: int) -> M:
     generator = np.random.default_rng(seed)
 
     def draw(path: str, leaf: Any) -> jax.Array:
@@ -30,11 +43,6 @@ def drawn(make: Callable[[], M], seed: int = 0) -> M:
         return jnp.asarray(noise, leaf.dtype)
 
     return nnx.merge(graph, map_named(draw, nnx.to_pure_dict(state)))
-
-
-def drawn_sam(config: SamConfig) -> Sam:
-    """Return a whole model with drawn weights."""
-    return drawn(lambda: Sam(config, rngs=nnx.Rngs(0)))
 
 
 # Without LLVM's optimisations, which take longer than a test runs.

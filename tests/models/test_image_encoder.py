@@ -96,7 +96,8 @@ def test_drop_path_rates_rise_linearly_over_depth(monkeypatch, image):
         return branch
 
     monkeypatch.setattr(image_encoder, "drop_path", record)
-    jax.block_until_ready(make(with_encoder(drop_path=0.5))(image, key=jax.random.key(0)))
+    run = quick_jit(lambda encoder, image, key: encoder(image, key=key))
+    jax.block_until_ready(run(make(with_encoder(drop_path=0.5)), image, jax.random.key(0)))
     jax.effects_barrier()
     rates = sorted(rate for rate, *_ in seen)
     np.testing.assert_allclose(rates, np.repeat(np.linspace(0, 0.5, 6), 2), atol=1e-7)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
+from drawn import drawn, quick_jit
 from flax import nnx
 
 from samjax.core.types import PointLabel, Prompts
@@ -33,6 +33,9 @@ def prompts(coords, labels, logits=None) -> Prompts:
     )
 
 
+embed = quick_jit(lambda encoder, prompts: encoder(prompts))
+
+
 def fourier(x, y, width, height, gaussian):
     """Encode a place in float64, from the paper's words."""
     unit = np.array([x / width, y / height]) * 2 - 1
@@ -43,7 +46,7 @@ def fourier(x, y, width, height, gaussian):
 @pytest.mark.parametrize("label", [0, 1, 2, 3])
 def test_a_point_is_its_pixels_centre_in_the_frame_plus_its_kind(encoder, label):
     """+0.5, x by the width and y by the height, to [-1, 1], times the matrix, times 2 pi, sine then cosine."""
-    sparse = encoder(prompts([[100.0, 13.0]], [label])).sparse[0, 0, 0]
+    sparse = embed(encoder, prompts([[100.0, 13.0]], [label])).sparse[0, 0, 0]
     expected = fourier(100.5, 13.5, 128, 64, encoder.position.gaussian[...]) + encoder.points[...][label]
     np.testing.assert_allclose(sparse, expected, atol=2e-5)
 
@@ -60,13 +63,13 @@ def test_a_pixel_and_the_cell_over_it_have_one_encoding(encoder):
     """A point at the centre of a cell is encoded as that cell."""
     patch = CONFIG.image_encoder.patch
     centre = [patch * 6 + patch / 2 - 0.5, patch * 2 + patch / 2 - 0.5]
-    sparse = encoder(prompts([centre], [1])).sparse[0, 0, 0] - encoder.points[...][1]
+    sparse = embed(encoder, prompts([centre], [1])).sparse[0, 0, 0] - encoder.points[...][1]
     np.testing.assert_allclose(sparse, encoder.dense_positions()[2, 6], atol=2e-5)
 
 
 def test_not_a_point_has_no_place(encoder):
     """What stands in for a box that is not there is its embedding alone, wherever it is put."""
-    sparse = encoder(prompts([[3.0, 4.0], [90.0, 50.0]], [PointLabel.NOT_A_POINT] * 2)).sparse[0, 0]
+    sparse = embed(encoder, prompts([[3.0, 4.0], [90.0, 50.0]], [PointLabel.NOT_A_POINT] * 2)).sparse[0, 0]
     np.testing.assert_array_equal(sparse[0], encoder.not_a_point[...])
     np.testing.assert_array_equal(sparse[1], encoder.not_a_point[...])
 
@@ -84,12 +87,12 @@ def test_positions_are_float32_at_the_highest_precision():
 def test_positions_and_tokens_of_a_bfloat16_model_are_the_float32_ones(encoder):
     half = drawn(lambda: PromptEncoder(dataclasses.replace(CONFIG, dtype="bfloat16"), rngs=nnx.Rngs(0)))
     given = prompts([[100.0, 13.0], [5.0, 6.0]], [1, 2])
-    np.testing.assert_array_equal(half(given).sparse, encoder(given).sparse)
+    np.testing.assert_array_equal(embed(half, given).sparse, embed(encoder, given).sparse)
     np.testing.assert_array_equal(half.dense_positions(), encoder.dense_positions())
 
 
 def test_no_mask_is_one_embedding_everywhere(encoder):
-    dense = encoder(prompts([[1.0, 1.0]], [1])).dense
+    dense = embed(encoder, prompts([[1.0, 1.0]], [1])).dense
     assert dense.shape == (1, 1, *CONFIG.grid, CONFIG.embedding)
     np.testing.assert_array_equal(dense, jnp.broadcast_to(encoder.no_mask[...], dense.shape))
 
@@ -97,7 +100,7 @@ def test_no_mask_is_one_embedding_everywhere(encoder):
 def test_a_mask_is_embedded_in_place(encoder):
     """Each cell sees its own four by four logits, unthresholded."""
     logits = jnp.asarray(np.random.default_rng(0).normal(size=(1, 1, *CONFIG.logits_size)), jnp.float32)
-    before = encoder(prompts([[1.0, 1.0]], [1], logits)).dense
-    after = encoder(prompts([[1.0, 1.0]], [1], logits.at[..., 4:8, 12:16].add(0.1))).dense
+    before = embed(encoder, prompts([[1.0, 1.0]], [1], logits)).dense
+    after = embed(encoder, prompts([[1.0, 1.0]], [1], logits.at[..., 4:8, 12:16].add(0.1))).dense
     changed = np.asarray((before != after).any(axis=-1))[0, 0]
     np.testing.assert_array_equal(np.argwhere(changed), [[1, 3]])

@@ -100,7 +100,10 @@ def transformer():
 
 
 def transform(transformer, key=None):
-    return transformer(TOKENS, IMAGE, image_positions=IMAGE_POSITIONS, token_valid=VALID, key=key)
+    def run(transformer, key):  # anew each time: some tests replace what it calls
+        return transformer(TOKENS, IMAGE, image_positions=IMAGE_POSITIONS, token_valid=VALID, key=key)
+
+    return quick_jit(run)(transformer, key)
 
 
 def test_the_prompts_themselves_are_the_tokens_positions(transformer, monkeypatch):
@@ -109,11 +112,12 @@ def test_the_prompts_themselves_are_the_tokens_positions(transformer, monkeypatc
     original = TwoWayLayer.__call__
 
     def spy(self, *args, token_positions, **kwargs):
-        seen.append(token_positions)
+        jax.debug.callback(seen.append, token_positions)
         return original(self, *args, token_positions=token_positions, **kwargs)
 
     monkeypatch.setattr(TwoWayLayer, "__call__", spy)
-    transform(transformer)
+    jax.block_until_ready(transform(transformer))
+    jax.effects_barrier()
     assert len(seen) == 2
     for positions in seen:
         np.testing.assert_array_equal(positions, TOKENS)
@@ -139,11 +143,19 @@ def test_dropout_is_on_every_residual_branch_and_needs_a_key(transformer, monkey
     assert (quiet[0] != noisy[0]).any()
     np.testing.assert_array_equal(transform(transformer, jax.random.key(0))[0], noisy[0])
 
-    calls = []
-    monkeypatch.setattr(two_way, "dropout", lambda x, rate, key: calls.append((rate, key)) or x)
+    rates, keys = [], set()
+
+    def record(x, rate, key):
+        rates.append(rate)
+        if key is not None:
+            jax.debug.callback(lambda key: keys.add(tuple(key.tolist())), jax.random.key_data(key))
+        return x
+
+    monkeypatch.setattr(two_way, "dropout", record)
     np.testing.assert_array_equal(transform(transformer, jax.random.key(0))[0], quiet[0])
-    assert [rate for rate, _ in calls] == [0.3] * 9
-    assert len({tuple(jax.random.key_data(key).tolist()) for _, key in calls}) == 9
-    calls.clear()
+    jax.effects_barrier()
+    assert rates == [0.3] * 9
+    assert len(keys) == 9
     transform(transformer)
-    assert [key for _, key in calls] == [None] * 9
+    jax.effects_barrier()
+    assert len(keys) == 9
