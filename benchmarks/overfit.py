@@ -21,7 +21,7 @@ from samjax.losses.sam import LossConfig
 from samjax.models.sam.config import SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import ScheduleConfig
-from samjax.prompting.interactive import InteractionConfig
+from samjax.prompting.interactive import InteractionConfig, Refinement
 from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
 from samjax.train.trackers import JsonLines
 
@@ -63,23 +63,23 @@ def config(source: Path, steps: int) -> TrainConfig:
     schedule = ScheduleConfig(peak_lr=1e-3, warmup_steps=50, milestones=(int(0.8 * steps), int(0.93 * steps)))
     return TrainConfig(
         model=SamConfig.small(),
-        data=DataConfig(source=str(source), max_masks=4),
-        prompting=InteractionConfig(corrections=3),
-        loss=LossConfig(loss_size=128),
+        data=DataConfig(source=str(source), max_masks=6),
+        prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
+        loss=LossConfig(loss_size=128, focal_weight=4.0),
         optim=OptimConfig(schedule=schedule, weight_decay=0.01, layer_decay=1.0, beta2=0.98),
         validation=ValidationConfig(
             source=str(source), split="train", every=250, max_masks=16, photos=PHOTOS, batch_size=PHOTOS
         ),
         checkpoint=CheckpointConfig(every=250, keep=1),
         steps=steps,
-        batch_size=PHOTOS,
+        batch_size=PHOTOS // 2,
         log_every=25,
     )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--steps", type=int, default=2_600)
     parser.add_argument("--workdir", type=Path, default=Path("runs/overfit"))
     arguments = parser.parse_args()
     arguments.workdir.mkdir(parents=True, exist_ok=True)

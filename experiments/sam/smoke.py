@@ -1,6 +1,9 @@
 """A Segment Anything model learns from a few dozen real photos on a laptop's CPU, in under three minutes.
 
-samjax train experiments/sam/smoke.py
+    samjax train experiments/sam/smoke.py
+
+What a few hundred steps need is not the paper's: a higher rate, and a fifth of its weight on the focal loss, which
+otherwise keeps every mask empty for the first hundred steps.
 """
 
 from pathlib import Path
@@ -21,9 +24,9 @@ def config() -> TrainConfig:
         model=SamConfig.tiny(),
         data=DataConfig(source=str(PHOTOS / "train"), max_masks=4, min_area_fraction=0.01),
         prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
-        loss=LossConfig(loss_size=32),
+        loss=LossConfig(loss_size=32, focal_weight=4.0),
         optim=OptimConfig(
-            schedule=ScheduleConfig(peak_lr=1e-3, warmup_steps=50, milestones=(280,)), beta2=0.98, layer_decay=1.0
+            schedule=ScheduleConfig(peak_lr=2e-3, warmup_steps=30, milestones=(280,)), beta2=0.98, layer_decay=1.0
         ),
         validation=ValidationConfig(
             source=str(PHOTOS / "val"), every=330, photos=40, max_masks=4, min_area_fraction=0.01

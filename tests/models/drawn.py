@@ -43,7 +43,3 @@ def _draw(graph: nnx.GraphDef[M], state: nnx.State, seed: int) -> M:
         return jnp.asarray(noise, leaf.dtype)
 
     return nnx.merge(graph, map_named(draw, nnx.to_pure_dict(state)))
-
-
-# Without LLVM's optimisations, which take longer than a test runs.
-quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})

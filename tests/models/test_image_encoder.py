@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn, quick_jit
+from drawn import drawn
 from flax import nnx
 
 from samjax.models.sam import image_encoder
@@ -25,7 +25,7 @@ def with_encoder(**changes) -> SamConfig:
     return dataclasses.replace(CONFIG, image_encoder=dataclasses.replace(CONFIG.image_encoder, **changes))
 
 
-encode = quick_jit(lambda encoder, image, key=None: encoder(image, key=key))
+encode = jax.jit(lambda encoder, image, key=None: encoder(image, key=key))
 
 
 def make(config: SamConfig) -> ImageEncoder:
@@ -50,7 +50,7 @@ def by_hand(encoder: ImageEncoder, image):
 def value_and_gradient(apply, encoder, image):
     graph, params = nnx.split(encoder)
     objective = jax.value_and_grad(lambda params: (apply(nnx.merge(graph, params), image) ** 2).mean())
-    loss, gradient = quick_jit(objective)(params)
+    loss, gradient = jax.jit(objective)(params)
     return loss, nnx.to_pure_dict(gradient)
 
 
@@ -96,7 +96,7 @@ def test_drop_path_rates_rise_linearly_over_depth(monkeypatch, image):
         return branch
 
     monkeypatch.setattr(image_encoder, "drop_path", record)
-    run = quick_jit(lambda encoder, image, key: encoder(image, key=key))
+    run = jax.jit(lambda encoder, image, key: encoder(image, key=key))
     jax.block_until_ready(run(make(with_encoder(drop_path=0.5)), image, jax.random.key(0)))
     jax.effects_barrier()
     rates = sorted(rate for rate, *_ in seen)

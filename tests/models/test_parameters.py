@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import quick_jit
 from flax import nnx
 
 from samjax.core.tree import named_leaves
@@ -113,7 +112,7 @@ def test_a_stack_is_independent_draws_and_gives_its_layers_back():
 
 
 def test_initialisation_is_a_function_of_the_key(micro):
-    draw = quick_jit(lambda key: nnx.split(PromptEncoder(micro, rngs=nnx.Rngs(key)))[1])
+    draw = jax.jit(lambda key: nnx.split(PromptEncoder(micro, rngs=nnx.Rngs(key)))[1])
     first, again, other = (jax.tree.leaves(draw(jax.random.key(seed))) for seed in (0, 0, 1))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)

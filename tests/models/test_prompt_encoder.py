@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn, quick_jit
+from drawn import drawn
 from flax import nnx
 
 from samjax.core.types import PointLabel, Prompts
@@ -33,7 +33,7 @@ def prompts(coords, labels, logits=None) -> Prompts:
     )
 
 
-embed = quick_jit(lambda encoder, prompts: encoder(prompts))
+embed = jax.jit(lambda encoder, prompts: encoder(prompts))
 
 
 def fourier(x, y, width, height, gaussian):

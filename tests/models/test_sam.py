@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn_sam, quick_jit
+from drawn import drawn_sam
 from flax import nnx
 
 from samjax.core.types import MaskOutput, PointLabel, Prompts
@@ -31,7 +31,7 @@ def photos(config: SamConfig, images: int = 2) -> jax.Array:
     return jnp.asarray(np.random.default_rng(1).integers(0, 256, (images, *config.image_size, 3), dtype=np.uint8))
 
 
-@quick_jit
+@jax.jit
 def run(model: Sam, image, valid_size, prompts) -> MaskOutput:
     return model.decode(model.encode(image, valid_size), prompts)
 
@@ -57,7 +57,7 @@ def test_what_lies_in_the_padding_does_not_matter():
     model, image = drawn_sam(config), photos(config)
     valid_size = jnp.array([[128, 100], [90, 128]])
     noisy = image.at[0, :, 100:].set(77).at[1, 90:].set(255)
-    encode = quick_jit(lambda model, image: model.encode(image, valid_size))
+    encode = jax.jit(lambda model, image: model.encode(image, valid_size))
     np.testing.assert_array_equal(encode(model, image), encode(model, noisy))
 
 
@@ -106,7 +106,7 @@ def test_the_dense_prompt_is_added_to_the_image():
     sparse = jnp.asarray(generator.normal(size=(1, 1, 2, width)), jnp.float32)
     positions = jnp.asarray(generator.normal(size=(8, 8, width)), jnp.float32)
 
-    @quick_jit
+    @jax.jit
     def decode(image, dense, positions=positions):
         embedding = PromptEmbedding(sparse=sparse, sparse_valid=jnp.ones((1, 1, 2), bool), dense=dense)
         return decoder(image, embedding, image_positions=positions).logits
@@ -122,7 +122,7 @@ def test_decoder_dropout_needs_a_key():
     config = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.1))
     model, prompts = drawn_sam(config), points(config)
     embedding = jnp.asarray(np.random.default_rng(2).normal(size=(2, *config.grid, config.embedding)), jnp.float32)
-    decode = quick_jit(lambda model, embedding, prompts, key: model.decoder(embedding)(prompts, key).logits)
+    decode = jax.jit(lambda model, embedding, prompts, key: model.decoder(embedding)(prompts, key).logits)
     quiet = decode(model, embedding, prompts, None)
     np.testing.assert_array_equal(decode(model, embedding, prompts, None), quiet)
     assert (decode(model, embedding, prompts, jax.random.key(0)) != quiet).any()

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn, quick_jit
+from drawn import drawn
 from flax import nnx
 
 from samjax.models.sam import two_way
@@ -30,7 +30,7 @@ def make_layer() -> TwoWayLayer:
     return drawn(lambda: TwoWayLayer(CONFIG, rngs=nnx.Rngs(0)))
 
 
-@functools.partial(quick_jit, static_argnames="first")
+@functools.partial(jax.jit, static_argnames="first")
 def apply(layer, tokens=TOKENS, positions=TOKEN_POSITIONS, image_positions=IMAGE_POSITIONS, *, first):
     return layer(
         tokens,
@@ -103,7 +103,7 @@ def transform(transformer, key=None):
     def run(transformer, key):  # anew each time: some tests replace what it calls
         return transformer(TOKENS, IMAGE, image_positions=IMAGE_POSITIONS, token_valid=VALID, key=key)
 
-    return quick_jit(run)(transformer, key)
+    return jax.jit(run)(transformer, key)
 
 
 def test_the_prompts_themselves_are_the_tokens_positions(transformer, monkeypatch):
@@ -159,3 +159,17 @@ def test_dropout_is_on_every_residual_branch_and_needs_a_key(transformer, monkey
     transform(transformer)
     jax.effects_barrier()
     assert len(keys) == 9
+
+
+def test_a_token_attends_first_to_its_own_place():
+    """Across token and image, queries and keys start as one projection: a click finds the image around it untrained."""
+    layer = TwoWayLayer(CONFIG, rngs=nnx.Rngs(0))
+    for attention in (layer.token_to_image, layer.image_to_token, TwoWayTransformer(CONFIG, rngs=nnx.Rngs(0)).final):
+        np.testing.assert_array_equal(attention.query.kernel[...], attention.key.kernel[...])
+        assert attention.query.kernel is not attention.key.kernel, "one variable: they would train as one"
+    assert not np.allclose(layer.self_attention.query.kernel[...], layer.self_attention.key.kernel[...])
+
+    places = normal(1, 64, WIDTH, seed=5)
+    attention = layer.token_to_image
+    scores = jnp.einsum("nqec,ntec->qt", attention.query(places), attention.key(places))
+    assert bool((jnp.argmax(scores, axis=1) == jnp.arange(64)).all())

@@ -29,10 +29,6 @@ SMALL = SamConfig(
 WIDE = dataclasses.replace(SMALL, image_size=(80, 136))
 
 
-# Without LLVM's optimisations, which take longer than these tests; ViT-B at its own size runs with them.
-quick_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def reference(config: SamConfig, seed: int = 0) -> transformers.SamModel:
     """Return a float32 SamModel of `config` in eager attention, every parameter drawn as if it were trained.
 

@@ -2,11 +2,12 @@
 
 import re
 
+import jax
 import numpy as np
 import optax
 import torch
 from agreement import norm_error
-from reference import SMALL, quick_jit, random_case, reference
+from reference import SMALL, random_case, reference
 from replay import IMAGES, MASKS, Scene, replay
 from test_gradients import one_round, weights
 
@@ -59,7 +60,7 @@ def test_ten_steps(agrees):
     objective = one_round(scene, case.prompts(SMALL, IMAGES, MASKS))
     optimizer = make_optimizer(CONFIG, Depth(groups=2, global_every=3))
     state = optimizer.init(params)
-    update = quick_jit(optimizer.update)
+    update = jax.jit(optimizer.update)
     torch_optimizer = their_optimizer(theirs)
     trained = [parameter for key, parameter in theirs.named_parameters() if key != GAUSSIAN]
     for rate in RATES:

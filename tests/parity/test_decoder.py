@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 from agreement import norm_error
-from reference import SMALL, WIDE, channels_first, decode, ours, quick_jit, random_case, reference, to_numpy
+from reference import SMALL, WIDE, channels_first, decode, ours, random_case, reference, to_numpy
 from test_prompts import KINDS
 
 IMAGES, MASKS = 2, 3
 
-run_decoder = quick_jit(lambda model, embedding, prompts: model.decode(embedding, prompts))
+run_decoder = jax.jit(lambda model, embedding, prompts: model.decode(embedding, prompts))
 
 
 CASES = [(SMALL, kind) for kind in KINDS] + [(WIDE, kind) for kind in ("none", "box+points", "mask+points")]
@@ -58,7 +58,7 @@ def test_whole_model(agrees):
         input_labels=torch.as_tensor(case.labels),
         input_boxes=torch.as_tensor(case.boxes),
     )
-    output = quick_jit(lambda model, image, prompts: model.decode(model.image_encoder(image), prompts))(
+    output = jax.jit(lambda model, image, prompts: model.decode(model.image_encoder(image), prompts))(
         model, image, case.prompts(SMALL, IMAGES, MASKS)
     )
     agrees("whole model, mask logits", output.candidates().logits, expected.pred_masks)
@@ -107,7 +107,7 @@ def test_objects_do_not_mix(pair, kind):
 def test_photos_do_not_mix():
     model = ours(reference(SMALL), SMALL)
     image = np.random.default_rng(4).normal(size=(2, *SMALL.image_size, 3)).astype(np.float32)
-    encode = quick_jit(lambda model, image: model.image_encoder(image))
+    encode = jax.jit(lambda model, image: model.image_encoder(image))
     before = encode(model, image)
     image[1] += 1
     np.testing.assert_array_equal(encode(model, image)[0], before[0])

@@ -2,11 +2,12 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from reference import SMALL, WIDE, channels_first, ours, quick_jit, reference, to_numpy
+from reference import SMALL, WIDE, channels_first, ours, reference, to_numpy
 
 from samjax.models.sam.config import SamConfig
 from samjax.nn.stack import layer
@@ -24,7 +25,7 @@ def photos(config: SamConfig, count: int = 2) -> np.ndarray:
     return np.random.default_rng(1).normal(size=(count, *config.image_size, 3)).astype(np.float32)
 
 
-run_block = quick_jit(lambda block, tokens: block(tokens, jnp.zeros(()), None))
+run_block = jax.jit(lambda block, tokens: block(tokens, jnp.zeros(()), None))
 
 
 def block(model, config: SamConfig, number: int):
@@ -85,6 +86,6 @@ def test_depth_and_neck(pair, agrees):
     )
     agrees(
         "image encoder",
-        quick_jit(lambda model, image: model.image_encoder(image))(model, image),
+        jax.jit(lambda model, image: model.image_encoder(image))(model, image),
         to_numpy(outputs.last_hidden_state, channels_last=True),
     )

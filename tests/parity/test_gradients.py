@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from flax import nnx
-from reference import SMALL, graph, quick_jit, random_case, reference
+from reference import SMALL, graph, random_case, reference
 from replay import IMAGES, LOSS_SIZE, MASKS, Scene, played, replay
 
 from samjax.interop.torch_weights import from_torch, to_torch
@@ -59,7 +59,7 @@ def one_round(scene, prompts):
         rounds = jax.tree.map(lambda term: term[None], observed)
         return sam_loss(rounds, jnp.asarray(scene.mask_valid), LOSS)[0]
 
-    return quick_jit(jax.value_and_grad(objective))
+    return jax.jit(jax.value_and_grad(objective))
 
 
 def annotated(params, buffers, scene, config):
@@ -78,7 +78,7 @@ def annotated(params, buffers, scene, config):
         )
         return sam_loss(played.observed, jnp.asarray(scene.mask_valid), LOSS)[0], played.prompts
 
-    return quick_jit(jax.value_and_grad(objective, has_aux=True))(params)
+    return jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
 
 
 def check_gradients(name, gradient, buffers, theirs, agrees) -> None:

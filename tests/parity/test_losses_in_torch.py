@@ -1,10 +1,10 @@
 """A round's loss against the same written in PyTorch, at resolutions above and below the decoder's."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from reference import quick_jit
 from torch.nn import functional
 from torch_losses import mask_terms, object_loss
 
@@ -25,7 +25,7 @@ def test_round_loss(size, masks, agrees):
 
     output = MaskOutput(logits=jnp.asarray(logits), iou=jnp.asarray(iou))
     config = LossConfig()
-    terms = quick_jit(lambda output: round_loss(output, jnp.asarray(target), jnp.asarray(inside), config))(output)
+    terms = jax.jit(lambda output: round_loss(output, jnp.asarray(target), jnp.asarray(inside), config))(output)
 
     flat = torch.as_tensor(logits).flatten(0, 1)
     their_target = torch.as_tensor(target).flatten(0, 1).float()

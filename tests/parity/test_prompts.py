@@ -2,13 +2,14 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from reference import SMALL, WIDE, embed, image_positions, ours, quick_jit, random_case, reference, to_numpy
+from reference import SMALL, WIDE, embed, image_positions, ours, random_case, reference, to_numpy
 
-run_prompt_encoder = quick_jit(lambda model, prompts: model.prompt_encoder(prompts))
+run_prompt_encoder = jax.jit(lambda model, prompts: model.prompt_encoder(prompts))
 
 KINDS = ["none", "point", "points", "box", "box+point", "box+points", "mask", "mask+points", "mask+box+points"]
 

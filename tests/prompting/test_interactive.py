@@ -34,13 +34,8 @@ def interaction(decode, observe=nothing, *, logits_size=LOGITS_SIZE, **options):
     return run
 
 
-def compiled(function):
-    """Compile without optimising: these tests spend their time compiling."""
-    return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
-
-
 def play(decode, observe=nothing, *, masks, valid_size, **options):
-    return compiled(interaction(decode, observe, **options))(masks, valid_size, 0)
+    return jax.jit(interaction(decode, observe, **options))(masks, valid_size, 0)
 
 
 def torch_mask(logits, size):
@@ -221,8 +216,8 @@ def test_gradients_are_those_of_the_unrolled_rounds(masks, valid_size, answer_wi
         return total
 
     parameters = {"scale": jnp.float32(0.7), "shift": jnp.float32(0.3)}
-    value, gradient = compiled(jax.value_and_grad(scanned))(parameters)
-    expected_value, expected = compiled(jax.value_and_grad(unrolled))(parameters)
+    value, gradient = jax.jit(jax.value_and_grad(scanned))(parameters)
+    expected_value, expected = jax.jit(jax.value_and_grad(unrolled))(parameters)
     np.testing.assert_allclose(value, expected_value, rtol=1e-6)
     np.testing.assert_allclose(gradient["scale"], expected["scale"], rtol=1e-5)
     np.testing.assert_allclose(gradient["shift"], expected["shift"], rtol=1e-5)
@@ -278,7 +273,7 @@ def test_decoder_randomness_differs_by_round_and_repeats_by_key(masks, valid_siz
     def decode(prompts, key):
         return answer_with(prompts, jax.random.normal(key))
 
-    run = compiled(interaction(decode, lambda output, _: output.logits[0, 0, 0, 0, 0]))
+    run = jax.jit(interaction(decode, lambda output, _: output.logits[0, 0, 0, 0, 0]))
     first, again, other = (np.asarray(run(masks, valid_size, seed).observed) for seed in (0, 0, 1))
     assert len(np.unique(first)) == 11
     np.testing.assert_array_equal(first, again)
@@ -293,7 +288,7 @@ def test_the_interaction_is_the_same_on_one_device_and_on_eight(answer_with):
     def decode(prompts, key):
         return answer_with(prompts, RANDOM_LOGITS + 0.5 * prompts.mask_logits[:, :, None])
 
-    run = compiled(interaction(decode, corrections=3))
+    run = jax.jit(interaction(decode, corrections=3))
     alone = run(masks, valid_size, 0).prompts
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     rows = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))

@@ -3,6 +3,7 @@
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from samjax.core.tree import named_leaves
 from samjax.data.loader import train_stream
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
+from samjax.prompting.interactive import Refinement
 from samjax.train.state import init_state, make_blueprint
 from samjax.train.step import abstract_batch, make_train_step
 
@@ -62,14 +64,14 @@ def test_slots_without_a_mask_weigh_nothing(config, one_device):
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
     fewer = dataclasses.replace(config, prompting=dataclasses.replace(config.prompting, point_probability=0.0))
     fewer = dataclasses.replace(fewer, prompting=dataclasses.replace(fewer.prompting, box_noise_std=0.0, corrections=0))
-    fewer = dataclasses.replace(fewer, prompting=dataclasses.replace(fewer.prompting, refinement="last"))
+    fewer = dataclasses.replace(fewer, prompting=dataclasses.replace(fewer.prompting, refinement=Refinement.LAST))
     noise = np.random.default_rng(0).integers(0, 256, (8, 2, 64, 8), np.uint8)
 
     def widen(batch):
         return dataclasses.replace(
             batch,
-            masks=np.concatenate([batch.masks, noise], axis=1),
-            mask_valid=np.concatenate([batch.mask_valid, np.zeros((8, 2), bool)], axis=1),
+            masks=jnp.concatenate([batch.masks, noise], axis=1),
+            mask_valid=jnp.concatenate([batch.mask_valid, jnp.zeros((8, 2), bool)], axis=1),
         )
 
     _, [exact] = _run(fewer, mesh, steps=1)
