@@ -30,6 +30,18 @@ class _Board(ctypes.Structure):
     )
 
 
+class _ThreadBoard:
+    """The same, for a thread of this process."""
+
+    def __init__(self):
+        self.records = self.masks = self.dropped = self.size = 0
+        self.stop = False
+        self._lock = threading.Lock()
+
+    def get_lock(self) -> threading.Lock:
+        return self._lock
+
+
 _board: Any = None
 
 
@@ -50,7 +62,7 @@ def make_shards(
       UserError: `out` cannot be written, or a worker was killed.
     """
     context = multiprocessing.get_context("spawn")  # ArrayRecord has threads, which a fork does not survive
-    board: Any = context.Value(_Board)
+    board: Any = _ThreadBoard() if workers == 1 else context.Value(_Board)
     pool: concurrent.futures.Executor
     if workers == 1:
         pool = concurrent.futures.ThreadPoolExecutor(1, initializer=_set_board, initargs=(board,))

@@ -21,8 +21,8 @@ from tensorflow_datasets.core.splits import SplitDict
 
 from data_pipelines.duplicates import find_duplicates, rewrite, without_records
 from data_pipelines.report import DROPS, REPORT, PrepareReport, drop_lines, summarise
-from data_pipelines.shards import WORK, ShardResult, cannot_write, result_name, shard_name
-from data_pipelines.storage import TEMPORARY, Folder
+from data_pipelines.shards import ShardResult, cannot_write, result_name, shard_name
+from data_pipelines.storage import TEMPORARY, WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import UserError
 from samjax.data import records
@@ -60,6 +60,8 @@ class OutFolder:
                     f"{self.path} exists already and was prepared from something else ({'; '.join(differences)}): give "
                     "a new folder, or remove it"
                 )
+            if WORK in names:
+                self.folder.remove_folder(WORK)  # killed after the last file, before this
             return report
         if names and WORK not in names:
             raise UserError(f"{self.path} exists already: give a new folder to write to, or remove it")

@@ -17,15 +17,13 @@ from array_record.python import array_record_module  # pyright: ignore[reportAtt
 
 from data_pipelines.descriptions import KINDS, parse_pair
 from data_pipelines.pairs import Drop, Pair, SourceError, Stray
-from data_pipelines.storage import Folder
+from data_pipelines.storage import WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import UserError
 from samjax.data import records
 
 log = logging.getLogger(__name__)
 
-WORK = ".prepare"
-"""The work folder, inside the out folder: removed when all is done."""
 LISTED_DROPS = 1_000
 """Dropped records of a unit told one by one; beyond, they are counted alone."""
 _OPTIONS = "group_size:1"  # as TFDS writes: every record is found without decoding its neighbours

@@ -86,6 +86,11 @@ def _entry(info: dict[str, Any]) -> Entry:
     return Entry(name, int(info.get("size") or 0), stamp, info["type"] == "file", info["type"] == "directory")
 
 
+WORK = ".prepare"
+"""The work folder inside a folder that is written to: what is unfinished lies there, and nowhere else."""
+TEMPORARY = ".temporary"
+
+
 class Folder:
     """A folder to write to. Every file appears whole under its name, or not at all, whatever kills the process."""
 
@@ -137,9 +142,9 @@ class Folder:
                 self._files.makedirs(os.path.dirname(self.at(name)), exist_ok=True)
                 self._files.put_file(str(path), self.at(name))  # object stores show a file when it is complete
             return
-        target = Path(self.at(name))
-        target.parent.mkdir(parents=True, exist_ok=True)
-        path = target.with_name(f"{target.name}.{os.getpid()}{TEMPORARY}")
+        target, work = Path(self.at(name)), Path(self.at(WORK))
+        work.mkdir(parents=True, exist_ok=True)
+        path = work / f"{target.name}.{os.getpid()}{TEMPORARY}"
         try:
             yield path
             _flush(path)
@@ -178,9 +183,6 @@ class Folder:
         path = self.at(name).rstrip("/")
         if self._files.isdir(path):
             self._files.rm(path, recursive=True)
-
-
-TEMPORARY = ".temporary"
 
 
 def _flush(path: Path) -> None:

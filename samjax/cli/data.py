@@ -1,8 +1,8 @@
 """`samjax data`: what is done with data before it trains, one module an action."""
 
-from samjax.cli import data_prepare
+from samjax.cli import data_prepare, data_verify
 
-_ACTIONS = {"prepare": data_prepare}
+_ACTIONS = {"prepare": data_prepare, "verify": data_verify}
 
 
 def add_parser(commands, name: str) -> None:

@@ -112,7 +112,8 @@ def to_example(record: Record) -> dict[str, Any]:
 
 def encode_record(record: Record) -> bytes:
     """Return `record` as the bytes of one ArrayRecord record, the same in every process."""
-    example = tf_example_pb2.Example.FromString(features().serialize_example(to_example(record)))
+    proto: Any = tf_example_pb2
+    example = proto.Example.FromString(features().serialize_example(to_example(record)))
     return example.SerializeToString(deterministic=True)  # else a proto's map is written in the order of its hashes
 
 

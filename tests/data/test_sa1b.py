@@ -10,7 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from shards import description, members, record, write_tar
+from shards import description, good, members, record, write_tar
 
 from data_pipelines.demo_photos import inclusive_box
 from data_pipelines.sa1b import prepare
@@ -64,12 +64,6 @@ def test_tensorflow_and_beam_stay_away(photos, tmp_path):
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1)
     assert (done.stderr.strip(), done.stdout.strip()) == ("", "")
-
-
-def good(count, first=1):
-    return {
-        name: content for number in range(first, first + count) for name, content in members(record(number)).items()
-    }
 
 
 def changed(**changes):
