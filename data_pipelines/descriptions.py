@@ -59,7 +59,8 @@ def _annotation(described: Any, *, height: int, width: int) -> records.Annotatio
     counts = _member(segmentation, "counts", str)
     size = _numbers(segmentation.get("size"), "segmentation.size", 2)
     if size != (height, width):
-        raise DescriptionError(f"segmentation.size is {size} but the photo's is {(height, width)}")
+        found = " x ".join(f"{side:.9g}" for side in size)
+        raise DescriptionError(f"segmentation.size is {found} but the photo's is {height} x {width}")
     covered = rle.area(rle.parse_runs(counts, height=height, width=width))
     area = _count(described, "area")
     if area != covered:
@@ -92,7 +93,9 @@ def _member(described: Any, key: str, kind: type) -> Any:
 
 def _count(described: Any, key: str) -> int:
     value = _member(described, key, int)
-    if isinstance(value, bool) or not 0 <= value < 2**63:
+    if value >= 2**63:
+        raise DescriptionError(f"{key} has more than 63 bits")
+    if isinstance(value, bool) or value < 0:
         raise DescriptionError(f"{key} is {value}, not a count")
     return value
 
@@ -112,7 +115,7 @@ def _numbers(value: Any, key: str, length: int) -> tuple[float, ...]:
         isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < _FAR for number in numbers
     ):
         raise DescriptionError(f"{key} is not {length} numbers")
-    return tuple(numbers)
+    return tuple(float(number) for number in numbers)
 
 
 def _box(described: Any, key: str, *, height: int, width: int) -> tuple[float, float, float, float]:

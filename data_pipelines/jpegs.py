@@ -4,8 +4,9 @@ import re
 
 from samjax.data import transforms
 
-_MARKER = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])", re.DOTALL)  # 00 is a byte of data, d0-d7 restart it
-_START, _END, _SCAN = 0xD8, 0xD9, 0xDA
+_SEGMENT = re.compile(rb"\xff+([^\x00\x01\xff\xd0-\xd8])", re.DOTALL)  # the others have no length, or are data
+_END = b"\xd9"
+_MAX_SEGMENTS = 100_000
 
 
 def check_jpeg(jpeg: bytes, *, height: int, width: int) -> None:
@@ -17,11 +18,11 @@ def check_jpeg(jpeg: bytes, *, height: int, width: int) -> None:
     """
     transforms.check_photo(jpeg, height=height, width=width)
     at = 2
-    while found := _MARKER.search(jpeg, at):
-        marker = found[1][0]
-        if marker == _END:
+    for _ in range(_MAX_SEGMENTS):
+        found = _SEGMENT.search(jpeg, at)
+        if found is None:
+            raise transforms.PhotoError("JPEG is cut short: it has no end")
+        if found[1] == _END:
             return
-        at = found.end()
-        if marker not in (0x01, _START):
-            at += max(2, int.from_bytes(jpeg[at : at + 2], "big"))
-    raise transforms.PhotoError("JPEG is cut short: it has no end")
+        at = found.end() + max(2, int.from_bytes(jpeg[found.end() : found.end() + 2], "big"))
+    raise transforms.PhotoError(f"JPEG has more than {_MAX_SEGMENTS:,} segments")

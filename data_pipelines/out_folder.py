@@ -162,7 +162,7 @@ class OutFolder:
         self.folder.remove(_NAMES)
 
     def _write_metadata(self, report: PrepareReport, drops: str) -> None:
-        info = dataset_info(self.folder.url(), report)
+        info = dataset_info(report)
         with tempfile.TemporaryDirectory(prefix="samjax-") as made:
             records.features().save_config(made)
             for path in sorted(Path(made).iterdir()):
@@ -173,10 +173,10 @@ class OutFolder:
         self.folder.write(INFO, info.as_json.encode())
 
 
-def dataset_info(folder: str, report: PrepareReport) -> tfds.core.DatasetInfo:
-    """Return what TFDS needs to know to open the shards of `report` in `folder`."""
+def dataset_info(report: PrepareReport) -> tfds.core.DatasetInfo:
+    """Return what TFDS needs to know to open the shards of `report`, in whatever folder they lie."""
     template = tfds.core.ShardedFileTemplate(
-        data_dir=epath.Path(folder), dataset_name=NAME, split=report.split, filetype_suffix="array_record"
+        data_dir=epath.Path(), dataset_name=NAME, split=report.split, filetype_suffix="array_record"
     )
     shards = [shard for shard in report.shards if shard.file]
     split = tfds.core.SplitInfo(
@@ -187,7 +187,7 @@ def dataset_info(folder: str, report: PrepareReport) -> tfds.core.DatasetInfo:
     )
     info = tfds.core.DatasetInfo(
         builder=DatasetIdentity(
-            name=NAME, version=tfds.core.Version("1.0.0"), data_dir=folder, module_name="data_pipelines.sa1b"
+            name=NAME, version=tfds.core.Version("1.0.0"), data_dir="", module_name="data_pipelines.sa1b"
         ),
         features=records.features(),
         description="Photos and masks in the layout of the SA-1B release.",

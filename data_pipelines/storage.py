@@ -103,10 +103,6 @@ class Folder:
         """Return the path of `name` on this folder's file system."""
         return f"{self._root.rstrip('/')}/{name}"
 
-    def url(self) -> str:
-        """Return the folder's path with its scheme, where it has one."""
-        return self._root if self.local else self._files.unstrip_protocol(self._root)
-
     def make(self, name: str = "") -> None:
         """Make the folder, or `name` in it, and those above it, where they are missing."""
         self._files.makedirs(self.at(name).rstrip("/"), exist_ok=True)
