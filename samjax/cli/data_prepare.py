@@ -56,8 +56,12 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         raise UserError(f"samjax data prepare does not know {' '.join(rest)}; see samjax data prepare --help")
     else:
         run = sa1b.LocalRun(workers=known.workers)
-    with _display() as watch:
-        report = sa1b.prepare(known.source, known.out, split=known.split, run=run, watch=watch)
+    try:
+        with _display() as watch:
+            report = sa1b.prepare(known.source, known.out, split=known.split, run=run, watch=watch)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on with what {known.out} lacks", file=sys.stderr)
+        return 130
     print(f"{known.out}: {report.text()}")
     return 0
 

@@ -97,7 +97,8 @@ def test_an_image_size_off_the_patch_names_the_nearest(capsys, experiment, tmp_p
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["data", "--help"], ["data", "prepare", "--help"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["data", "--help"], ["data", "prepare", "--help"], ["data", "verify", "--help"]],
 )
 def test_every_command_explains_itself(capsys, arguments):
     with pytest.raises(SystemExit) as stop:

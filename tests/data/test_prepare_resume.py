@@ -14,6 +14,7 @@ from shards import good, members, record, write_tar
 from data_pipelines import sa1b
 from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.verify import verify
+from samjax.cli.main import main
 from samjax.core.errors import UserError
 from samjax.data.records import decode_record
 from samjax.data.sources import open_source
@@ -254,3 +255,41 @@ def test_a_damaged_work_folder_costs_its_shards_alone(tars, tmp_path, calls):
     assert len(calls) == 2
     prepare(str(tars), tmp_path / "whole", run=SERIAL)
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_runner_without_beam_says_what_to_install(tars, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    with pytest.raises(UserError, match=r"--runner needs Apache Beam .* pip install 'samjax\[beam\]'"):
+        prepare(str(tars), tmp_path / "out", run=sa1b.BeamRun(runner="DirectRunner"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_stops_and_keeps_what_is_done(tmp_path):
+    for number in range(24):
+        write_tar(tmp_path / f"tars/sa_{number:06d}.tar", good(30, 1 + 30 * number))
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "samjax.cli.main", "data", "prepare", "--workers", "2", "--source"]
+    command += [str(tmp_path / "tars"), "--out", str(out)]
+    with subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        wait_until(lambda: list(out.glob(".prepare/*.json")) or process.poll() is not None)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
+        said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said.count("\n")) == (130, 1), said
+    assert "the same command goes on" in said
+    assert list(out.glob(".prepare/*.array_record"))
+    assert not list(out.glob(".prepare/*.temporary"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--workers", "2", "--runner", "DirectRunner"], "--workers is for a run without --runner"),
+        (["--project", "x"], "does not know --project x"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(tars, tmp_path, capsys, arguments, says):
+    assert main(["data", "prepare", "--source", str(tars), "--out", str(tmp_path / "out"), *arguments]) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
