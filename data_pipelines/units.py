@@ -33,7 +33,7 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """For messages: the last part of the path, and of a folder the first number too."""
+        """For messages: the last part of the path."""
         last = self.path.rstrip("/").rsplit("/", 1)[-1]
         return last if self.numbers is None else f"{last}/"
 

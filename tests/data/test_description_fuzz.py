@@ -133,7 +133,9 @@ BOMBS = {
 }
 
 
-@pytest.mark.parametrize("bomb", BOMBS)
+@pytest.mark.parametrize(
+    "bomb", [pytest.param(name, marks=[pytest.mark.slow] if name in ("lists", "counts") else []) for name in BOMBS]
+)
 def test_a_text_at_the_limit_takes_seconds_and_bounded_memory(bomb):
     """The largest JSON that is read, in the shapes that blow up most."""
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from shards import good, members, record, write_tar
 
-from data_pipelines import sa1b
+from data_pipelines import sa1b, storage
 from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.verify import verify
 from samjax.cli.main import main
@@ -143,6 +143,41 @@ def test_a_kill_halfway_takes_the_workers_along_and_loses_nothing(tmp_path):
     assert contents(out) == contents(tmp_path / "whole")
     kept = {path.stat().st_ino for path in out.glob("*.array_record-*")} & set(done.values())
     assert len(kept) >= len(done) - 2, "shards that were finished are not made again"
+
+
+@pytest.mark.parametrize("after", range(6))
+def test_no_shard_is_made_again_after_an_end_while_they_are_named(tars, tmp_path, calls, monkeypatch, after):
+    """The last minutes of days of work: names are given, one shard is written again without its duplicate."""
+    moves = 0
+    folder = storage.Folder
+
+    def failing(operation):
+        def wrapped(*arguments, **named):
+            nonlocal moves
+            moves += 1
+            if moves > after:
+                raise KeyboardInterrupt
+            return operation(*arguments, **named)
+
+        return wrapped
+
+    def publish(*arguments, **named):
+        with monkeypatch.context() as patched:
+            patched.setattr(folder, "rename", failing(folder.rename))
+            patched.setattr(folder, "write", failing(folder.write))
+            return whole_publish(*arguments, **named)
+
+    whole_publish = sa1b.OutFolder.publish
+    monkeypatch.setattr(sa1b.OutFolder, "publish", publish)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(str(tars), tmp_path / "out", run=SERIAL)
+    assert len(calls) == 3
+    monkeypatch.setattr(sa1b.OutFolder, "publish", whole_publish)
+    calls.clear()
+    prepare(str(tars), tmp_path / "out", run=SERIAL)
+    assert calls == []
+    prepare(str(tars), tmp_path / "whole", run=SERIAL)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("run", [SERIAL, PARALLEL])
