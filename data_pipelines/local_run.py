@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -74,7 +75,9 @@ def make_shards(
         while waiting or running:
             while waiting and len(running) < 2 * workers:
                 index, unit = waiting.popleft()
-                running[pool.submit(_make, unit, out)] = index
+                with _interrupts_held():
+                    future = pool.submit(_make, unit, out)
+                running[future] = index
             done, _ = concurrent.futures.wait(running, timeout=_POLL_S, return_when=concurrent.futures.FIRST_COMPLETED)
             watch(_read(board))
             for future in done:
@@ -100,10 +103,19 @@ def _set_board(board: Any) -> None:
 
 
 def _start_worker(board: Any) -> None:
-    """Ctrl-C is for the parent, which tells the workers to stop; a parent that was killed takes its workers along."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A parent that was killed takes its workers along."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _set_board(board)
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Workers started inside never see Ctrl-C, not while they start either: it is for the parent, which stops them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _end_with_parent() -> None:
