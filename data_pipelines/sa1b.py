@@ -1,293 +1,253 @@
-"""SA-1B tars -> ArrayRecord, in TFDS's own `segment_anything` schema, without TensorFlow or Beam.
+"""SA-1B's tars, or folders of its pairs -> ArrayRecord that TFDS opens, without TensorFlow.
 
-python -m data_pipelines.sa1b --source TARS --out FOLDER
+Every unit of the source becomes a shard, in a process of its own or in a Beam pipeline; what happens to a unit depends
+on nothing but that unit, so a preparation can end at any moment and go on later, on any number of processes.
 """
 
-import collections
-import contextlib
 import dataclasses
-import io
-import json
 import logging
-import math
 import os
-import shutil
+import re
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import tensorflow_datasets as tfds
-import tyro
-
-from data_pipelines.tars import Drop, Pair, Stray, find_tars, read_tar
+from data_pipelines import beam_run, local_run
+from data_pipelines.duplicates import find_duplicates
+from data_pipelines.out_folder import OutFolder, compare, open_out
+from data_pipelines.report import PrepareReport
+from data_pipelines.shards import ShardResult, Step, cannot_write
+from data_pipelines.units import Unit, find_units
 from samjax.core.errors import UserError
-from samjax.data import records, rle, transforms
 from samjax.data.tolerance import TOLERATED, too_many
 
 log = logging.getLogger(__name__)
 
+_TOLD = 20
+"""Dropped records of a unit, and units that could not be read, told one by one in the log and in an error."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class PrepareReport:
-    """What a preparation read, wrote and dropped."""
+class BeamRun:
+    """Make the shards with Apache Beam."""
 
-    tars: int
-    records: int
-    """Written."""
+    runner: str
+    """`DirectRunner`, `DataflowRunner`, `FlinkRunner`, `SparkRunner`, ..."""
+    options: tuple[str, ...] = ()
+    """Beam's own options, `--name=value`."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LocalRun:
+    """Make the shards on this machine."""
+
+    workers: int | None = None
+    """How many processes; None takes a process for every core."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Watched:
+    """How far a preparation is."""
+
+    units: int
+    """Done, also by an earlier run."""
+    units_total: int
+    size: int
+    """Bytes of photos and descriptions read, also by an earlier run, of about `size_total`."""
+    size_total: int
+    photos: int
+    """Written by this run; as are masks."""
     masks: int
-    """Written."""
     dropped: int
-    """Records not written."""
-    reasons: dict[str, int]
-    """Dropped records by kind of fault."""
-    examples: tuple[str, ...]
-    """The first dropped records in full."""
-    ignored_members: int
-    """Members of the tars that are no part of a record."""
+    """By this run."""
 
 
-class DescriptionError(ValueError):
-    """A JSON that is not SA-1B's; the message names the field."""
-
-
-_KINDS: dict[type[Exception], str] = {
-    DescriptionError: "not SA-1B JSON",
-    rle.RleError: "broken mask",
-    transforms.PhotoError: "broken photo",
-}
-
-
-def parse_pair(pair: Pair) -> records.Record:
-    """Return the record that a photo and its SA-1B description make.
-
-    Raises:
-      DescriptionError, rle.RleError, transforms.PhotoError: why they make none.
-    """
-    try:
-        described = json.loads(pair.text)
-    except (ValueError, RecursionError) as error:
-        raise DescriptionError(f"not JSON: {error}") from error
-    image = _member(described, "image", dict)
-    height, width = _count(image, "height"), _count(image, "width")
-    rle.check_size(height, width)
-    image_id = _count(image, "image_id")
-    if image_id >= 2**31:
-        raise DescriptionError(f"image_id {image_id} does not fit in 31 bits")
-    transforms.check_photo(pair.jpeg, height=height, width=width)
-    annotations = []
-    for index, annotation in enumerate(_member(described, "annotations", list)):
-        try:
-            annotations.append(_annotation(annotation, height=height, width=width))
-        except (DescriptionError, rle.RleError) as error:
-            raise type(error)(f"annotation {index}: {error}") from error
-    return records.Record(
-        image_id=image_id,
-        file_name=_member(image, "file_name", str),
-        height=height,
-        width=width,
-        jpeg=pair.jpeg,
-        annotations=tuple(annotations),
-    )
-
-
-def _annotation(described: Any, *, height: int, width: int) -> records.Annotation:
-    segmentation = _member(described, "segmentation", dict)
-    counts = _member(segmentation, "counts", str)
-    size = _numbers(segmentation.get("size"), "segmentation.size", 2)
-    if size != (height, width):
-        raise DescriptionError(f"segmentation.size is {size} but the photo's is {(height, width)}")
-    rle.parse_runs(counts, height=height, width=width)
-    points = _member(described, "point_coords", list)
-    if len(points) != 1:
-        raise DescriptionError(f"point_coords holds {len(points)} points, not one")
-    x, y = _numbers(points[0], "point_coords", 2)
-    predicted_iou, stability_score = _numbers(
-        [described.get("predicted_iou"), described.get("stability_score")], "predicted_iou, stability_score", 2
-    )
-    return records.Annotation(
-        id=_count(described, "id"),
-        counts=counts,
-        area=_count(described, "area"),
-        bbox=_box(described, "bbox", height=height, width=width),
-        crop_box=_box(described, "crop_box", height=height, width=width),
-        point=(x, y),
-        predicted_iou=predicted_iou,
-        stability_score=stability_score,
-    )
-
-
-def _member(described: Any, key: str, kind: type) -> Any:
-    value = described.get(key) if isinstance(described, dict) else None
-    if not isinstance(value, kind):
-        raise DescriptionError(f"{key} is missing or not {kind.__name__}")
-    return value
-
-
-def _count(described: Any, key: str) -> int:
-    value = _member(described, key, int)
-    if isinstance(value, bool) or not 0 <= value < 2**63:
-        raise DescriptionError(f"{key} is {value}, not a count")
-    return value
-
-
-def _numbers(value: Any, key: str, length: int) -> tuple[float, ...]:
-    numbers = value if isinstance(value, list) else []
-    if len(numbers) != length or not all(
-        isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in numbers
-    ):
-        raise DescriptionError(f"{key} is not {length} numbers")
-    return tuple(numbers)
-
-
-def _box(described: Any, key: str, *, height: int, width: int) -> tuple[float, float, float, float]:
-    """Return SA-1B's (x, y, width, height) in pixels as TFDS's (y_min, x_min, y_max, x_max), normalised."""
-    x, y, box_width, box_height = _numbers(described.get(key), key, 4)
-    box = (y / height, x / width, (y + box_height) / height, (x + box_width) / width)
-    if not (0 <= box[0] <= box[2] <= 1 and 0 <= box[1] <= box[3] <= 1):
-        raise DescriptionError(f"{key} {described[key]} is not inside the photo")
-    return box
-
-
-class Sa1b(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """SA-1B in the schema of TFDS's `segment_anything`; use `prepare`."""
-
-    VERSION = tfds.core.Version("1.0.0")
-    name = "sa1b"
-    url_infos = None  # nothing is downloaded; TFDS would look for checksums through a package it does not install
-
-    def __init__(self, *, tars: list[Path], split: str, **kwargs: Any):
-        self.tars = tars
-        self.split = split
-        self.seen = 0
-        self.strays = 0
-        self.masks = 0
-        self.drops: collections.Counter[str] = collections.Counter()
-        self.examples: list[str] = []
-        super().__init__(**kwargs)
-
-    def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
-            builder=self,
-            features=records.features(),
-            description="Photos and masks in the layout of the SA-1B release.",
-            homepage="https://ai.meta.com/datasets/segment-anything-downloads",
-        )
-
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        del dl_manager  # the tars are here already
-        return {self.split: self._generate_examples()}
-
-    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        ids: set[int] = set()
-        for tar in self.tars:
-            for item in read_tar(tar):
-                if isinstance(item, Stray):
-                    self.strays += 1
-                    log.info("%s: not a plain sa_<id>.jpg or .json, ignored.", item.where)
-                    continue
-                self.seen += 1
-                try:
-                    record = parse_pair(item) if isinstance(item, Pair) else item
-                    if isinstance(record, records.Record) and record.image_id in ids:
-                        where = f"{tar.name}: sa_{record.image_id}"
-                        record = Drop(where=where, kind="duplicate", detail="image_id was seen before")
-                except (DescriptionError, rle.RleError, transforms.PhotoError) as error:
-                    record = Drop(where=item.where, kind=_KINDS[type(error)], detail=str(error))
-                if isinstance(record, Drop):
-                    self._drop(record)
-                    continue
-                ids.add(record.image_id)
-                self.masks += len(record.annotations)
-                yield record.image_id, records.to_example(record)
-        self._check(total=self.seen)
-
-    def _drop(self, drop: Drop) -> None:
-        self.drops[drop.kind] += 1
-        message = f"{drop.where}: {drop.detail}"
-        if len(self.examples) < 20:
-            self.examples.append(message)
-        log.warning("%s. Record dropped (%d of %d so far).", message, self.drops.total(), self.seen)
-        self._check(total=sys.maxsize)
-
-    def _check(self, *, total: int) -> None:
-        if too_many(bad=self.drops.total(), seen=self.seen, total=total):
-            raise UserError(
-                f"{self.drops.total():,} of {self.seen:,} records cannot be used, more than {TOLERATED:.0%}; the last "
-                f"dropped: {self.examples[-1]}; correct or remove the tars and prepare again"
-            )
-        if self.seen == self.drops.total() and total == self.seen:
-            raise UserError(f"{', '.join(str(tar) for tar in self.tars[:3])} hold no usable photo")
-
-
-def prepare(source: str, out: str | Path, *, split: str = "train") -> PrepareReport:
-    """Write the tars of `source` as ArrayRecord to the folder `out`, whole or not at all.
+def prepare(
+    source: str | Sequence[str],
+    out: str | os.PathLike[str],
+    *,
+    split: str = "train",
+    run: LocalRun | BeamRun = LocalRun(),
+    watch: Callable[[Watched], None] = lambda watched: None,
+) -> PrepareReport:
+    """Write what `source` holds as ArrayRecord to the folder `out`, or go on with it; it opens when all is there.
 
     Args:
-      source: a folder with *.tar in it, a glob, or one tar, in the SA-1B layout.
-      out: the folder to make; it holds dataset_info.json at the end, and prepare_report.json.
+      source: tars, globs of tars, or folders of tars or of pairs, in the SA-1B layout; local or as fsspec names them.
+      out: the folder to make; it holds dataset_info.json at the end, and prepare_report.json. Where it holds what the
+        same source gave, nothing is done.
       split: the name of the one split written.
+      run: where the shards are made. They are the same everywhere.
+      watch: called now and then with how far it is.
 
     Raises:
-      UserError: no tars, a damaged tar, `out` is there already, or more than 1% of the records cannot be used.
+      UserError: no source, `out` holds something else or cannot be written, more than 1% of the records cannot be
+        used, or some units cannot be read; then the others are done and kept.
     """
-    out = Path(out)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists already: give a new folder to write to, or remove it")
-    tars = find_tars(source)
-    tfds.disable_progress_bar()
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = out.parent / f".{out.name}.incomplete-{os.getpid()}"
-    shutil.rmtree(work, ignore_errors=True)
-    try:
-        builder = Sa1b(tars=tars, split=split, data_dir=work, file_format="array_record")
-        with contextlib.redirect_stdout(io.StringIO()):  # TFDS speaks of downloads and of the temporary folder
-            builder.download_and_prepare(
-                download_dir=work / "downloads",
-                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-            )
-        report = PrepareReport(
-            tars=len(tars),
-            records=builder.seen - builder.drops.total(),
-            masks=builder.masks,
-            dropped=builder.drops.total(),
-            reasons=dict(builder.drops),
-            examples=tuple(builder.examples),
-            ignored_members=builder.strays,
-        )
-        made = Path(builder.data_dir)
-        (made / "prepare_report.json").write_text(json.dumps(dataclasses.asdict(report), indent=1) + "\n")
+    if not re.fullmatch(r"[A-Za-z0-9_]+", split):
+        raise UserError(f"{split!r} cannot name a split: use letters, digits and _")
+    units = find_units(source)
+    with open_out(os.fspath(out)) as folder:
         try:
-            made.rename(out)
+            if report := folder.finished(units, split=split):
+                log.info("%s holds all of it already.", folder.path)
+                return report
+            return _prepare(folder, units, split=split, run=run, watch=watch)
         except OSError as error:
-            raise UserError(f"{out} was made by someone else meanwhile ({error}): use that, or give another") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return report
+            raise cannot_write(folder.path, error) from error
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Arguments:
-    """What to read and where to write."""
+def _prepare(
+    folder: OutFolder,
+    units: Sequence[Unit],
+    *,
+    split: str,
+    run: LocalRun | BeamRun,
+    watch: Callable[[Watched], None],
+) -> PrepareReport:
+    kept = _kept(folder, units)
+    todo = [unit for unit in units if unit.key not in kept]
+    if kept:
+        log.info("%s: %d of %d units are done already.", folder.path, len(units) - len(todo), len(units))
+    results = dict(kept)
+    errors: dict[str, str] = {}
+    verdict = _Verdict(units)
+    verdict.judge(results, errors)
+    if isinstance(run, BeamRun) and todo:
+        beam_run.make_shards(todo, folder.path, runner=run.runner, options=run.options)
+        errors = folder.errors()
+        results = folder.results()
+        for unit in todo:
+            if unit.key in results:
+                _tell(results[unit.key])
+        missing = [unit.path for unit in todo if unit.key not in results and unit.key not in errors]
+        if missing:
+            raise UserError(f"{folder.path} lacks the shard of {missing[0]}: is it where every worker writes?")
+    elif isinstance(run, LocalRun) and todo:
+        workers = max(1, min(run.workers or _cores(), len(todo)))
+        before = sum(unit.size for unit in units if unit.key in kept)
+        total = sum(unit.size for unit in units)
 
-    source: str
-    """A folder with *.tar in it, a quoted glob, or one tar, in the SA-1B layout."""
-    out: Path
-    """The folder to make."""
-    split: str = "train"
-    """Name of the split."""
+        def watched(step: Step) -> None:
+            watch(
+                Watched(
+                    units=len(results) + len(errors),
+                    units_total=len(units),
+                    size=before + step.size,
+                    size_total=total,
+                    photos=step.records,
+                    masks=step.masks,
+                    dropped=step.dropped,
+                )
+            )
+
+        for _, result in local_run.make_shards(todo, folder.path, workers=workers, watch=watched):
+            if result.error:
+                errors[result.key] = result.error
+            else:
+                results[result.key] = result
+                _tell(result)
+            verdict.judge(results, errors)
+    if errors:
+        raise _unreadable(folder, units, errors)
+    ordered = [results[unit.key] for unit in units]
+    verdict.conclude(ordered)
+    return folder.publish(ordered, split=split)
 
 
-def main() -> None:
-    """Prepare from the command line and print the report."""
-    arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        report = prepare(arguments.source, arguments.out, split=arguments.split)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
-    print(json.dumps(dataclasses.asdict(report), indent=1))
+def _kept(folder: OutFolder, units: Sequence[Unit]) -> dict[str, ShardResult]:
+    """Return what an earlier run has done of `units`.
+
+    Raises:
+      UserError: it has done others too, which nothing names any more: hours of work are not thrown away unasked.
+    """
+    found = folder.results()
+    keys = {unit.key for unit in units}
+    paths = {unit.path for unit in units}
+    stale = {key: result.path for key, result in found.items() if key not in keys}
+    if gone := sorted({path for path in stale.values() if path not in paths}):
+        raise UserError(
+            f"{folder.path} was begun with more than --source names: {len(gone)} that are done are gone, "
+            f"{', '.join(gone[:3])}: name them too, or remove {folder.path} to begin anew"
+        )
+    if stale:
+        log.warning("%s since they were prepared: done again.", "; ".join(compare(stale, units)[:1]))
+        for key in stale:
+            folder.forget(key)
+    return {key: result for key, result in found.items() if key in keys}
 
 
-if __name__ == "__main__":
-    main()
+class _Verdict:
+    """Stops a preparation of which more than 1% cannot be used.
+
+    Units are judged in their order, whichever is done first: the verdict depends on the source alone.
+    """
+
+    def __init__(self, units: Sequence[Unit]):
+        self._keys = [unit.key for unit in units]
+        self._at = self._seen = self._bad = 0
+        self._last = ""
+
+    def judge(self, results: dict[str, ShardResult], errors: dict[str, str]) -> None:
+        """Take in what is done.
+
+        Raises:
+          UserError: too much of it cannot be used.
+        """
+        while self._at < len(self._keys) and (self._keys[self._at] in results or self._keys[self._at] in errors):
+            result = results.get(self._keys[self._at])
+            self._at += 1
+            if result is not None:
+                self._add(result)
+                self._check(total=sys.maxsize)
+
+    def conclude(self, results: Sequence[ShardResult]) -> None:
+        """Judge all, now that the duplicates across units are known too.
+
+        Raises:
+          UserError: too much of it cannot be used, or all.
+        """
+        repeated = [len(positions) for positions in find_duplicates(results)]
+        self._bad += sum(repeated)
+        if any(repeated):
+            where = next(result for result, count in zip(results, repeated, strict=True) if count)
+            self._last = f"{where.path}: {max(repeated)} records have an image_id that was seen before"
+        self._check(total=self._seen)
+        if self._bad == self._seen:
+            names = ", ".join(result.path for result in results[:3])
+            raise UserError(f"{names} hold no usable photo: give tars or folders in the SA-1B layout")
+
+    def _add(self, result: ShardResult) -> None:
+        self._seen += result.read
+        self._bad += sum(result.dropped.values())
+        if result.drops:
+            self._last = f"{result.drops[-1].where}: {result.drops[-1].detail}"
+
+    def _check(self, *, total: int) -> None:
+        if too_many(bad=self._bad, seen=self._seen, total=total):
+            raise UserError(
+                f"{self._bad:,} of {self._seen:,} records cannot be used, more than {TOLERATED:.0%}; the last dropped: "
+                f"{self._last}; correct or remove the tars and prepare again"
+            )
+
+
+def _tell(result: ShardResult) -> None:
+    for drop in result.drops[:_TOLD]:
+        log.warning("%s: %s. Record dropped.", drop.where, drop.detail)
+    dropped = sum(result.dropped.values())
+    if dropped > _TOLD:
+        log.warning("%s: %d more records dropped.", result.path, dropped - _TOLD)
+
+
+def _unreadable(folder: OutFolder, units: Sequence[Unit], errors: dict[str, str]) -> UserError:
+    told = [f"{unit.path} {errors[unit.key]}" for unit in units if unit.key in errors]
+    rest = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    done = len(units) - len(told)
+    state = f"the other {done} are done and kept in {folder.path}" if done else "nothing was written"
+    return UserError(
+        f"{len(told)} of {len(units)} could not be read: {'; '.join(told[:_TOLD])}{rest}. Fetch again, or leave out of "
+        f"--source, and give the same command: {state}"
+    )
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))

@@ -140,9 +140,9 @@ def _prepared(config, workdir: Path):
         if not source or not is_tar_source(source):
             return source
         out = workdir / "records" / split
-        if not out.exists():
-            report = sa1b.prepare(source, str(out), split=split)
-            print(f"prepared {source} into {out}: {report}")
+        if not (out / "dataset_info.json").exists():
+            report = sa1b.prepare(source, out, split=split)
+            print(f"prepared {source} into {out}: {report.text()}")
         return str(out)
 
     data, validation = config.data, config.validation

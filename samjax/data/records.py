@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
 
 from samjax.data.rle import MAX_PIXELS
 
@@ -110,8 +111,10 @@ def to_example(record: Record) -> dict[str, Any]:
 
 
 def encode_record(record: Record) -> bytes:
-    """Return `record` as the bytes of one ArrayRecord record."""
-    return features().serialize_example(to_example(record))
+    """Return `record` as the bytes of one ArrayRecord record, the same in every process."""
+    proto: Any = tf_example_pb2
+    example = proto.Example.FromString(features().serialize_example(to_example(record)))
+    return example.SerializeToString(deterministic=True)  # else a proto's map is written in the order of its hashes
 
 
 def decode_record(data: bytes) -> Record:

@@ -59,6 +59,23 @@ def open_source(path: str, split: str) -> RecordSource:
     Raises:
       UserError: no such folder or split, an empty one, another schema or file format, a missing or damaged shard.
     """
+    info, folder = open_info(path)
+    shards: list[str] = []
+    for name in split.split("+"):
+        if name not in info.splits:
+            raise UserError(f"{folder} has no split {name!r}: it has {', '.join(info.splits) or 'none'}")
+        shards += _shards(info.splits[name])
+    if not shards:
+        raise UserError(f"split {split!r} of {folder} is empty: {_PREPARE}")
+    return RecordSource(name=f"{folder} {split}", shards=shards)
+
+
+def open_info(path: str) -> tuple[tfds.core.DatasetInfo, epath.Path]:
+    """Return what a prepared folder says of itself, and the folder that holds its dataset_info.json.
+
+    Raises:
+      UserError: no such folder, another schema or file format.
+    """
     folder = _find_dataset(path)
     try:
         info = tfds.builder_from_directory(folder).info
@@ -68,14 +85,7 @@ def open_source(path: str, split: str) -> RecordSource:
         raise UserError(f"{folder} holds records of another schema than TFDS's segment_anything: {_PREPARE}")
     if info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
         raise UserError(f"{folder} holds {info.file_format} files, not array_record: {_PREPARE}")
-    shards: list[str] = []
-    for name in split.split("+"):
-        if name not in info.splits:
-            raise UserError(f"{folder} has no split {name!r}: it has {', '.join(info.splits) or 'none'}")
-        shards += _shards(info.splits[name])
-    if not shards:
-        raise UserError(f"split {split!r} of {folder} is empty: {_PREPARE}")
-    return RecordSource(name=f"{folder} {split}", shards=shards)
+    return info, folder
 
 
 def _find_dataset(path: str) -> epath.Path:

@@ -97,7 +97,8 @@ def test_an_image_size_off_the_patch_names_the_nearest(capsys, experiment, tmp_p
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["train", "--help"], ["data", "--help"], ["data", "prepare", "--help"]]
+    "arguments",
+    [["--help"], ["train", "--help"], ["data", "--help"], ["data", "prepare", "--help"], ["data", "verify", "--help"]],
 )
 def test_every_command_explains_itself(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
@@ -119,5 +120,5 @@ def test_prepare_reports_and_never_overwrites(capsys, photos, tmp_path):
     assert (
         main(["data", "prepare", "--source", str(photos / "val"), "--out", str(tmp_path / "p"), "--split", "val"]) == 0
     )
-    assert '"records": 53' in capsys.readouterr().out
+    assert "53 photos with " in capsys.readouterr().out
     assert "p" in _refused(capsys, "data", "prepare", "--source", photos / "val", "--out", tmp_path / "p")

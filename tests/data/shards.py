@@ -81,3 +81,10 @@ def write_tar(path, files):
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     return path
+
+
+def good(count, first=1):
+    """The files of `count` small records, by name."""
+    return {
+        name: content for number in range(first, first + count) for name, content in members(record(number)).items()
+    }

@@ -10,11 +10,11 @@ import tarfile
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from shards import description, members, record, write_tar
+from shards import description, good, members, record, write_tar
 
 from data_pipelines.demo_photos import inclusive_box
 from data_pipelines.sa1b import prepare
-from data_pipelines.tars import find_tars
+from data_pipelines.units import find_units
 from samjax.core.errors import UserError
 from samjax.data import rle, transforms
 from samjax.data.records import decode_record
@@ -64,12 +64,6 @@ def test_tensorflow_and_beam_stay_away(photos, tmp_path):
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1)
     assert (done.stderr.strip(), done.stdout.strip()) == ("", "")
-
-
-def good(count, first=1):
-    return {
-        name: content for number in range(first, first + count) for name, content in members(record(number)).items()
-    }
 
 
 def changed(**changes):
@@ -141,7 +135,9 @@ def test_more_than_one_percent_stops_and_leaves_nothing(tmp_path):
     write_tar(tmp_path / "tars/sa_000000.tar", {**good(150), **bad})
     with pytest.raises(UserError, match=r"2 of 152 records cannot be used, more than 1%.*sa_902"):
         prepare(str(tmp_path / "tars"), tmp_path / "out")
-    assert left(tmp_path) == ["tars"]
+    assert left(tmp_path / "out") == [".prepare"], "not to be taken for a data set"
+    with pytest.raises(UserError, match="no dataset_info"):
+        open_source(str(tmp_path / "out"), "train")
 
 
 def test_one_percent_goes_through(tmp_path):
@@ -155,7 +151,7 @@ def test_tars_without_a_usable_photo_are_refused(tmp_path, count):
     write_tar(tmp_path / "sa_000000.tar", {f"sa_{number}.json": b"{}" for number in range(count)})
     with pytest.raises(UserError, match="no usable photo"):
         prepare(str(tmp_path / "sa_000000.tar"), tmp_path / "out")
-    assert left(tmp_path) == ["sa_000000.tar"]
+    assert left(tmp_path) == ["out", "sa_000000.tar"]
 
 
 def test_stray_members_are_ignored_and_counted(tmp_path):
@@ -211,12 +207,16 @@ def test_a_damaged_tar_is_refused(tmp_path, how):
 
 def test_sources_are_a_folder_a_pattern_or_a_tar(tmp_path):
     tars = [write_tar(tmp_path / f"sa_00000{number}.tar", {}) for number in range(3)]
-    assert find_tars(str(tmp_path)) == tars
-    assert find_tars(str(tmp_path / "sa_00000[01].tar")) == tars[:2]
-    assert find_tars(str(tars[1])) == [tars[1]]
+    for source, expected in (
+        (str(tmp_path), tars),
+        (str(tmp_path / "sa_00000[01].tar"), tars[:2]),
+        (str(tars[1]), [tars[1]]),
+        ([str(tars[2]), str(tars[0]), str(tmp_path / "sa_00000[02].tar")], [tars[0], tars[2]]),
+    ):
+        assert [unit.path for unit in find_units(source)] == [str(path) for path in expected]
     for nothing in (tmp_path / "none", tmp_path / "x*.tar", tmp_path / "sa_9.tar"):
         with pytest.raises(UserError, match="holds no tars"):
-            find_tars(str(nothing))
+            find_units(str(nothing))
 
 
 def test_nothing_is_overwritten(tmp_path, photos):

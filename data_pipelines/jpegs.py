@@ -1,0 +1,41 @@
+"""Whether a JPEG is all there, without decoding it."""
+
+import numpy as np
+from jaxtyping import Int
+
+from samjax.data import transforms
+
+_END = 0xD9
+_MAX_SEGMENTS = 100_000
+
+
+def check_jpeg(jpeg: bytes, *, height: int, width: int) -> None:
+    """Raise PhotoError unless `jpeg` is a JPEG of `height` x `width`, as stored, that goes on to its end.
+
+    The orientation in EXIF is left alone, as SA-1B's masks do: they lie on the pixels as stored. Its segments are
+    walked (ISO 10918-1, annex B) without decoding; damage within them shows when the photo is decoded.
+    """
+    transforms.check_photo(jpeg, height=height, width=width)
+    markers = _find_markers(jpeg)
+    at = 2
+    for _ in range(_MAX_SEGMENTS):
+        index = np.searchsorted(markers, at)
+        if index == len(markers):
+            raise transforms.PhotoError("JPEG is cut short: it has no end")
+        after = int(markers[index]) + 2
+        if jpeg[after - 1] == _END:
+            return
+        at = after + max(2, int.from_bytes(jpeg[after : after + 2], "big"))
+    raise transforms.PhotoError(f"JPEG has more than {_MAX_SEGMENTS:,} segments")
+
+
+def _find_markers(jpeg: bytes) -> Int[np.ndarray, "markers"]:
+    """Return where FF is followed by what begins a segment or ends the photo.
+
+    After the others (00: a byte of data, D0 to D7: a restart, 01 and D8, FF: filling) no length follows.
+    """
+    content = np.frombuffer(jpeg, np.uint8)
+    begins = np.flatnonzero(content[:-1] == 0xFF)
+    following = content[begins + 1]
+    plain = (following <= 0x01) | (following == 0xFF) | ((following >= 0xD0) & (following <= 0xD8))
+    return begins[~plain]

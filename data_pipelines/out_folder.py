@@ -1,0 +1,257 @@
+"""The folder that a preparation writes: begun, gone on with after any end, and published when all is there.
+
+While work is under way, everything lies in a work folder inside it: a shard for every unit that is done, under the
+unit's key, and its result beside it. At the end the shards get the names TFDS gives them, and the metadata is written,
+`dataset_info.json` last: a folder that has it is complete, and no reader takes one that has not.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import tensorflow_datasets as tfds
+from etils import epath
+from tensorflow_datasets.core.dataset_info import DatasetIdentity
+from tensorflow_datasets.core.splits import SplitDict
+
+from data_pipelines.duplicates import find_duplicates, rewrite, without_records
+from data_pipelines.report import DROPS, REPORT, PrepareReport, drop_lines, summarise
+from data_pipelines.shards import ShardResult, cannot_write, result_name, shard_name
+from data_pipelines.storage import TEMPORARY, WORK, Folder
+from data_pipelines.units import Unit
+from samjax.core.errors import UserError
+from samjax.data import records
+
+NAME = "sa1b"
+INFO = "dataset_info.json"
+_NAMES = f"{WORK}/names.json"
+
+
+class OutFolder:
+    """The folder `out`; use it through `open_out`."""
+
+    def __init__(self, path: str):
+        self.path = path
+        self.folder = Folder(path)
+
+    def finished(self, units: Sequence[Unit], *, split: str) -> PrepareReport | None:
+        """Return the report of a preparation that is complete, None if there is work to do.
+
+        Raises:
+          UserError: it was made from other files, or is another's.
+        """
+        names = self.folder.names()
+        if INFO in names and REPORT in names:
+            try:
+                report = PrepareReport.from_json(self.folder.read(REPORT))
+            except ValueError as error:
+                raise UserError(f"{self.path}/{REPORT} is damaged ({error}): remove the folder") from error
+            before = {shard.key: shard.source for shard in report.shards}
+            differences = compare(before, units)
+            if report.split != split:
+                differences.append(f"the split was {report.split}, not {split}")
+            if differences:
+                raise UserError(
+                    f"{self.path} exists already and was prepared from something else ({'; '.join(differences)}): give "
+                    "a new folder, or remove it"
+                )
+            if WORK in names:
+                self.folder.remove_folder(WORK)  # killed after the last file, before this
+            return report
+        if names and WORK not in names:
+            raise UserError(f"{self.path} exists already: give a new folder to write to, or remove it")
+        return None
+
+    def results(self) -> dict[str, ShardResult]:
+        """Return the results of the units that are done, by key. What is half done is removed."""
+        self._take_back_names()
+        names = set(self.folder.names(WORK))
+        found = {}
+        for name in sorted(names):
+            if name.endswith(TEMPORARY):
+                self.folder.remove(f"{WORK}/{name}")
+            elif name.endswith(".json"):
+                result = ShardResult.from_json(self.folder.read(f"{WORK}/{name}"))
+                if not result.error and self.folder.size(f"{WORK}/{shard_name(result.key)}") == result.size:
+                    found[result.key] = result
+                else:
+                    self.folder.remove(f"{WORK}/{name}")
+        for name in names - {shard_name(key) for key in found}:
+            if name.endswith(".array_record"):
+                self.folder.remove(f"{WORK}/{name}")
+        return found
+
+    def errors(self) -> dict[str, str]:
+        """Return why units could not be read, by key."""
+        results = (
+            ShardResult.from_json(self.folder.read(f"{WORK}/{name}"))
+            for name in self.folder.names(WORK)
+            if name.endswith(".json")
+        )
+        return {result.key: result.error for result in results if result.error}
+
+    def forget(self, key: str) -> None:
+        """Remove what was done of the unit with `key`."""
+        self.folder.remove(f"{WORK}/{result_name(key)}")
+        self.folder.remove(f"{WORK}/{shard_name(key)}")
+
+    def publish(self, results: Sequence[ShardResult], *, split: str) -> PrepareReport:
+        """Give the shards of `results`, all of them, their names, and write the metadata.
+
+        A kill in the middle is undone by the next `results`.
+        """
+        repeated = find_duplicates(results)
+        counted = [
+            without_records(result, positions.tolist()) if len(positions) else result
+            for result, positions in zip(results, repeated, strict=True)
+        ]
+        total = sum(result.records > 0 for result in counted)
+        numbers = iter(range(total))
+        files = [_file_name(split, next(numbers), total) if result.records else "" for result in counted]
+        kept = {file: result.key for file, result in zip(files, results, strict=True) if file}
+        self.folder.write(_NAMES, json.dumps(kept).encode())
+        published = []
+        for file, result, positions in zip(files, counted, repeated, strict=True):
+            if not file:
+                published.append(dataclasses.replace(result, masks=0, area=0, without_masks=0))
+            elif len(positions):
+                published.append(self._write_again(result, file, positions.tolist()))
+            else:
+                self.folder.rename(f"{WORK}/{shard_name(result.key)}", file)
+                published.append(result)
+        report = summarise(published, files=files, split=split)
+        self._write_metadata(report, drop_lines(published))
+        self.folder.remove_folder(WORK)
+        return report
+
+    def _write_again(self, result: ShardResult, file: str, positions: list[int]) -> ShardResult:
+        with (
+            self.folder.local_copy(f"{WORK}/{shard_name(result.key)}") as shard,
+            self.folder.temporary(file) as target,
+        ):
+            gone = rewrite(shard, target, without=positions)
+            with target.open("rb") as opened:
+                digest = hashlib.file_digest(opened, "sha256").hexdigest()
+            size = target.stat().st_size
+        masks = [annotation for record in gone for annotation in record.annotations]
+        return dataclasses.replace(
+            result,
+            masks=result.masks - len(masks),
+            area=result.area - sum(mask.area for mask in masks),
+            without_masks=result.without_masks - sum(not record.annotations for record in gone),
+            size=size,
+            sha256=digest,
+        )
+
+    def _take_back_names(self) -> None:
+        """Undo a publishing that did not come to its end."""
+        if self.folder.size(_NAMES) is None:
+            return
+        for file, key in json.loads(self.folder.read(_NAMES)).items():
+            if self.folder.size(file) is None:
+                continue
+            if self.folder.size(f"{WORK}/{shard_name(key)}") is None:
+                self.folder.rename(file, f"{WORK}/{shard_name(key)}")
+            else:  # it was written again without duplicates, or is being moved by a store that copies first
+                self.folder.remove(file)
+        self.folder.remove(_NAMES)
+
+    def _write_metadata(self, report: PrepareReport, drops: str) -> None:
+        info = dataset_info(report)
+        with tempfile.TemporaryDirectory(prefix="samjax-") as made:
+            records.features().save_config(made)
+            for path in sorted(Path(made).iterdir()):
+                self.folder.write(path.name, path.read_bytes())
+        if drops:
+            self.folder.write(DROPS, drops.encode())
+        self.folder.write(REPORT, report.to_json().encode())
+        self.folder.write(INFO, info.as_json.encode())
+
+
+def dataset_info(report: PrepareReport) -> tfds.core.DatasetInfo:
+    """Return what TFDS needs to know to open the shards of `report`, in whatever folder they lie."""
+    template = tfds.core.ShardedFileTemplate(
+        data_dir=epath.Path(), dataset_name=NAME, split=report.split, filetype_suffix="array_record"
+    )
+    shards = [shard for shard in report.shards if shard.file]
+    split = tfds.core.SplitInfo(
+        name=report.split,
+        shard_lengths=[shard.records for shard in shards],
+        num_bytes=sum(shard.size for shard in shards),
+        filename_template=template,
+    )
+    info = tfds.core.DatasetInfo(
+        builder=DatasetIdentity(
+            name=NAME, version=tfds.core.Version("1.0.0"), data_dir="", module_name="data_pipelines.sa1b"
+        ),
+        features=records.features(),
+        description="Photos and masks in the layout of the SA-1B release.",
+        homepage="https://ai.meta.com/datasets/segment-anything-downloads",
+        split_dict=SplitDict([split]),
+    )
+    info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
+    return info
+
+
+def compare(before: dict[str, str], units: Sequence[Unit]) -> list[str]:
+    """Return in words how `units` differ from those that were there `before`, path by key."""
+    now = {unit.key: unit.path for unit in units}
+    paths = set(now.values())
+    changed = sorted({path for key, path in before.items() if key not in now and path in paths})
+    gone = sorted({path for path in before.values() if path not in paths})
+    new = sorted({path for path in paths if path not in set(before.values())})
+    return [f"{_few(paths)} {word}" for paths, word in ((changed, "changed"), (gone, "gone"), (new, "new")) if paths]
+
+
+def _few(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3:,} more" if len(paths) > 3 else "")
+
+
+def _file_name(split: str, number: int, total: int) -> str:
+    return f"{NAME}-{split}.array_record-{number:05d}-of-{total:05d}"
+
+
+@contextlib.contextmanager
+def open_out(path: str) -> Iterator[OutFolder]:
+    """Yield the folder `path`, for this process alone where it is local; leave nothing of it where no unit was done.
+
+    Raises:
+      UserError: it cannot be made, or another process is preparing it.
+    """
+    folder = Folder(path)
+    with contextlib.ExitStack() as stack:
+        try:
+            names = folder.names()
+            if not names or WORK in names:
+                folder.make(WORK)
+                stack.callback(_tidy, folder)
+                stack.enter_context(_lock(folder))
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        yield OutFolder(path)
+
+
+@contextlib.contextmanager
+def _lock(folder: Folder) -> Iterator[None]:
+    """Hold the folder; the system lets go of it when the process ends, however that is. Object stores have no locks."""
+    if not folder.local:
+        yield
+        return
+    with open(folder.at(f"{WORK}/lock"), "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"{folder.path} is being prepared by another process: wait for it, or stop it") from error
+        yield
+
+
+def _tidy(folder: Folder) -> None:
+    if folder.names(WORK) and not any(name.endswith(".array_record") for name in folder.names(WORK)):
+        folder.remove_folder(WORK)
+    if not folder.names():
+        folder.remove_folder()

@@ -1,0 +1,132 @@
+"""What a preparation read, wrote and dropped: `prepare_report.json`, and the same to read."""
+
+import collections
+import dataclasses
+import json
+from collections.abc import Sequence
+
+from data_pipelines.shards import ShardResult
+
+REPORT = "prepare_report.json"
+DROPS = "prepare_dropped.jsonl"
+_EXAMPLES = 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardEntry:
+    """One unit of the source, and the shard that it became."""
+
+    source: str
+    """The tar or folder."""
+    key: str
+    """Stands for the unit and for its files' sizes and times."""
+    file: str
+    """The shard's name; empty where the unit held no record."""
+    records: int
+    masks: int
+    area: int
+    """Of all masks, pixels."""
+    size: int
+    """Bytes."""
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PrepareReport:
+    """What a preparation read, wrote and dropped."""
+
+    split: str
+    records: int
+    """Written."""
+    masks: int
+    """Written."""
+    area: int
+    """Of all masks written, pixels."""
+    without_masks: int
+    """Photos written that have no mask."""
+    dropped: int
+    """Records not written."""
+    reasons: dict[str, int]
+    """Dropped records by kind of fault."""
+    examples: tuple[str, ...]
+    """The first dropped records in full."""
+    empty_masks: int
+    """Masks left out of their records: no pixel."""
+    ignored_members: int
+    """Members of the tars, or files of the folders, that are no part of a record."""
+    shards: tuple[ShardEntry, ...]
+    """One for every tar, and for every 4,096 pairs of a folder, in the source's order."""
+
+    def to_json(self) -> str:
+        """Return what `from_json` reads."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "PrepareReport":
+        """Return the report written in `text`.
+
+        Raises:
+          ValueError: it is no report.
+        """
+        try:
+            fields = json.loads(text)
+            shards = tuple(ShardEntry(**shard) for shard in fields.pop("shards"))
+            return cls(**{**fields, "examples": tuple(fields.pop("examples")), "shards": shards})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"not a report of a preparation: {error}") from error
+
+    def text(self) -> str:
+        """Return the report to read."""
+        files = sum(bool(shard.file) for shard in self.shards)
+        lines = [f"{self.records:,} photos with {self.masks:,} masks in {files:,} shards"]
+        if self.without_masks:
+            lines.append(f"{self.without_masks:,} of the photos have no mask")
+        if self.empty_masks:
+            lines.append(f"{self.empty_masks:,} masks without a pixel were left out")
+        if self.ignored_members:
+            lines.append(f"{self.ignored_members:,} files that are no part of a record were ignored")
+        share = self.dropped / max(1, self.dropped + self.records)
+        lines.append(f"{self.dropped:,} records were dropped" + (f" ({share:.2%}):" if self.dropped else ""))
+        lines += [f"  {count:>7,}  {kind}" for kind, count in sorted(self.reasons.items())]
+        lines += [f"  {example}" for example in self.examples]
+        if self.dropped > len(self.examples):
+            lines.append(f"  the others are in {DROPS}")
+        return "\n".join(lines)
+
+
+def summarise(results: Sequence[ShardResult], *, files: Sequence[str], split: str) -> PrepareReport:
+    """Return the report of units that became `files`, one each and empty where there is none."""
+    reasons: collections.Counter[str] = collections.Counter()
+    for result in results:
+        reasons.update(result.dropped)
+    examples = [f"{drop.where}: {drop.detail}" for result in results for drop in result.drops[:_EXAMPLES]]
+    return PrepareReport(
+        split=split,
+        records=sum(result.records for result in results),
+        masks=sum(result.masks for result in results),
+        area=sum(result.area for result in results),
+        without_masks=sum(result.without_masks for result in results),
+        dropped=reasons.total(),
+        reasons=dict(sorted(reasons.items())),
+        examples=tuple(examples[:_EXAMPLES]),
+        empty_masks=sum(result.empty_masks for result in results),
+        ignored_members=sum(result.ignored_members for result in results),
+        shards=tuple(
+            ShardEntry(
+                source=result.path,
+                key=result.key,
+                file=file,
+                records=result.records,
+                masks=result.masks,
+                area=result.area,
+                size=result.size if file else 0,
+                sha256=result.sha256 if file else "",
+            )
+            for result, file in zip(results, files, strict=True)
+        ),
+    )
+
+
+def drop_lines(results: Sequence[ShardResult]) -> str:
+    """Return the dropped records as JSON lines."""
+    return "".join(json.dumps(dataclasses.asdict(drop)) + "\n" for result in results for drop in result.drops)

@@ -1,0 +1,253 @@
+"""A unit of the source -> one ArrayRecord shard, in TFDS's own `segment_anything` schema, and a result beside it.
+
+Both lie in the out folder's work folder under the unit's key. The result appears after the shard: where it is, the
+shard is whole. Every runner calls `make_shard`, so that all write the same.
+"""
+
+import collections
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
+
+from data_pipelines.descriptions import KINDS, parse_pair
+from data_pipelines.pairs import Drop, Pair, SourceError, Stray
+from data_pipelines.storage import WORK, Folder
+from data_pipelines.units import Unit
+from samjax.core.errors import UserError
+from samjax.data import records
+
+log = logging.getLogger(__name__)
+
+LISTED_DROPS = 1_000
+"""Dropped records of a unit told one by one; beyond, they are counted alone."""
+_OPTIONS = "group_size:1"  # as TFDS writes: every record is found without decoding its neighbours
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardResult:
+    """What became of a unit."""
+
+    path: str
+    """The unit's."""
+    key: str
+    fingerprint: str
+    error: str = ""
+    """Why the unit could not be read to its end; then there is no shard."""
+    read: int = 0
+    """Records met, used or not."""
+    records: int = 0
+    """Written."""
+    masks: int = 0
+    """Written."""
+    area: int = 0
+    """Of all masks written, pixels."""
+    without_masks: int = 0
+    """Photos written that have no mask."""
+    empty_masks: int = 0
+    """Masks left out: no pixel."""
+    ignored_members: int = 0
+    """No part of a record."""
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Records not written, by kind of fault."""
+    drops: tuple[Drop, ...] = ()
+    """The first of them."""
+    ids: tuple[int, ...] = ()
+    """Image ids in the order of the records."""
+    size: int = 0
+    """Of the shard, bytes."""
+    sha256: str = ""
+    """Of the shard."""
+
+    def to_json(self) -> bytes:
+        """Return what `from_json` reads."""
+        return json.dumps(dataclasses.asdict(self)).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "ShardResult":
+        """Return the result written in `text`."""
+        fields = json.loads(text)
+        drops = tuple(Drop(**drop) for drop in fields.pop("drops"))
+        return cls(**{**fields, "drops": drops, "ids": tuple(fields.pop("ids"))})
+
+
+class StoppedError(Exception):
+    """The run is being stopped; the shard under way is given up."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one record added, for a progress display."""
+
+    records: int = 0
+    masks: int = 0
+    dropped: int = 0
+    size: int = 0
+    """Bytes read."""
+
+
+def make_shard(unit: Unit, out: str, *, advance: Callable[[Step], None] = lambda step: None) -> ShardResult:
+    """Write the shard of `unit`, and its result, into the work folder of `out`; return the result.
+
+    A unit that cannot be read to its end gives a result with an error, and no shard.
+
+    Args:
+      unit: what to read.
+      out: the folder that is being prepared.
+      advance: called after every record; what it raises ends the work.
+
+    Raises:
+      UserError: the shard cannot be written, as on a full disk.
+    """
+    folder = Folder(out)
+    tally = _Tally(unit, advance)
+    try:
+        with folder.temporary(f"{WORK}/{shard_name(unit.key)}") as path:
+            write_records(path, tally.encoded())
+            result = tally.result(path)
+        folder.write(f"{WORK}/{result_name(unit.key)}", result.to_json())
+    except SourceError as error:
+        result = ShardResult(path=unit.path, key=unit.key, fingerprint=unit.fingerprint, error=str(error)[:500])
+        folder.write(f"{WORK}/{result_name(unit.key)}", result.to_json())
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    return result
+
+
+def shard_name(key: str) -> str:
+    """Return the name that the shard of the unit with `key` has until all are done."""
+    return f"{key}.array_record"
+
+
+def result_name(key: str) -> str:
+    """Return the name of the result beside it."""
+    return f"{key}.json"
+
+
+def cannot_write(out: str, error: Exception) -> UserError:
+    """Return what to say when `out` takes no more."""
+    detail = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
+    return UserError(
+        f"{out} cannot be written ({detail}): make room or allow it, then give the same command again; shards that are "
+        "finished are kept"
+    )
+
+
+def write_records(path: Path, encoded: Iterable[bytes]) -> int:
+    """Write an ArrayRecord file and return how many records it holds.
+
+    Raises:
+      OSError: it cannot be written whole. ArrayRecord writes behind its caller's back and tells when it is closed.
+    """
+    count = 0
+    writer = None
+    try:
+        writer = _open_writer(path)
+        for record in encoded:
+            writer.write(record)
+            count += 1
+            if not writer.ok():
+                break
+    finally:
+        if writer is not None:
+            _close(writer)
+    reader = array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
+    found = reader.num_records()
+    reader.close()
+    if found != count:
+        raise OSError(f"{path.name} holds {found} of {count} records")
+    return count
+
+
+def _open_writer(path: Path) -> Any:
+    try:
+        return array_record_module.ArrayRecordWriter(str(path), _OPTIONS)
+    except RuntimeError as error:
+        raise OSError(str(error)) from error
+
+
+def _close(writer: Any) -> None:
+    try:
+        writer.close()
+    except Exception as error:  # ArrayRecord passes C++ status on as several types
+        raise OSError(str(error)) from error
+
+
+class _Tally:
+    """Reads a unit, and counts what it held."""
+
+    def __init__(self, unit: Unit, advance: Callable[[Step], None]):
+        self._unit = unit
+        self._advance = advance
+        self._read = self._masks = self._area = self._without_masks = self._empty_masks = 0
+        self._strays = unit.strays
+        self._ids: dict[int, None] = {}
+        self._dropped: collections.Counter[str] = collections.Counter()
+        self._drops: list[Drop] = []
+
+    def encoded(self) -> Iterator[bytes]:
+        """Yield the records that can be used, as bytes."""
+        for item in self._unit.read():
+            if isinstance(item, Stray):
+                self._strays += 1
+                log.info("%s: not a plain sa_<id>.jpg or .json, ignored.", item.where)
+                continue
+            self._read += 1
+            record = self._use(item) if isinstance(item, Pair) else item
+            if isinstance(record, Drop):
+                self._dropped[record.kind] += 1
+                if len(self._drops) < LISTED_DROPS:
+                    self._drops.append(record)
+                self._advance(Step(dropped=1))
+                continue
+            self._ids[record.image_id] = None
+            self._masks += len(record.annotations)
+            self._area += sum(annotation.area for annotation in record.annotations)
+            self._without_masks += not record.annotations
+            yield records.encode_record(record)
+            assert isinstance(item, Pair)
+            size = len(item.jpeg) + len(item.text)
+            self._advance(Step(records=1, masks=len(record.annotations), size=size))
+
+    def _use(self, pair: Pair) -> records.Record | Drop:
+        try:
+            record = parse_pair(pair)
+        except tuple(KINDS) as error:
+            return Drop(where=pair.where, kind=KINDS[type(error)], detail=str(error)[:300])
+        if record.image_id in self._ids:
+            return duplicate(pair.where, image_id=record.image_id)
+        masks = tuple(annotation for annotation in record.annotations if annotation.area > 0)
+        self._empty_masks += len(record.annotations) - len(masks)
+        return dataclasses.replace(record, annotations=masks)
+
+    def result(self, path: Path) -> ShardResult:
+        """Return the counts, with the shard's digest."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return ShardResult(
+            path=self._unit.path,
+            key=self._unit.key,
+            fingerprint=self._unit.fingerprint,
+            read=self._read,
+            records=len(self._ids),
+            masks=self._masks,
+            area=self._area,
+            without_masks=self._without_masks,
+            empty_masks=self._empty_masks,
+            ignored_members=self._strays,
+            dropped=dict(self._dropped),
+            drops=tuple(self._drops),
+            ids=tuple(self._ids),
+            size=path.stat().st_size,
+            sha256=digest,
+        )
+
+
+def duplicate(where: str, *, image_id: int) -> Drop:
+    """Return the drop of a record whose image id came before."""
+    return Drop(where=where, kind="duplicate", detail=f"image_id {image_id} was seen before")

@@ -1,0 +1,244 @@
+"""Recounts a prepared folder against what its metadata and its report say, and re-reads a sample whole."""
+
+import concurrent.futures
+import dataclasses
+import hashlib
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures.process import BrokenProcessPool
+
+import numpy as np
+
+from data_pipelines.jpegs import check_jpeg
+from data_pipelines.out_folder import INFO
+from data_pipelines.report import REPORT, PrepareReport, ShardEntry
+from data_pipelines.storage import Folder
+from samjax.core.errors import UserError
+from samjax.data import records, rle, transforms
+from samjax.data.sources import RecordSource, open_info
+
+_TOLD = 20
+"""Faulty records of a shard that are named; beyond, they are counted."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardCheck:
+    """What a shard holds, and what is wrong with it, in sentences."""
+
+    records: int = 0
+    masks: int = 0
+    area: int = 0
+    """Of all masks, pixels."""
+    sampled: int = 0
+    """Records whose photo and masks were decoded."""
+    ids: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class VerifyReport:
+    """What a folder holds, and what is wrong with it, in sentences."""
+
+    folder: str
+    shards: int
+    records: int
+    masks: int
+    area: int
+    """Of all masks, pixels."""
+    sampled: int
+    """Records whose photo and masks were decoded."""
+    against_report: bool
+    """Whether there was a report to compare with; data prepared by TFDS has metadata alone."""
+    problems: tuple[str, ...]
+
+    def text(self) -> str:
+        """Return the report to read."""
+        compared = f"{INFO} and {REPORT}" if self.against_report else f"{INFO}; there is no {REPORT}"
+        lines = [
+            f"{self.folder}: {self.records:,} photos, {self.masks:,} masks covering {self.area:,} pixels, in "
+            f"{self.shards:,} shards",
+            f"{self.sampled:,} photos decoded with all their masks; compared with {compared}",
+        ]
+        lines += [f"  {problem}" for problem in self.problems]
+        lines.append(f"{len(self.problems):,} problems" if self.problems else "all is well")
+        return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Task:
+    """A shard to check; `entry` is what the report says of it."""
+
+    folder: str
+    name: str
+    expected: int
+    entry: ShardEntry | None
+    sample: int
+    """How many records to decode, spread over the shard."""
+
+
+def verify(
+    folder: str,
+    *,
+    sample: int = 100,
+    workers: int = 1,
+    watch: Callable[[int, int], None] = lambda done, total: None,
+) -> VerifyReport:
+    """Read all of a prepared folder, of every split, and report.
+
+    Args:
+      folder: as `samjax.data.sources.open_source` takes it.
+      sample: how many records are decoded, photo and masks, spread evenly over the shards; at least one of each.
+      workers: how many processes; 1 is this process.
+      watch: called with how many of how many shards are done.
+
+    Raises:
+      UserError: it is no prepared folder at all.
+    """
+    info, path = open_info(folder)
+    root = str(path)
+    report, problems = _read_report(Folder(root))
+    entries = {entry.file: entry for entry in report.shards if entry.file} if report else {}
+    named = [
+        (str(file).rsplit("/", 1)[-1], count)
+        for split in info.splits.values()
+        for file, count in zip(split.filepaths, split.shard_lengths, strict=True)
+    ]
+    tasks = [
+        _Task(
+            folder=root,
+            name=name,
+            expected=count,
+            entry=entries.get(name),
+            sample=max(1, -(-sample // len(named))) if sample else 0,
+        )
+        for name, count in named
+    ]
+    checks = _check_all(tasks, workers=workers, watch=watch)
+    problems += [problem for check in checks for problem in check.problems]
+    problems += _across(checks, report=report, named=[name for name, _ in named], names=Folder(root).names())
+    return VerifyReport(
+        folder=root,
+        shards=len(tasks),
+        records=sum(check.records for check in checks),
+        masks=sum(check.masks for check in checks),
+        area=sum(check.area for check in checks),
+        sampled=sum(check.sampled for check in checks),
+        against_report=report is not None,
+        problems=tuple(problems),
+    )
+
+
+def _read_report(folder: Folder) -> tuple[PrepareReport | None, list[str]]:
+    if folder.size(REPORT) is None:
+        return None, []
+    try:
+        return PrepareReport.from_json(folder.read(REPORT)), []
+    except ValueError as error:
+        return None, [f"{REPORT} is damaged: {error}"]
+
+
+def _check_all(tasks: Sequence[_Task], *, workers: int, watch: Callable[[int, int], None]) -> list[ShardCheck]:
+    checks: list[ShardCheck] = []
+    if workers == 1 or len(tasks) == 1:
+        for task in tasks:
+            checks.append(_check_shard(task))
+            watch(len(checks), len(tasks))
+        return checks
+    context = multiprocessing.get_context("spawn")
+    try:
+        with concurrent.futures.ProcessPoolExecutor(min(workers, len(tasks)), context) as pool:
+            for check in pool.map(_check_shard, tasks):
+                checks.append(check)
+                watch(len(checks), len(tasks))
+    except BrokenProcessPool as error:
+        raise UserError("a worker was killed, perhaps for want of memory: give fewer --workers") from error
+    return checks
+
+
+def _check_shard(task: _Task) -> ShardCheck:
+    folder = Folder(task.folder)
+    size = folder.size(task.name)
+    if size is None:
+        return ShardCheck(problems=(f"{task.name} is missing",))
+    problems = []
+    with folder.local_copy(task.name) as path:
+        if task.entry is not None:
+            if size != task.entry.size:
+                problems.append(f"{task.name} has {size:,} bytes but the report says {task.entry.size:,}")
+            with path.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != task.entry.sha256:
+                    problems.append(f"{task.name} is damaged: its SHA-256 is not the report's")
+        try:
+            source = RecordSource(name=task.name, shards=[str(path)])
+            count = len(source)
+        except Exception as error:  # ArrayRecord passes C++ status on as several types
+            detail = (str(error).strip() or type(error).__name__).splitlines()[0]
+            return ShardCheck(problems=(*problems, f"{task.name} cannot be opened: {detail[:200]}"))
+        if count != task.expected:
+            problems.append(f"{task.name} holds {count:,} records but {INFO} says {task.expected:,}")
+        return _check_records(task, source, problems)
+
+
+def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> ShardCheck:
+    masks = area = sampled = 0
+    ids: list[int] = []
+    faults: list[str] = []
+    chosen = set(np.linspace(0, max(0, len(source) - 1), min(task.sample, len(source))).astype(int).tolist())
+    for index in range(len(source)):
+        try:
+            record = records.decode_record(source[index])
+            if index in chosen:
+                sampled += 1
+                _decode(record)
+        except (records.RecordError, rle.RleError, transforms.PhotoError) as error:
+            faults.append(f"{task.name}, record {index}: {error}")
+            continue
+        ids.append(record.image_id)
+        masks += len(record.annotations)
+        area += sum(annotation.area for annotation in record.annotations)
+    problems += faults[:_TOLD]
+    if len(faults) > _TOLD:
+        problems.append(f"{task.name}: {len(faults) - _TOLD:,} more records are faulty")
+    if task.entry is not None:
+        found = {"records": len(ids), "masks": masks, "area": area}
+        for what, number in found.items():
+            if number != (said := getattr(task.entry, what)):
+                problems.append(f"{task.name}: {what} {number:,} but the report says {said:,}")
+    return ShardCheck(
+        records=len(ids), masks=masks, area=area, sampled=sampled, ids=tuple(ids), problems=tuple(problems)
+    )
+
+
+def _decode(record: records.Record) -> None:
+    size = {"height": record.height, "width": record.width}
+    check_jpeg(record.jpeg, **size)
+    transforms.open_photo(record.jpeg, **size).close()
+    for index, annotation in enumerate(record.annotations):
+        covered = int(rle.decode(annotation.counts, **size).sum())
+        if covered != annotation.area:
+            raise records.RecordError(f"annotation {index}: area is {annotation.area} but the mask covers {covered}")
+
+
+def _across(
+    checks: Sequence[ShardCheck], *, report: PrepareReport | None, named: Sequence[str], names: Sequence[str]
+) -> list[str]:
+    """Return what is wrong with the folder as a whole."""
+    problems = []
+    ids = np.concatenate([np.zeros(0, np.int64), *(np.array(check.ids, np.int64) for check in checks)])
+    values, counts = np.unique(ids, return_counts=True)
+    if (counts > 1).any():
+        first = ", ".join(str(value) for value in values[counts > 1][:5])
+        problems.append(f"{int((counts > 1).sum()):,} image ids come more than once: {first}")
+    others = [name for name in names if ".array_record-" in name and name not in named]
+    problems += [f"{name} is not named by {INFO}" for name in others]
+    if report is not None:
+        problems += [
+            f"{entry.file} is in the report but not in {INFO}"
+            for entry in report.shards
+            if entry.file and entry.file not in named
+        ]
+        for what in ("records", "masks", "area"):
+            parts = sum(getattr(entry, what) for entry in report.shards)
+            if parts != (said := getattr(report, what)):
+                problems.append(f"{REPORT} says {said:,} {what} in all but its shards add up to {parts:,}")
+    return problems

@@ -1,0 +1,105 @@
+"""`samjax data prepare`: SA-1B tars to records."""
+
+import argparse
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from samjax.core.errors import UserError
+
+_DESCRIPTION = """\
+Read tars, or folders of extracted pairs, in the layout of SA-1B (sa_<id>.jpg beside sa_<id>.json) into ArrayRecord
+shards with TFDS's segment_anything schema. JPEG bytes are kept as they are. The same command goes on with what was
+interrupted, by whatever; shards that are finished are not made again. With --runner the shards are made by an Apache
+Beam pipeline, and every further option is Beam's."""
+_LINE_EVERY_S = 30.0
+
+
+def add_parser(actions, name: str) -> None:
+    """Add `samjax data prepare`."""
+    parser = actions.add_parser(
+        name,
+        help="SA-1B tars to ArrayRecord shards",
+        description=_DESCRIPTION,
+        allow_abbrev=False,  # or an option of Beam's would be taken for one of these
+    )
+    parser.add_argument(
+        "--source",
+        required=True,
+        nargs="+",
+        metavar="PATH",
+        help="tars, quoted globs of tars, folders of tars or of pairs; gs:// and s3:// too",
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, or to go on with")
+    parser.add_argument("--split", default="train", help="name of the split (default: train)")
+    parser.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one for every core)")
+    parser.add_argument("--runner", metavar="NAME", help="a Beam runner: DirectRunner, DataflowRunner, ...")
+    parser.set_defaults(run=_run)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
+    return number
+
+
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    from data_pipelines import sa1b
+
+    if known.runner:
+        if known.workers:
+            raise UserError("--workers is for a run without --runner: give the runner's own option instead")
+        run = sa1b.BeamRun(runner=known.runner, options=tuple(option for option in rest if option != "--"))
+    elif rest:
+        raise UserError(f"samjax data prepare does not know {' '.join(rest)}; see samjax data prepare --help")
+    else:
+        run = sa1b.LocalRun(workers=known.workers)
+    try:
+        with _display() as watch:
+            report = sa1b.prepare(known.source, known.out, split=known.split, run=run, watch=watch)
+    except KeyboardInterrupt:
+        print(f"stopped; the same command goes on with what {known.out} lacks", file=sys.stderr)
+        return 130
+    print(f"{known.out}: {report.text()}")
+    return 0
+
+
+@contextlib.contextmanager
+def _display() -> Iterator[Callable]:
+    """Yield what shows progress on stderr: a bar on a terminal, else a line now and then."""
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    def words(watched) -> str:
+        dropped = f", {watched.dropped:,} dropped" if watched.dropped else ""
+        return (
+            f"{watched.units:,} of {watched.units_total:,} shards, {watched.photos:,} photos, "
+            f"{watched.masks:,} masks{dropped}"
+        )
+
+    if not sys.stderr.isatty():
+        said = time.monotonic()
+
+        def line(watched) -> None:
+            nonlocal said
+            if time.monotonic() - said >= _LINE_EVERY_S:
+                said = time.monotonic()
+                print(f"{watched.size / max(1, watched.size_total):.0%}: {words(watched)}", file=sys.stderr, flush=True)
+
+        yield line
+        return
+    bar = Progress(
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+        console=Console(stderr=True),
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        yield lambda watched: bar.update(
+            task, total=watched.size_total, completed=watched.size, description=words(watched)
+        )

@@ -1,0 +1,49 @@
+"""`samjax data verify`: whether prepared data is all there."""
+
+import argparse
+import os
+import sys
+
+from samjax.core.errors import UserError
+
+
+def add_parser(actions, name: str) -> None:
+    """Add `samjax data verify`."""
+    parser = actions.add_parser(
+        name,
+        help="recount prepared data and re-read a sample",
+        description="Read every record of a prepared folder, count photos, masks and areas against dataset_info.json "
+        "and prepare_report.json, and decode a sample of photos and masks. Names what is damaged, and then exits "
+        "with 2.",
+    )
+    parser.add_argument("folder", metavar="DIR", help="a folder made by samjax data prepare, or by TFDS")
+    parser.add_argument(
+        "--sample", type=int, default=100, metavar="N", help="photos to decode with their masks (default: 100)"
+    )
+    parser.add_argument(
+        "--workers", type=int, metavar="N", default=len(os.sched_getaffinity(0)), help="processes (default: all cores)"
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    from data_pipelines.verify import verify
+
+    if rest:
+        raise UserError(f"samjax data verify does not know {' '.join(rest)}; see samjax data verify --help")
+    if known.sample < 0 or known.workers < 1:
+        raise UserError("--sample must be at least 0 and --workers at least 1")
+    report = verify(known.folder, sample=known.sample, workers=known.workers, watch=_say)
+    print(report.text())
+    if report.problems:
+        raise UserError(
+            f"{report.folder} has {len(report.problems)} problems, named above: restore what is damaged, or remove the "
+            "folder and prepare it again"
+        )
+    return 0
+
+
+def _say(done: int, total: int) -> None:
+    """A line that renews itself on a terminal, and nothing else: checking takes a fraction of preparing."""
+    if sys.stderr.isatty():
+        print(f"\r{done:,} of {total:,} shards", end="\n" if done == total else "", file=sys.stderr, flush=True)

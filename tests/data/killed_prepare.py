@@ -1,0 +1,79 @@
+"""Kills `prepare` with SIGKILL at every file it moves into place or flushes, each time in a new folder, and goes on.
+
+    python killed_prepare.py SOURCE FOLDER STRIDE
+
+FOLDER/whole is prepared without a kill. STRIDE 1 tries every place, 2 every other. Prints how many were tried; fails
+where the result differs.
+"""
+
+import filecmp
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+import pytest
+
+from data_pipelines import sa1b, storage
+from samjax.core.errors import UserError
+from samjax.data.sources import open_source
+
+
+def prepare_in_child(source, out, *, die_at):
+    """Return whether a child that dies at its `die_at`-th operation came to the end."""
+    child = os.fork()
+    if child == 0:
+        count = 0
+
+        def dying(operation):
+            def wrapped(*arguments, **named):
+                nonlocal count
+                count += 1
+                if count == die_at:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return operation(*arguments, **named)
+
+            return wrapped
+
+        storage._flush = dying(storage._flush)
+        os.replace = dying(os.replace)
+        Path.replace = dying(Path.replace)
+        storage.Folder.remove_folder = dying(storage.Folder.remove_folder)
+        try:
+            sa1b.prepare(source, out, run=sa1b.LocalRun(workers=1))
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        assert os.WTERMSIG(status) == signal.SIGKILL
+        return False
+    assert os.WEXITSTATUS(status) == 0
+    return True
+
+
+def main(source, folder, stride):
+    whole = folder / "whole"
+    assert prepare_in_child(source, whole, die_at=-1)
+    place, tried, names = 1, 0, sorted(path.name for path in whole.iterdir())
+    while True:
+        out = folder / f"killed-{place}"
+        if prepare_in_child(source, out, die_at=place):
+            break
+        tried += 1
+        if not (out / "dataset_info.json").exists():
+            with pytest.raises(UserError, match=r"dataset_info\.json|is not a folder"):
+                open_source(str(out), "train")
+        # Killed again on the way, at another place, before it may come to its end.
+        prepare_in_child(source, out, die_at=1 + place % 7)
+        assert prepare_in_child(source, out, die_at=-1)
+        assert sorted(path.name for path in out.iterdir()) == names, out
+        assert not filecmp.cmpfiles(whole, out, names, shallow=False)[1], out
+        place += stride
+    print(tried)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
