@@ -20,6 +20,7 @@ from samjax.data.pipeline import DataConfig
 from samjax.data.sources import is_tar_source, open_source
 from samjax.data.synthetic import SyntheticConfig, SyntheticSource, draw_record, parse_synthetic
 from samjax.data.synthetic_photo import draw_photo
+from samjax.data.synthetic_scene import Region, _measure
 
 SMALL = "synthetic:photos=6,size=64x96,masks=12,seed=3"
 
@@ -158,6 +159,24 @@ def test_annotations_are_what_pycocotools_makes_of_the_masks(size):
         assert mask[int(item.point[1]), int(item.point[0])]
         assert 0.88 <= item.predicted_iou <= 1
         assert 0.95 <= item.stability_score <= 1
+
+
+def test_run_lengths_are_those_of_the_whole_photo():
+    """Also of what reaches from the foot of one column to the head of the next, and to the photo's last pixel."""
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        size = rng.integers(1, 7, 2)
+        y, x = (int(rng.integers(side)) for side in size)
+        mask = rng.random((rng.integers(1, size[0] - y + 1), rng.integers(1, size[1] - x + 1))) < rng.choice([0.5, 1])
+        if not mask.any():
+            continue
+        shown = _measure(Region(y=y, x=x, mask=mask), size=(int(size[0]), int(size[1])), parent=None)
+        photo = np.zeros(size, bool)
+        photo[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+        expected = rle.parse_runs(rle.encode(photo)["counts"], height=int(size[0]), width=int(size[1]))
+        assert shown.runs.tolist() == expected.tolist()
+        assert shown.area == photo.sum()
+        assert photo[shown.point[1], shown.point[0]]
 
 
 def test_a_shortest_side_comes_in_cameras_formats():

@@ -95,6 +95,7 @@ def test_a_row_shows_the_models_own_pixels_and_every_mask_in_its_colour(batch):
     assert sheet.shape[0] == batch_sheet._HEADER + 3 * (FRAME[0] + batch_sheet._CAPTION + batch_sheet._GAP), (
         "3 rows: one is empty"
     )
+    nested = 0
     for b in range(3):
         photo, painted, prompted = cells(sheet, b)
         np.testing.assert_array_equal(photo, batch.image[b])
@@ -104,15 +105,19 @@ def test_a_row_shows_the_models_own_pixels_and_every_mask_in_its_colour(batch):
         free = ~masks[b].any(axis=0)
         assert (np.ptp(painted[free], axis=-1) == 0).all(), "no colour where there is no mask"
         shown = 0
+        areas = masks[b].sum(axis=(1, 2))
+        smallest = np.where(masks[b], areas[:, None, None], areas.max() + 1).argmin(axis=0)
         for m in np.flatnonzero(batch.mask_valid[b]):
-            alone = masks[b, m] & (masks[b].sum(axis=0) == 1)
-            if alone.sum() > 100:
-                hues = [colorsys.rgb_to_hsv(*pixel)[0] for pixel in painted[alone][::10] / 255]
+            on_top = masks[b, m] & (smallest == m)
+            if on_top.sum() > 100:
+                hues = [colorsys.rgb_to_hsv(*pixel)[0] for pixel in painted[on_top][::10] / 255]
                 wanted = colorsys.rgb_to_hsv(*(np.array(batch_sheet._colour(int(m))) / 255))[0]
                 assert np.median(np.abs(np.array(hues) - wanted)) < 0.02
                 shown += 1
-        assert shown >= 2
+        assert shown >= 4
+        nested += int((masks[b].sum(axis=0) > 1).any())
         assert (prompted != painted).any()
+    assert nested, "parts are drawn over their wholes"
 
 
 def test_colours_of_a_full_row_differ():
