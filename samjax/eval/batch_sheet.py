@@ -2,6 +2,7 @@
 
 import colorsys
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import jax
@@ -32,25 +33,33 @@ def first_prompts(
     photo, so that it takes the memory of one photo's masks.
     """
     first_round = dataclasses.replace(config, corrections=0, refinement=Refinement.NONE)
-
-    @jax.jit
-    def draw(batch: Batch, key: Key[Array, ""]) -> Prompts:
-        masks = unpack_masks(batch.masks, image_size[1])
-        silence = jnp.zeros((*masks.shape[:2], 4), jnp.float32)
-        interaction = interact(
-            lambda prompts, key: MaskOutput(logits=silence[..., None, None], iou=silence),
-            lambda output, round_index: (),
-            masks=masks,
-            valid_size=batch.valid_size,
-            logits_size=(1, 1),
-            key=key,
+    drawn = [
+        _play(
+            jax.tree.map(lambda leaf, b=b: leaf[b : b + 1], batch),
+            jax.random.fold_in(key, b),
+            image_size=image_size,
             config=first_round,
         )
-        return interaction.prompts
-
-    photos = range(len(batch.record_id))
-    drawn = [draw(jax.tree.map(lambda leaf, b=b: leaf[b : b + 1], batch), jax.random.fold_in(key, b)) for b in photos]
+        for b in range(len(batch.record_id))
+    ]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *drawn)
+
+
+@functools.partial(jax.jit, static_argnames=("image_size", "config"))
+def _play(batch: Batch, key: Key[Array, ""], *, image_size: tuple[int, int], config: InteractionConfig) -> Prompts:
+    """Return the prompts after an interaction with a decoder that answers nothing."""
+    masks = unpack_masks(batch.masks, image_size[1])
+    silence = jnp.zeros((*masks.shape[:2], 4), jnp.float32)
+    interaction = interact(
+        lambda prompts, key: MaskOutput(logits=silence[..., None, None], iou=silence),
+        lambda output, round_index: (),
+        masks=masks,
+        valid_size=batch.valid_size,
+        logits_size=(1, 1),
+        key=key,
+        config=config,
+    )
+    return interaction.prompts
 
 
 def draw_batch(batch: Batch, prompts: Prompts, *, title: str) -> UInt8[np.ndarray, "h w 3"]:
