@@ -115,7 +115,7 @@ def _request(known: argparse.Namespace) -> _Request:
 
 
 def _make_folder(out: Path) -> None:
-    """Make `out`, or see that it holds nothing but an earlier inspection."""
+    """Make `out`, or empty it of an earlier inspection if it holds nothing else."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         others = sorted({path.name for path in out.iterdir()} - {_SHEET, _HISTOGRAMS, _COUNTS})
@@ -125,6 +125,8 @@ def _make_folder(out: Path) -> None:
         raise UserError(f"{out} cannot be written ({error.strerror or error}): give another --out") from error
     if others:
         raise UserError(f"{out} holds {others[0]}, which is not of an inspection: give another --out")
+    for name in (_SHEET, _HISTOGRAMS, _COUNTS):
+        (out / name).unlink(missing_ok=True)  # or an earlier picture would stand beside new counts
 
 
 @contextlib.contextmanager
@@ -192,20 +194,24 @@ def _batch(request: _Request, out: Path) -> dict[str, Any]:
         counts = dataclasses.asdict(stream.counts)
     finally:
         stream.close()
-    key = derive(jax.random.key(request.seed), Stream.PROMPTING)
-    prompts = first_prompts(batch, image_size=request.image_size, config=request.prompting, key=key)
-    title = f"{request.name}: the first {request.photos} photos of seed {request.seed}"
-    _write_picture(out / _SHEET, draw_batch(batch, prompts, title=title))
-
     usual = ("records", "masks")
     left_out = ", ".join(
         f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count and name not in usual
     )
+    if not np.asarray(batch.mask_valid).any():
+        raise UserError(
+            f"{request.name}: none of the first {request.photos} photos can be used ({left_out}); loosen the rules of "
+            "the experiment's data, or give more --photos"
+        )
     height, width = request.image_size
     print(
         f"  batch    {counts['records']:,} photos in a frame of {height} x {width}, {counts['masks']:,} masks; "
         f"left out: {left_out or 'none'}"
     )
+    key = derive(jax.random.key(request.seed), Stream.PROMPTING)
+    prompts = first_prompts(batch, image_size=request.image_size, config=request.prompting, key=key)
+    title = f"{request.name}: the first {request.photos} photos of seed {request.seed}"
+    _write_picture(out / _SHEET, draw_batch(batch, prompts, title=title))
     return {
         "image_size": list(request.image_size),
         "record_ids": np.asarray(batch.record_id).tolist(),
