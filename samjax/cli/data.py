@@ -1,8 +1,8 @@
 """`samjax data`: what is done with data before it trains, one module an action."""
 
-from samjax.cli import data_prepare, data_verify
+from samjax.cli import data_inspect, data_prepare, data_verify
 
-_ACTIONS = {"prepare": data_prepare, "verify": data_verify}
+_ACTIONS = {"prepare": data_prepare, "verify": data_verify, "inspect": data_inspect}
 
 
 def add_parser(commands, name: str) -> None:

@@ -1,8 +1,8 @@
-"""Where records are: a folder prepared by TFDS, read at random through all its ArrayRecord shards."""
+"""Where records are: a folder prepared by TFDS, read at random through all its ArrayRecord shards, or nowhere."""
 
 import glob
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
@@ -10,12 +10,24 @@ from etils import epath
 
 from samjax.core.errors import UserError
 from samjax.data import records
+from samjax.data.synthetic import SyntheticSource, is_synthetic, parse_synthetic
 
 _PREPARE = "prepare it with `samjax data prepare --source TARS --out FOLDER`"
 _LEVELS = 2  # TFDS nests a data set as name/version
 
 
-class RecordSource:
+@runtime_checkable
+class RecordSource(Protocol):
+    """Random access to encoded records."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: SupportsIndex) -> bytes: ...
+
+
+class ArrayRecordSource:
     """Random access to the encoded records of one or more splits, in the order of their shards."""
 
     def __init__(self, *, name: str, shards: list[str]):
@@ -38,7 +50,7 @@ class RecordSource:
             raise records.RecordError(f"cannot be read from its shard: {detail[:200]}") from error
 
     def __repr__(self) -> str:
-        return f"RecordSource({self.name}, {len(self)} records)"
+        return f"ArrayRecordSource({self.name}, {len(self)} records)"
 
 
 def is_tar_source(path: str) -> bool:
@@ -50,15 +62,18 @@ def is_tar_source(path: str) -> bool:
 
 
 def open_source(path: str, split: str) -> RecordSource:
-    """Return the records of `split` in a prepared folder.
+    """Return the records of `split` in a prepared folder, or synthetic ones.
 
     Args:
-      path: the folder that holds dataset_info.json, or one up to two levels above it that holds no other data set.
+      path: the folder that holds dataset_info.json, or one up to two levels above it that holds no other data set; or
+        `synthetic:` and its parameters.
       split: a split's name, or several as `train+extra`.
 
     Raises:
       UserError: no such folder or split, an empty one, another schema or file format, a missing or damaged shard.
     """
+    if is_synthetic(path):
+        return SyntheticSource(parse_synthetic(path), split=split)
     info, folder = open_info(path)
     shards: list[str] = []
     for name in split.split("+"):
@@ -67,7 +82,7 @@ def open_source(path: str, split: str) -> RecordSource:
         shards += _shards(info.splits[name])
     if not shards:
         raise UserError(f"split {split!r} of {folder} is empty: {_PREPARE}")
-    return RecordSource(name=f"{folder} {split}", shards=shards)
+    return ArrayRecordSource(name=f"{folder} {split}", shards=shards)
 
 
 def open_info(path: str) -> tuple[tfds.core.DatasetInfo, epath.Path]:

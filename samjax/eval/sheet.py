@@ -47,8 +47,8 @@ def draw_sheet(rows: Sequence[SheetRow]) -> UInt8[np.ndarray, "h w 3"]:
             x, y = _GAP + c * (CELL + _GAP), _GAP + r * (CELL + _CAPTION + _GAP)
             sheet.paste(_fit(picture), (x, y + _CAPTION))
             draw = ImageDraw.Draw(sheet)
-            draw.text((x, y), caption, fill=(36, 41, 47), font=_font(14))
-            draw.text((x, y + 16), detail, fill=(101, 109, 118), font=_font(13))
+            draw.text((x, y), caption, fill=(36, 41, 47), font=text_font(14))
+            draw.text((x, y + 16), detail, fill=(101, 109, 118), font=text_font(13))
     return np.asarray(sheet)
 
 
@@ -87,5 +87,6 @@ def _fit(picture: UInt8[np.ndarray, "h w 3"]) -> Image.Image:
     return Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
 
 
-def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+def text_font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    """Return the font that pictures are labelled in, `size` pixels high."""
     return ImageFont.load_default(size=size)

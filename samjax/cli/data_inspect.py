@@ -1,0 +1,229 @@
+"""`samjax data inspect`: look at data before training on it."""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from samjax.core.config import load_experiment
+from samjax.core.errors import UserError
+
+_DESCRIPTION = """\
+Draw a batch of SOURCE exactly as the model gets it (photos in their frames, masks, first prompts), count what a sample
+of its records holds, and draw histograms of masks a photo, mask area and aspect ratio. SOURCE is anything training
+takes: a prepared folder, tars, or synthetic: with its parameters."""
+
+_SHEET, _HISTOGRAMS, _COUNTS = "batch.png", "histograms.png", "inspection.json"
+_MOST_TARS = 2 * 2**30  # bytes: about two thousand photos of SA-1B
+
+
+def add_parser(actions, name: str) -> None:
+    """Add `samjax data inspect`."""
+    parser = actions.add_parser(name, help="pictures and counts of what training will see", description=_DESCRIPTION)
+    parser.add_argument("source", metavar="SOURCE", nargs="?", help="default: the experiment's data.source")
+    parser.add_argument(
+        "--experiment",
+        metavar="EXPERIMENT.py",
+        help="take mask rules, frame, annotator, seed and split from this experiment (default: the paper's)",
+    )
+    parser.add_argument("--split", help="split of the source (default: the experiment's, or train)")
+    parser.add_argument("--out", default="inspection", metavar="DIR", help="folder to write (default: inspection)")
+    parser.add_argument("--photos", type=int, default=6, metavar="N", help="photos to draw (default: 6)")
+    parser.add_argument(
+        "--records", type=int, default=1_000, metavar="N", help="records to count, drawn at random (default: 1,000)"
+    )
+    parser.add_argument(
+        "--image-size",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="the model's frame (default: the experiment's, or 1024 1024)",
+    )
+    parser.add_argument("--seed", type=int, metavar="S", help="of the order and the draws (default: the experiment's)")
+    parser.set_defaults(run=_run)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Request:
+    """What to look at, after experiment and command line are put together."""
+
+    name: str
+    data: Any
+    prompting: Any
+    image_size: tuple[int, int]
+    seed: int
+    photos: int
+    records: int
+
+
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    if rest:
+        raise UserError(f"samjax data inspect does not know {' '.join(rest)}; see samjax data inspect --help")
+    request, out = _request(known), Path(known.out)
+    request.data.check()
+    _make_folder(out)
+    with _as_records(request) as (request, prepared):
+        found = {
+            "source": request.name,
+            "seed": request.seed,
+            "prepared": prepared,
+            "records": _survey(request, out),
+        }
+        _write_json(out, found)  # there also where the batch fails
+        _write_json(out, {**found, "batch": _batch(request, out)})
+    print(f"wrote {out / _SHEET}, {out / _HISTOGRAMS}, {out / _COUNTS}")
+    return 0
+
+
+def _request(known: argparse.Namespace) -> _Request:
+    from samjax.data.pipeline import DataConfig
+    from samjax.prompting.interactive import InteractionConfig
+
+    for name in ("photos", "records"):
+        if getattr(known, name) < 1:
+            raise UserError(f"--{name} is {getattr(known, name)}: give at least 1")
+    if known.experiment is not None:
+        from samjax.train.config import TrainConfig
+
+        config = load_experiment(known.experiment, TrainConfig)
+        data, prompting, image_size, seed = config.data, config.prompting, config.model.image_size, config.seed
+    elif known.source is None:
+        raise UserError("nothing to inspect: give SOURCE (a prepared folder, tars, synthetic:) or --experiment")
+    else:
+        data, prompting, image_size, seed = DataConfig(source=""), InteractionConfig(), (1024, 1024), 0
+    source, split = data.source if known.source is None else known.source, known.split or data.split
+    return _Request(
+        name=f"{source}, {split}",
+        data=dataclasses.replace(
+            data,
+            source=source,
+            split=split,
+            workers=0,  # a few photos are soon drawn
+            prefetch_batches=1,
+        ),
+        prompting=prompting,
+        image_size=image_size if known.image_size is None else tuple(known.image_size),
+        seed=seed if known.seed is None else known.seed,
+        photos=known.photos,
+        records=known.records,
+    )
+
+
+def _make_folder(out: Path) -> None:
+    """Make `out`, or empty it of an earlier inspection if it holds nothing else."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        others = sorted({path.name for path in out.iterdir()} - {_SHEET, _HISTOGRAMS, _COUNTS})
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror or error}): give another --out") from error
+    if others:
+        raise UserError(f"{out} holds {others[0]}, which is not of an inspection: give another --out")
+    for name in (_SHEET, _HISTOGRAMS, _COUNTS):
+        (out / name).unlink(missing_ok=True)  # or an earlier picture would stand beside new counts
+
+
+@contextlib.contextmanager
+def _as_records(request: _Request) -> Iterator[tuple[_Request, dict[str, Any] | None]]:
+    """Yield `request` reading records, and what preparing them for the while found; tars are prepared, others not."""
+    from data_pipelines import sa1b
+    from samjax.data.sources import is_tar_source
+
+    source = request.data.source
+    if not is_tar_source(source):
+        yield request, None
+        return
+    with tempfile.TemporaryDirectory(prefix="samjax_inspect_") as folder:
+        part = _first_tars(source)
+        if part != source:
+            print(f"{source} is large: looking at its first tar alone, {part}")
+        records = Path(folder) / "records"
+        report = sa1b.prepare(part, records, split=request.data.split)
+        found = {name: getattr(report, name) for name in ("records", "masks", "dropped", "reasons", "examples")}
+        print(f"prepared {part}: {report.records:,} photos, {report.masks:,} masks, {report.dropped:,} dropped")
+        for example in report.examples:
+            print(f"  {example}")
+        data = dataclasses.replace(request.data, source=str(records))
+        yield dataclasses.replace(request, data=data), {"source": part, **found}
+
+
+def _first_tars(source: str) -> str:
+    """Return `source`, or its first tar where all of them would take long to prepare."""
+    import glob
+
+    tars = sorted(glob.glob(f"{source}/*.tar") if Path(source).is_dir() else glob.glob(source))
+    return tars[0] if len(tars) > 1 and sum(Path(tar).stat().st_size for tar in tars) > _MOST_TARS else source
+
+
+def _survey(request: _Request, out: Path) -> dict[str, Any]:
+    """Count a sample of the records, print and draw it, and return it for the file."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from samjax.data.sources import open_source
+    from samjax.data.survey import survey
+    from samjax.eval.source_report import describe, draw_survey, summarise
+
+    source = open_source(request.data.source, request.data.split)
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("reading records", total=min(request.records, len(source)))
+        found = survey(source, sample=request.records, seed=request.seed, advance=lambda: bar.advance(task))
+    print(f"{request.name}\n{describe(found)}")
+    _write_picture(out / _HISTOGRAMS, draw_survey(found))
+    return summarise(found)
+
+
+def _batch(request: _Request, out: Path) -> dict[str, Any]:
+    """Draw the first batch of the stream, say what it left out, and return that for the file."""
+    import jax
+    import numpy as np
+
+    from samjax.core.random import Stream, derive
+    from samjax.data.loader import train_stream
+    from samjax.eval.batch_sheet import draw_batch, first_prompts
+
+    stream = train_stream(request.data, image_size=request.image_size, batch_size=request.photos, seed=request.seed)
+    try:
+        batch = next(stream)
+        counts = dataclasses.asdict(stream.counts)
+    finally:
+        stream.close()
+    usual = ("records", "masks")
+    left_out = ", ".join(
+        f"{count:,} {name.replace('_', ' ')}" for name, count in counts.items() if count and name not in usual
+    )
+    if not np.asarray(batch.mask_valid).any():
+        raise UserError(
+            f"{request.name}: none of the first {request.photos} photos can be used ({left_out}); loosen the rules of "
+            "the experiment's data, or give more --photos"
+        )
+    height, width = request.image_size
+    print(
+        f"  batch    {counts['records']:,} photos in a frame of {height} x {width}, {counts['masks']:,} masks; "
+        f"left out: {left_out or 'none'}"
+    )
+    key = derive(jax.random.key(request.seed), Stream.PROMPTING)
+    prompts = first_prompts(batch, image_size=request.image_size, config=request.prompting, key=key)
+    title = f"{request.name}: the first {request.photos} photos of seed {request.seed}"
+    _write_picture(out / _SHEET, draw_batch(batch, prompts, title=title))
+    return {
+        "image_size": list(request.image_size),
+        "record_ids": np.asarray(batch.record_id).tolist(),
+        "counts": counts,
+    }
+
+
+def _write_picture(path: Path, picture: Any) -> None:
+    from PIL import Image
+
+    Image.fromarray(picture).save(path)
+
+
+def _write_json(out: Path, counts: dict[str, Any]) -> None:
+    (out / _COUNTS).write_text(json.dumps(counts, indent=1) + "\n")
