@@ -17,7 +17,8 @@ from jaxtyping import Int, UInt8
 
 from samjax.core.errors import UserError
 from samjax.data import records, rle, transforms
-from samjax.data.sampling import draw_masks
+from samjax.data.resample import MaskGrid
+from samjax.data.sampling import LeftOut, MaskRules, draw_masks
 from samjax.data.sources import RecordSource
 
 
@@ -35,6 +36,12 @@ class DataConfig:
     """Masks that cover more than this share of the photo are left out."""
     min_area_fraction: float = 0.0
     """Masks that cover less than this share of the photo are left out."""
+    min_area: int = 0
+    """Masks of fewer pixels of the photo are left out."""
+    min_predicted_iou: float = 0.0
+    """Masks whose predicted IoU is below are left out; 0 asks for nothing."""
+    min_stability_score: float = 0.0
+    """Masks whose stability score is below are left out; 0 asks for nothing."""
     threads: int = 8
     """Threads that read and decode, in each worker process."""
     workers: int = 0
@@ -55,11 +62,11 @@ class DataConfig:
         ):
             if getattr(self, name) < least:
                 raise UserError(f"data {name} is {getattr(self, name)}: give at least {least}")
-        if not 0 <= self.min_area_fraction < self.max_area_fraction <= 1:
-            raise UserError(
-                f"data min_area_fraction is {self.min_area_fraction} and max_area_fraction {self.max_area_fraction}: "
-                "give shares between 0 and 1, the first below the second"
-            )
+        self.rules().check()
+
+    def rules(self) -> MaskRules:
+        """Return which masks can be used."""
+        return MaskRules(**{field.name: getattr(self, field.name) for field in dataclasses.fields(MaskRules)})
 
 
 class Example(NamedTuple):
@@ -69,9 +76,7 @@ class Example(NamedTuple):
     valid_size: Int[np.ndarray, "2"]
     masks: UInt8[np.ndarray, "drawn h packed_w"]
     record_id: int
-    too_large: int
-    too_small: int
-    empty: int
+    left_out: LeftOut
 
 
 class Fault(enum.Enum):
@@ -88,9 +93,7 @@ class Dropped:
     name: str
     fault: Fault
     reason: str
-    too_large: int = 0
-    too_small: int = 0
-    empty: int = 0
+    left_out: LeftOut = LeftOut()
 
 
 class Located:
@@ -117,8 +120,7 @@ class MakeExample:
 
     def __init__(self, config: DataConfig, *, image_size: tuple[int, int]):
         self._max_masks = config.max_masks
-        self._max_area_fraction = config.max_area_fraction
-        self._min_area_fraction = config.min_area_fraction
+        self._rules = config.rules()
         self._frame = image_size
 
     def __call__(self, element: tuple[int, bytes | str], rng: np.random.Generator) -> Example | Dropped:
@@ -133,39 +135,21 @@ class MakeExample:
             size = (record.height, record.width)
             with transforms.open_photo(record.jpeg, height=record.height, width=record.width) as photo:
                 framed = transforms.frame_photo(photo, frame=self._frame)
+            grid = MaskGrid.fitted(height=size[0], width=size[1], size=framed.valid_size, frame=self._frame)
             masks = draw_masks(
-                record.annotations,
-                rng,
-                size=size,
-                fitted=framed.valid_size,
-                frame=self._frame,
-                max_masks=self._max_masks,
-                max_area_fraction=self._max_area_fraction,
-                min_area_fraction=self._min_area_fraction,
+                record.annotations, rng, size=size, grid=grid, rules=self._rules, max_masks=self._max_masks
             )
         except (records.RecordError, transforms.PhotoError, rle.RleError) as error:
             return Dropped(name=name, fault=Fault.CORRUPT, reason=str(error))
         if not len(masks.packed):
-            reason = (
-                f"no usable mask: {masks.too_large} too large, {masks.too_small} too small, {masks.empty} empty at the "
-                "model's resolution"
-            )
-            return Dropped(
-                name=name,
-                fault=Fault.NO_MASKS,
-                reason=reason,
-                too_large=masks.too_large,
-                too_small=masks.too_small,
-                empty=masks.empty,
-            )
+            reason = f"no usable mask: {masks.left_out}"
+            return Dropped(name=name, fault=Fault.NO_MASKS, reason=reason, left_out=masks.left_out)
         return Example(
             image=framed.image,
             valid_size=np.array(framed.valid_size, np.int32),
             masks=masks.packed,
             record_id=record.image_id,
-            too_large=masks.too_large,
-            too_small=masks.too_small,
-            empty=masks.empty,
+            left_out=masks.left_out,
         )
 
 

@@ -20,9 +20,13 @@ class StreamCounts:
     masks_too_large: int = 0
     """Left out: above `max_area_fraction`."""
     masks_too_small: int = 0
-    """Left out: below `min_area_fraction`."""
+    """Left out: below `min_area_fraction` or `min_area`."""
+    masks_low_predicted_iou: int = 0
+    """Left out: below `min_predicted_iou`."""
+    masks_low_stability: int = 0
+    """Left out: below `min_stability_score`."""
     masks_empty: int = 0
-    """Left out: no pixel at the model's resolution."""
+    """Left out: no pixel in the model's frame."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,9 +50,10 @@ class Progress:
                 corrupt=counts.corrupt + corrupt,
                 without_masks=counts.without_masks + (isinstance(element, Dropped) and not corrupt),
                 masks=counts.masks + (len(element.masks) if isinstance(element, Example) else 0),
-                masks_too_large=counts.masks_too_large + element.too_large,
-                masks_too_small=counts.masks_too_small + element.too_small,
-                masks_empty=counts.masks_empty + element.empty,
+                **{
+                    f"masks_{reason}": getattr(counts, f"masks_{reason}") + left_out
+                    for reason, left_out in element.left_out._asdict().items()
+                },
             ),
             seen_this_epoch=1 + (0 if first_of_epoch else self.seen_this_epoch),
             corrupt_this_epoch=corrupt + (0 if first_of_epoch else self.corrupt_this_epoch),
