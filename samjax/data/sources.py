@@ -2,7 +2,7 @@
 
 import glob
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
 import tensorflow_datasets as tfds
 from array_record.python.array_record_data_source import ArrayRecordDataSource
@@ -15,8 +15,22 @@ _PREPARE = "prepare it with `samjax data prepare --source TARS --out FOLDER`"
 _LEVELS = 2  # TFDS nests a data set as name/version
 
 
-class RecordSource:
-    """Random access to the encoded records of one or more splits, in the order of their shards."""
+@runtime_checkable
+class RecordSource(Protocol):
+    """Random access to encoded records, as `records.encode_record` gives them; pickled to worker processes."""
+
+    name: str
+    """What to call it in a report."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: SupportsIndex, /) -> bytes:
+        """Return the bytes of record `index`, or raise RecordError if they cannot be read."""
+        ...
+
+
+class ShardSource:
+    """The records of one or more splits, in the order of their shards."""
 
     def __init__(self, *, name: str, shards: list[str]):
         self.name = name
@@ -38,7 +52,7 @@ class RecordSource:
             raise records.RecordError(f"cannot be read from its shard: {detail[:200]}") from error
 
     def __repr__(self) -> str:
-        return f"RecordSource({self.name}, {len(self)} records)"
+        return f"ShardSource({self.name}, {len(self)} records)"
 
 
 def is_tar_source(path: str) -> bool:
@@ -75,7 +89,7 @@ def open_source(path: str, split: str) -> RecordSource:
         shards += _shards(info.splits[name])
     if not shards:
         raise UserError(f"split {split!r} of {folder} is empty: {_PREPARE}")
-    return RecordSource(name=f"{folder} {split}", shards=shards)
+    return ShardSource(name=f"{folder} {split}", shards=shards)
 
 
 def _find_dataset(path: str) -> epath.Path:
