@@ -54,19 +54,25 @@ class Checkpoints:
     def restore(self, step: int, *, like: T, stream: Any) -> T:
         """Return the state of `step`, shaped and sharded like `like`, and move `stream` to its position.
 
+        The number of processes need not be that of the run which saved: any process's data position does.
+
         Raises:
-          UserError: the checkpoint is of another model.
+          UserError: the checkpoint is of another model, or its data position of another stream.
         """
         self._check_shapes(step, like)
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                **{
-                    _STATE: ocp.args.StandardRestore(like),  # type: ignore[call-arg]
-                    _DATA: grain.checkpoint.CheckpointRestore(stream),  # type: ignore[call-arg]
-                }
-            ),
-        )
+        items: dict[str, Any] = {_STATE: ocp.args.StandardRestore(like)}  # type: ignore[call-arg]
+        positions = self.directory / str(step) / _DATA
+        own = positions / f"process_{jax.process_index()}-of-{jax.process_count()}.json"
+        if own.exists():
+            items[_DATA] = grain.checkpoint.CheckpointRestore(stream)  # type: ignore[call-arg]
+        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        if not own.exists():
+            others = sorted(positions.glob("process_*.json"))
+            if not others:
+                raise UserError(
+                    f"{positions} holds no position in the data: restore that folder, or remove step {step}"
+                )
+            stream.set_state(others[0].read_bytes())
         return restored[_STATE]
 
     def wait(self) -> None:

@@ -17,20 +17,17 @@ _LEVELS = 2  # TFDS nests a data set as name/version
 
 @runtime_checkable
 class RecordSource(Protocol):
-    """Random access to encoded records, as `records.encode_record` gives them; pickled to worker processes."""
+    """Random access to encoded records."""
 
     name: str
-    """What to call it in a report."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: SupportsIndex, /) -> bytes:
-        """Return the bytes of record `index`, or raise RecordError if they cannot be read."""
-        ...
+    def __getitem__(self, index: SupportsIndex) -> bytes: ...
 
 
-class ShardSource:
-    """The records of one or more splits, in the order of their shards."""
+class ArrayRecordSource:
+    """Random access to the encoded records of one or more splits, in the order of their shards."""
 
     def __init__(self, *, name: str, shards: list[str]):
         self.name = name
@@ -52,7 +49,7 @@ class ShardSource:
             raise records.RecordError(f"cannot be read from its shard: {detail[:200]}") from error
 
     def __repr__(self) -> str:
-        return f"ShardSource({self.name}, {len(self)} records)"
+        return f"ArrayRecordSource({self.name}, {len(self)} records)"
 
 
 def is_tar_source(path: str) -> bool:
@@ -89,7 +86,7 @@ def open_source(path: str, split: str) -> RecordSource:
         shards += _shards(info.splits[name])
     if not shards:
         raise UserError(f"split {split!r} of {folder} is empty: {_PREPARE}")
-    return ShardSource(name=f"{folder} {split}", shards=shards)
+    return ArrayRecordSource(name=f"{folder} {split}", shards=shards)
 
 
 def _find_dataset(path: str) -> epath.Path:

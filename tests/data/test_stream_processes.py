@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from streams import SIZE, PartOfTheMesh, assert_equal, faulty, ids, take
 
+from samjax.checkpoint.manager import Checkpoints
 from samjax.core.errors import UserError
 from samjax.core.types import Batch
 from samjax.data import pipeline
@@ -100,6 +101,27 @@ def test_any_number_of_processes_goes_on_from_a_bare_step(config, processes, cou
     assert_equal(take_together(streams, 2), whole[:2])
     with pytest.raises(UserError, match="step is -1"):
         streams[0].set_step(-1)
+
+
+def test_a_checkpoint_of_another_number_of_processes_restores(config, processes, tmp_path):
+    """grain names a position by its process; one that is not there is taken from another process."""
+    whole = take_together(processes(config, 1), 6)
+    (one,) = processes(config, 1)
+    take(one, 4)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    state = {"params": {"w": jnp.arange(3.0)}}
+    checkpoints.save(4, state=state, stream=one, config="{}")
+    checkpoints.wait()
+    (own,) = (tmp_path / "4" / "data").glob("process_*.json")
+    own.rename(own.with_name("process_1-of-2.json"))
+    (other,) = processes(config, 1)
+    restored = checkpoints.restore(4, like=state, stream=other)
+    np.testing.assert_array_equal(restored["params"]["w"], state["params"]["w"])
+    assert_equal(take(other, 2), whole[4:])
+    (tmp_path / "4" / "data" / "process_1-of-2.json").unlink()
+    with pytest.raises(UserError, match="holds no position in the data"):
+        checkpoints.restore(4, like=state, stream=other)
+    checkpoints.close()
 
 
 def test_the_counts_of_the_processes_add_up(config, processes):
