@@ -41,13 +41,20 @@ def corrupted(kind, number):
         return b"\x00" * 40
     if kind == "photo":
         return dataclasses.replace(item, jpeg=b"GIF89a")
+    if kind == "truncated":
+        return dataclasses.replace(item, jpeg=item.jpeg[: len(item.jpeg) // 2])
+    if kind == "bomb":  # a few hundred bytes that claim four thousand million pixels
+        at = item.jpeg.index(b"\xff\xc0") + 5
+        return dataclasses.replace(item, jpeg=item.jpeg[:at] + b"\xfd\xe8\xfd\xe8" + item.jpeg[at + 4 :])
+    if kind == "huge":
+        return dataclasses.replace(item, height=10**9, width=10**9)
     if kind == "size":
         return dataclasses.replace(item, jpeg=record(number, height=30, width=40).jpeg)
     mask = dataclasses.replace(item.annotations[1], counts="0")
     return dataclasses.replace(item, annotations=(item.annotations[0], mask))
 
 
-@pytest.mark.parametrize("kind", ["bytes", "photo", "size", "mask"])
+@pytest.mark.parametrize("kind", ["bytes", "photo", "truncated", "bomb", "huge", "size", "mask"])
 def test_above_one_percent_the_stream_stops(write_dataset, start, kind):
     contents = [record(number) if number % 40 else corrupted(kind, number) for number in range(200)]
     stream = start(DataConfig(source=str(write_dataset(contents)), threads=2), batch_size=10)
