@@ -6,9 +6,8 @@
 
 Photos are brought to SA-1B's size first: the shortest side 1500 pixels, 100 masks each. Both sides run alternately in
 this one process, on one core with one thread, and their output is compared: masks must be equal, and images too. Times
-are of the core's work, medians; those of the stream as a whole are by the clock. The
-comparison of libraries measures those that are installed: `pip install torch opencv-python-headless faster-coco-eval
-rlemasklib`.
+are medians of a core's work; those of the stream as a whole are by the clock. Libraries that are not installed are left
+out of the comparison, and named: `pip install torch opencv-python-headless faster-coco-eval rlemasklib`.
 """
 
 import argparse
