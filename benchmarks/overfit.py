@@ -79,7 +79,7 @@ def config(source: Path, steps: int) -> TrainConfig:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2_600)
+    parser.add_argument("--steps", type=int, default=2_200)
     parser.add_argument("--workdir", type=Path, default=Path("runs/overfit"))
     arguments = parser.parse_args()
     arguments.workdir.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from data_pipelines.report import REPORT, PrepareReport, ShardEntry
 from data_pipelines.storage import Folder
 from samjax.core.errors import UserError
 from samjax.data import records, rle, transforms
-from samjax.data.sources import RecordSource, open_info
+from samjax.data.sources import ArrayRecordSource, RecordSource, open_info
 
 _TOLD = 20
 """Faulty records of a shard that are named; beyond, they are counted."""
@@ -169,7 +169,7 @@ def _check_shard(task: _Task) -> ShardCheck:
                 if hashlib.file_digest(file, "sha256").hexdigest() != task.entry.sha256:
                     problems.append(f"{task.name} is damaged: its SHA-256 is not the report's")
         try:
-            source = RecordSource(name=task.name, shards=[str(path)])
+            source = ArrayRecordSource(name=task.name, shards=[str(path)])
             count = len(source)
         except Exception as error:  # ArrayRecord passes C++ status on as several types
             detail = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -21,15 +21,17 @@ class Checkpoints:
 
     def __init__(self, directory: epath.PathLike, *, keep: int):
         self.directory = epath.Path(directory)
+        # Named here, so that a process that has saved nothing yet can read a checkpoint's shapes. Any, since grain's
+        # handler is one of Orbax's by its methods alone.
+        handlers: dict[str, Any] = {
+            _STATE: ocp.StandardCheckpointHandler(),
+            _DATA: grain.checkpoint.CheckpointHandler(),
+            _CONFIG: ocp.JsonCheckpointHandler(),
+        }
         self._manager = ocp.CheckpointManager(
             self.directory.absolute(),
             options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
-            # Named here, so that a process that has saved nothing yet can read a checkpoint's shapes.
-            item_handlers={
-                _STATE: ocp.StandardCheckpointHandler(),
-                _DATA: grain.checkpoint.CheckpointHandler(),
-                _CONFIG: ocp.JsonCheckpointHandler(),
-            },
+            item_handlers=handlers,
         )
 
     def latest(self) -> int | None:
@@ -54,19 +56,25 @@ class Checkpoints:
     def restore(self, step: int, *, like: T, stream: Any) -> T:
         """Return the state of `step`, shaped and sharded like `like`, and move `stream` to its position.
 
+        The number of processes need not be that of the run which saved: any process's data position does.
+
         Raises:
-          UserError: the checkpoint is of another model.
+          UserError: the checkpoint is of another model, or its data position of another stream.
         """
         self._check_shapes(step, like)
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                **{
-                    _STATE: ocp.args.StandardRestore(like),  # type: ignore[call-arg]
-                    _DATA: grain.checkpoint.CheckpointRestore(stream),  # type: ignore[call-arg]
-                }
-            ),
-        )
+        items: dict[str, Any] = {_STATE: ocp.args.StandardRestore(like)}  # type: ignore[call-arg]
+        positions = self.directory / str(step) / _DATA
+        own = positions / f"process_{jax.process_index()}-of-{jax.process_count()}.json"
+        if own.exists():
+            items[_DATA] = grain.checkpoint.CheckpointRestore(stream)  # type: ignore[call-arg]
+        restored = self._manager.restore(step, args=ocp.args.Composite(**items))
+        if not own.exists():
+            others = sorted(positions.glob("process_*.json"))
+            if not others:
+                raise UserError(
+                    f"{positions} holds no position in the data: restore that folder, or remove step {step}"
+                )
+            stream.set_state(others[0].read_bytes())
         return restored[_STATE]
 
     def wait(self) -> None:

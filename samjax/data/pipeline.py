@@ -1,4 +1,4 @@
-"""From records to examples, through grain: global shuffle, mask draw, decoding in threads or worker processes.
+"""From records to examples, through grain: global order, mask draw, decoding in threads or worker processes.
 
 Nothing here raises for a bad record: it becomes a `Dropped` that travels through grain like any example, also out of a
 worker process, to be counted where the stream is consumed.
@@ -8,58 +8,21 @@ import dataclasses
 import enum
 import math
 import sys
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple
 
 import absl.flags
 import grain
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from samjax.core.errors import UserError
 from samjax.data import records, rle, transforms
-from samjax.data.sampling import draw_masks
-from samjax.data.sources import RecordSource
+from samjax.data.config import DataConfig
+from samjax.data.mixture import Located
+from samjax.data.photos import frame_photo
+from samjax.data.resample import resample
+from samjax.data.sampling import LeftOut, draw_masks
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Where the photos are, which of their masks are used, and how they are loaded."""
-
-    source: str
-    """Folder prepared by `data_pipelines.sa1b`, or by TFDS in its segment_anything schema."""
-    split: str = "train"
-    """Split of that data set, or several as `train+extra`."""
-    max_masks: int = 64
-    """Mask slots of a photo; where it has more, this many are drawn afresh each epoch."""
-    max_area_fraction: float = 0.9
-    """Masks that cover more than this share of the photo are left out."""
-    min_area_fraction: float = 0.0
-    """Masks that cover less than this share of the photo are left out."""
-    threads: int = 8
-    """Threads that read and decode, in each worker process."""
-    workers: int = 0
-    """Worker processes that read and decode; 0 does it in threads of this process."""
-    prefetch_photos: int = 32
-    """Decoded photos held ready, in each worker process."""
-    prefetch_batches: int = 2
-    """Batches assembled ahead of the step."""
-
-    def check(self) -> None:
-        """Raise UserError where a value cannot be used."""
-        for name, least in (
-            ("max_masks", 1),
-            ("threads", 1),
-            ("workers", 0),
-            ("prefetch_photos", 1),
-            ("prefetch_batches", 1),
-        ):
-            if getattr(self, name) < least:
-                raise UserError(f"data {name} is {getattr(self, name)}: give at least {least}")
-        if not 0 <= self.min_area_fraction < self.max_area_fraction <= 1:
-            raise UserError(
-                f"data min_area_fraction is {self.min_area_fraction} and max_area_fraction {self.max_area_fraction}: "
-                "give shares between 0 and 1, the first below the second"
-            )
+_NOTHING = LeftOut()
 
 
 class Example(NamedTuple):
@@ -69,9 +32,7 @@ class Example(NamedTuple):
     valid_size: Int[np.ndarray, "2"]
     masks: UInt8[np.ndarray, "drawn h packed_w"]
     record_id: int
-    too_large: int
-    too_small: int
-    empty: int
+    left_out: LeftOut
 
 
 class Fault(enum.Enum):
@@ -83,126 +44,77 @@ class Fault(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dropped:
-    """A record that gives no example. `name` is its image id where that could be read, else its place."""
+    """A record that gives no example. `name` is its source and place, and its image id where that could be read."""
 
     name: str
     fault: Fault
     reason: str
-    too_large: int = 0
-    too_small: int = 0
-    empty: int = 0
-
-
-class Located:
-    """A source for grain whose records know their place, and whose unreadable ones are a RecordError's text."""
-
-    def __init__(self, source: RecordSource):
-        self._source = source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: SupportsIndex) -> tuple[int, bytes | str]:
-        try:
-            return int(index), self._source[index]
-        except records.RecordError as error:
-            return int(index), str(error)
-
-    def __repr__(self) -> str:
-        return repr(self._source)
+    left_out: LeftOut = _NOTHING
 
 
 class MakeExample:
-    """Decodes a record, fits its photo to the model's frame and draws its masks."""
+    """Decodes a record, fits a view of its photo to the model's frame and draws its masks."""
 
     def __init__(self, config: DataConfig, *, image_size: tuple[int, int]):
         self._max_masks = config.max_masks
-        self._max_area_fraction = config.max_area_fraction
-        self._min_area_fraction = config.min_area_fraction
+        self._mask_rules = config.mask_rules()
+        self._view_rules = config.view_rules()
+        self._decoding = config.decoding
         self._frame = image_size
 
-    def __call__(self, element: tuple[int, bytes | str], rng: np.random.Generator) -> Example | Dropped:
-        """Return the example of a located record, or why there is none."""
-        place, data = element
-        name = f"record {place}"
-        if isinstance(data, str):
-            return Dropped(name=name, fault=Fault.CORRUPT, reason=data)
+    def __call__(self, located: Located, rng: np.random.Generator) -> Example | Dropped:
+        """Return the example of a record, or why there is none."""
+        name = located.name
+        if isinstance(located.data, str):
+            return Dropped(name=name, fault=Fault.CORRUPT, reason=located.data)
         try:
-            record = records.decode_record(data)
-            name = f"record {place} (image {record.image_id})"
+            record = records.decode_record(located.data)
+            name = f"{name} (image {record.image_id})"
             size = (record.height, record.width)
-            with transforms.open_photo(record.jpeg, height=record.height, width=record.width) as photo:
-                framed = transforms.frame_photo(photo, frame=self._frame)
+            view = self._view_rules.draw(rng, photo=size, frame=self._frame)
             masks = draw_masks(
                 record.annotations,
                 rng,
                 size=size,
-                fitted=framed.valid_size,
-                frame=self._frame,
+                grid=view.grid(self._frame),
+                rules=self._mask_rules,
                 max_masks=self._max_masks,
-                max_area_fraction=self._max_area_fraction,
-                min_area_fraction=self._min_area_fraction,
             )
+            # After the masks, which are cheaper to find broken; also of a photo without masks, to count it as corrupt.
+            image = frame_photo(record.jpeg, view=view, frame=self._frame, decoding=self._decoding)
         except (records.RecordError, transforms.PhotoError, rle.RleError) as error:
             return Dropped(name=name, fault=Fault.CORRUPT, reason=str(error))
         if not len(masks.packed):
-            reason = (
-                f"no usable mask: {masks.too_large} too large, {masks.too_small} too small, {masks.empty} empty at the "
-                "model's resolution"
-            )
-            return Dropped(
-                name=name,
-                fault=Fault.NO_MASKS,
-                reason=reason,
-                too_large=masks.too_large,
-                too_small=masks.too_small,
-                empty=masks.empty,
-            )
+            reason = f"no usable mask: {masks.left_out}"
+            return Dropped(name=name, fault=Fault.NO_MASKS, reason=reason, left_out=masks.left_out)
         return Example(
-            image=framed.image,
-            valid_size=np.array(framed.valid_size, np.int32),
+            image=image,
+            valid_size=np.array(view.window, np.int32),
             masks=masks.packed,
             record_id=record.image_id,
-            too_large=masks.too_large,
-            too_small=masks.too_small,
-            empty=masks.empty,
+            left_out=masks.left_out,
         )
 
 
 class Rows(grain.transforms.DatasetSelectionMap):
-    """Which places of the global order this process reads: its rows of every global batch, from `start` on.
+    """Which places of the global order this process reads: its rows of every global batch, from a step on.
 
-    The global order, and so the content of every batch, is then the same on any number of processes.
+    The global order, and so the content of every batch, is then the same on any number of processes, and a step's
+    place in it is known without having read what comes before.
     """
 
-    def __init__(self, rows: Int[np.ndarray, "local"], *, batch_size: int, start: int = 0, stop: int | None = None):
+    def __init__(self, rows: Int[np.ndarray, "local"], *, batch_size: int, step: int = 0, stop: int | None = None):
         self._rows = [int(row) for row in rows]
         self._batch_size = batch_size
-        self._start = start
-        self._length = sys.maxsize - start if stop is None else stop - start
+        self._start = step * len(self._rows)
+        self._length = (sys.maxsize if stop is None else stop) - self._start
 
     def __len__(self) -> int:
         return self._length
 
     def __getitem__(self, index: int) -> tuple[int, int]:
-        return 0, self.place(index)
-
-    def place(self, index: int) -> int:
-        """Return the place in the global order of this process's record `index`, counted from `start`."""
         batch, row = divmod(self._start + index, len(self._rows))
-        return batch * self._batch_size + self._rows[row]
-
-
-def shuffled(source: RecordSource, make: MakeExample, *, seed: int) -> grain.MapDataset[Any]:
-    """Return the endless global order: every epoch all records once, in an order and with masks drawn anew."""
-    located: Any = Located(source)
-    return grain.MapDataset.source(located).seed(seed).shuffle().repeat().random_map(make)
-
-
-def in_order(source: RecordSource, make: MakeExample) -> grain.MapDataset[Any]:
-    """Return the records in their order, with always the same masks."""
-    located: Any = Located(source)
-    return grain.MapDataset.source(located).seed(0).random_map(make)
+        return 0, batch * self._batch_size + self._rows[row]
 
 
 def read(dataset: grain.MapDataset[Any], rows: Rows, config: DataConfig) -> grain.DatasetIterator[Any]:
@@ -214,6 +126,7 @@ def read(dataset: grain.MapDataset[Any], rows: Rows, config: DataConfig) -> grai
     if config.workers:
         if not absl.flags.FLAGS.is_parsed():  # grain reads its settings there; our command line is not absl's
             absl.flags.FLAGS.mark_as_parsed()
+        resample("1", height=1, width=1, size=(1, 1))  # compiled here once, and found on disk by every worker
         per_worker = math.ceil(config.prefetch_photos / config.workers)
         elements = elements.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=config.workers, per_worker_buffer_size=per_worker)

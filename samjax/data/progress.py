@@ -1,7 +1,10 @@
 """How far a stream is, and what it met on the way."""
 
 import dataclasses
+import json
+from typing import Any
 
+from samjax.core.errors import UserError
 from samjax.data.pipeline import Dropped, Example, Fault
 
 
@@ -12,44 +15,85 @@ class StreamCounts:
     records: int = 0
     """Read, used or not."""
     corrupt: int = 0
-    """Skipped: cannot be decoded."""
+    """Their rows are empty: cannot be decoded."""
     without_masks: int = 0
-    """Skipped: no mask of theirs can be used."""
+    """Their rows are empty: no mask of theirs can be used."""
     masks: int = 0
     """Handed out."""
     masks_too_large: int = 0
     """Left out: above `max_area_fraction`."""
     masks_too_small: int = 0
-    """Left out: below `min_area_fraction`."""
+    """Left out: below `min_area_fraction` or `min_area`."""
+    masks_low_predicted_iou: int = 0
+    """Left out: below `min_predicted_iou`."""
+    masks_low_stability: int = 0
+    """Left out: below `min_stability_score`."""
     masks_empty: int = 0
-    """Left out: no pixel at the model's resolution."""
+    """Left out: no pixel in the model's frame."""
+
+    def count(self, element: Example | Dropped) -> "StreamCounts":
+        """Return the counts after `element`."""
+        corrupt = isinstance(element, Dropped) and element.fault is Fault.CORRUPT
+        left_out = {f"masks_{reason}": count for reason, count in element.left_out._asdict().items()}
+        more = {
+            "records": 1,
+            "corrupt": int(corrupt),
+            "without_masks": int(isinstance(element, Dropped) and not corrupt),
+            "masks": len(element.masks) if isinstance(element, Example) else 0,
+            **left_out,
+        }
+        return StreamCounts(**{name: getattr(self, name) + count for name, count in more.items()})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a stream is: its whole state."""
+    """Where a stream is: the step says what comes next, the rest is an account of what came before."""
 
-    position: int = 0
-    """Records read of this process's part of the global order."""
+    step: int = 0
+    """Batches handed out."""
     counts: StreamCounts = StreamCounts()
+    epoch: int = 0
+    """The one that the last record counted was of."""
     seen_this_epoch: int = 0
     corrupt_this_epoch: int = 0
 
-    def count(self, element: Example | Dropped, *, first_of_epoch: bool) -> "Progress":
-        """Return the progress after `element`."""
+    def count(self, element: Example | Dropped, *, epoch: int) -> "Progress":
+        """Return the progress after `element`, the next record of this process, within a batch."""
         corrupt = isinstance(element, Dropped) and element.fault is Fault.CORRUPT
-        counts = self.counts
-        return Progress(
-            position=self.position + 1,
-            counts=StreamCounts(
-                records=counts.records + 1,
-                corrupt=counts.corrupt + corrupt,
-                without_masks=counts.without_masks + (isinstance(element, Dropped) and not corrupt),
-                masks=counts.masks + (len(element.masks) if isinstance(element, Example) else 0),
-                masks_too_large=counts.masks_too_large + element.too_large,
-                masks_too_small=counts.masks_too_small + element.too_small,
-                masks_empty=counts.masks_empty + element.empty,
-            ),
-            seen_this_epoch=1 + (0 if first_of_epoch else self.seen_this_epoch),
-            corrupt_this_epoch=corrupt + (0 if first_of_epoch else self.corrupt_this_epoch),
+        same = epoch == self.epoch
+        return dataclasses.replace(
+            self,
+            counts=self.counts.count(element),
+            epoch=epoch,
+            seen_this_epoch=1 + (self.seen_this_epoch if same else 0),
+            corrupt_this_epoch=corrupt + (self.corrupt_this_epoch if same else 0),
         )
+
+    def next_step(self) -> "Progress":
+        """Return the progress after the batch whose records were counted."""
+        return dataclasses.replace(self, step=self.step + 1)
+
+    def to_json(self, **identity: Any) -> bytes:
+        """Return this and what the stream is, as JSON."""
+        return json.dumps({**dataclasses.asdict(self), **identity}, indent=1).encode()
+
+    @staticmethod
+    def from_json(state: bytes, *identity: str) -> tuple["Progress", list[dict[str, Any]]]:
+        """Return the progress in `state`, and its parts named in `identity`.
+
+        Raises:
+          UserError: it is damaged.
+        """
+        try:
+            values = json.loads(state)
+            parts = [dict(values.pop(name)) for name in identity]
+            counts = StreamCounts(**values.pop("counts"))
+            progress = Progress(**values, counts=counts)
+            numbers = [*values.values(), *dataclasses.asdict(counts).values()]
+            if len(values) != 4 or not all(type(number) is int and number >= 0 for number in numbers):
+                raise ValueError("a number is missing, negative or not whole")
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(
+                f"the checkpoint's data stream state is damaged ({error!r}): restore an earlier one"
+            ) from error
+        return progress, parts

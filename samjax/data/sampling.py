@@ -2,13 +2,61 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
+from samjax.core.errors import UserError
 from samjax.data import rle
 from samjax.data.records import Annotation
-from samjax.data.transforms import pack_mask, packed_width, resize_mask
+from samjax.data.resample import MaskGrid
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskRules:
+    """Which masks can be used: shares are of the photo, areas its pixels, and a mask at a bound is kept.
+
+    The scores are the data engine's own estimates; they can lie outside 0 to 1, and a bound of 0 asks for nothing.
+    """
+
+    max_area_fraction: float = 0.9
+    min_area_fraction: float = 0.0
+    min_area: int = 0
+    min_predicted_iou: float = 0.0
+    min_stability_score: float = 0.0
+
+    def check(self) -> None:
+        """Raise UserError where a value cannot be used."""
+        if not 0 <= self.min_area_fraction < self.max_area_fraction <= 1:
+            raise UserError(
+                f"data min_area_fraction is {self.min_area_fraction} and max_area_fraction {self.max_area_fraction}: "
+                "give shares between 0 and 1, the first below the second"
+            )
+        if self.min_area < 0:
+            raise UserError(f"data min_area is {self.min_area}: give a number of pixels, at least 0")
+        for name in ("min_predicted_iou", "min_stability_score"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"data {name} is {getattr(self, name)}: give a bound from 0 to 1")
+
+
+class LeftOut(NamedTuple):
+    """Masks of a photo that were not used, each counted once, under the first of these that applies."""
+
+    too_large: int = 0
+    """Cover too much of the photo."""
+    too_small: int = 0
+    """Cover too little of it."""
+    low_predicted_iou: int = 0
+    low_stability: int = 0
+    empty: int = 0
+    """Met while drawing, without a pixel in the model's frame."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.too_large} too large, {self.too_small} too small, {self.low_predicted_iou} below the predicted IoU "
+            f"asked for, {self.low_stability} below the stability, {self.empty} empty in the model's frame"
+        )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,12 +64,7 @@ class DrawnMasks:
     """The masks drawn, packed, and how many could not be used."""
 
     packed: UInt8[np.ndarray, "drawn h packed_w"]
-    too_large: int
-    """Masks of the photo that cover too much of it."""
-    too_small: int
-    """Masks of the photo that cover too little of it."""
-    empty: int
-    """Masks met while drawing that have no pixel left at the model's resolution."""
+    left_out: LeftOut
 
 
 def draw_masks(
@@ -29,60 +72,45 @@ def draw_masks(
     rng: np.random.Generator,
     *,
     size: tuple[int, int],
-    fitted: tuple[int, int],
-    frame: tuple[int, int],
+    grid: MaskGrid,
+    rules: MaskRules,
     max_masks: int,
-    max_area_fraction: float,
-    min_area_fraction: float = 0.0,
 ) -> DrawnMasks:
     """Return at most `max_masks` masks of a photo, drawn uniformly without replacement from those that can be used.
 
-    Masks are met in random order and decoded until enough are found, so most of a photo's masks are never decoded;
+    Masks are met in random order and resampled until enough are found, so most of a photo's masks are only measured;
     leaving out the empty ones on the way keeps the draw uniform over the others.
 
     Args:
       annotations: the photo's masks, all of which are checked.
       rng: randomness of this draw.
       size: (height, width) of the photo.
-      fitted: the photo's (height, width) at the model's resolution.
-      frame: the model's (height, width), at least `fitted`.
+      grid: where in the photo the model's pixels are.
+      rules: which masks can be used.
       max_masks: most masks to return.
-      max_area_fraction: share of the photo above which a mask is left out.
-      min_area_fraction: share of the photo below which a mask is left out.
 
     Raises:
       RleError: one of `annotations`, drawn or not, is no mask.
     """
     height, width = size
-    candidates: list[Annotation] = []
-    too_large = too_small = 0
-    for index, annotation in enumerate(annotations):
-        try:
-            runs = rle.parse_runs(annotation.counts, height=height, width=width)
-        except rle.RleError as error:
-            raise rle.RleError(f"annotation {index}: {error}") from error
-        share = rle.area(runs) / (height * width)
-        if share > max_area_fraction:
-            too_large += 1
-        elif share < min_area_fraction:
-            too_small += 1
-        else:
-            candidates.append(annotation)
-
-    drawn: list[UInt8[np.ndarray, "h packed_w"]] = []
-    empty = 0
-    for index in rng.permutation(len(candidates)):
-        if len(drawn) == max_masks:
-            break
-        mask = resize_mask(rle.decode(candidates[index].counts, height=height, width=width), size=fitted)
-        if mask.any():
-            drawn.append(pack_mask(mask, frame=frame))
-        else:
-            empty += 1
-    nothing = np.zeros((0, frame[0], packed_width(frame[1])), np.uint8)
-    return DrawnMasks(
-        packed=np.stack(drawn) if drawn else nothing,
-        too_large=too_large,
-        too_small=too_small,
-        empty=empty,
+    codes = rle.join([annotation.counts for annotation in annotations])
+    areas = rle.measure(codes, height=height, width=width)
+    share = areas / (height * width)
+    reasons = (
+        share > rules.max_area_fraction,
+        (share < rules.min_area_fraction) | (areas < rules.min_area),
+        _below([one.predicted_iou for one in annotations], rules.min_predicted_iou),
+        _below([one.stability_score for one in annotations], rules.min_stability_score),
     )
+    usable = np.ones(len(annotations), bool)
+    counts = []
+    for reason in reasons:
+        counts.append(int(np.count_nonzero(reason & usable)))
+        usable &= ~reason
+    painted = grid.paint(codes, rng.permutation(np.flatnonzero(usable)), most=max_masks)
+    return DrawnMasks(packed=painted.packed, left_out=LeftOut(*counts, empty=painted.empty))
+
+
+def _below(scores: list[float], bound: float) -> Bool[np.ndarray, "masks"]:
+    """A bound of 0 asks for nothing, whatever the scores are; else a score that is no number is below it."""
+    return ~(np.array(scores, float) >= bound) & (bound > 0)

@@ -1,6 +1,5 @@
 """Photos and masks at the model's resolution (Segment Anything, appendix A: longest side scaled, then zero-padded)."""
 
-import dataclasses
 import io
 
 import numpy as np
@@ -12,14 +11,6 @@ from samjax.data.rle import MAX_PIXELS
 
 class PhotoError(ValueError):
     """A photo that cannot be decoded, or is not the one its record describes; the message says why."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class FramedPhoto:
-    """A photo in the top-left corner of the model's frame; `valid_size` (height, width) is the part it covers."""
-
-    image: UInt8[np.ndarray, "h w 3"]
-    valid_size: tuple[int, int]
 
 
 def fitted_size(*, height: int, width: int, frame: tuple[int, int]) -> tuple[int, int]:
@@ -63,14 +54,6 @@ def _open(jpeg: bytes, *, height: int, width: int) -> Image.Image:
     if (photo.height, photo.width) != (height, width):
         raise PhotoError(f"photo is {photo.height} x {photo.width} but its record says {height} x {width}")
     return photo
-
-
-def frame_photo(photo: Image.Image, *, frame: tuple[int, int]) -> FramedPhoto:
-    """Return `photo` scaled to fit `frame` (PIL's antialiased bilinear on uint8), zero-padded below and right."""
-    size = fitted_size(height=photo.height, width=photo.width, frame=frame)
-    image = np.zeros((*frame, 3), np.uint8)
-    image[: size[0], : size[1]] = np.asarray(photo.resize((size[1], size[0]), Image.Resampling.BILINEAR))
-    return FramedPhoto(image=image, valid_size=size)
 
 
 def nearest_positions(*, source: int, target: int) -> Int[np.ndarray, "target"]:

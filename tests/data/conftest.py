@@ -5,8 +5,10 @@ import shutil
 
 import pytest
 from array_record.python import array_record_module
+from streams import SIZE
 
 from samjax.data import records
+from samjax.data.loader import DataConfig, train_stream
 
 
 @pytest.fixture
@@ -28,3 +30,22 @@ def write_dataset(prepared, tmp_path):
         return folder
 
     return write
+
+
+@pytest.fixture
+def config(prepared):
+    return DataConfig(source=str(prepared / "train"), max_masks=5, threads=2, prefetch_photos=8)
+
+
+@pytest.fixture
+def start():
+    """Start streams that are closed after the test."""
+    streams = []
+
+    def begin(config, *, batch_size=6, seed=0, sharding=None, size=SIZE):
+        streams.append(train_stream(config, image_size=size, batch_size=batch_size, seed=seed, sharding=sharding))
+        return streams[-1]
+
+    yield begin
+    for stream in streams:
+        stream.close()

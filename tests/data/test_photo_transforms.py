@@ -30,18 +30,6 @@ def test_half_a_pixel_rounds_up():
     assert transforms.fitted_size(height=5, width=128, frame=(64, 64)) == (3, 64)
 
 
-@pytest.mark.parametrize("frame", [(64, 64), (40, 72)])
-def test_a_framed_photo_is_pil_bilinear_and_zeros(frame):
-    photo = transforms.open_photo(jpeg(90, 120), height=90, width=120)
-    framed = transforms.frame_photo(photo, frame=frame)
-    height, width = framed.valid_size
-    expected = np.asarray(photo.resize((width, height), Image.Resampling.BILINEAR))
-    np.testing.assert_array_equal(framed.image[:height, :width], expected)
-    assert not framed.image[height:].any()
-    assert not framed.image[:, width:].any()
-    assert framed.image.shape == (*frame, 3)
-
-
 @pytest.mark.parametrize("mode", ["L", "CMYK"])
 def test_other_colour_modes_become_rgb(mode):
     photo = transforms.open_photo(jpeg(20, 30, mode=mode), height=20, width=30)
