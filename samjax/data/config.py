@@ -26,8 +26,8 @@ class DataConfig:
     """Where the photos are, which of their masks are used, and how they are loaded."""
 
     source: str
-    """Folder prepared by `samjax data prepare` or by TFDS in the segment_anything schema; `synthetic:` and its parameters
-    (docs/data.md); on the command line also tars in SA-1B's layout, which are prepared first."""
+    """Folder prepared by `samjax data prepare`, or by TFDS in its segment_anything schema; `synthetic:` and its
+    parameters (docs/data.md); on the command line also tars in SA-1B's layout, which are prepared first."""
     split: str = "train"
     """Split of that data set, or several as `train+extra`."""
     mixed_in: tuple[MixedSourceConfig, ...] = ()
