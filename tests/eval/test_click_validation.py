@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from samjax.core.types import Batch, MaskOutput
-from samjax.eval.click_validation import ClickValidator
+from samjax.eval.click_validation import ClickValidator, _enlarge
 from samjax.models.sam.sam import Sam
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import replicated
+from samjax.prompting.error_region import predicted_mask
 
 
 class Oracle(Sam):
@@ -78,3 +79,9 @@ def test_the_sheet_shows_a_row_a_photo(batch, micro):
     assert list(pictures) == ["val_clicks"]
     assert pictures["val_clicks"].shape[0] > 1.8 * fewer["val_clicks"].shape[0]
     assert len(np.unique(pictures["val_clicks"].reshape(-1, 3), axis=0)) > 50
+
+
+def test_the_mask_drawn_is_the_mask_scored():
+    logits = np.random.default_rng(0).normal(size=(16, 12)).astype(np.float32)
+    scored = predicted_mask(jnp.asarray(logits), (64, 48))
+    np.testing.assert_array_equal(_enlarge(logits, (64, 48)), scored)
