@@ -4,8 +4,8 @@
     python benchmarks/overfit.py --steps 50 --workdir runs/overfit_short
 
 Takes the first eight shipped training photos with at least three masks of 400 pixels or more in the model's frame,
-trains on those masks from random weights, and prints mIoU after 1 to 8 evaluation clicks on the same masks, with the
-time it took. The target is mIoU@8 >= 0.90.
+trains on those masks from random weights, with two corrections a mask and for the last sixth of the steps with seven,
+and prints mIoU after 1 to 8 evaluation clicks on the same masks, with the time it took. The target is mIoU@8 >= 0.90.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import io
 import json
 import tarfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from samjax.cli.train import run
@@ -26,6 +27,8 @@ from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
 from samjax.train.trackers import JsonLines
 
 PHOTOS, SIDE, SMALLEST_MASK, FEWEST_MASKS = 8, 256, 400, 3
+# Shares of the steps: where the rate falls, and where clicks become more.
+DROPS, MORE_CLICKS = (0.6422, 0.8286, 0.9715), 0.8304
 SHIPPED = Path(__file__).parent.parent / "experiments" / "sam" / "photos" / "train" / "sa_000000.tar"
 
 
@@ -59,8 +62,8 @@ def write_subset(out: Path) -> int:
 
 
 def config(source: Path, steps: int) -> TrainConfig:
-    """Everything that regularises is off: the point is to fit."""
-    drops = tuple(int(share * steps) for share in (0.62, 0.8, 0.93))
+    """Everything that regularises is off: the point is to fit. Two corrections make a cheap step."""
+    drops = tuple(int(share * steps) for share in DROPS)
     schedule = ScheduleConfig(peak_lr=1e-3, warmup_steps=50, milestones=drops, drop_factor=0.3)
     return TrainConfig(
         model=SamConfig.small(),
@@ -72,15 +75,25 @@ def config(source: Path, steps: int) -> TrainConfig:
             source=str(source), split="train", every=250, max_masks=16, photos=PHOTOS, batch_size=PHOTOS
         ),
         checkpoint=CheckpointConfig(every=250, keep=1),
-        steps=steps,
+        steps=int(MORE_CLICKS * steps),
         batch_size=PHOTOS // 2,
         log_every=25,
     )
 
 
+def finish(first: TrainConfig, steps: int) -> TrainConfig:
+    """Return how the run of `first` goes on to its end: with as many clicks as it is judged by."""
+    return replace(
+        first,
+        data=replace(first.data, max_masks=4),
+        prompting=replace(first.prompting, corrections=7),
+        steps=steps,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=2_900)
+    parser.add_argument("--steps", type=int, default=2_800)
     parser.add_argument("--workdir", type=Path, default=Path("runs/overfit"))
     arguments = parser.parse_args()
     arguments.workdir.mkdir(parents=True, exist_ok=True)
@@ -89,7 +102,9 @@ def main() -> None:
     print(f"{PHOTOS} photos, {masks} masks of at least {SMALLEST_MASK} pixels")
 
     began = time.monotonic()
-    run(config(subset, arguments.steps), workdir=str(arguments.workdir))
+    first = config(subset, arguments.steps)
+    run(first, workdir=str(arguments.workdir))
+    run(finish(first, arguments.steps), workdir=str(arguments.workdir))
     minutes = (time.monotonic() - began) / 60
     rows = [row for row in JsonLines.read(arguments.workdir / "metrics.jsonl") if row.get("split") == "val"]
     print("step  " + "  ".join(f"{name:>8}" for name in rows[0] if "@" in name))
