@@ -225,7 +225,9 @@ UNREADABLE = """
 import os, sys
 from data_pipelines.sa1b import LocalRun, prepare
 from samjax.core.errors import UserError
+from samjax.data import rle
 import tensorflow_datasets as tfds
+rle.parse_runs("1", height=1, width=1)  # Numba imports as it compiles: root's Python may be closed to nobody
 source, out = sys.argv[1:]
 if os.getuid() == 0:
     os.setgroups([])
