@@ -1,33 +1,92 @@
-"""Multi-head attention over a token map with decomposed relative position, and between token sets."""
+"""Self-attention over a token map with decomposed relative position, computed by the kernel that suits the platform."""
+
+import enum
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.nn.initializers import Initializer
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from samjax.nn.init import DECODER_INIT, VIT_INIT, parameter
+from samjax.core.errors import UserError
+from samjax.nn.init import VIT_INIT, parameter
+from samjax.nn.kernels.blockwise import blockwise_attention
+from samjax.nn.kernels.cudnn import cudnn_attention
+from samjax.nn.kernels.plain import ColumnOffsets, MapHeads, RowOffsets, plain_attention
+from samjax.nn.kernels.splash import splash_attention
 from samjax.nn.rel_pos import relative_positions
 from samjax.nn.window import partition, unpartition, windows_along
+from samjax.parallel.sharding import per_shard, platform
 
-MapHeads = Float[Array, "n h w e c"]
+
+class AttentionKernel(enum.Enum):
+    """How attention over a map is computed; all give the same result up to rounding."""
+
+    AUTO = "auto"
+    """PLAIN in windows, else SPLASH on TPUs, CUDNN on GPUs in bfloat16, BLOCKWISE elsewhere."""
+    PLAIN = "plain"
+    """All scores at once: a 64 x 64 map's are 1 GB a photo in 16 heads."""
+    BLOCKWISE = "blockwise"
+    """A few rows of queries at a time, on any platform."""
+    SPLASH = "splash"
+    """TPUs: Pallas's kernel."""
+    CUDNN = "cudnn"
+    """NVIDIA GPUs: cuDNN's kernel, in bfloat16."""
+
+
+_KERNELS: dict[AttentionKernel, Callable[..., MapHeads]] = {
+    AttentionKernel.PLAIN: plain_attention,
+    AttentionKernel.BLOCKWISE: blockwise_attention,
+    AttentionKernel.SPLASH: splash_attention,
+    AttentionKernel.CUDNN: cudnn_attention,
+}
+_RUNS_ON = {AttentionKernel.SPLASH: "tpu", AttentionKernel.CUDNN: "gpu"}
+_SMALL_MAP = 256  # tokens, a window's 196 among them: its scores are fewer than its head's channels times ten
+
+
+def choose_kernel(wanted: AttentionKernel, *, tokens: int, dtype: jnp.dtype) -> AttentionKernel:
+    """Return what computes attention in maps of this many tokens on the platform this is compiled for.
+
+    Raises:
+      UserError: a kernel of another platform is wanted.
+    """
+    here = platform()
+    if wanted is not AttentionKernel.AUTO:
+        needs = _RUNS_ON.get(wanted, here)
+        if needs != here:
+            raise UserError(f"attention {wanted.name} runs on a {needs}, but this is a {here}; use AUTO or BLOCKWISE")
+        return wanted
+    if tokens <= _SMALL_MAP:
+        return AttentionKernel.PLAIN
+    if here == "tpu":
+        return AttentionKernel.SPLASH
+    if here == "gpu" and dtype == jnp.bfloat16 and _flash_at_256_channels():
+        return AttentionKernel.CUDNN
+    return AttentionKernel.BLOCKWISE
+
+
+def _flash_at_256_channels() -> bool:
+    """Whether this GPU is a Hopper or later: before, cuDNN takes 128 channels a head, and a folded map has more."""
+    capability = getattr(jax.local_devices()[0], "compute_capability", "0.0")
+    return float(capability) >= 9.0
 
 
 def spatial_attention(
-    q: MapHeads, k: MapHeads, v: MapHeads, rows: Float[Array, "h h c"], columns: Float[Array, "w w c"]
+    q: MapHeads,
+    k: MapHeads,
+    v: MapHeads,
+    rows: RowOffsets,
+    columns: ColumnOffsets,
+    *,
+    kernel: AttentionKernel = AttentionKernel.AUTO,
 ) -> MapHeads:
-    """Attend within each map of [n h w] tokens, e heads of c channels; softmax in float32.
+    """Attend within each map with decomposed relative position; `plain_attention` is the definition.
 
-    A query adds to its scaled score with each key its *unscaled* product with the embedding of their row offset and
-    that of their column offset.
+    Maps and heads know nothing of each other, so on a mesh each device attends in its own.
     """
-    n, height, width, heads, channels = q.shape
-    scores = jnp.einsum("nhwec,nyxec->nehwyx", q * channels**-0.5, k, preferred_element_type=jnp.float32)
-    by_row = jnp.einsum("nhwec,hyc->nehwy", q, rows, preferred_element_type=jnp.float32)
-    by_column = jnp.einsum("nhwec,wxc->nehwx", q, columns, preferred_element_type=jnp.float32)
-    scores = scores + by_row[..., :, None] + by_column[..., None, :]
-    weights = jax.nn.softmax(scores.reshape(n, heads, height, width, height * width), axis=-1).astype(v.dtype)
-    return jnp.einsum("nehwt,ntec->nhwec", weights, v.reshape(n, height * width, heads, channels))
+    chosen = choose_kernel(kernel, tokens=q.shape[1] * q.shape[2], dtype=q.dtype)
+    heads, offsets = ("batch", None, None, "heads", None), (None, None, None)
+    return per_shard(_KERNELS[chosen], (q, k, v, rows, columns), axes=(heads, heads, heads, offsets, offsets))
 
 
 class SpatialAttention(nnx.Module):
@@ -45,10 +104,11 @@ class SpatialAttention(nnx.Module):
         *,
         table_size: tuple[int, int],
         window: int | None,
+        kernel: AttentionKernel = AttentionKernel.AUTO,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
-        self.window, self.dtype = window, dtype
+        self.window, self.kernel, self.dtype = window, kernel, dtype
         channels = width // heads
         self.qkv = nnx.LinearGeneral(
             width,
@@ -92,55 +152,5 @@ class SpatialAttention(nnx.Module):
     def _attend(self, qkv: Float[Array, "n h w 3 e c"]) -> MapHeads:
         rows = relative_positions(self.row_positions[...], qkv.shape[1]).astype(self.dtype)
         columns = relative_positions(self.column_positions[...], qkv.shape[2]).astype(self.dtype)
-        return spatial_attention(qkv[..., 0, :, :], qkv[..., 1, :, :], qkv[..., 2, :, :], rows, columns)
-
-
-class TokenAttention(nnx.Module):
-    """Attention from one token set to another, projected to `inner` channels in all (the decoder's)."""
-
-    def __init__(
-        self,
-        width: int,
-        inner: int,
-        heads: int,
-        *,
-        init: Initializer = DECODER_INIT,
-        dtype: jnp.dtype,
-        rngs: nnx.Rngs,
-    ):
-        def into() -> nnx.LinearGeneral:
-            return nnx.LinearGeneral(
-                width,
-                (heads, inner // heads),
-                kernel_init=init,
-                kernel_metadata={"axes": ("embed", "heads", None)},
-                dtype=dtype,
-                rngs=rngs,
-            )
-
-        self.query, self.key, self.value = into(), into(), into()
-        self.out = nnx.LinearGeneral(
-            (heads, inner // heads),
-            width,
-            axis=(-2, -1),
-            kernel_init=init,
-            kernel_metadata={"axes": ("heads", None, "embed")},
-            dtype=dtype,
-            rngs=rngs,
-        )
-
-    def __call__(
-        self,
-        queries: Float[Array, "n q d"],
-        keys: Float[Array, "n t d"],
-        values: Float[Array, "n t d"],
-        *,
-        key_valid: Bool[Array, "n t"] | None = None,
-    ) -> Float[Array, "n q d"]:
-        """Attend; keys where `key_valid` is False get no weight. Softmax in float32."""
-        q, k, v = self.query(queries), self.key(keys), self.value(values)
-        scores = jnp.einsum("nqec,ntec->neqt", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
-        if key_valid is not None:
-            scores = jnp.where(key_valid[:, None, None, :], scores, jnp.finfo(jnp.float32).min)
-        weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-        return self.out(jnp.einsum("neqt,ntec->nqec", weights, v))
+        q, k, v = (qkv[..., part, :, :] for part in range(3))
+        return spatial_attention(q, k, v, rows, columns, kernel=self.kernel)

@@ -1,5 +1,6 @@
 """Shardings of a run's arrays, from their logical axes."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -19,6 +20,27 @@ def constrain(x: Shaped[Array, "*shape"], *axes: str | None) -> Shaped[Array, "*
     if mesh.empty:
         return x
     return jax.lax.with_sharding_constraint(x, partition_spec(axes, x.shape, mesh))
+
+
+def platform() -> str:
+    """Return "cpu", "gpu" or "tpu": the platform of the devices of `jax.set_mesh`, else of those there are."""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return jax.default_backend() if device is None else device.platform
+
+
+def per_shard(
+    function: Callable[..., Array], arguments: tuple[Array, ...], *, axes: tuple[tuple[str | None, ...], ...]
+) -> Array:
+    """Call `function` on each device's part of `arguments`, split by their logical `axes`; the result is split like the
+    first of them.
+
+    For kernels that the compiler cannot split by itself. Outside a `jax.set_mesh` context it is a plain call.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty or mesh.size == 1:
+        return function(*arguments)
+    specs = tuple(partition_spec(names, x.shape, mesh) for names, x in zip(axes, arguments, strict=True))
+    return jax.shard_map(function, in_specs=specs, out_specs=specs[0], check_vma=False)(*arguments)
 
 
 def logical_axes(variables: nnx.State) -> Any:

@@ -4,24 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from arrays import normal, perturbed
 from flax import nnx
 
-from samjax.nn.attention import SpatialAttention, TokenAttention, spatial_attention
+from samjax.nn.kernels.plain import plain_attention
 from samjax.nn.rel_pos import relative_positions, resize_table
+from samjax.nn.spatial_attention import SpatialAttention
 
 FLOAT32 = jnp.dtype("float32")
-
-
-def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
-
-
-def perturbed(module: nnx.Module) -> nnx.Module:
-    """Return the module with noise on every parameter: biases and tables start at zero."""
-    graph, params = nnx.split(module)
-    leaves, structure = jax.tree.flatten(nnx.to_pure_dict(params))
-    leaves = [leaf + 0.3 * normal(*leaf.shape, seed=index) for index, leaf in enumerate(leaves)]
-    return nnx.merge(graph, jax.tree.unflatten(structure, leaves))
 
 
 def spatial(grid=(5, 7), window=None) -> SpatialAttention:
@@ -48,7 +38,7 @@ def test_relative_position_takes_the_unscaled_query():
     q, k, v = (normal(2, 3, 5, 2, 16, seed=seed) for seed in range(3))
     rows, columns = normal(3, 3, 16, seed=3), normal(5, 5, 16, seed=4)
     expected = by_definition(q, k, v, rows, columns)
-    np.testing.assert_allclose(spatial_attention(q, k, v, rows, columns), expected, atol=1e-5)
+    np.testing.assert_allclose(plain_attention(q, k, v, rows, columns), expected, atol=1e-5)
 
 
 def test_relative_positions_are_query_minus_key():
@@ -103,23 +93,11 @@ def test_images_do_not_see_each_other():
     np.testing.assert_array_equal(after[0], attention(tokens)[0])
 
 
-def test_invalid_keys_get_no_weight():
-    """Not a small weight: whatever they hold, and however large, the result is the same."""
-    attention = perturbed(TokenAttention(12, 6, 3, dtype=FLOAT32, rngs=nnx.Rngs(0)))
-    queries, keys = normal(2, 4, 12), normal(2, 6, 12, seed=1)
-    valid = jnp.array([[True] * 5 + [False], [True, False] * 3])
-    out = attention(queries, keys, keys, key_valid=valid)
-    noisy = jnp.where(valid[..., None], keys, 1e4)
-    np.testing.assert_array_equal(attention(queries, noisy, noisy, key_valid=valid), out)
-    kept = keys[1:, ::2]
-    np.testing.assert_allclose(attention(queries[1:], kept, kept), out[1:], atol=1e-6)
-
-
 def test_softmax_is_float32_in_bfloat16_models():
     """Scores of bfloat16 tell 1/256 apart; a softmax over them that stays in bfloat16 loses the small weights."""
     q = normal(1, 8, 8, 2, 16).astype(jnp.bfloat16)
     zeros = jnp.zeros((8, 8, 16), jnp.bfloat16)
-    jaxpr = jax.make_jaxpr(spatial_attention)(q, q, q, zeros, zeros)
+    jaxpr = jax.make_jaxpr(plain_attention)(q, q, q, zeros, zeros)
     exponentials = [eqn for eqn in _equations(jaxpr.jaxpr) if eqn.primitive.name == "exp"]
     assert exponentials
     assert {eqn.outvars[0].aval.dtype for eqn in exponentials} == {jnp.dtype(jnp.float32)}

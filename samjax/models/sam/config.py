@@ -6,6 +6,7 @@ from typing import Literal
 import jax.numpy as jnp
 
 from samjax.core.errors import UserError
+from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
 
 
@@ -25,6 +26,7 @@ class ImageEncoderConfig:
     drop_path: float = 0.0
     """Rate of the last block; it rises linearly from 0 at the first."""
     remat: Remat = Remat.NONE
+    attention: AttentionKernel = AttentionKernel.AUTO
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,12 +6,12 @@ from flax import nnx
 from jaxtyping import Array, Float, Key
 
 from samjax.models.sam.config import SamConfig
-from samjax.nn.attention import SpatialAttention
 from samjax.nn.drop_path import drop_path
 from samjax.nn.init import VIT_INIT, parameter
 from samjax.nn.mlp import Mlp
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Patchify
+from samjax.nn.spatial_attention import SpatialAttention
 from samjax.nn.stack import rematerialised, stack
 from samjax.parallel.sharding import constrain
 
@@ -27,6 +27,7 @@ class Block(nnx.Module):
             encoder.heads,
             table_size=config.grid if window is None else (window, window),
             window=window,
+            kernel=encoder.attention,
             dtype=dtype,
             rngs=rngs,
         )
