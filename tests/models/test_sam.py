@@ -12,6 +12,7 @@ from flax import nnx
 from samjax.core.types import MaskOutput, PointLabel, Prompts
 from samjax.models.sam.config import MaskDecoderConfig, SamConfig
 from samjax.models.sam.prompt_encoder import PromptEmbedding
+from samjax.models.sam.prompted_image import DensePrompt
 from samjax.models.sam.sam import Sam, normalise
 
 
@@ -108,7 +109,8 @@ def test_the_dense_prompt_is_added_to_the_image():
 
     @jax.jit
     def decode(image, dense, positions=positions):
-        embedding = PromptEmbedding(sparse=sparse, sparse_valid=jnp.ones((1, 1, 2), bool), dense=dense)
+        prompt = DensePrompt(features=dense, kernel=jnp.eye(width), constant=jnp.zeros((1, 1, width)))
+        embedding = PromptEmbedding(sparse=sparse, sparse_valid=jnp.ones((1, 1, 2), bool), dense=prompt)
         return decoder(image, embedding, image_positions=positions).logits
 
     expected = decode(image, dense)

@@ -29,8 +29,8 @@ SMALL = SamConfig(
 WIDE = dataclasses.replace(SMALL, image_size=(80, 136))
 
 
-def reference(config: SamConfig, seed: int = 0) -> transformers.SamModel:
-    """Return a float32 SamModel of `config` in eager attention, every parameter drawn as if it were trained.
+def reference(config: SamConfig, seed: int = 0, *, attention: str = "eager") -> transformers.SamModel:
+    """Return a float32 SamModel of `config` with this attention, every parameter drawn as if it were trained.
 
     Its own initialisation leaves position tables, biases and norms at 0 and 1, where a wrong table changes nothing.
     Its configuration is square, so a frame that is not gets its tables set afterwards.
@@ -66,7 +66,7 @@ def reference(config: SamConfig, seed: int = 0) -> transformers.SamModel:
     whole = transformers.SamConfig(
         vision_config=vision.to_dict(), prompt_encoder_config=prompts.to_dict(), mask_decoder_config=masks.to_dict()
     )
-    whole._attn_implementation = "eager"
+    whole._attn_implementation = attention
     model = transformers.SamModel(whole).eval()
     assert vision.hidden_act == "gelu"  # the erf form
     if config.image_size != (side, side):

@@ -36,7 +36,7 @@ def test_prompt_kind(pair, kind, agrees):
     )
     if case.logits is None:
         theirs_dense = np.broadcast_to(theirs_dense[:1], (6, *theirs_dense.shape[1:]))
-    agrees("mask prompt", embedding.dense.reshape(6, *config.grid, -1), theirs_dense)
+    agrees("mask prompt", embedding.dense.map().reshape(6, *config.grid, -1), theirs_dense)
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def test_mask_prompts_mix_with_no_mask(pair):
     config, _, model = pair
     prompts = random_case(config, "mask+points", images=2, masks=3).prompts(config, 2, 3)
     has_mask = jnp.array([[True, False, True], [False, True, False]])
-    mixed = model.prompt_encoder(dataclasses.replace(prompts, has_mask=has_mask)).dense
-    every = model.prompt_encoder(prompts).dense
-    none = model.prompt_encoder(dataclasses.replace(prompts, has_mask=jnp.zeros_like(has_mask))).dense
+    mixed = model.prompt_encoder(dataclasses.replace(prompts, has_mask=has_mask)).dense.map()
+    every = model.prompt_encoder(prompts).dense.map()
+    none = model.prompt_encoder(dataclasses.replace(prompts, has_mask=jnp.zeros_like(has_mask))).dense.map()
     np.testing.assert_array_equal(mixed, jnp.where(has_mask[..., None, None, None], every, none))

@@ -9,13 +9,13 @@ from jaxtyping import Array, Float, Key
 from samjax.core.types import MaskOutput
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.prompt_encoder import PromptEmbedding
+from samjax.models.sam.prompted_image import PromptedImage
 from samjax.models.sam.two_way import TwoWayTransformer
 from samjax.nn.init import DECODER_INIT, parameter
 from samjax.nn.mlp import gelu
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Unpatchify
 from samjax.nn.stack import stack
-from samjax.parallel.sharding import constrain
 
 MASK_TOKENS = 4
 
@@ -83,12 +83,10 @@ class MaskDecoder(nnx.Module):
         own = jnp.broadcast_to(own, (images, masks, *own.shape))
         tokens = jnp.concatenate([own, prompts.sparse], axis=2).astype(self.dtype)
         valid = jnp.pad(prompts.sparse_valid, ((0, 0), (0, 0), (1 + MASK_TOKENS, 0)), constant_values=True)
-        keyed = image.astype(self.dtype)[:, None] + prompts.dense.astype(self.dtype)
-        keyed = constrain(keyed, "batch", None, None, None, None)
 
         tokens, keyed = self.transformer(
             einops.rearrange(tokens, "b m t c -> (b m) t c"),
-            einops.rearrange(keyed, "b m h w c -> (b m) (h w) c"),
+            PromptedImage(image=image.astype(self.dtype), prompt=prompts.dense),
             image_positions=einops.rearrange(image_positions, "h w c -> 1 (h w) c").astype(self.dtype),
             token_valid=einops.rearrange(valid, "b m t -> (b m) t"),
             key=key,

@@ -7,6 +7,7 @@ from jaxtyping import Array, Bool, Float
 
 from samjax.core.types import PointLabel, Prompts, struct
 from samjax.models.sam.config import SamConfig
+from samjax.models.sam.prompted_image import DensePrompt
 from samjax.nn.init import DECODER_INIT, Buffer, parameter
 from samjax.nn.mlp import gelu
 from samjax.nn.norm import layer_norm
@@ -19,7 +20,7 @@ class PromptEmbedding:
 
     sparse: Float[Array, "b m p c"]
     sparse_valid: Bool[Array, "b m p"]
-    dense: Float[Array, "b m h w c"]
+    dense: DensePrompt
 
 
 class PositionEncoding(nnx.Module):
@@ -62,10 +63,10 @@ class MaskDownscaler(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, logits: Float[Array, "n h w"]) -> Float[Array, "n gh gw c"]:
-        """Embed unthresholded logits."""
+    def features(self, logits: Float[Array, "n h w"]) -> Float[Array, "n gh gw f"]:
+        """Return what the last convolution, which is 1 x 1, sees of unthresholded logits."""
         hidden = gelu(self.norm1(self.conv1(logits[..., None])))
-        return self.conv3(gelu(self.norm2(self.conv2(hidden))))
+        return gelu(self.norm2(self.conv2(hidden)))
 
 
 class PromptEncoder(nnx.Module):
@@ -98,8 +99,15 @@ class PromptEncoder(nnx.Module):
         is_point = (prompts.labels != PointLabel.NOT_A_POINT)[..., None]
         return jnp.where(is_point, placed, self.not_a_point[...])
 
-    def _dense(self, prompts: Prompts) -> Float[Array, "b m h w c"]:
+    def _dense(self, prompts: Prompts) -> DensePrompt:
         images, masks = prompts.has_mask.shape
-        embedded = self.mask_downscaler(prompts.mask_logits.reshape(images * masks, *prompts.mask_logits.shape[2:]))
-        embedded = embedded.reshape(images, masks, *embedded.shape[1:])
-        return jnp.where(prompts.has_mask[..., None, None, None], embedded, self.no_mask[...].astype(embedded.dtype))
+        features = self.mask_downscaler.features(
+            prompts.mask_logits.reshape(images * masks, *prompts.mask_logits.shape[2:])
+        )
+        features = features.reshape(images, masks, *features.shape[1:])
+        last, has_mask = self.mask_downscaler.conv3, prompts.has_mask[..., None]
+        return DensePrompt(
+            features=jnp.where(has_mask[..., None, None], features, 0),
+            kernel=last.kernel[...],
+            constant=jnp.where(has_mask, last.bias[...], self.no_mask[...]),  # type: ignore[index]
+        )

@@ -5,12 +5,13 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from samjax.models.sam.config import SamConfig
-from samjax.nn.attention import TokenAttention
+from samjax.models.sam.prompted_image import PromptedImage
 from samjax.nn.drop_path import dropout
 from samjax.nn.init import DECODER_INIT
 from samjax.nn.mlp import Mlp
 from samjax.nn.norm import layer_norm
 from samjax.nn.stack import layer, stack
+from samjax.nn.token_attention import TokenAttention
 
 Tokens = Float[Array, "n t c"]
 Image = Float[Array, "n i c"]
@@ -36,6 +37,28 @@ def cross_attention(config: SamConfig, *, rngs: nnx.Rngs) -> TokenAttention:
     return attention
 
 
+def project(
+    linear: nnx.LinearGeneral, image: Image | PromptedImage, positions: Float[Array, "1 i c"] | None = None
+) -> Float[Array, "n i e k"]:
+    """Project the image side, with `positions` added to it."""
+    if isinstance(image, PromptedImage):
+        return image.project(linear, positions)
+    return linear(image if positions is None else image + positions)
+
+
+def image_tokens(image: Image | PromptedImage) -> Image:
+    """Return the image side in full."""
+    return image.tokens() if isinstance(image, PromptedImage) else image
+
+
+def look(
+    attention: TokenAttention, queries: Tokens, image: Image | PromptedImage, positions: Float[Array, "1 i c"]
+) -> Tokens:
+    """Attend from tokens to the image; its keys have positions, its values do not."""
+    keys, values = project(attention.key, image, positions), project(attention.value, image)
+    return attention.attend(attention.query(queries), keys, values)
+
+
 class TwoWayLayer(nnx.Module):
     """Token self-attention, tokens to image, MLP, image to tokens; post-norm."""
 
@@ -56,7 +79,7 @@ class TwoWayLayer(nnx.Module):
     def __call__(
         self,
         tokens: Tokens,
-        image: Image,
+        image: Image | PromptedImage,
         *,
         token_positions: Tokens,
         image_positions: Float[Array, "1 i c"],
@@ -75,13 +98,18 @@ class TwoWayLayer(nnx.Module):
             tokens = tokens + dropout(attended, self.rate, keys[0])
         tokens = self.norm1(tokens)
 
-        placed = image + image_positions
-        attended = self.token_to_image(tokens + token_positions, placed, image)
+        attended = look(self.token_to_image, tokens + token_positions, image, image_positions)
         tokens = self.norm2(tokens + dropout(attended, self.rate, keys[1]))
         tokens = self.norm3(tokens + dropout(self.mlp(tokens), self.rate, keys[2]))
 
-        attended = self.image_to_token(placed, tokens + token_positions, tokens, key_valid=token_valid)
-        image = self.norm4(image + dropout(attended, self.rate, keys[3]))
+        attention = self.image_to_token
+        attended = attention.attend(
+            project(attention.query, image, image_positions),
+            attention.key(tokens + token_positions),
+            attention.value(tokens),
+            key_valid=token_valid,
+        )
+        image = self.norm4(image_tokens(image) + dropout(attended, self.rate, keys[3]))
         return tokens, image
 
 
@@ -98,7 +126,7 @@ class TwoWayTransformer(nnx.Module):
     def __call__(
         self,
         tokens: Tokens,
-        image: Image,
+        image: Image | PromptedImage,
         *,
         image_positions: Float[Array, "1 i c"],
         token_valid: Bool[Array, "n t"],
@@ -121,5 +149,5 @@ class TwoWayTransformer(nnx.Module):
                 first=index == 0,
                 key=keys[index],
             )
-        attended = self.final(tokens + positions, image + image_positions, image)
-        return self.norm(tokens + dropout(attended, self.rate, keys[-1])), image
+        attended = look(self.final, tokens + positions, image, image_positions)
+        return self.norm(tokens + dropout(attended, self.rate, keys[-1])), image_tokens(image)
