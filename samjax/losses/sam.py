@@ -5,13 +5,17 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float32, Int
+from jaxtyping import Array, Bool, Float32, Int, Shaped
 
 from samjax.core.errors import UserError
 from samjax.core.types import MaskOutput, struct
 from samjax.losses.dice import dice_loss
 from samjax.losses.focal import focal_loss
 from samjax.losses.iou import iou_loss, mask_iou
+
+# Of a photo's masks, at the loss resolution: 64 masks of three outputs at 256 x 256 are 12.6 million, and each of the
+# loss's few arrays of them 50 MB.
+PIXELS_AT_ONCE = 2**24
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,7 +77,8 @@ def round_loss(
     """Return the loss of one round's masks against the target, in float32.
 
     Logits are brought to the target's resolution bilinearly. Of several masks (k > 1) only the one with the lowest
-    weighted focal + dice is back-propagated, and its IoU alone is supervised (Segment Anything, section 3).
+    weighted focal + dice is back-propagated, and its IoU alone is supervised (Segment Anything, section 3). Masks are
+    taken a few at a time where all of a photo's would be more than `PIXELS_AT_ONCE`, and again in the backward pass.
 
     Args:
       output: the round's k masks.
@@ -81,6 +86,25 @@ def round_loss(
       pixel_weight: the pixels that count, as `loss_pixels` gives them.
       config: see `LossConfig`.
     """
+    masks, outputs = output.logits.shape[1:3]
+    most = max(1, PIXELS_AT_ONCE // (outputs * target.shape[-2] * target.shape[-1]))
+    at_once = max(count for count in range(1, masks + 1) if masks % count == 0 and count <= most)
+    if at_once == masks:
+        return _round_loss(output, target, pixel_weight, config)
+
+    def split(x: Shaped[Array, "b m *rest"]) -> Shaped[Array, "parts b n *rest"]:
+        return jnp.moveaxis(x.reshape(x.shape[0], masks // at_once, at_once, *x.shape[2:]), 1, 0)
+
+    def part(inputs: tuple[MaskOutput, Bool[Array, "b n h w"]]) -> RoundLoss:
+        return _round_loss(*inputs, pixel_weight, config)
+
+    parts = jax.lax.map(jax.checkpoint(part, prevent_cse=False), jax.tree.map(split, (output, target)))
+    return jax.tree.map(lambda term: jnp.moveaxis(term, 0, 1).reshape(target.shape[:2]), parts)
+
+
+def _round_loss(
+    output: MaskOutput, target: Bool[Array, "b m h w"], pixel_weight: Bool[Array, "b h w"], config: LossConfig
+) -> RoundLoss:
     logits = output.logits.astype(jnp.float32)
     shape = (*logits.shape[:3], *target.shape[-2:])
     if logits.shape != shape:

@@ -11,6 +11,7 @@ import torch.nn.functional as F  # noqa: N812
 
 from samjax.core.errors import UserError
 from samjax.core.types import MaskOutput
+from samjax.losses import sam
 from samjax.losses.sam import LossConfig, loss_pixels, loss_resolution, loss_target, round_loss, sam_loss
 
 CONFIG = LossConfig(loss_size=16)
@@ -85,6 +86,22 @@ def test_loss_and_gradients_are_torchs(config):
         [leaf for output in gradients for leaf in (output.logits, output.iou)], leaves, strict=True
     ):
         np.testing.assert_allclose(ours, theirs.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("pixels", [0, 3 * 16 * 16 * 2], ids=["a mask at a time", "no divisor: a mask at a time"])
+def test_masks_taken_a_few_at_a_time_lose_the_same(monkeypatch, pixels):
+    """With less room for intermediate results, the loss and its gradient stay."""
+    rounds = outputs()
+    (loss, metrics), gradients = jax.value_and_grad(whole, has_aux=True)(rounds)
+    monkeypatch.setattr(sam, "PIXELS_AT_ONCE", pixels)
+    assert "scan" in str(jax.make_jaxpr(whole)(rounds))
+    (again, metrics_again), gradients_again = jax.value_and_grad(whole, has_aux=True)(rounds)
+    for ours, expected in zip(
+        jax.tree.leaves((again, metrics_again, gradients_again)),
+        jax.tree.leaves((loss, metrics, gradients)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-8)
 
 
 def test_only_the_best_candidate_learns_and_only_its_iou():
