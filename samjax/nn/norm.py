@@ -1,13 +1,30 @@
 """Layer normalisation as the release computes it."""
 
+import functools
+
+import jax
 import jax.numpy as jnp
 from flax import nnx
+from jaxtyping import Array, Float
 
 
-def layer_norm(width: int, *, epsilon: float, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.LayerNorm:
+class LayerNorm(nnx.LayerNorm):
+    """Keeps its input alone for the backward pass, where JAX would keep the centred and the normalised one too."""
+
+    def __call__(self, x: Float[Array, "*n c"], *, mask: Array | None = None) -> Float[Array, "*n c"]:
+        """Normalise over the last axis; statistics count only where `mask`, if there is one, is True."""
+        return _normalise(self, x, mask)
+
+
+@functools.partial(jax.checkpoint, prevent_cse=False)
+def _normalise(norm: LayerNorm, x: Float[Array, "*n c"], mask: Array | None) -> Float[Array, "*n c"]:
+    return nnx.LayerNorm.__call__(norm, x, mask=mask)
+
+
+def layer_norm(width: int, *, epsilon: float, dtype: jnp.dtype, rngs: nnx.Rngs) -> LayerNorm:
     """Return a LayerNorm over the last axis; on [b h w c] maps it is the release's LayerNorm2d.
 
     The variance is E[(x - E[x])^2]: flax's default, E[x^2] - E[x]^2, cancels in float32. Statistics are float32
     whatever `dtype` is.
     """
-    return nnx.LayerNorm(width, epsilon=epsilon, dtype=dtype, use_fast_variance=False, rngs=rngs)
+    return LayerNorm(width, epsilon=epsilon, dtype=dtype, use_fast_variance=False, rngs=rngs)

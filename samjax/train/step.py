@@ -15,6 +15,7 @@ from samjax.losses.sam import RoundLoss, loss_pixels, loss_target, round_loss, s
 from samjax.models.sam.sam import Sam
 from samjax.optim.schedule import learning_rate
 from samjax.prompting.interactive import interact
+from samjax.prompting.rounds import Interaction
 from samjax.train.config import TrainConfig
 from samjax.train.state import Blueprint, TrainState
 
@@ -22,10 +23,10 @@ Metrics = dict[str, Float[Array, ""]]
 TrainStep = Callable[[TrainState, Batch, Key[Array, ""]], tuple[TrainState, Metrics]]
 
 
-def interaction_loss(
+def play(
     model: Sam, batch: Batch, config: TrainConfig, *, model_key: Key[Array, ""], annotator_key: Key[Array, ""]
-) -> tuple[Float[Array, ""], Metrics]:
-    """Encode the photos once, play every round of the annotator, return the loss and its terms."""
+) -> Interaction:
+    """Encode the photos once and play every round of the annotator; what is observed of each is its `RoundLoss`."""
     masks = unpack_masks(batch.masks, config.model.image_size[1])
     target = loss_target(masks, config.loss.loss_size)
     pixels = loss_pixels(batch.valid_size, image_size=config.model.image_size, loss_size=config.loss.loss_size)
@@ -34,7 +35,7 @@ def interaction_loss(
     def observe(output: MaskOutput, _: Any) -> RoundLoss:
         return round_loss(output, target, pixels, config.loss)
 
-    interaction = interact(
+    return interact(
         model.decoder(embedding),
         observe,
         masks=masks,
@@ -43,7 +44,14 @@ def interaction_loss(
         key=annotator_key,
         config=config.prompting,
     )
-    return sam_loss(interaction.observed, batch.mask_valid, config.loss)
+
+
+def interaction_loss(
+    model: Sam, batch: Batch, config: TrainConfig, *, model_key: Key[Array, ""], annotator_key: Key[Array, ""]
+) -> tuple[Float[Array, ""], Metrics]:
+    """Play every round of the annotator, return the loss and its terms."""
+    rounds = play(model, batch, config, model_key=model_key, annotator_key=annotator_key).observed
+    return sam_loss(rounds, batch.mask_valid, config.loss)
 
 
 def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:

@@ -54,9 +54,12 @@ def test_a_kernel_is_the_definition(name, grid):
         assert error < 1e-6, (part, float(error))
 
 
-@pytest.mark.parametrize("block_bytes", [0, 4 * 2 * 2 * 5 * 30 * 2, 2**30], ids=["a row", "two rows", "all rows"])
-def test_blocks_of_any_size_give_the_same(monkeypatch, block_bytes):
-    monkeypatch.setattr(blockwise, "BLOCK_BYTES", block_bytes)
+ROW = 4 * 5 * 30  # bytes of the scores of a row of queries of one head, at 6 x 5 tokens
+
+
+@pytest.mark.parametrize("room", [0, 2 * ROW, 13 * ROW, 2**30], ids=["a row", "two rows", "two heads", "everything"])
+def test_blocks_of_any_size_give_the_same(monkeypatch, room):
+    monkeypatch.setitem(blockwise.BLOCK_BYTES, "cpu", room)
     arguments = inputs((6, 5))
     expected = outcome(plain_attention, arguments)
     for part, value in outcome(blockwise_attention, arguments).items():
@@ -94,7 +97,7 @@ def test_blockwise_never_holds_the_scores():
 
     assert largest_array(gradients(plain_attention), *arguments) >= scores
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(blockwise, "BLOCK_BYTES", scores // 8)
+        patch.setitem(blockwise.BLOCK_BYTES, "cpu", scores // 8)
         assert largest_array(gradients(blockwise_attention), *arguments) <= scores // 8
 
 
@@ -111,7 +114,8 @@ def test_each_device_attends_in_its_own_maps_and_heads(data, fsdp, tensor):
 
 def test_the_kernel_is_the_platforms():
     bfloat16, float32 = jnp.dtype("bfloat16"), jnp.dtype("float32")
-    assert choose_kernel(AttentionKernel.AUTO, tokens=196, dtype=bfloat16) is AttentionKernel.PLAIN
+    assert choose_kernel(AttentionKernel.AUTO, tokens=64, dtype=bfloat16) is AttentionKernel.PLAIN
+    assert choose_kernel(AttentionKernel.AUTO, tokens=196, dtype=bfloat16) is AttentionKernel.BLOCKWISE
     assert choose_kernel(AttentionKernel.AUTO, tokens=4096, dtype=float32) is AttentionKernel.BLOCKWISE
     assert choose_kernel(AttentionKernel.PLAIN, tokens=4096, dtype=float32) is AttentionKernel.PLAIN
     with pytest.raises(UserError, match="SPLASH runs on a tpu, but this is a cpu"):

@@ -1,0 +1,225 @@
+"""A whole training step against a plain loop over Hugging Face's `SamModel` in PyTorch with SDPA, float32, CPU.
+
+    python benchmarks/train_step.py           # half an hour on two cores; prints the table of docs/benchmarks.md
+    python benchmarks/train_step.py --only small --turns 1
+
+A step encodes a photo, plays the annotator's rounds, computes the losses and their gradient, and updates with AdamW (at
+a rate of zero: every turn is the same step). Both sides have the same weights, photo and masks. Our side draws the
+clicks; PyTorch's loop is handed them, which only helps it, decodes all masks of a round at once, and like ours computes
+each round again in the backward pass. The losses must agree to 1e-4.
+"""
+
+import argparse
+import functools
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sides import JAX, PYTORCH, THREADS, Actions, Side, compare, print_table
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))  # reference model and losses of the tests
+
+LOSS_SIZE = 256
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """A model and how much of the recipe a step plays."""
+
+    model: str
+    side: int
+    masks: int
+    rounds: int
+
+    def config(self):
+        """Return the run's configuration."""
+        from samjax.data.config import DataConfig
+        from samjax.losses.sam import LossConfig
+        from samjax.models.sam.config import MaskDecoderConfig, SamConfig
+        from samjax.prompting.interactive import InteractionConfig, Refinement
+        from samjax.train.config import TrainConfig
+
+        size = (self.side, self.side)
+        if self.model == "small":
+            model = SamConfig.small(image_size=size)
+        else:
+            decoder = MaskDecoderConfig(dropout=0.0)
+            model = SamConfig.vit_b(image_size=size, mask_decoder=decoder, dtype="float32")
+        return TrainConfig(
+            model=model,
+            data=DataConfig(source="", max_masks=self.masks),
+            prompting=InteractionConfig(corrections=self.rounds - 2, refinement=Refinement.LAST),
+            loss=LossConfig(loss_size=LOSS_SIZE),
+            batch_size=1,
+        )
+
+    def scene(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return a photo of noise, [h w 3], and discs, [m h w]."""
+        draw = np.random.default_rng(0)
+        y, x = np.mgrid[: self.side, : self.side]
+        centre = draw.uniform(0.2, 0.8, (2, self.masks, 1, 1)) * self.side
+        radius = draw.uniform(0.05, 0.2, (self.masks, 1, 1)) * self.side
+        photo = draw.integers(0, 256, (self.side, self.side, 3), dtype=np.uint8)
+        return photo, np.hypot(y - centre[0], x - centre[1]) < radius
+
+
+CASES = {
+    "small": Case(model="small", side=512, masks=64, rounds=11),
+    "vit_b": Case(model="vit_b", side=1024, masks=16, rounds=3),
+}
+
+
+def samjax(case: Case, folder: str) -> Actions:
+    import jax
+    import jax.numpy as jnp
+    import optax
+    from flax import nnx
+
+    from samjax.core.types import Batch
+    from samjax.interop.torch_weights import to_torch
+    from samjax.losses.sam import sam_loss
+    from samjax.models.sam.sam import Sam
+    from samjax.nn.init import Buffer
+    from samjax.train.step import play
+
+    config = case.config()
+    photo, masks = case.scene()
+    batch = Batch(
+        image=jnp.asarray(photo[None]),
+        valid_size=jnp.array([photo.shape[:2]], jnp.int32),
+        masks=jnp.asarray(np.packbits(masks, axis=-1)[None]),
+        mask_valid=jnp.ones((1, case.masks), bool),
+        record_id=jnp.zeros(1, jnp.int32),
+    )
+    graph, params, buffers = nnx.split(jax.jit(lambda: Sam(config.model, rngs=nnx.Rngs(0)))(), nnx.Param, Buffer)
+    params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
+    weights: dict[str, Any] = dict(to_torch(params, buffers, config.model))
+    np.savez(Path(folder) / "weights.npz", **weights)
+    optimizer = optax.adamw(0.0, weight_decay=0.1)
+    key = jax.random.key(0)
+
+    @functools.partial(jax.jit, donate_argnums=(0, 1))
+    def update(params, state):
+        def objective(params):
+            model = nnx.merge(graph, params, buffers)
+            interaction = play(model, batch, config, model_key=key, annotator_key=key)
+            return sam_loss(interaction.observed, batch.mask_valid, config.loss)[0], interaction.prompts
+
+        (loss, prompts), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        updates, state = optimizer.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state, loss, prompts
+
+    params, state, _, prompts = update(params, optimizer.init(params))
+    np.savez(Path(folder) / "prompts.npz", coords=prompts.coords[0], labels=prompts.labels[0])
+
+    def step():
+        nonlocal params, state
+        params, state, loss, _ = update(params, state)
+        jax.block_until_ready(params)
+        return {"loss": np.asarray(loss)}
+
+    return {"step": step}
+
+
+def pytorch(case: Case, folder: str) -> Actions:
+    import torch
+    from reference import reference
+    from torch.utils.checkpoint import checkpoint
+    from torch_losses import object_loss
+
+    from samjax.core.types import PointLabel
+    from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD
+
+    torch.set_num_threads(THREADS)
+    config = case.config()
+    model = reference(config.model, attention="sdpa")
+    with np.load(Path(folder) / "weights.npz") as arrays:
+        model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+    with np.load(Path(folder) / "prompts.npz") as arrays:
+        coords, labels = torch.as_tensor(arrays["coords"]), torch.as_tensor(arrays["labels"])
+    photo, masks = case.scene()
+    pixels = (torch.as_tensor(photo).float() - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
+    pixels = pixels.permute(2, 0, 1)[None].contiguous()
+    at = (2 * torch.arange(LOSS_SIZE) + 1) * case.side // (2 * LOSS_SIZE)
+    target = torch.as_tensor(masks)[:, at][:, :, at].float()
+    inside = torch.ones_like(target)
+    boxed = labels[:, 0] == int(PointLabel.BOX_MIN)
+    order = torch.argsort(torch.cat([torch.nonzero(~boxed)[:, 0], torch.nonzero(boxed)[:, 0]]))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.1, fused=True)
+
+    def prompt(clicks: int) -> torch.Tensor:
+        """Return the prompt tokens of all masks after so many clicks, those that began with a point and with a box."""
+        tokens = []
+        for group, begins_with_box in ((~boxed, False), (boxed, True)):
+            given = slice(2, 2 + clicks)
+            points, kinds = coords[group, given], labels[group, given]
+            if not begins_with_box:
+                points = torch.cat([coords[group, :1], points], dim=1)
+                kinds = torch.cat([labels[group, :1], kinds], dim=1)
+            some = points.shape[1] > 0
+            tokens.append(
+                model.prompt_encoder(
+                    input_points=points[None] if some else None,
+                    input_labels=kinds[None] if some else None,
+                    input_boxes=coords[group, :2].reshape(1, -1, 4) if begins_with_box else None,
+                    input_masks=None,
+                )[0][0]
+            )
+        return torch.cat(tokens)[order]
+
+    def play_round(embedding: torch.Tensor, positions: torch.Tensor, carried: torch.Tensor, number: int):
+        sparse = prompt(min(number, case.rounds - 2))
+        if number:
+            dense = model.prompt_encoder.mask_embed(carried[:, None])
+        else:
+            grid = embedding.shape[-2:]
+            dense = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(case.masks, -1, *grid)
+        logits, iou = model.mask_decoder(
+            image_embeddings=embedding.expand(case.masks, -1, -1, -1),
+            image_positional_embeddings=positions.expand(case.masks, -1, -1, -1),
+            sparse_prompt_embeddings=sparse[:, None],
+            dense_prompt_embeddings=dense,
+            multimask_output=number == 0,
+        )
+        logits, iou = logits[:, 0], iou[:, 0]
+        best = iou.argmax(dim=1)
+        return object_loss(logits, iou, target, inside).sum(), logits[torch.arange(case.masks), best]
+
+    def step():
+        optimizer.zero_grad(set_to_none=True)
+        embedding = model.vision_encoder(pixels).last_hidden_state
+        positions = model.get_image_wide_positional_embeddings()
+        carried, loss = torch.zeros(()), torch.zeros(())
+        for number in range(case.rounds):
+            of_round, carried = checkpoint(play_round, embedding, positions, carried, number, use_reentrant=False)
+            loss = loss + of_round / case.masks
+        loss.backward()
+        optimizer.step()
+        return {"loss": loss.detach().numpy()}
+
+    return {"step": step}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--only", nargs="*", choices=tuple(CASES), default=tuple(CASES))
+    arguments = parser.parse_args()
+    results = {}
+    for name in arguments.only:
+        case = CASES[name]
+        with tempfile.TemporaryDirectory() as folder:
+            ours = Side(samjax, case, folder, libraries=JAX)
+            theirs = Side(pytorch, case, folder, libraries=PYTORCH)
+            row = f"{name} at {case.side}, {case.masks} masks, {case.rounds} rounds"
+            results[row] = compare(ours, theirs, "step", turns=arguments.turns, tolerance=1e-4)
+            ours.close()
+            theirs.close()
+    print_table(results, dict.fromkeys(results, (2.0, None)))
+
+
+if __name__ == "__main__":
+    main()
