@@ -82,10 +82,13 @@ def run(config, *, workdir: str, multihost: bool = False) -> None:
     from samjax.data.loader import train_stream, validation_batches
     from samjax.eval.click_validation import ClickValidator
     from samjax.parallel.mesh import make_mesh
-    from samjax.parallel.sharding import batch_sharding, replicated
+    from samjax.parallel.sharding import batch_sharding, check_batch, replicated
     from samjax.train.loop import train
 
     mesh = make_mesh(config.mesh)
+    check_batch("batch_size", config.batch_size, mesh)
+    if config.validation.source:
+        check_batch("validation.batch_size", config.validation.batch_size, mesh)
     config = _prepared(config, Path(workdir))
     sharding = batch_sharding(mesh)
     stream = train_stream(
