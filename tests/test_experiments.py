@@ -9,6 +9,7 @@ import pytest
 from samjax.core.config import load_experiment
 from samjax.nn.stack import Remat
 from samjax.optim.schedule import learning_rate
+from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.prompting.interactive import Refinement
 from samjax.train.config import TrainConfig
 from samjax.train.state import abstract_model
@@ -109,7 +110,8 @@ def test_learning_rate_is_the_papers(name):
 @NAMES
 def test_state_is_split_over_all_devices_and_data_must_be_given(name):
     run = experiment(name)
-    assert dataclasses.asdict(run.mesh) == {"data": 1, "fsdp": -1, "tensor": 1}
+    assert run.mesh == MeshConfig(preset=Preset.FSDP)
+    assert run.mesh.sizes(256) == (1, 256, 1)
     assert run.data.source == ""
 
 

@@ -16,7 +16,7 @@ from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamC
 from samjax.nn.stack import Remat
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import ScheduleConfig
-from samjax.parallel.mesh import MeshConfig
+from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.prompting.interactive import InteractionConfig
 from samjax.train.config import TrainConfig
 
@@ -36,7 +36,7 @@ def config() -> TrainConfig:
             weight_decay=0.1,
             layer_decay=0.8,
         ),
-        mesh=MeshConfig(data=1, fsdp=-1),
+        mesh=MeshConfig(preset=Preset.FSDP),
         steps=90_000,
         batch_size=256,
     )

@@ -24,11 +24,12 @@ def add_parser(commands, name: str) -> None:
         name,
         help="pretrain a model",
         description=_DESCRIPTION,
-        usage="samjax train EXPERIMENT.py [--workdir DIR] [--FIELD.FIELD VALUE ...]",
+        usage="samjax train EXPERIMENT.py [--workdir DIR] [--profile FIRST:LAST] [--FIELD.FIELD VALUE ...]",
         add_help=False,
     )
     parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT.py", help="a file that defines config()")
     parser.add_argument("--workdir", metavar="DIR", help="where the run lives (default: runs/EXPERIMENT)")
+    parser.add_argument("--profile", metavar="FIRST:LAST", help="trace these steps into WORKDIR/profile, as in 10:15")
     parser.add_argument("--multihost", action="store_true", help="join the other hosts of this job first")
     parser.add_argument("-h", "--help", action="store_true", help="show this, or with EXPERIMENT.py every override")
     parser.set_defaults(run=lambda known, rest: _run(parser, known, rest))
@@ -39,10 +40,13 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
         parser.print_help()
         raise SystemExit(0 if known.help else 2)
     from samjax.train.config import TrainConfig
+    from samjax.train.profiling import StepRange
 
     experiment = Path(known.experiment)
     config = override(load_experiment(experiment, TrainConfig), rest, show_help=known.help)
-    run(config, workdir=known.workdir or str(Path("runs") / experiment.stem), multihost=known.multihost)
+    profile = None if known.profile is None else StepRange.parse(known.profile, steps=config.steps)
+    workdir = known.workdir or str(Path("runs") / experiment.stem)
+    run(config, workdir=workdir, multihost=known.multihost, profile=profile)
     return 0
 
 
@@ -72,20 +76,26 @@ def _one_sentence(message: str) -> str:
     return re.sub(r"\s+", " ", words).strip()
 
 
-def run(config, *, workdir: str, multihost: bool = False) -> None:
-    """Train `config` in `workdir`."""
+def run(config, *, workdir: str, multihost: bool = False, profile=None) -> None:
+    """Train `config` in `workdir`, and trace the steps of `profile`, a `StepRange`."""
     import jax
 
+    from samjax.core.compile_cache import enable_compile_cache
+
+    enable_compile_cache()
     if multihost:
         jax.distributed.initialize()
 
     from samjax.data.loader import train_stream, validation_batches
     from samjax.eval.click_validation import ClickValidator
     from samjax.parallel.mesh import make_mesh
-    from samjax.parallel.sharding import batch_sharding, replicated
+    from samjax.parallel.sharding import batch_sharding, check_batch, replicated
     from samjax.train.loop import train
 
     mesh = make_mesh(config.mesh)
+    check_batch("batch_size", config.batch_size, mesh)
+    if config.validation.source:
+        check_batch("validation.batch_size", config.validation.batch_size, mesh)
     config = _prepared(config, Path(workdir))
     sharding = batch_sharding(mesh)
     stream = train_stream(
@@ -124,7 +134,7 @@ def run(config, *, workdir: str, multihost: bool = False) -> None:
     print(f"{jax.device_count()} {jax.devices()[0].platform} device(s), mesh {dict(mesh.shape)}, workdir {workdir}")
     sys.stdout.flush()
     try:
-        train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator)
+        train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator, profile=profile)
     finally:
         stream.close()
 

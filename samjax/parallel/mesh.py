@@ -1,10 +1,13 @@
 """The device mesh of a run."""
 
+import enum
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
 import numpy as np
+from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from samjax.core.errors import UserError
@@ -12,16 +15,61 @@ from samjax.core.errors import UserError
 AXES = ("data", "fsdp", "tensor")
 
 
+class Preset(enum.Enum):
+    """How a run is split over devices. The step computed is the same."""
+
+    REPLICATED = "replicated"
+    """Each device holds all parameters and a part of the batch."""
+    FSDP = "fsdp"
+    """Parameters, moments and batch are split over all devices; over those of a slice where there are several."""
+    FSDP_TENSOR = "fsdp_tensor"
+    """As FSDP, and four neighbours share their photos and split heads and MLPs: for fewer photos than devices."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MeshConfig:
     """Devices along each mesh axis. `data` and `fsdp` split the batch, `fsdp` and `tensor` the parameters.
 
-    One axis may be -1: whatever devices are left.
+    A size that is None is the preset's. One size may be -1: whatever devices are left.
     """
 
-    data: int = -1
-    fsdp: int = 1
-    tensor: int = 1
+    preset: Preset = Preset.REPLICATED
+    data: int | None = None
+    fsdp: int | None = None
+    tensor: int | None = None
+    dcn_data: int = 1
+    """Groups of devices that `data` spans over the data-centre network: TPU slices, or hosts where there are none.
+    `data` counts the devices of all groups; `fsdp` and `tensor` stay within one."""
+
+    def sizes(self, devices: int) -> tuple[int, int, int]:
+        """Return how many of `devices` lie along `data`, `fsdp` and `tensor`.
+
+        Raises:
+          UserError: the sizes do not multiply to `devices`, or `data` is not a multiple of `dcn_data`.
+        """
+        match self.preset:
+            case Preset.REPLICATED:
+                preset = (-1, 1, 1)
+            case Preset.FSDP:
+                preset = (self.dcn_data, -1, 1)
+            case Preset.FSDP_TENSOR:
+                preset = (self.dcn_data, -1, 4)
+        given = (self.data, self.fsdp, self.tensor)
+        sizes = [usual if size is None else size for usual, size in zip(preset, given, strict=True)]
+        wanted = dict(zip(AXES, sizes, strict=True))
+        if any(size == 0 or size < -1 for size in sizes) or sizes.count(-1) > 1:
+            raise UserError(f"mesh {wanted}: each axis needs a positive size, one of them may be -1")
+        if -1 in sizes:
+            sizes[sizes.index(-1)] = max(1, devices // -math.prod(sizes))
+        if math.prod(sizes) != devices:
+            raise UserError(f"mesh {wanted} does not cover {devices} devices; set one axis of --mesh to -1")
+        data, fsdp, tensor = sizes
+        if self.dcn_data < 1 or data % self.dcn_data:
+            raise UserError(
+                f"mesh.dcn_data is {self.dcn_data}, but data, of {data} devices, must be a positive multiple of it: "
+                "set --mesh.data or --mesh.dcn-data"
+            )
+        return data, fsdp, tensor
 
 
 def make_mesh(
@@ -33,16 +81,34 @@ def make_mesh(
     Axes are `AxisType.Auto`: under JAX's default, Explicit, a window partition does not compile.
 
     Raises:
-      UserError: the axes do not multiply to the number of devices.
+      UserError: the axes do not multiply to the number of devices, or the devices are not `dcn_data` groups.
     """
     devices = jax.devices() if devices is None else devices
-    sizes = [config.data, config.fsdp, config.tensor]
-    wanted = dict(zip(AXES, sizes, strict=True))
-    if any(size == 0 or size < -1 for size in sizes) or sizes.count(-1) > 1:
-        raise UserError(f"mesh {wanted}: each axis needs a positive size, one of them may be -1")
-    if -1 in sizes:
-        others = -int(np.prod(sizes))
-        sizes[sizes.index(-1)] = max(1, len(devices) // others)
-    if int(np.prod(sizes)) != len(devices):
-        raise UserError(f"mesh {wanted} does not cover {len(devices)} devices; set one axis of --mesh to -1")
-    return jax.make_mesh(tuple(sizes), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+    return Mesh(device_grid(config, devices), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+
+
+def device_grid(config: MeshConfig, devices: Sequence) -> np.ndarray:
+    """Return `devices` as an array (data, fsdp, tensor), neighbours in the network along the last axes.
+
+    Raises:
+      UserError: as `make_mesh`.
+    """
+    data, fsdp, tensor = config.sizes(len(devices))
+    slices = len({getattr(device, "slice_index", 0) for device in devices})
+    hosts = len({device.process_index for device in devices})
+    if config.dcn_data == 1 and slices == 1:
+        # Splitting a physical axis is the last resort of the search: v6e's 16 x 16 as 64 x 4 needs it.
+        return mesh_utils.create_device_mesh((data, fsdp, tensor), devices, allow_split_physical_axes=True)
+    if config.dcn_data not in ((slices,) if slices > 1 else (hosts,)):
+        raise UserError(
+            f"mesh.dcn_data is {config.dcn_data}, but the {len(devices)} devices are of "
+            f"{f'{slices} slices' if slices > 1 else f'{hosts} host(s)'}: "
+            f"give --mesh.dcn-data {slices if slices > 1 else f'{hosts}, or 1'}"
+        )
+    return mesh_utils.create_hybrid_device_mesh(
+        (data // config.dcn_data, fsdp, tensor),
+        (config.dcn_data, 1, 1),
+        devices,
+        process_is_granule=slices == 1,
+        allow_split_physical_axes=True,
+    )

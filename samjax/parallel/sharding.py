@@ -8,6 +8,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Shaped
 
+from samjax.core.errors import UserError
 from samjax.parallel.rules import partition_spec
 
 
@@ -64,6 +65,20 @@ def tree_shardings(axes: Any, shapes: Any, mesh: Mesh) -> Any:
 def batch_sharding(mesh: Mesh) -> NamedSharding:
     """Return the sharding of arrays whose leading axis is the batch."""
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+
+
+def check_batch(name: str, size: int, mesh: Mesh) -> None:
+    """Refuse a batch, called `name` by its user, that the mesh cannot split into equal parts.
+
+    Raises:
+      UserError: `size` is not a multiple of the ways that the mesh splits a batch.
+    """
+    ways = mesh.shape["data"] * mesh.shape["fsdp"]
+    if size % ways:
+        raise UserError(
+            f"{name} is {size}, but the mesh {dict(mesh.shape)} splits a batch {ways} ways (data x fsdp): give a "
+            f"multiple of {ways}, or move devices to --mesh.tensor, where they share their photos"
+        )
 
 
 def replicated(mesh: Mesh) -> NamedSharding:

@@ -14,8 +14,10 @@ from samjax.checkpoint.manager import Checkpoints, state_shapes
 from samjax.core.config import to_json
 from samjax.data.loader import TrainStream
 from samjax.parallel.sharding import batch_sharding, replicated
+from samjax.train.clock import Part, Past, RunClock
 from samjax.train.config import TrainConfig
-from samjax.train.metrics import PendingMetrics
+from samjax.train.metrics import PendingMetrics, peak_images_per_s
+from samjax.train.profiling import Profiler, StepRange
 from samjax.train.state import TrainState, init_state, make_blueprint
 from samjax.train.step import abstract_batch, make_train_step
 from samjax.train.trackers import JsonLines, Pictures, Row, TensorBoard, Terminal, Tracker
@@ -31,11 +33,12 @@ def train(
     mesh: Mesh,
     stream: TrainStream,
     make_validator: Callable[..., Validator | None],
+    profile: StepRange | None = None,
 ) -> TrainState:
     """Run `config` in `workdir`, from its newest checkpoint if it has one, and return the last state.
 
     The order of a turn is fixed: evaluate, save (model, optimiser and data position as one), take the next batch,
-    step, log. SIGTERM or Ctrl-C ends the run after the step under way, saved.
+    step, log. SIGTERM or Ctrl-C ends the run after the step under way, saved. The steps of `profile` are traced.
 
     Raises:
       UserError: the workdir holds a checkpoint of another model.
@@ -44,15 +47,16 @@ def train(
     workdir = epath.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     config_json = to_json(config)
+    checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
+    start = checkpoints.latest() or 0
+    clock = RunClock(past=Past.of_rows(JsonLines.read(workdir / "metrics.jsonl"), resume_step=start))
     blueprint = make_blueprint(config.model, config.optim, mesh)
     run = jax.random.key(config.seed)
-    checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
     with contextlib.ExitStack() as stack:
         stack.callback(checkpoints.close)
         stack.enter_context(jax.set_mesh(mesh))
 
         # Where to start: the newest checkpoint, else a fresh state.
-        start = checkpoints.latest() or 0
         if checkpoints.latest() is not None:
             like = state_shapes(_as_dict(blueprint.shapes), _as_dict(blueprint.shardings))
             state = TrainState(**checkpoints.restore(start, like=like, stream=stream))
@@ -68,6 +72,8 @@ def train(
             stack.callback(tracker.close)
         if start:
             terminal.say(f"resumed from step {start} in {workdir / 'checkpoints'}")
+        if profile is not None and profile.last <= start:
+            terminal.say(f"no trace: steps {profile.first} to {profile.last} are past")
         validated = {row["step"] for row in rows.read(workdir / "metrics.jsonl") if row.get("split") == "val"}
         validator = make_validator(blueprint)
         stopping = stack.enter_context(_stop_signals())
@@ -87,7 +93,9 @@ def train(
             .compile()
         )
         terminal.say(f"compiled the training step in {time.monotonic() - began:.1f} s")
-        pending = PendingMetrics(batch_size=config.batch_size)
+        pending = PendingMetrics(batch_size=config.batch_size, clock=clock, peak=peak_images_per_s(config, mesh))
+        profiler = Profiler(profile, workdir / "profile")
+        stack.callback(profiler.close)
 
         def log() -> None:
             row = pending.flush()
@@ -96,6 +104,7 @@ def train(
                     tracker.row(row)
 
         step = start
+        clock.started()
         while True:
             last = step >= config.steps or stopping()
 
@@ -103,7 +112,7 @@ def train(
             due = step % config.validation.every == 0 or step >= config.steps
             if validator is not None and due and step not in validated:
                 log()
-                with _off_the_clock(pending):
+                with clock.on(Part.EVAL):
                     row, pictures = validator(state, step)
                     for tracker in trackers:
                         tracker.row({"step": step, "split": "val", **row})
@@ -113,24 +122,30 @@ def train(
             # 2. Save: never a state whose loss has not been looked at.
             if last or (step % config.checkpoint.every == 0 and step > start):
                 log()
-                with _off_the_clock(pending):
+                with clock.on(Part.SAVE):
                     checkpoints.save(step, state=_as_dict(state), stream=stream, config=config_json)
             if last:
                 break
 
-            # 3. Next batch.
-            batch = next(stream)
+            with profiler.step(step + 1, state):
+                # 3. Next batch.
+                with clock.on(Part.DATA):
+                    batch = next(stream)
 
-            # 4. Step: dispatched, not waited for.
-            state, metrics = step_function(state, batch, run)
+                # 4. Step: dispatched, not waited for.
+                state, metrics = step_function(state, batch, run)
             step += 1
             pending.add(step, metrics, batch)
+            if traced := profiler.stepped(step, metrics):
+                terminal.say(traced)
 
             # 5. Log: the only place where the host waits for the device.
             if step % config.log_every == 0 or step == config.steps:
                 log()
 
-        checkpoints.wait()
+        with clock.on(Part.SAVE):
+            checkpoints.wait()
+        terminal.say(clock.summary())
         terminal.say(f"data read: {stream.counts}")
         if step < config.steps:
             terminal.say(f"stopped by a signal at step {step}, saved; run the same command again to go on")
@@ -139,13 +154,6 @@ def train(
 
 def _as_dict(state: TrainState) -> dict[str, Any]:
     return {"params": state.params, "buffers": state.buffers, "opt_state": state.opt_state, "step": state.step}
-
-
-@contextlib.contextmanager
-def _off_the_clock(pending: PendingMetrics) -> Iterator[None]:
-    began = time.monotonic()
-    yield
-    pending.paused(time.monotonic() - began)
 
 
 @contextlib.contextmanager

@@ -36,13 +36,15 @@ class JsonLines:
 
     def __init__(self, path: epath.PathLike, *, resume_step: int):
         self._path = epath.Path(path)
-        kept = [row for row in self.read(self._path) if int(row["step"]) <= resume_step] if self._path.exists() else []
+        kept = [row for row in self.read(self._path) if int(row["step"]) <= resume_step]
         self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a")
 
     @staticmethod
     def read(path: epath.PathLike) -> list[Row]:
-        """Return the rows of a file; a last line cut off by a crash is left out."""
+        """Return the rows of a file, none if there is no file; a last line cut off by a crash is left out."""
+        if not epath.Path(path).exists():
+            return []
         rows = []
         for line in epath.Path(path).read_text().splitlines():
             try:
@@ -108,7 +110,10 @@ class TensorBoard:
 class Terminal:
     """A progress bar with photos/s and time left on a terminal, plain lines elsewhere."""
 
-    _SHOWN: Sequence[str] = ("loss", "miou", "grad_norm", "lr", "images_per_s")
+    _SHOWN: Sequence[str] = (
+        *("loss", "miou", "grad_norm", "lr"),
+        *("images_per_s", "mfu", "step_s", "data_wait_s", "goodput"),
+    )
 
     def __init__(self, *, steps: int, start: int, console: Console | None = None):
         self._console = console or Console(soft_wrap=True)

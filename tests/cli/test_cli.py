@@ -86,8 +86,11 @@ def test_a_missing_experiment_is_named(capsys, tmp_path):
 
 def test_a_batch_that_the_mesh_cannot_split_is_refused(capsys, experiment, tmp_path):
     said = _refused(capsys, "train", experiment, "--workdir", tmp_path / "w", "--batch-size", "6")
-    assert "6" in said
-    assert "8" in said
+    assert said.startswith("samjax: batch_size is 6, but the mesh {'data': 8, ")
+    assert "a multiple of 8" in said
+    validation = ("--validation.source", tmp_path, "--validation.batch-size", "12")
+    said = _refused(capsys, "train", experiment, "--workdir", tmp_path / "w", *validation)
+    assert said.startswith("samjax: validation.batch_size is 12, but the mesh")
 
 
 def test_an_image_size_off_the_patch_names_the_nearest(capsys, experiment, tmp_path):

@@ -3,6 +3,7 @@
 import functools
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import AbstractMesh, NamedSharding
 
 from samjax.core.tree import named_leaves
 from samjax.models.sam.config import SamConfig
@@ -17,11 +19,13 @@ from samjax.models.sam.prompt_encoder import PositionEncoding, PromptEncoder
 from samjax.models.sam.sam import Sam
 from samjax.nn.init import Buffer
 from samjax.nn.stack import layer, stack
-from samjax.parallel.rules import RULES
+from samjax.parallel.mesh import AXES, MeshConfig, Preset
+from samjax.parallel.rules import RULES, partition_spec
 from samjax.parallel.sharding import logical_axes
 
-GOLDEN = Path(__file__).parent.parent / "golden" / "tiny_parameters.txt"
+GOLDEN = Path(__file__).parent.parent / "golden"
 REGENERATE = "SAMJAX_REGENERATE_GOLDEN"
+DEVICES = 256
 
 
 @functools.cache
@@ -87,19 +91,62 @@ def test_every_logical_axis_has_a_rule():
             assert {axis for axis in axes if axis is not None} <= RULES.keys()
 
 
-def test_parameters_of_tiny_are_the_golden_ones():
-    """A change of a name, shape, type or logical axis shows in review, and loses old checkpoints."""
-    lines = ["# path, shape, dtype, logical axes"]
-    for variables in abstract(SamConfig.tiny()):
+def table(config: SamConfig) -> str:
+    """Return a line a parameter: what it is, and how either preset splits it over `DEVICES` devices."""
+    meshes = {
+        preset.value: AbstractMesh(MeshConfig(preset=preset).sizes(DEVICES), AXES)
+        for preset in (Preset.FSDP, Preset.FSDP_TENSOR)
+    }
+    totals = dict.fromkeys(meshes, 0)
+    lines = [
+        "# Path, shape, type, logical axes; then for each mesh the axes that split it, and bytes a device.",
+        *(
+            f"# {name}: {', '.join(f'{axis} {size}' for axis, size in mesh.shape.items())}"
+            for name, mesh in meshes.items()
+        ),
+    ]
+    for variables in abstract(config):
         leaves = named_leaves(nnx.to_pure_dict(variables))
         axes = named_leaves(logical_axes(variables), is_leaf=lambda node: isinstance(node, tuple))
         for path, leaf in leaves.items():
-            shape = "x".join(map(str, leaf.shape))
-            lines.append(f"{path} {shape} {leaf.dtype} {','.join(axis or '-' for axis in axes[path])}")
-    text = "\n".join(lines) + "\n"
+            columns = [f"{path} {'x'.join(map(str, leaf.shape))} {leaf.dtype} {_dimensions(axes[path])}"]
+            for name, mesh in meshes.items():
+                spec = partition_spec(axes[path], leaf.shape, mesh)
+                shard = math.prod(NamedSharding(mesh, spec).shard_shape(leaf.shape)) * leaf.dtype.itemsize
+                totals[name] += shard
+                columns.append(f"{_dimensions(spec)} {shard}")
+            lines.append(" | ".join(columns))
+    lines.append(f"# bytes a device | {' | '.join(f'{name} {total}' for name, total in totals.items())}")
+    return "\n".join(lines) + "\n"
+
+
+def _dimensions(names: Iterable[str | tuple[str, ...] | None]) -> str:
+    return ",".join("+".join(name) if isinstance(name, tuple) else name or "-" for name in names)
+
+
+@pytest.mark.parametrize("model", ["vit_b", "vit_h"])
+def test_parameters_and_their_shards_are_the_golden_ones(model):
+    """A change of a name, shape, type or axis shows in review: it loses old checkpoints, or memory."""
+    text, golden = table(getattr(SamConfig, model)()), GOLDEN / f"{model}_parameters.txt"
     if os.environ.get(REGENERATE):
-        GOLDEN.write_text(text)
-    assert text == GOLDEN.read_text(), f"if the change is meant: {REGENERATE}=1 pytest {Path(__file__).name}"
+        golden.write_text(text)
+    assert text == golden.read_text(), f"if the change is meant: {REGENERATE}=1 pytest {Path(__file__).name}"
+
+
+@pytest.mark.parametrize("model", ["vit_b", "vit_l", "vit_h"])
+@pytest.mark.parametrize("preset", [Preset.FSDP, Preset.FSDP_TENSOR])
+@pytest.mark.parametrize("devices", [128, 256])
+def test_what_no_rule_splits_is_small(model, preset, devices):
+    """A device holds its share of the parameters, and at most a hundredth of them whole beside it."""
+    params, _ = abstract(getattr(SamConfig, model)())
+    mesh = AbstractMesh(MeshConfig(preset=preset).sizes(devices), AXES)
+    axes = named_leaves(logical_axes(params), is_leaf=lambda node: isinstance(node, tuple))
+    held = {
+        path: math.prod(NamedSharding(mesh, partition_spec(axes[path], leaf.shape, mesh)).shard_shape(leaf.shape))
+        for path, leaf in named_leaves(nnx.to_pure_dict(params)).items()
+    }
+    whole = count(nnx.to_pure_dict(params))
+    assert sum(held.values()) < whole / devices + whole / 100, sorted(held.items(), key=lambda item: -item[1])[:5]
 
 
 def test_a_stack_is_independent_draws_and_gives_its_layers_back():

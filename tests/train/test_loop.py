@@ -8,6 +8,7 @@ import signal
 import jax
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from samjax.core.errors import UserError
 from samjax.data.loader import TrainStream, train_stream
@@ -65,8 +66,16 @@ def test_the_workdir_holds_what_the_readme_says(micro_run, whole):
     workdir, _ = whole
     rows = JsonLines.read(workdir / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
-    for name in ("loss", "focal", "dice", "iou_mse", "miou", "grad_norm", "lr", "images_per_s"):
+    for name in ("loss", "focal", "dice", "iou_mse", "miou", "grad_norm", "lr", "images_per_s", "elapsed_s", "goodput"):
         assert all(np.isfinite(row[name]) for row in rows), name
+    for name in ("step_s", "data_wait_s", "save_s", "eval_s"):
+        assert all(row[name] >= 0 for row in rows), name
+    assert all("mfu" not in row for row in rows)  # of a CPU no peak is known
+    walls = [row["elapsed_s"] for row in rows]
+    for before, after, row in zip(walls, walls[1:], rows[1:], strict=False):
+        parts = sum(row[name] for name in ("step_s", "data_wait_s", "save_s", "eval_s"))
+        assert after - before == pytest.approx(parts, abs=1e-6)
+    assert 0 < rows[-1]["goodput"] < 1
     assert json.loads((workdir / "config.json").read_text())["steps"] == 6
     assert [path.name for path in (workdir / "checkpoints").iterdir()] == ["6"]
     assert list((workdir / "tensorboard").iterdir())
@@ -84,6 +93,38 @@ def test_a_stopped_run_resumes_bit_for_bit(micro_run, whole, tmp_path):
     state = _train(micro_run, tmp_path)
     assert _losses(tmp_path) == _losses(whole[0])
     for got, expected in zip(jax.tree.leaves(state), jax.tree.leaves(whole[1]), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_a_program_from_the_cache_computes_the_same_bits(micro_run, tmp_path):
+    """A run whose program was read from disk equals, bit for bit, the one that compiled it."""
+    events: list[str] = []
+
+    def note(event: str, **_) -> None:
+        events.append(event.removeprefix("/jax/compilation_cache/"))
+
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path / "programs"),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    compilation_cache.reset_cache()
+    for name, value in settings.items():
+        jax.config.update(name, value)
+    jax.monitoring.register_event_listener(note)
+    try:
+        states, hits = [], []
+        for name in ("compiles", "reads"):
+            states.append(_train(micro_run, tmp_path / name))
+            hits.append("cache_hits" in events)
+    finally:
+        jax.monitoring.unregister_event_listener(note)
+        for name, value in before.items():
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+    assert hits == [False, True]
+    assert _losses(tmp_path / "reads") == _losses(tmp_path / "compiles")
+    for got, expected in zip(jax.tree.leaves(states[1]), jax.tree.leaves(states[0]), strict=True):
         np.testing.assert_array_equal(got, expected)
 
 
