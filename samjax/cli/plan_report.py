@@ -18,7 +18,7 @@ def show(plan: Plan, *, name: str, console: Console | None = None) -> None:
     console.print("Every figure is predicted, from the compiled step and published peaks; nothing has been run.")
     if plan.compiled_for != plan.topology and plan.memory is not None:
         console.print(f"It does not fit: memory and exchanges are those of the step compiled for {plan.compiled_for}.")
-    for table in (_memory(plan), _buffers(plan), _collectives(plan), _floor(plan), _run(plan)):
+    for table in (_memory(plan), _buffers(plan), _collectives(plan), _largest(plan), _floor(plan), _run(plan)):
         if table is not None:
             console.print(table)
 
@@ -31,10 +31,7 @@ def does_not_fit(plan: Plan, *, name: str) -> str:
         said += f", whose chips have {_size(plan.chip.memory)}"
     if needed is not None:
         said += f" and would need {_size(needed)}"
-    large = [
-        f"{one.shape} ({_size(one.bytes)}) of {_short(one.operation) or 'no named operation'}"
-        for one in plan.largest_buffers[:3]
-    ]
+    large = [f"{one.shape} ({_size(one.bytes)}) of {_short(one.operation)}" for one in plan.largest_buffers[:3]]
     if large:
         said += f"; the largest buffers are {', '.join(large)}"
     return (
@@ -81,6 +78,18 @@ def _collectives(plan: Plan) -> Table | None:
         table.add_row(one.kind, f"{one.chips}", f"{one.count:,}", f"{one.bytes:,}", f"{one.sent:,.0f}")
     if not plan.collectives:
         table.add_row("nothing", "", "", "", "")
+    return table
+
+
+def _largest(plan: Plan) -> Table | None:
+    """Where exchanges and traffic come from, for whoever would make them less."""
+    if not plan.largest_traffic:
+        return None
+    table = _table("What moves most in a step", "", "count", "bytes", "operation")
+    for one in plan.largest_exchanges:
+        table.add_row(f"{one.kind}, {one.chips} chips", f"{one.count:,}", f"{one.bytes:,}", _short(one.operation))
+    for one in plan.largest_traffic:
+        table.add_row("main memory", f"{one.count:,}", f"{one.bytes:,}", _short(one.operation))
     return table
 
 
@@ -147,4 +156,4 @@ def _size(size: int) -> str:
 
 def _short(operation: str) -> str:
     """The last parts of an operation's path, which say what it is."""
-    return "/".join(operation.removesuffix(")").split("/")[-3:])[-70:]
+    return operation if operation.startswith("(") else "/".join(operation.removesuffix(")").split("/")[-3:])[-70:]

@@ -36,21 +36,46 @@ class Collective:
                 return part * self.bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """What one operation of the traced program makes chips exchange, summed over a step."""
+
+    kind: str
+    chips: int
+    count: int
+    bytes: int
+    operation: str
+
+
 def collectives(program: Program) -> list[Collective]:
     """Return the exchanges of a step by kind and group size, what is in a loop as often as it runs."""
     found: dict[tuple[str, int], list[int]] = {}
-    for name, times in program.executions()[0].items():
-        for kind, chips, size in _in(program, name):
-            if chips > 1:
-                total = found.setdefault((kind, chips), [0, 0])
-                total[0] += times
-                total[1] += times * size
+    for one in exchanges(program):
+        total = found.setdefault((one.kind, one.chips), [0, 0])
+        total[0] += one.count
+        total[1] += one.bytes
     ordered = sorted(found.items(), key=lambda item: -item[1][1])
     return [Collective(kind=kind, chips=chips, count=count, bytes=size) for (kind, chips), (count, size) in ordered]
 
 
-def _in(program: Program, name: str) -> Iterator[tuple[str, int, int]]:
-    """Yield kind, group size and bytes of the exchanges that a run of computation `name` makes itself.
+def exchanges(program: Program) -> list[Exchange]:
+    """Return the exchanges of a step by the operation that asked for them, the largest first."""
+    found: dict[tuple[str, int, str], list[int]] = {}
+    for name, times in program.executions()[0].items():
+        for kind, chips, size, operation in _in(program, name):
+            if chips > 1:
+                total = found.setdefault((kind, chips, operation), [0, 0])
+                total[0] += times
+                total[1] += times * size
+    ordered = sorted(found.items(), key=lambda item: -item[1][1])
+    return [
+        Exchange(kind=kind, chips=chips, count=count, bytes=size, operation=operation)
+        for (kind, chips, operation), (count, size) in ordered
+    ]
+
+
+def _in(program: Program, name: str) -> Iterator[tuple[str, int, int, str]]:
+    """Yield kind, group size, bytes and operation of the exchanges that a run of computation `name` makes itself.
 
     TPUs overlap an exchange with other work by fusing it, in pieces, into several fusions: one channel, one exchange.
     And they know an all-reduce of which each chip keeps a part, which is a reduce-scatter.
@@ -69,7 +94,7 @@ def _in(program: Program, name: str) -> Iterator[tuple[str, int, int]]:
                 pieces.add(piece)
             chips = group_size(exchange.attributes, program.chips)
             size = _bytes(exchange, kind) * (chips if kind == "reduce-scatter" else 1)
-            yield "reduce-scatter" if scatters else kind, chips, size
+            yield "reduce-scatter" if scatters else kind, chips, size, exchange.operation or program.operation(one)
 
 
 def _inside(program: Program, one: Instruction) -> Iterator[Instruction]:

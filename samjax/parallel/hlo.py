@@ -152,6 +152,16 @@ class Program:
             return bounds[0]
         return None
 
+    def operation(self, one: Instruction) -> str:
+        """Return the traced operation behind an instruction: of a fusion without a name, its product's or its last.
+
+        In brackets, what the compiler calls it, if no traced operation is behind it: `(copy-start)`.
+        """
+        target = one.called("calls") if one.opcode == "fusion" else None
+        named = [inner for inner in self.inside(target) if inner.operation] if target and not one.operation else []
+        products = [inner for inner in named if inner.opcode in ("dot", "convolution")]
+        return (products or named or [one])[-1].operation or f"({one.opcode})"
+
     def inside(self, name: str) -> Iterator[Instruction]:
         """Yield the instructions of a computation and of the fusions in it."""
         for one in self.computations[name].instructions.values():

@@ -57,6 +57,15 @@ class Buffer:
     operation: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What one operation of the traced program moves to and from a chip's main memory, summed over a step."""
+
+    bytes: int
+    count: int
+    operation: str
+
+
 def work(program: Program) -> Work:
     """Count a program."""
     times, unknown = program.executions()
@@ -72,6 +81,21 @@ def work(program: Program) -> Work:
     return Work(flops=flops, bytes=size, unseen_kernels=unseen, unknown_loops=len(unknown))
 
 
+def largest_traffic(program: Program, count: int) -> list[Traffic]:
+    """Return the operations that move most of `Work.bytes`."""
+    found: dict[str, list[int]] = {}
+    for name, times in program.executions()[0].items():
+        computation = program.computations[name]
+        for one in computation.instructions.values():
+            size = _bytes(program, computation, one)
+            if size:
+                total = found.setdefault(program.operation(one), [0, 0])
+                total[0] += times
+                total[1] += times * size
+    ordered = sorted(found.items(), key=lambda item: -item[1][1])[:count]
+    return [Traffic(bytes=size, count=times, operation=operation) for operation, (times, size) in ordered]
+
+
 def largest_buffers(program: Program, count: int) -> list[Buffer]:
     """Return the largest arrays that instructions make in main memory, equal ones of one operation once.
 
@@ -85,8 +109,8 @@ def largest_buffers(program: Program, count: int) -> list[Buffer]:
             for shape in one.shapes:
                 if shape.space == 0:
                     text = f"{shape.dtype}[{','.join(map(str, shape.dims))}]"
-                    key = (text, one.operation)
-                    found.setdefault(key, Buffer(bytes=shape.padded_bytes, shape=text, operation=one.operation))
+                    made = Buffer(bytes=shape.padded_bytes, shape=text, operation=program.operation(one))
+                    found.setdefault((text, made.operation), made)
     return sorted(found.values(), key=lambda buffer: -buffer.bytes)[:count]
 
 
@@ -169,7 +193,10 @@ def _bytes(program: Program, computation: Computation, one: Instruction) -> int:
         return 0
     if one.opcode == "custom-call" and any(target in one.attributes for target in _FREE_TARGETS):
         return 0
-    if one.opcode.endswith("-start") and one.opcode not in ("all-reduce-start",):
+    if one.opcode in ("slice-start", "dynamic-slice-start"):
+        result = one.shapes[len(one.operands)]
+        return result.padded_bytes + _in_main_memory(result)
+    if one.opcode.endswith("-start") and one.opcode != "all-reduce-start":
         # What goes in, what comes out, and a handle.
         return sum(_in_main_memory(shape) for shape in one.shapes[: 2 * len(one.operands)])
     if one.opcode in ("dynamic-slice", "slice", "gather"):

@@ -106,6 +106,7 @@ def _held(shapes: Any, shardings: Any) -> int:
 
 def _memory(compiled: jax.stages.Compiled, held: dict[str, int], *, platform: str) -> Memory:
     said = compiled.memory_analysis()
+    assert said is not None, "every platform that can be planned for says what it allocates"
     if platform == "tpu":
         # Arguments and results included. The sum of sizes below overstates it: temporaries that are never needed
         # together have been seen to add up to more than the memory of a TPU that the step fitted.

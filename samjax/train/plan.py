@@ -8,14 +8,14 @@ import jax
 from samjax.models.sam.flops import photo_flops
 from samjax.parallel.aot import Topology, roomier, topology_devices
 from samjax.parallel.chips import CHIPS, Chip
-from samjax.parallel.collectives import Collective, collectives
-from samjax.parallel.hlo import Program, parse
-from samjax.parallel.hlo_cost import Buffer, Work, largest_buffers, work
+from samjax.parallel.collectives import Collective, Exchange, collectives, exchanges
+from samjax.parallel.hlo import parse
+from samjax.parallel.hlo_cost import Buffer, Traffic, Work, largest_buffers, largest_traffic, work
 from samjax.parallel.roofline import Floor, floor
 from samjax.train.config import TrainConfig
 from samjax.train.fit import CompiledStep, Memory, OutOfMemoryError, compile_step
 
-_NAMED_BUFFERS = 8
+_NAMED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,8 @@ class Plan:
     compile_seconds: float | None
     largest_buffers: list[Buffer]
     collectives: list[Collective]
+    largest_exchanges: list[Exchange]
+    largest_traffic: list[Traffic]
     model_flops_per_photo: int
     work: Work | None
     floor: Floor | None
@@ -110,8 +112,10 @@ def _plan(
         needed=None,
         compiled_for=str(read_from) if read_from is not None else "",
         compile_seconds=step.seconds if step is not None else None,
-        largest_buffers=_largest(program) if program is not None else [],
+        largest_buffers=largest_buffers(program, _NAMED) if program is not None else [],
         collectives=exchanged,
+        largest_exchanges=exchanges(program)[:_NAMED] if program is not None else [],
+        largest_traffic=largest_traffic(program, _NAMED) if program is not None else [],
         model_flops_per_photo=least,
         work=done,
         floor=bottom,
@@ -122,10 +126,6 @@ def _plan(
 def model_flops_per_photo(config: TrainConfig) -> int:
     """Return the least that training on one photo takes, all mask slots filled."""
     return photo_flops(config.model, masks=config.data.max_masks, rounds=config.prompting.rounds).training
-
-
-def _largest(program: Program) -> list[Buffer]:
-    return largest_buffers(program, _NAMED_BUFFERS)
 
 
 def _floor(

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from samjax.parallel.collectives import Collective, collectives, group_size
+from samjax.parallel.collectives import Collective, collectives, exchanges, group_size
 from samjax.parallel.hlo import ArrayShape, parse
-from samjax.parallel.hlo_cost import convolution_flops, largest_buffers, work
+from samjax.parallel.hlo_cost import convolution_flops, largest_buffers, largest_traffic, work
 
 N, TRIPS = 64, 7
 
@@ -223,6 +223,21 @@ def test_on_chip_memory_is_not_traffic():
     kernels = 2 * 16 * 128 * 4
     scatter = (16 + 8) * 128 * 4
     assert work(parse(TPU_PROGRAM)).bytes == gathers + kernels + scatter
+
+
+def test_operations_are_named():
+    """A kernel by its own name; what the compiler made up by its opcode."""
+    program = parse(TPU_PROGRAM)
+    traffic = {one.operation: one for one in largest_traffic(program, 9)}
+    assert traffic["jit(step)/attention/pallas_call"].bytes == 16 * 128 * 4
+    assert sum(one.bytes for one in traffic.values()) == work(program).bytes
+    assert [(one.kind, one.operation) for one in exchanges(program)] == [
+        ("all-gather", "(fusion)"),
+        ("reduce-scatter", "(fusion)"),
+    ]
+
+    named = parse(compiled(lambda x, y: jnp.tanh(x @ y) + 1, square(), square()).as_text())
+    assert any("dot_general" in one.operation for one in largest_traffic(named, 9))
 
 
 def test_other_text_is_refused():
