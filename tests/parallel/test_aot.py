@@ -4,6 +4,7 @@ import importlib.util
 import math
 
 import pytest
+from jax.experimental import topologies
 
 from samjax.core.errors import UserError
 from samjax.parallel.aot import parse_topology, roomier, topology_devices
@@ -51,6 +52,18 @@ def test_cpu_devices_are_this_process_own():
 def test_a_tpu_without_its_compiler_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"pip install 'samjax\[tpu\]'"):
+        topology_devices(parse_topology("v5e:2x2"))
+
+
+def test_a_slice_that_libtpu_does_not_know_is_refused_in_its_words(monkeypatch):
+    def refuse(*_, **__):
+        raise RuntimeError('INVALID_ARGUMENT: Topology layout "v5e:2x2" is not divisible\nand a trace')
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setattr(topologies, "get_topology_desc", refuse)
+    with pytest.raises(
+        UserError, match=r"no such slice \(INVALID_ARGUMENT: .* not divisible\); try v5e:16x16"
+    ):
         topology_devices(parse_topology("v5e:2x2"))
 
 
