@@ -63,7 +63,7 @@ def topology_devices(topology: Topology) -> list[Any]:
     """Return the devices of `topology`, one a chip, for `parallel.mesh.make_mesh`.
 
     TPUs need not be there. The process is held to the CPU for everything it runs itself, so call this before anything
-    else of JAX.
+    else of JAX; after it for TPUs, the process compiles without the persistent cache.
 
     Raises:
       UserError: the TPU's compiler is not installed or knows no such topology, or JAX has started with fewer CPU
@@ -102,9 +102,10 @@ def _tpu_devices(topology: Topology) -> list[Any]:
         )
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    jax.config.update("jax_platforms", "cpu")
     from jax.experimental import topologies
+    from jax.experimental.compilation_cache import compilation_cache
 
+    jax.config.update("jax_platforms", "cpu")
     options: dict[str, Any] = {}
     if topology.kind == "v4":
         options["chip_config_name"] = "megacore"  # a device is a chip, not one of its two cores
@@ -117,4 +118,7 @@ def _tpu_devices(topology: Topology) -> list[Any]:
         raise UserError(
             f"topology {topology}: libtpu has no such slice ({first}); try {_EXAMPLES[topology.kind]}"
         ) from None
+    # Programs of chips that are not there can be written to the cache, but not read from it.
+    jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()
     return list(description.devices)

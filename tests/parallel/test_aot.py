@@ -61,9 +61,7 @@ def test_a_slice_that_libtpu_does_not_know_is_refused_in_its_words(monkeypatch):
 
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: True)
     monkeypatch.setattr(topologies, "get_topology_desc", refuse)
-    with pytest.raises(
-        UserError, match=r"no such slice \(INVALID_ARGUMENT: .* not divisible\); try v5e:16x16"
-    ):
+    with pytest.raises(UserError, match=r"no such slice \(INVALID_ARGUMENT: .* not divisible\); try v5e:16x16"):
         topology_devices(parse_topology("v5e:2x2"))
 
 
