@@ -12,9 +12,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from samjax.cli import train
+from samjax.cli import plan, train
 from samjax.cli.main import main
 from samjax.core.config import load_experiment
+from samjax.parallel.aot import parse_topology
 from samjax.train.config import TrainConfig
 from samjax.train.state import abstract_model
 
@@ -52,6 +53,24 @@ def test_documented_overrides_exist(command, monkeypatch, capsys):
         return
     assert main(arguments) == 0
     assert isinstance(taken[0], TrainConfig)
+
+
+def documented_plans() -> list[str]:
+    """Return every `samjax plan FILE ...` in the documents."""
+    found = []
+    for document in (*DOCUMENTS, "docs/planning.md"):
+        text = (ROOT / document).read_text().replace("\\\n", " ")
+        found += [command.strip() for command in re.findall(r"samjax plan (\S+\.py\b[^'`#\n]*)", text)]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("command", documented_plans())
+def test_documented_plans_are_taken(command, monkeypatch):
+    taken = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(plan, "run", lambda config, *, topology, **_: taken.append(parse_topology(topology)) or 0)
+    assert main(["plan", *shlex.split(command)]) == 0
+    assert taken
 
 
 def test_table_of_experiments_is_the_configs():

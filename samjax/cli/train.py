@@ -50,8 +50,8 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
     return 0
 
 
-def override(config, arguments: list[str], *, show_help: bool = False):
-    """Return `config` with dotted overrides applied.
+def override(config, arguments: list[str], *, command: str = "train", show_help: bool = False):
+    """Return `config` with dotted overrides applied, as `samjax COMMAND` takes them.
 
     Raises:
       UserError: an override that is not a field, with the nearest field, or a value of another type.
@@ -63,7 +63,7 @@ def override(config, arguments: list[str], *, show_help: bool = False):
     said = io.StringIO()
     try:
         with contextlib.nullcontext() if show_help else contextlib.redirect_stderr(said):
-            return tyro.cli(type(config), default=config, args=arguments, prog="samjax train EXPERIMENT.py")
+            return tyro.cli(type(config), default=config, args=arguments, prog=f"samjax {command} EXPERIMENT.py")
     except SystemExit as stop:
         if show_help or stop.code in (0, None):
             raise

@@ -13,13 +13,12 @@ from jax.sharding import Mesh
 from samjax.checkpoint.manager import Checkpoints, state_shapes
 from samjax.core.config import to_json
 from samjax.data.loader import TrainStream
-from samjax.parallel.sharding import batch_sharding, replicated
 from samjax.train.clock import Part, Past, RunClock
 from samjax.train.config import TrainConfig
 from samjax.train.metrics import PendingMetrics, peak_images_per_s
 from samjax.train.profiling import Profiler, StepRange
 from samjax.train.state import TrainState, init_state, make_blueprint
-from samjax.train.step import abstract_batch, make_train_step
+from samjax.train.step import lower_train_step
 from samjax.train.trackers import JsonLines, Pictures, Row, TensorBoard, Terminal, Tracker
 
 Validator = Callable[[TrainState, int], tuple[Row, dict[str, Any]]]
@@ -79,19 +78,7 @@ def train(
         stopping = stack.enter_context(_stop_signals())
 
         began = time.monotonic()
-        step_function = (
-            jax.jit(
-                make_train_step(config, blueprint),
-                donate_argnums=0,
-                out_shardings=(blueprint.shardings, replicated(mesh)),
-            )
-            .lower(
-                state_shapes(blueprint.shapes, blueprint.shardings),
-                abstract_batch(config, batch_sharding(mesh)),
-                run,
-            )
-            .compile()
-        )
+        step_function = lower_train_step(config, blueprint, mesh).compile()
         terminal.say(f"compiled the training step in {time.monotonic() - began:.1f} s")
         pending = PendingMetrics(batch_size=config.batch_size, clock=clock, peak=peak_images_per_s(config, mesh))
         profiler = Profiler(profile, workdir / "profile")

@@ -7,13 +7,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
+from samjax.checkpoint.manager import state_shapes
 from samjax.core.random import Stream, derive
 from samjax.core.types import Batch, MaskOutput, unpack_masks
 from samjax.losses.sam import RoundLoss, loss_pixels, loss_target, round_loss, sam_loss
 from samjax.models.sam.sam import Sam
 from samjax.optim.schedule import learning_rate
+from samjax.parallel.sharding import batch_sharding, replicated
 from samjax.prompting.interactive import interact
 from samjax.prompting.rounds import Interaction
 from samjax.train.config import TrainConfig
@@ -77,6 +80,21 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
         return dataclasses.replace(state, params=params, opt_state=opt_state, step=state.step + 1), metrics
 
     return train_step
+
+
+def lower_train_step(config: TrainConfig, blueprint: Blueprint, mesh: Mesh) -> jax.stages.Lowered:
+    """Trace and lower the update over `mesh`, whose devices need not be there. The old state's memory is reused."""
+    step = jax.jit(
+        make_train_step(config, blueprint),
+        donate_argnums=0,
+        out_shardings=(blueprint.shardings, replicated(mesh)),
+    )
+    with jax.set_mesh(mesh):
+        return step.lower(
+            state_shapes(blueprint.shapes, blueprint.shardings),
+            abstract_batch(config, batch_sharding(mesh)),
+            jax.eval_shape(lambda: jax.random.key(0)),
+        )
 
 
 def abstract_batch(config: TrainConfig, sharding: jax.sharding.Sharding) -> Batch:

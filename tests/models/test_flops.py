@@ -132,5 +132,5 @@ def test_a_decoder_call_is_counted_as_the_compiler_does(prompts):
         floats(1, SIDE, SIDE, CONFIG.embedding),
         jax.eval_shape(given),
     )
-    expected = decoder_flops(CONFIG, masks=masks, rounds=1, prompts=prompts, form=Form.PLAIN).total
+    expected = decoder_flops(CONFIG, masks=masks, rounds=1, prompts=prompts).total
     assert counted == pytest.approx(expected, rel=0.03)

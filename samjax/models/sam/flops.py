@@ -13,7 +13,7 @@ from samjax.models.sam.config import SamConfig
 from samjax.nn.window import windows_along
 
 PROMPT_TOKENS = 2
-"""Of a first prompt: a point and its padding, or a box's corners. Ten clicks more are 3% of the decoder."""
+"""Of a first prompt: a point and its padding, or a box's corners. The slots of nine clicks add 5% to the decoder."""
 _OWN_TOKENS = 5  # of the decoder: one for the IoU, four for masks
 _BACKWARD = 2  # times the forward pass: the gradient of each product's two operands
 

@@ -1,0 +1,264 @@
+"""Work and memory traffic of a compiled program, loops counted as often as they run.
+
+XLA's own `cost_analysis` counts the body of a loop once, and most of a training step is in loops over depth and rounds.
+"""
+
+import functools
+import math
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from samjax.parallel.hlo import ArrayShape, Computation, Instruction, Program
+
+# Names and views of what is there already; the other half of what an earlier instruction started.
+_FREE = {
+    "parameter",
+    "constant",
+    "tuple",
+    "get-tuple-element",
+    "bitcast",
+    "while",
+    "conditional",
+    "call",
+    "after-all",
+    "opt-barrier",
+    "partition-id",
+    "replica-id",
+    "async-start",
+    "async-update",
+    "add-dependency",
+}
+_FREE_TARGETS = ("AllocateBuffer", "AsyncCollective", "AssumeGatherIndicesInBound", "ConcatBitcast")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What one chip does in a step."""
+
+    flops: int
+    """Of matrix products and convolutions, a multiply-add is two; what is computed again counts again."""
+    bytes: int
+    """Read from and written to the chip's main memory by instructions, fusions as a whole. Slices and updates count
+    for what they touch. What stays in on-chip memory is not in it."""
+    unseen_kernels: int
+    """Calls of hand-written kernels that do not say their FLOPs; their operands count as bytes."""
+    unknown_loops: int
+    """Loops whose number of trips could not be read; counted once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Buffer:
+    """An array in the chip's main memory, made by an operation of the traced program."""
+
+    bytes: int
+    shape: str
+    operation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traffic:
+    """What one operation of the traced program moves to and from a chip's main memory, summed over a step."""
+
+    bytes: int
+    count: int
+    operation: str
+
+
+def work(program: Program) -> Work:
+    """Count a program."""
+    times, unknown = program.executions()
+    flops = size = unseen = 0
+    for name, count in times.items():
+        for one in program.computations[name].instructions.values():
+            if one.opcode == "fusion":
+                flops += count * _fused_flops(program, one.called("calls") or "")
+            else:
+                flops += count * _flops(program.computations[name], one)
+            size += count * _bytes(program, program.computations[name], one)
+            unseen += count * (_is_kernel(one) and _kernel_flops(one) == 0)
+    return Work(flops=flops, bytes=size, unseen_kernels=unseen, unknown_loops=len(unknown))
+
+
+def largest_traffic(program: Program, count: int) -> list[Traffic]:
+    """Return the operations that move most of `Work.bytes`."""
+    found: dict[str, list[int]] = {}
+    for name, times in program.executions()[0].items():
+        computation = program.computations[name]
+        for one in computation.instructions.values():
+            size = _bytes(program, computation, one)
+            if size:
+                total = found.setdefault(program.operation(one), [0, 0])
+                total[0] += times
+                total[1] += times * size
+    ordered = sorted(found.items(), key=lambda item: -item[1][1])[:count]
+    return [Traffic(bytes=size, count=times, operation=operation) for operation, (times, size) in ordered]
+
+
+def largest_buffers(program: Program, count: int) -> list[Buffer]:
+    """Return the largest arrays that instructions make in main memory, equal ones of one operation once.
+
+    Not all of them need to exist together.
+    """
+    found: dict[tuple[str, str], Buffer] = {}
+    for name in program.executions()[0]:
+        for one in program.computations[name].instructions.values():
+            if one.opcode in _FREE or one.opcode.endswith("-done"):
+                continue
+            for shape in one.shapes:
+                if shape.space == 0:
+                    text = f"{shape.dtype}[{','.join(map(str, shape.dims))}]"
+                    made = Buffer(bytes=shape.padded_bytes, shape=text, operation=program.operation(one))
+                    found.setdefault((text, made.operation), made)
+    return sorted(found.values(), key=lambda buffer: -buffer.bytes)[:count]
+
+
+def _is_kernel(one: Instruction) -> bool:
+    return one.opcode == "custom-call" and 'custom_call_target="tpu_custom_call"' in one.attributes
+
+
+def _kernel_flops(one: Instruction) -> int:
+    """Return what a Pallas kernel says of itself in its `cost_estimate`."""
+    said = re.search(r'"cost_estimate": ?\{"flops": ?"?(\d+)', one.attributes)
+    return int(said.group(1)) if said else 0
+
+
+def _fused_flops(program: Program, name: str) -> int:
+    computation = program.computations[name]
+    return sum(
+        _fused_flops(program, one.called("calls") or "") if one.opcode == "fusion" else _flops(computation, one)
+        for one in computation.instructions.values()
+    )
+
+
+def _flops(computation: Computation, one: Instruction) -> int:
+    if one.opcode == "dot":
+        left = computation.instructions[one.operands[0]].shapes[0]
+        contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", one.attributes)
+        dims = [int(dim) for dim in contracted.group(1).split(",") if dim] if contracted else []
+        return 2 * one.shapes[0].elements * math.prod(left.dims[dim] for dim in dims)
+    if one.opcode == "convolution":
+        left, right = (computation.instructions[name].shapes[0] for name in one.operands[:2])
+        return convolution_flops(left, right, one.shapes[0], one.attributes)
+    return _kernel_flops(one) if _is_kernel(one) else 0
+
+
+def convolution_flops(left: ArrayShape, right: ArrayShape, out: ArrayShape, attributes: str) -> int:
+    """Return what a convolution costs, taps outside the map left out.
+
+    TPUs write every matrix product as one: its batch dimensions are then spatial, dilated so that each place of the
+    output meets a single place of the kernel, and counting all taps would be wrong by their number.
+    """
+    labels = re.search(r"dim_labels=(\w+)_(\w+)->(\w+)", attributes)
+    if labels is None:
+        raise ValueError(f"a convolution without dim_labels: {attributes[:120]!r}")
+    lhs, rhs, result = labels.groups()
+    window = dict(re.findall(r"(\w+)=([^\s}]+)", _braces(attributes, "window")))
+    taps = 1
+    for number, label in enumerate(sorted(set(result) - set("bf"))):
+        low = _of(window.get("pad"), number, "0_0").split("_")[0]
+        taps *= _taps(
+            size=left.dims[lhs.index(label)],
+            kernel=right.dims[rhs.index(label)],
+            out=out.dims[result.index(label)],
+            stride=int(_of(window.get("stride"), number, "1")),
+            low=int(low),
+            dilation=int(_of(window.get("lhs_dilate"), number, "1")),
+            kernel_dilation=int(_of(window.get("rhs_dilate"), number, "1")),
+        )
+    inputs = right.dims[rhs.index("i")]
+    outs = out.dims[result.index("b")] * out.dims[result.index("f")]
+    return 2 * taps * inputs * outs
+
+
+@functools.lru_cache(maxsize=4096)
+def _taps(*, size: int, kernel: int, out: int, stride: int, low: int, dilation: int, kernel_dilation: int) -> int:
+    """Return how many pairs of an output place and a kernel place along one side meet an input."""
+    places = np.arange(out)[:, None] * stride - low + np.arange(kernel)[None, :] * kernel_dilation
+    return int(np.count_nonzero((places >= 0) & (places < (size - 1) * dilation + 1) & (places % dilation == 0)))
+
+
+def _braces(attributes: str, name: str) -> str:
+    found = re.search(rf"\b{name}=\{{([^}}]*)\}}", attributes)
+    return found.group(1) if found else ""
+
+
+def _of(values: str | None, number: int, default: str) -> str:
+    return values.split("x")[number] if values else default
+
+
+def _bytes(program: Program, computation: Computation, one: Instruction) -> int:
+    if one.opcode in _FREE or one.opcode.endswith(("-done", "-update")):
+        return 0
+    if one.opcode == "custom-call" and any(target in one.attributes for target in _FREE_TARGETS):
+        return 0
+    if one.opcode in ("slice-start", "dynamic-slice-start"):
+        result = one.shapes[len(one.operands)]
+        return result.padded_bytes + _in_main_memory(result)
+    if one.opcode.endswith("-start") and one.opcode != "all-reduce-start":
+        # What goes in, what comes out, and a handle.
+        return sum(_in_main_memory(shape) for shape in one.shapes[: 2 * len(one.operands)])
+    if one.opcode in ("dynamic-slice", "slice", "gather"):
+        return 2 * _in_main_memory(one.shapes[0])
+    if one.opcode == "dynamic-update-slice":
+        return 2 * _in_main_memory(computation.instructions[one.operands[1]].shapes[0])
+    target = one.called("calls") if one.opcode == "fusion" else None
+    total = 0
+    for number, operand in enumerate(one.operands):
+        shapes = computation.instructions[operand].shapes
+        if len(shapes) == 1 and shapes[0].space == 0:
+            total += shapes[0].padded_bytes if target is None else _read(program, target, number)
+    if target is None:
+        return total + sum(_in_main_memory(shape) for shape in one.shapes)
+    written = _written(program, target)
+    if len(written) != len(one.shapes):
+        return total + sum(_in_main_memory(shape) for shape in one.shapes)
+    return total + sum(size for size, shape in zip(written, one.shapes, strict=True) if shape.space == 0)
+
+
+def _in_main_memory(shape: ArrayShape) -> int:
+    return shape.padded_bytes if shape.space == 0 else 0
+
+
+def _read(program: Program, name: str, number: int) -> int:
+    """Return how much of its operand `number` a fused computation reads: slices, where nothing else looks at it."""
+    computation = program.computations[name]
+    parameter = computation.parameters[number]
+    whole = parameter.shapes[0].padded_bytes
+    read, seen = 0, [parameter.name]
+    for source in seen:
+        for user in computation.users[source]:
+            first = user.operands[0] == source and source not in user.operands[1:]
+            if user.opcode == "bitcast":
+                seen.append(user.name)
+            elif user.opcode in ("dynamic-slice", "slice", "gather") and first:
+                read += user.shapes[0].padded_bytes
+            elif user.opcode == "dynamic-update-slice" and first:
+                continue
+            elif user.opcode == "fusion" and (target := user.called("calls")):
+                read += sum(_read(program, target, at) for at, taken in enumerate(user.operands) if taken == source)
+            else:
+                return whole
+    return min(read, whole)
+
+
+def _written(program: Program, name: str) -> list[int]:
+    """Return the bytes that each result of a fused computation writes: of an update in place, the update."""
+    computation = program.computations[name]
+
+    def size(one: Instruction) -> list[int]:
+        if one.opcode == "tuple":
+            return [part for operand in one.operands for part in size(computation.instructions[operand])]
+        if one.opcode == "bitcast":
+            inner = size(computation.instructions[one.operands[0]])
+            return inner if len(inner) == 1 else [shape.padded_bytes for shape in one.shapes]
+        if one.opcode == "dynamic-update-slice":
+            return [computation.instructions[one.operands[1]].shapes[0].padded_bytes]
+        if one.opcode == "fusion" and (target := one.called("calls")):
+            return _written(program, target)
+        if one.opcode == "parameter":
+            return [0 for _ in one.shapes]
+        return [shape.padded_bytes for shape in one.shapes]
+
+    return size(computation.root)

@@ -1,0 +1,150 @@
+"""What a run will need and how fast it can be at best, before anything is rented. Every figure is predicted."""
+
+import dataclasses
+from dataclasses import dataclass
+
+import jax
+
+from samjax.models.sam.flops import photo_flops
+from samjax.parallel.aot import Topology, roomier, topology_devices
+from samjax.parallel.chips import CHIPS, Chip
+from samjax.parallel.collectives import Collective, Exchange, collectives, exchanges
+from samjax.parallel.hlo import parse
+from samjax.parallel.hlo_cost import Buffer, Traffic, Work, largest_buffers, largest_traffic, work
+from samjax.parallel.roofline import Floor, floor
+from samjax.train.config import TrainConfig
+from samjax.train.fit import CompiledStep, Memory, OutOfMemoryError, compile_step
+
+_NAMED = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """A run at its floor. No run is as fast: good code reaches half to two thirds of it."""
+
+    step_seconds: float
+    bound: str
+    mfu: float
+    """Model FLOPs (the least the step takes, never those it happens to spend) at the floor, of the chips' peak."""
+    photos_per_second: float
+    days: float
+    chip_hours: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A training step compiled for a topology. Bytes and FLOPs are of one chip unless they say otherwise."""
+
+    predicted: bool = True
+    topology: str
+    chips: int
+    chip: Chip | None
+    """None for CPUs, which have no figures: then there is no floor, and nothing to fit into."""
+    mesh: dict[str, int]
+    batch_size: int
+    steps: int
+    fits: bool
+    memory: Memory | None
+    """None where the step does not fit and could not be compiled for roomier chips either."""
+    needed: int | None
+    """Bytes a chip, by the compiler's word, where it does not fit."""
+    compiled_for: str
+    """The topology that memory, work and collectives were read from; another one where the step does not fit."""
+    compile_seconds: float | None
+    largest_buffers: list[Buffer]
+    collectives: list[Collective]
+    largest_exchanges: list[Exchange]
+    largest_traffic: list[Traffic]
+    model_flops_per_photo: int
+    work: Work | None
+    floor: Floor | None
+    speed: Speed | None
+    largest_batch: int | None = None
+    """Photos a step that still fit; None if nobody asked."""
+    jax_version: str = jax.__version__
+
+    @property
+    def memory_share(self) -> float | None:
+        """The peak as a share of the chip's memory."""
+        return None if self.chip is None or self.memory is None else self.memory.peak / self.chip.memory
+
+
+def make_plan(config: TrainConfig, topology: Topology) -> Plan:
+    """Compile the step of `config` for `topology` and read off what it needs.
+
+    Where it does not fit, it is compiled for as many v5p, to name what is large. That takes another compilation.
+
+    Raises:
+      UserError: the topology does not exist, or mesh or batch do not go with it.
+    """
+    devices = topology_devices(topology)
+    chip = next((chip for chip in CHIPS if chip.name == topology.kind), None)
+    try:
+        return _plan(config, topology, chip, compile_step(config, devices), read_from=topology)
+    except OutOfMemoryError as error:
+        needed = error.needed
+    other = roomier(topology)
+    try:
+        step = compile_step(config, topology_devices(other)) if other is not None else None
+    except OutOfMemoryError:
+        step = None
+    plan = _plan(config, topology, chip, step, read_from=other if step is not None else None)
+    return dataclasses.replace(plan, fits=False, needed=needed, floor=None, speed=None)
+
+
+def _plan(
+    config: TrainConfig, topology: Topology, chip: Chip | None, step: CompiledStep | None, *, read_from: Topology | None
+) -> Plan:
+    program = parse(step.compiled.as_text() or "") if step is not None else None
+    least = model_flops_per_photo(config)
+    done = work(program) if program is not None else None
+    exchanged = collectives(program) if program is not None else []
+    bottom = _floor(config, topology, chip, done, exchanged, least) if chip is not None and done is not None else None
+    return Plan(
+        topology=str(topology),
+        chips=topology.chips,
+        chip=chip,
+        mesh=dict(step.mesh.shape) if step is not None else {},
+        batch_size=config.batch_size,
+        steps=config.steps,
+        fits=step is not None and (chip is None or step.memory.peak <= chip.memory),
+        memory=step.memory if step is not None else None,
+        needed=None,
+        compiled_for=str(read_from) if read_from is not None else "",
+        compile_seconds=step.seconds if step is not None else None,
+        largest_buffers=largest_buffers(program, _NAMED) if program is not None else [],
+        collectives=exchanged,
+        largest_exchanges=exchanges(program)[:_NAMED] if program is not None else [],
+        largest_traffic=largest_traffic(program, _NAMED) if program is not None else [],
+        model_flops_per_photo=least,
+        work=done,
+        floor=bottom,
+        speed=_speed(config, topology, chip, bottom, least) if chip is not None and bottom is not None else None,
+    )
+
+
+def model_flops_per_photo(config: TrainConfig) -> int:
+    """Return the least that training on one photo takes, all mask slots filled."""
+    return photo_flops(config.model, masks=config.data.max_masks, rounds=config.prompting.rounds).training
+
+
+def _floor(
+    config: TrainConfig, topology: Topology, chip: Chip, done: Work, exchanged: list[Collective], least: int
+) -> Floor:
+    # Kernels written by hand may not say what they compute; the step cannot take less than its model FLOPs.
+    flops = max(float(done.flops), least * config.batch_size / topology.chips)
+    return floor(
+        chip, flops=flops, memory_bytes=float(done.bytes), sent_bytes=sum((one.sent for one in exchanged), 0.0)
+    )
+
+
+def _speed(config: TrainConfig, topology: Topology, chip: Chip, bottom: Floor, least: int) -> Speed:
+    seconds = bottom.seconds
+    return Speed(
+        step_seconds=seconds,
+        bound=bottom.bound,
+        mfu=least * config.batch_size / (topology.chips * chip.flops * seconds),
+        photos_per_second=config.batch_size / seconds,
+        days=config.steps * seconds / 86_400,
+        chip_hours=config.steps * seconds * topology.chips / 3_600,
+    )

@@ -1,0 +1,106 @@
+"""Training steps compiled by libtpu for TPUs that are not there. Run with the extra `tpu`: `pytest -m aot`."""
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+from samjax.cli import plan as command
+from samjax.core.config import load_experiment
+from samjax.core.errors import UserError
+from samjax.parallel.aot import parse_topology, topology_devices
+from samjax.parallel.chips import chip_of
+from samjax.parallel.mesh import MeshConfig, Preset
+from samjax.train.config import TrainConfig
+from samjax.train.fit import compile_step
+from samjax.train.plan import make_plan, model_flops_per_photo
+from samjax.train.state import abstract_model
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def config(micro_run) -> TrainConfig:
+    return dataclasses.replace(micro_run, mesh=MeshConfig(preset=Preset.FSDP), batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def plan(config):
+    return make_plan(config, parse_topology("v5e:2x2"))
+
+
+@pytest.mark.parametrize("name", ["v4:2x2x1", "v5e:2x2", "v5e:1x1", "v5p:2x2x2", "v6e:1x2", "v5e:16x16", "v4:4x4x8"])
+@pytest.mark.aot
+def test_a_device_is_a_chip_of_the_table(name):
+    topology = parse_topology(name)
+    devices = topology_devices(topology)
+    assert len(devices) == topology.chips
+    chip = chip_of(devices[0].device_kind)
+    assert chip is not None
+    assert chip.name == topology.kind
+
+
+@pytest.mark.aot
+def test_what_a_chip_holds(config, plan):
+    """Split four ways over the embedding, as far as it divides: every kernel, no bias of another width."""
+    assert plan.fits
+    assert plan.chip.name == "v5e"
+    parameters = sum(leaf.size * 4 for leaf in jax.tree.leaves(abstract_model(config.model)[1]))
+    assert parameters / 4 < plan.memory.parameters < parameters / 2
+    assert plan.memory.moments == pytest.approx(2 * plan.memory.parameters, rel=0.02)
+    assert sum((plan.memory.parameters, plan.memory.moments, plan.memory.batch)) < plan.memory.peak < 2**30
+
+
+@pytest.mark.aot
+def test_what_a_chip_does(config, plan):
+    least = model_flops_per_photo(config) * config.batch_size / 4
+    assert 1.0 < plan.work.flops / least < 4.0
+    assert plan.work.unknown_loops == 0
+    assert plan.work.bytes > 3 * plan.memory.parameters, "parameters and moments are read at least"
+    assert {one.kind for one in plan.collectives} & {"all-gather", "reduce-scatter", "all-reduce"}
+    assert all(one.chips in (2, 4) for one in plan.collectives)
+    assert 0 < plan.speed.mfu < 1
+    assert plan.speed.step_seconds == max(term.seconds for term in plan.floor.terms)
+
+
+@pytest.mark.aot
+def test_the_command_prints_and_writes(config, capsys, tmp_path):
+    written = tmp_path / "plan.json"
+    assert command.run(config, name="micro", topology="v5e:2x2", json=str(written)) == 0
+    said = capsys.readouterr().out
+    assert "micro on v5e:2x2" in said
+    assert "Every figure is predicted" in said
+    assert json.loads(written.read_text())["fits"] is True
+
+
+@pytest.mark.aot
+def test_too_many_photos_do_not_fit(config, capsys):
+    """The compiler's refusal becomes a sentence with sizes, buffers and ways out."""
+    many = dataclasses.replace(config, batch_size=4 * 20_000)
+    with pytest.raises(UserError) as refused:
+        command.run(many, name="micro", topology="v5e:2x2")
+    said = str(refused.value)
+    assert "micro does not fit on v5e:2x2, whose chips have 16.00 GiB and would need" in said
+    assert re.search(r"largest buffers are \w+\[[\d,]+\] \(\d+\.\d\d GiB\)", said)
+    assert "--batch-size" in said
+    assert "compiled for v5p:2x2x1" in capsys.readouterr().out
+
+
+# The regression gate: the peak of a published run's whole step, of the chip's memory. Each takes minutes to compile, so
+# they run by hand: `pytest -m aot_full`.
+FITS = [("experiments/sam/vit_b.py", "v5e:16x16", 256, 0.70)]
+
+
+@pytest.mark.aot_full
+@pytest.mark.parametrize(("experiment", "topology", "photos", "share"), FITS)
+def test_published_runs_fit(experiment, topology, photos, share):
+    """All masks and rounds at 1024 pixels, as `samjax train` runs them."""
+    config = dataclasses.replace(load_experiment(ROOT / experiment, TrainConfig), batch_size=photos)
+    devices = topology_devices(parse_topology(topology))
+    step = compile_step(config, devices)
+    chip = chip_of(devices[0].device_kind)
+    assert chip is not None
+    assert step.memory.peak <= share * chip.memory

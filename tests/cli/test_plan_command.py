@@ -1,0 +1,72 @@
+"""`samjax plan` on the command line, up to the point where it would compile."""
+
+import pytest
+
+from samjax.cli import plan
+from samjax.cli.main import main
+
+SMOKE = "experiments/sam/smoke.py"
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch, photos):
+    monkeypatch.chdir(photos.parents[2])
+
+
+def refused(capsys, *arguments: str) -> str:
+    assert main(["plan", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1].startswith("samjax: ")
+    assert "Traceback" not in said
+    return said
+
+
+def test_it_asks_for_the_topology(capsys):
+    assert "--topology" in refused(capsys, SMOKE)
+
+
+@pytest.mark.parametrize(
+    ("topology", "said"), [("v9:2x2", "v5e:16x16"), ("v5e:16", "two numbers"), ("cpu:1000", "8 CPU devices")]
+)
+def test_a_topology_that_is_none_is_answered_with_those_that_are(capsys, topology, said):
+    assert said in refused(capsys, SMOKE, "--topology", topology)
+
+
+def test_a_batch_that_does_not_divide_is_refused(capsys):
+    assert "batch_size is 6" in refused(capsys, SMOKE, "--topology", "cpu:8", "--batch-size", "6")
+
+
+def test_a_mesh_that_does_not_cover_the_chips_is_refused(capsys):
+    said = refused(capsys, SMOKE, "--topology", "cpu:8", "--mesh.data", "3", "--mesh.fsdp", "1")
+    assert "does not cover 8 devices" in said
+
+
+def test_there_is_no_largest_batch_on_cpus(capsys):
+    assert "known memory" in refused(capsys, SMOKE, "--topology", "cpu:8", "--largest-batch")
+
+
+def test_a_field_that_is_none_is_answered_with_the_nearest(capsys):
+    assert "batch-size" in refused(capsys, SMOKE, "--topology", "cpu:8", "--batch-sise", "8")
+
+
+def test_overrides_reach_the_plan(monkeypatch):
+    taken = {}
+    monkeypatch.setattr(plan, "run", lambda config, **others: taken.update(config=config, **others) or 0)
+    arguments = ["plan", SMOKE, "--topology", "v5e:2x2", "--data.max-masks", "2", "--json", "plan.json"]
+    assert main(arguments) == 0
+    assert taken["config"].data.max_masks == 2
+    assert (taken["name"], taken["topology"], taken["json"]) == ("smoke", "v5e:2x2", "plan.json")
+    assert taken["with_largest_batch"] is False
+
+
+def test_it_explains_itself(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", "--help"])
+    assert stop.value.code == 0
+    said = capsys.readouterr().out
+    assert "predicted" in said
+    assert "--largest-batch" in said
+    with pytest.raises(SystemExit) as stop:
+        main(["plan", SMOKE, "--help"])
+    assert stop.value.code == 0
+    assert "--data.max-masks" in capsys.readouterr().out

@@ -1,0 +1,64 @@
+"""What a chip holds, by the shardings alone, against what it holds; the search for the largest batch."""
+
+import dataclasses
+
+import jax
+import pytest
+
+from samjax.parallel.mesh import MeshConfig, make_mesh
+from samjax.train.fit import OutOfMemoryError, largest, state_bytes
+from samjax.train.state import init_state, make_blueprint
+
+
+@pytest.mark.parametrize("mesh", [MeshConfig(), MeshConfig(data=2, fsdp=4), MeshConfig(data=1, fsdp=2, tensor=4)])
+def test_state_bytes_are_those_of_a_device_that_holds_it(micro_run, mesh):
+    config = dataclasses.replace(micro_run, mesh=mesh, batch_size=8)
+    devices = make_mesh(mesh)
+    blueprint = make_blueprint(config.model, config.optim, devices)
+    counted = state_bytes(config, blueprint, devices)
+
+    state = init_state(blueprint, config.model, jax.random.key(0))
+    held = [
+        sum(shard.data.nbytes for leaf in jax.tree.leaves(part) for shard in leaf.addressable_shards[:1])
+        for part in ((state.params, state.buffers), state.opt_state)
+    ]
+    assert [counted["parameters"], counted["moments"]] == held
+
+    height, width = config.model.image_size
+    photos = config.batch_size // (devices.shape["data"] * devices.shape["fsdp"])
+    photo = height * width * 3 + 2 * 4 + 4  # pixels, size, id
+    mask = height * width // 8 + 1
+    assert counted["batch"] == photos * (photo + config.data.max_masks * mask)
+
+
+@pytest.mark.parametrize("limit", [0, 1, 2, 5, 8, 31, 100])
+@pytest.mark.parametrize("start", [1, 2, 8])
+def test_the_largest_is_found_in_few_probes(limit, start):
+    probed = []
+
+    def fits(number):
+        probed.append(number)
+        return number <= limit
+
+    assert largest(fits, start=start) == limit
+    assert len(set(probed)) == len(probed) <= 14, "every probe is a compilation"
+
+
+def test_a_search_without_end_ends():
+    assert 1000 < largest(lambda _: True, start=1) < 10_000
+
+
+@pytest.mark.parametrize(
+    ("message", "gib"),
+    [
+        (
+            "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (30.50G) "
+            "exceeds available HBM (15.75G).",
+            30.5,
+        ),
+        ("RESOURCE_EXHAUSTED: Ran out of memory in memory space hbm. Used 512.00M of 15.75G hbm.", 0.5),
+        ("RESOURCE_EXHAUSTED: no more", None),
+    ],
+)
+def test_what_the_compiler_needs_is_read_from_its_words(message, gib):
+    assert OutOfMemoryError(message).needed == (None if gib is None else gib * 2**30)

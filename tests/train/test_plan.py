@@ -1,0 +1,200 @@
+"""A plan's figures against arithmetic; the step is compiled for eight CPU devices."""
+
+import dataclasses
+import io
+import json
+
+import jax
+import pytest
+from rich.console import Console
+
+from samjax.cli.plan_report import does_not_fit, show
+from samjax.core.config import to_json
+from samjax.core.errors import UserError
+from samjax.parallel.aot import parse_topology, topology_devices
+from samjax.parallel.chips import chip_of
+from samjax.parallel.hlo import parse
+from samjax.parallel.mesh import MeshConfig
+from samjax.parallel.roofline import floor
+from samjax.train import plan as plan_module
+from samjax.train.fit import CompiledStep, OutOfMemoryError, compile_step
+from samjax.train.plan import Plan, make_plan, model_flops_per_photo
+from samjax.train.state import abstract_model
+
+
+@pytest.fixture(scope="module")
+def config(micro_run):
+    return dataclasses.replace(micro_run, mesh=MeshConfig(data=1, fsdp=-1), batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def step(config) -> CompiledStep:
+    """The one compilation of this file, tens of seconds."""
+    return compile_step(config, topology_devices(parse_topology("cpu:8")))
+
+
+@pytest.fixture(scope="module")
+def program(step):
+    return parse(step.compiled.as_text())
+
+
+@pytest.fixture(autouse=True)
+def compiled_once(monkeypatch, config, step, program):
+    def compiled(asked, devices):
+        assert asked is config
+        assert len(devices) == 8
+        return step
+
+    monkeypatch.setattr(plan_module, "compile_step", compiled)
+    monkeypatch.setattr(plan_module, "parse", lambda _: program)
+
+
+@pytest.fixture(scope="module")
+def plan(config, step, program) -> Plan:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_module, "compile_step", lambda *_: step)
+        patch.setattr(plan_module, "parse", lambda _: program)
+        return make_plan(config, parse_topology("cpu:8"))
+
+
+def test_memory_adds_up(config, plan):
+    memory = plan.memory
+    assert memory is not None
+    assert memory.peak == memory.parameters + memory.moments + memory.batch + memory.temporaries
+    parameters = sum(leaf.size * 4 for leaf in jax.tree.leaves(abstract_model(config.model)[1]))
+    assert parameters / 8 < memory.parameters < parameters / 2, "split eight ways, but for what does not divide"
+    assert memory.moments > memory.parameters
+    assert memory.temporaries > 0
+
+
+def test_the_program_does_the_models_work_and_some_again(config, plan):
+    """Every round is decoded twice, and a photo's share of what is not split is done on every chip."""
+    least = model_flops_per_photo(config) * config.batch_size / plan.chips
+    assert plan.work is not None
+    assert 1.0 < plan.work.flops / least < 3.0
+    assert plan.work.unknown_loops == 0
+
+
+def test_parameters_are_gathered_and_gradients_reduced(plan):
+    kinds = {one.kind for one in plan.collectives}
+    assert "all-gather" in kinds
+    assert kinds & {"all-reduce", "reduce-scatter"}
+    assert all(one.chips in (2, 4, 8) for one in plan.collectives)
+
+
+def test_cpus_have_no_floor(plan):
+    assert plan.fits
+    assert plan.chip is plan.floor is plan.speed is None
+
+
+def test_json_holds_everything(plan):
+    read = json.loads(to_json(plan))
+    assert read["predicted"] is True
+    assert read["memory"]["peak"] == plan.memory.peak
+    assert read["work"]["flops"] == plan.work.flops
+    assert [one["kind"] for one in read["collectives"]] == [one.kind for one in plan.collectives]
+
+
+def test_the_floor_is_the_longest_term():
+    chip = chip_of("TPU v5e")
+    assert chip is not None
+    bottom = floor(chip, flops=197e12, memory_bytes=819e9 / 2, sent_bytes=3 * 200e9)
+    assert [term.seconds for term in bottom.terms] == pytest.approx([1, 0.5, 3])
+    assert bottom.seconds == pytest.approx(3)
+    assert bottom.bound == "interconnect"
+    assert bottom.without_overlap == pytest.approx(4.5)
+
+
+def as_if(monkeypatch, **changes) -> None:
+    """Let CPUs have the figures of a v5e."""
+    chip = chip_of("TPU v5e")
+    assert chip is not None
+    monkeypatch.setattr(plan_module, "CHIPS", (dataclasses.replace(chip, name="cpu", **changes),))
+
+
+def test_speed_at_the_floor(config, monkeypatch):
+    as_if(monkeypatch)
+    plan = make_plan(config, parse_topology("cpu:8"))
+    assert plan.fits
+    assert plan.memory_share == plan.memory.peak / (16 * 2**30)
+    speed, seconds = plan.speed, plan.floor.seconds
+    assert speed.step_seconds == seconds == max(term.seconds for term in plan.floor.terms)
+    assert plan.floor.terms[2].amount == pytest.approx(sum(one.sent for one in plan.collectives))
+    assert speed.mfu == pytest.approx(model_flops_per_photo(config) * config.batch_size / seconds / (8 * 197e12))
+    assert 0 < speed.mfu < 1
+    assert speed.photos_per_second == pytest.approx(config.batch_size / seconds)
+    assert speed.days * 86_400 == pytest.approx(config.steps * seconds)
+    assert speed.chip_hours == pytest.approx(speed.days * 24 * 8)
+    said = printed(plan)
+    assert f"{speed.mfu:.1%}" in said
+    assert f"bound by {speed.bound}" in said
+
+
+def test_what_does_not_fit_is_said_with_its_largest_buffers(config, monkeypatch):
+    as_if(monkeypatch, memory=2**20)
+    plan = make_plan(config, parse_topology("cpu:8"))
+    assert not plan.fits
+    said = does_not_fit(plan, name="micro")
+    assert "micro does not fit on cpu:8, whose chips have 1.0 MiB" in said
+    assert plan.largest_buffers[0].shape in said
+    assert "--batch-size" in said
+    sizes = [one.bytes for one in plan.largest_buffers]
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_what_the_compiler_refuses_is_compiled_for_roomier_chips(config, step, monkeypatch):
+    asked = []
+
+    def devices(topology):
+        asked.append(str(topology))
+        return jax.devices()[: topology.chips]
+
+    def compile_or_refuse(config, devices):
+        if len(asked) == 1:
+            raise OutOfMemoryError("RESOURCE_EXHAUSTED: ... temporaries (30.50G) exceeds available HBM (15.75G).")
+        return step
+
+    monkeypatch.setattr(plan_module, "topology_devices", devices)
+    monkeypatch.setattr(plan_module, "compile_step", compile_or_refuse)
+    plan = make_plan(config, parse_topology("v5e:2x4"))
+    assert asked == ["v5e:2x4", "v5p:2x4x1"]
+    assert not plan.fits
+    assert plan.floor is plan.speed is None
+    assert plan.needed == 30.5 * 2**30
+    assert plan.compiled_for == "v5p:2x4x1"
+    said = does_not_fit(plan, name="micro")
+    assert "16.00 GiB and would need 30.50 GiB" in said
+    assert plan.largest_buffers[0].shape in said
+    assert "compiled for v5p:2x4x1" in printed(plan)
+
+
+def test_what_fits_nowhere_still_says_what_it_needs(config, monkeypatch):
+    def refuse(config, devices):
+        raise OutOfMemoryError("RESOURCE_EXHAUSTED: ... temporaries (300.00G) exceeds available HBM (15.75G).")
+
+    monkeypatch.setattr(plan_module, "topology_devices", lambda topology: [])
+    monkeypatch.setattr(plan_module, "compile_step", refuse)
+    plan = make_plan(config, parse_topology("v5e:2x4"))
+    assert not plan.fits
+    assert plan.memory is None
+    assert "would need 300.00 GiB" in does_not_fit(plan, name="micro")
+    assert "The run" in printed(plan)
+
+
+def test_a_batch_that_the_mesh_cannot_split_is_refused(config):
+    with pytest.raises(UserError, match="batch_size is 6"):
+        compile_step(dataclasses.replace(config, batch_size=6), jax.devices()[:8])
+
+
+def printed(plan: Plan) -> str:
+    console = Console(width=250, record=True, file=io.StringIO())
+    show(plan, name="micro", console=console)
+    return console.export_text()
+
+
+def test_the_report_says_that_it_predicts(plan):
+    said = printed(plan)
+    assert "micro on cpu:8" in said
+    assert "Every figure is predicted" in said
+    assert f"{plan.memory.peak:,}" in said
+    assert "no peaks are published" in said
