@@ -76,7 +76,7 @@ def test_the_command_prints_and_writes(config, capsys, tmp_path):
     assert json.loads(written.read_text())["fits"] is True
 
 
-@pytest.mark.aot
+@pytest.mark.aot_full
 def test_too_many_photos_do_not_fit(config, capsys):
     """The compiler's refusal becomes a sentence with sizes, buffers and ways out."""
     many = dataclasses.replace(config, batch_size=4 * 20_000)
