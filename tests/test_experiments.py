@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from samjax.core.config import load_experiment
+from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
 from samjax.optim.schedule import learning_rate
 from samjax.parallel.mesh import MeshConfig, Preset
@@ -57,7 +58,7 @@ def experiment(name: str) -> TrainConfig:
 def test_model_is_the_papers(name):
     model, paper = experiment(name).model, PAPER[name]
     encoder = dataclasses.asdict(model.image_encoder)
-    fixed = {"patch": 16, "mlp_ratio": 4, "window": 14, "remat": Remat.FULL}
+    fixed = {"patch": 16, "mlp_ratio": 4, "window": 14, "remat": Remat.FULL, "attention": AttentionKernel.AUTO}
     assert encoder == {**fixed, **paper["encoder"]}
     assert dataclasses.asdict(model.mask_decoder) == {"depth": 2, "heads": 8, "hidden": 2048, "dropout": 0.1}
     assert (model.image_size, model.embedding, model.dtype) == ((1024, 1024), 256, "bfloat16")

@@ -96,6 +96,7 @@ def test_a_stopped_run_resumes_bit_for_bit(micro_run, whole, tmp_path):
         np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.slow
 def test_a_program_from_the_cache_computes_the_same_bits(micro_run, tmp_path):
     """A run whose program was read from disk equals, bit for bit, the one that compiled it."""
     events: list[str] = []

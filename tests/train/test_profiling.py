@@ -72,6 +72,7 @@ def test_a_resumed_run_traces_what_is_left_and_a_stopped_one_what_it_has(tmp_pat
     assert {path.name for path in tmp_path.iterdir()} == {"resumed", "stopped"}
 
 
+@pytest.mark.slow
 def test_the_command_traces_a_run(micro_run, tmp_path, capsys):
     experiment = tmp_path / "mine.py"
     (tmp_path / "config.pickle").write_bytes(pickle.dumps(micro_run))
