@@ -46,7 +46,7 @@ def exchanged(*, window: int | None, rows: bool) -> int:
 
     with jax.set_mesh(mesh):
         jitted = jax.jit(train, out_shardings=(place, shardings, place))
-        text = jitted.lower(params, tokens, tokens).compile().as_text()
+        text = jitted.lower(params, tokens, tokens).compile().as_text() or ""
     shapes_of = [shape for result in COLLECTIVE.findall(text) for shape in re.findall(r"f32\[([\d,]*)\]", result)]
     return sum(4 * math.prod(map(int, filter(None, shape.split(",")))) for shape in shapes_of)
 
