@@ -131,11 +131,6 @@ def test_ten_steps_are_those_of_one_device(run, mesh):
 
 
 @pytest.mark.slow
-def test_ten_steps_without_dropout_are_those_of_one_device(run):
-    assert_same_ten_steps(run(MESHES["all_axes"], False), run(ONE_DEVICE, False))
-
-
-@pytest.mark.slow
 def test_dropout_is_at_work_here(run):
     """Else the runs above would say nothing of randomness."""
     losses = [[float(metrics["loss"]) for metrics in run(ONE_DEVICE, drops).history] for drops in (False, True)]
