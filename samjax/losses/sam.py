@@ -5,9 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float32, Int, Shaped
+from jaxtyping import Array, Bool, Float, Float32, Int
 
 from samjax.core.errors import UserError
+from samjax.core.groups import map_groups
 from samjax.core.types import MaskOutput, struct
 from samjax.losses.dice import dice_loss
 from samjax.losses.focal import focal_loss
@@ -87,19 +88,15 @@ def round_loss(
       config: see `LossConfig`.
     """
     masks, outputs = output.logits.shape[1:3]
-    most = max(1, PIXELS_AT_ONCE // (outputs * target.shape[-2] * target.shape[-1]))
-    at_once = max(count for count in range(1, masks + 1) if masks % count == 0 and count <= most)
-    if at_once == masks:
+    at_once = PIXELS_AT_ONCE // (outputs * target.shape[-2] * target.shape[-1])
+    if at_once >= masks:
         return _round_loss(output, target, pixel_weight, config)
 
-    def split(x: Shaped[Array, "b m *rest"]) -> Shaped[Array, "parts b n *rest"]:
-        return jnp.moveaxis(x.reshape(x.shape[0], masks // at_once, at_once, *x.shape[2:]), 1, 0)
+    def group(_, logits: Float[Array, "b n k h w"], iou: Float[Array, "b n k"], target: Bool[Array, "b n th tw"]):
+        return _round_loss(MaskOutput(logits=logits, iou=iou), target, pixel_weight, config)
 
-    def part(inputs: tuple[MaskOutput, Bool[Array, "b n h w"]]) -> RoundLoss:
-        return _round_loss(*inputs, pixel_weight, config)
-
-    parts = jax.lax.map(jax.checkpoint(part, prevent_cse=False), jax.tree.map(split, (output, target)))
-    return jax.tree.map(lambda term: jnp.moveaxis(term, 0, 1).reshape(target.shape[:2]), parts)
+    recomputed = jax.checkpoint(group, prevent_cse=False)
+    return map_groups(recomputed, output.logits, output.iou, target, at_once=at_once)
 
 
 def _round_loss(

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 
 from samjax.core.errors import UserError
+from samjax.core.groups import largest_divisor
 
 _DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "cpu": 1}
 _EXAMPLES = {"v4": "v4:4x4x8", "v5e": "v5e:16x16", "v5p": "v5p:4x4x8", "v6e": "v6e:16x16", "cpu": "cpu:8"}
@@ -77,7 +78,7 @@ def roomier(topology: Topology) -> Topology | None:
     if topology.kind in ("cpu", "v5p") or topology.chips % 4:
         return None
     blocks = topology.chips // 4
-    side = next(size for size in range(math.isqrt(blocks), 0, -1) if blocks % size == 0)
+    side = largest_divisor(blocks, math.isqrt(blocks))
     return Topology(kind="v5p", shape=(2 * side, 2 * (blocks // side), 1))
 
 

@@ -1,12 +1,10 @@
 """The annotator's clicks: where they fall and what they say."""
 
-from collections.abc import Callable
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from samjax.core.groups import map_groups
 from samjax.core.types import PointLabel, Prompts, struct, valid_pixels
 from samjax.prompting.center import region_center
 from samjax.prompting.error_region import error_region, predicted_mask
@@ -45,7 +43,7 @@ def sample_correction(
         point = sample_point(jax.random.fold_in(key, group), error_region(predicted_mask(logits, size), truth, valid))
         return Click(coords=point.coords, labels=_label(pixel_at(truth, point.coords)), found=point.found)
 
-    return _in_groups(click, logits, masks)
+    return map_groups(click, logits, masks, at_once=MASKS_AT_ONCE)
 
 
 def central_correction(
@@ -73,7 +71,7 @@ def central_correction(
             found=jnp.maximum(missed.squared_distance, claimed.squared_distance) > 0,
         )
 
-    return _in_groups(click, logits, masks)
+    return map_groups(click, logits, masks, at_once=MASKS_AT_ONCE)
 
 
 def central_click(*, masks: Bool[Array, "b m h w"], valid_size: Int[Array, "b 2"]) -> Click:
@@ -85,7 +83,7 @@ def central_click(*, masks: Bool[Array, "b m h w"], valid_size: Int[Array, "b 2"
         found = center.squared_distance > 0
         return Click(coords=center.coords, labels=_label(jnp.ones_like(found)), found=found)
 
-    return _in_groups(click, masks)
+    return map_groups(click, masks, at_once=MASKS_AT_ONCE)
 
 
 def add_click(prompts: Prompts, click: Click, *, slot: int | Int[Array, ""], where: Bool[Array, "b m"]) -> Prompts:
@@ -103,21 +101,3 @@ def add_click(prompts: Prompts, click: Click, *, slot: int | Int[Array, ""], whe
 
 def _label(foreground: Bool[Array, "*n"]) -> Int[Array, "*n"]:
     return jnp.where(foreground, int(PointLabel.FOREGROUND), int(PointLabel.BACKGROUND)).astype(jnp.int32)
-
-
-def _in_groups(function: Callable[..., Any], *arrays: Array) -> Any:
-    """Map `function(group_index, *arrays[:, group])` over groups of masks, axis 1, one group after the other.
-
-    Groups are cut by a dynamic slice: moving the mask axis to the front would copy every mask.
-    """
-    masks = arrays[0].shape[1]
-    group_size = max(size for size in range(1, MASKS_AT_ONCE + 1) if masks % size == 0)
-
-    def one_group(group):
-        parts = (jax.lax.dynamic_slice_in_dim(array, group * group_size, group_size, axis=1) for array in arrays)
-        return function(group, *parts)
-
-    def join(stacked):
-        return jnp.moveaxis(stacked, 0, 1).reshape(stacked.shape[1], masks, *stacked.shape[3:])
-
-    return jax.tree.map(join, jax.lax.map(one_group, jnp.arange(masks // group_size)))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Float, Float32
 
+from samjax.core.groups import largest_divisor
 from samjax.nn.kernels.plain import ColumnOffsets, MapHeads, RowOffsets
 from samjax.parallel.sharding import platform
 
@@ -23,8 +24,8 @@ def blockwise_attention(q: MapHeads, k: MapHeads, v: MapHeads, rows: RowOffsets,
     """
     n, height, width, heads, _ = q.shape
     room = BLOCK_BYTES[platform()] // (4 * width * height * width)  # rows of queries, of any head
-    rows_at_once = _divisor(height, room)
-    heads_at_once = _divisor(n * heads, room // rows_at_once)
+    rows_at_once = largest_divisor(height, room)
+    heads_at_once = largest_divisor(n * heads, room // rows_at_once)
 
     def attend(group: tuple[Heads, Heads, Heads]) -> Heads:
         return _attend(*group, _split_offsets(rows, rows_at_once), columns)
@@ -34,11 +35,6 @@ def blockwise_attention(q: MapHeads, k: MapHeads, v: MapHeads, rows: RowOffsets,
 
     out = jax.lax.map(attend, (grouped(q), grouped(k), grouped(v)))
     return rearrange(out.reshape(n, heads, height, width, -1), "n e h w c -> n h w e c")
-
-
-def _divisor(whole: int, most: int) -> int:
-    """Return the largest divisor of `whole` that is at most `most`, at least 1."""
-    return max(part for part in range(1, whole + 1) if whole % part == 0 and (part == 1 or part <= most))
 
 
 def _split_offsets(rows: RowOffsets, at_once: int) -> Float[Array, "blocks r h c"]:

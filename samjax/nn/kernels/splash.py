@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
+from samjax.core.groups import largest_divisor
 from samjax.nn.kernels.folding import fold
 from samjax.nn.kernels.plain import ColumnOffsets, MapHeads, RowOffsets
 
@@ -43,7 +44,7 @@ def splash_attention(
 
 
 def _kernel(heads: int, tokens: int, *, interpret: bool):
-    block = max(size for size in range(_LANES, _BLOCK + 1, _LANES) if tokens % size == 0)
+    block = _LANES * largest_divisor(tokens // _LANES, _BLOCK // _LANES)
     mask = splash.MultiHeadMask([splash.FullMask((tokens, tokens))] * heads)
     sizes = splash.BlockSizes(
         block_q=block,

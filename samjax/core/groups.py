@@ -1,0 +1,31 @@
+"""Work on equal groups, one after the other, where all at once would take too much memory."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+
+def largest_divisor(whole: int, most: int) -> int:
+    """Return the largest divisor of `whole` that is at most `most`; at least 1, however small `most` is."""
+    return max(part for part in range(1, max(1, min(whole, most)) + 1) if whole % part == 0)
+
+
+def map_groups(function: Callable[..., Any], *arrays: Array, at_once: int) -> Any:
+    """Map `function(group_index, *arrays[:, group])` over groups of axis 1, at most `at_once` large.
+
+    Groups are cut by a dynamic slice: moving the axis to the front would copy every array.
+    """
+    whole = arrays[0].shape[1]
+    size = largest_divisor(whole, at_once)
+
+    def one_group(group):
+        parts = (jax.lax.dynamic_slice_in_dim(array, group * size, size, axis=1) for array in arrays)
+        return function(group, *parts)
+
+    def join(stacked):
+        return jnp.moveaxis(stacked, 0, 1).reshape(stacked.shape[1], whole, *stacked.shape[3:])
+
+    return jax.tree.map(join, jax.lax.map(one_group, jnp.arange(whole // size)))
