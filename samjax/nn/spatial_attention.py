@@ -45,8 +45,10 @@ _RUNS_ON = {AttentionKernel.SPLASH: "tpu", AttentionKernel.CUDNN: "gpu"}
 _SMALL_MAP = {"cpu": 64, "gpu": 256, "tpu": 256}
 
 
-def choose_kernel(wanted: AttentionKernel, *, tokens: int, dtype: jnp.dtype) -> AttentionKernel:
-    """Return what computes attention in maps of this many tokens on the platform this is compiled for.
+def choose_kernel(
+    wanted: AttentionKernel, *, grid: tuple[int, int], channels: int, dtype: jnp.dtype
+) -> AttentionKernel:
+    """Return what computes attention in maps of `grid` tokens, in heads of `channels`, on this platform.
 
     Raises:
       UserError: a kernel of another platform is wanted.
@@ -57,19 +59,19 @@ def choose_kernel(wanted: AttentionKernel, *, tokens: int, dtype: jnp.dtype) -> 
         if needs != here:
             raise UserError(f"attention {wanted.name} runs on a {needs}, but this is a {here}; use AUTO or BLOCKWISE")
         return wanted
-    if tokens <= _SMALL_MAP[here]:
+    if grid[0] * grid[1] <= _SMALL_MAP[here]:
         return AttentionKernel.PLAIN
     if here == "tpu":
         return AttentionKernel.SPLASH
-    if here == "gpu" and dtype == jnp.bfloat16 and _flash_at_256_channels():
+    if here == "gpu" and dtype == jnp.bfloat16 and channels + sum(grid) <= _flash_channels():
         return AttentionKernel.CUDNN
     return AttentionKernel.BLOCKWISE
 
 
-def _flash_at_256_channels() -> bool:
-    """Whether this GPU is a Hopper or later: before, cuDNN takes 128 channels a head, and a folded map has more."""
+def _flash_channels() -> int:
+    """Return how many channels a head cuDNN takes on this GPU; a folded map has its rows and columns beside its own."""
     capability = getattr(jax.local_devices()[0], "compute_capability", "0.0")
-    return float(capability) >= 9.0
+    return 256 if float(capability) >= 9.0 else 128  # Hopper and later
 
 
 def spatial_attention(
@@ -85,7 +87,7 @@ def spatial_attention(
 
     Maps and heads know nothing of each other, so on a mesh each device attends in its own.
     """
-    chosen = choose_kernel(kernel, tokens=q.shape[1] * q.shape[2], dtype=q.dtype)
+    chosen = choose_kernel(kernel, grid=(q.shape[1], q.shape[2]), channels=q.shape[-1], dtype=q.dtype)
     heads, offsets = ("batch", None, None, "heads", None), (None, None, None)
     return per_shard(_KERNELS[chosen], (q, k, v, rows, columns), axes=(heads, heads, heads, offsets, offsets))
 

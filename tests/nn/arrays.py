@@ -16,3 +16,12 @@ def perturbed(module: nnx.Module) -> nnx.Module:
     leaves, structure = jax.tree.flatten(nnx.to_pure_dict(params))
     leaves = [leaf + 0.3 * normal(*leaf.shape, seed=index) for index, leaf in enumerate(leaves)]
     return nnx.merge(graph, jax.tree.unflatten(structure, leaves))
+
+
+def equations(jaxpr):
+    """Yield the equations of a traced function, of the functions it calls and of its loops' bodies."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "jaxpr")):
+            if hasattr(value, "jaxpr"):
+                yield from equations(value.jaxpr)

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from arrays import normal
+from arrays import equations, normal
 
 from samjax.core.errors import UserError
+from samjax.nn import spatial_attention as kernels
 from samjax.nn.kernels import blockwise
 from samjax.nn.kernels.blockwise import blockwise_attention
 from samjax.nn.kernels.cudnn import cudnn_attention
@@ -77,14 +78,8 @@ def test_large_scores_neither_overflow_nor_drown():
 def largest_array(function, *arguments):
     """Return the bytes of the largest array that a function, the functions it calls and its loops' bodies make."""
 
-    def sizes(jaxpr):
-        for equation in jaxpr.eqns:
-            yield from (var.aval.size * var.aval.dtype.itemsize for var in equation.outvars)
-            for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda x: hasattr(x, "jaxpr")):
-                if hasattr(value, "jaxpr"):
-                    yield from sizes(value.jaxpr)
-
-    return max(sizes(jax.make_jaxpr(function)(*arguments).jaxpr))
+    jaxpr = jax.make_jaxpr(function)(*arguments).jaxpr
+    return max(var.aval.size * var.aval.dtype.itemsize for equation in equations(jaxpr) for var in equation.outvars)
 
 
 def test_blockwise_never_holds_the_scores():
@@ -114,9 +109,25 @@ def test_each_device_attends_in_its_own_maps_and_heads(data, fsdp, tensor):
 
 def test_the_kernel_is_the_platforms():
     bfloat16, float32 = jnp.dtype("bfloat16"), jnp.dtype("float32")
-    assert choose_kernel(AttentionKernel.AUTO, tokens=64, dtype=bfloat16) is AttentionKernel.PLAIN
-    assert choose_kernel(AttentionKernel.AUTO, tokens=196, dtype=bfloat16) is AttentionKernel.BLOCKWISE
-    assert choose_kernel(AttentionKernel.AUTO, tokens=4096, dtype=float32) is AttentionKernel.BLOCKWISE
-    assert choose_kernel(AttentionKernel.PLAIN, tokens=4096, dtype=float32) is AttentionKernel.PLAIN
+    assert choose_kernel(AttentionKernel.AUTO, grid=(8, 8), channels=64, dtype=bfloat16) is AttentionKernel.PLAIN
+    assert choose_kernel(AttentionKernel.AUTO, grid=(14, 14), channels=64, dtype=bfloat16) is AttentionKernel.BLOCKWISE
+    assert choose_kernel(AttentionKernel.AUTO, grid=(64, 64), channels=64, dtype=float32) is AttentionKernel.BLOCKWISE
+    assert choose_kernel(AttentionKernel.PLAIN, grid=(64, 64), channels=64, dtype=float32) is AttentionKernel.PLAIN
     with pytest.raises(UserError, match="SPLASH runs on a tpu, but this is a cpu"):
-        choose_kernel(AttentionKernel.SPLASH, tokens=4096, dtype=bfloat16)
+        choose_kernel(AttentionKernel.SPLASH, grid=(64, 64), channels=64, dtype=bfloat16)
+
+
+def test_cudnn_is_chosen_where_a_folded_head_is_narrow_enough(monkeypatch):
+    """Hopper takes 256 channels: 64 of its own and 2 x 64 places, not 2 x 112; before Hopper it takes 128."""
+    monkeypatch.setattr(kernels, "platform", lambda: "gpu")
+    bfloat16 = jnp.dtype("bfloat16")
+
+    def chosen(side, dtype=bfloat16):
+        return choose_kernel(AttentionKernel.AUTO, grid=(side, side), channels=64, dtype=dtype)
+
+    monkeypatch.setattr(kernels, "_flash_channels", lambda: 256)
+    assert chosen(64) is AttentionKernel.CUDNN
+    assert chosen(112) is AttentionKernel.BLOCKWISE
+    assert chosen(64, jnp.dtype("float32")) is AttentionKernel.BLOCKWISE
+    monkeypatch.setattr(kernels, "_flash_channels", lambda: 128)
+    assert chosen(64) is AttentionKernel.BLOCKWISE

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from arrays import normal, perturbed
+from arrays import equations, normal, perturbed
 from flax import nnx
 
 from samjax.nn.kernels.plain import plain_attention
@@ -98,14 +98,6 @@ def test_softmax_is_float32_in_bfloat16_models():
     q = normal(1, 8, 8, 2, 16).astype(jnp.bfloat16)
     zeros = jnp.zeros((8, 8, 16), jnp.bfloat16)
     jaxpr = jax.make_jaxpr(plain_attention)(q, q, q, zeros, zeros)
-    exponentials = [eqn for eqn in _equations(jaxpr.jaxpr) if eqn.primitive.name == "exp"]
+    exponentials = [eqn for eqn in equations(jaxpr.jaxpr) if eqn.primitive.name == "exp"]
     assert exponentials
     assert {eqn.outvars[0].aval.dtype for eqn in exponentials} == {jnp.dtype(jnp.float32)}
-
-
-def _equations(jaxpr):
-    for equation in jaxpr.eqns:
-        yield equation
-        for value in equation.params.values():
-            if hasattr(value, "jaxpr"):
-                yield from _equations(value.jaxpr)
