@@ -67,6 +67,8 @@ def run(config, *, name: str, topology: str, json: str | None = None, with_large
     from samjax.train.plan import make_plan
 
     chips = parse_topology(topology)
+    if json is not None and not Path(json).absolute().parent.is_dir():
+        raise UserError(f"--json {json}: there is no folder {Path(json).absolute().parent}; make it first")
     if with_largest_batch and chips.kind == "cpu":
         raise UserError(f"--largest-batch needs chips with a known memory, and {chips} has none; give a TPU topology")
     _say(f"compiling the training step of {name} for {chips}; a large model takes minutes")

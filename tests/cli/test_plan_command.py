@@ -45,6 +45,12 @@ def test_there_is_no_largest_batch_on_cpus(capsys):
     assert "known memory" in refused(capsys, SMOKE, "--topology", "cpu:8", "--largest-batch")
 
 
+def test_a_folder_that_is_not_there_is_refused_before_anything_is_compiled(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr("samjax.train.plan.make_plan", lambda *_: pytest.fail("it was compiled"))
+    said = refused(capsys, SMOKE, "--topology", "cpu:8", "--json", str(tmp_path / "missing" / "plan.json"))
+    assert str(tmp_path / "missing") in said
+
+
 def test_a_field_that_is_none_is_answered_with_the_nearest(capsys):
     assert "batch-size" in refused(capsys, SMOKE, "--topology", "cpu:8", "--batch-sise", "8")
 
