@@ -17,6 +17,11 @@ class NonFiniteLossError(RuntimeError):
     """The loss or the gradient of a step is not finite; the message names the step and its photos."""
 
 
+def model_flops_per_photo(config: TrainConfig) -> int:
+    """Return the least that training on one photo takes, all mask slots filled."""
+    return photo_flops(config.model, masks=config.data.max_masks, rounds=config.prompting.rounds).training
+
+
 def peak_images_per_s(config: TrainConfig, mesh: Mesh) -> float | None:
     """Return the photos/s of chips that do nothing but the model's FLOPs, at their bfloat16 peak: an MFU of 1.
 
@@ -26,8 +31,7 @@ def peak_images_per_s(config: TrainConfig, mesh: Mesh) -> float | None:
     chip = chip_of(mesh.devices.flat[0].device_kind)
     if chip is None:
         return None
-    photo = photo_flops(config.model, masks=config.data.max_masks, rounds=config.prompting.rounds)
-    return mesh.size * chip.flops / photo.training
+    return mesh.size * chip.flops / model_flops_per_photo(config)
 
 
 class PendingMetrics:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import jax
 
-from samjax.models.sam.flops import photo_flops
 from samjax.parallel.aot import Topology, roomier, topology_devices
 from samjax.parallel.chips import CHIPS, Chip
 from samjax.parallel.collectives import Collective, Exchange, collectives, exchanges
@@ -14,6 +13,7 @@ from samjax.parallel.hlo_cost import Buffer, Traffic, Work, largest_buffers, lar
 from samjax.parallel.roofline import Floor, floor
 from samjax.train.config import TrainConfig
 from samjax.train.fit import CompiledStep, Memory, OutOfMemoryError, compile_step
+from samjax.train.metrics import model_flops_per_photo
 
 _NAMED = 6
 
@@ -121,11 +121,6 @@ def _plan(
         floor=bottom,
         speed=_speed(config, topology, chip, bottom, least) if chip is not None and bottom is not None else None,
     )
-
-
-def model_flops_per_photo(config: TrainConfig) -> int:
-    """Return the least that training on one photo takes, all mask slots filled."""
-    return photo_flops(config.model, masks=config.data.max_masks, rounds=config.prompting.rounds).training
 
 
 def _floor(

@@ -16,6 +16,11 @@ from samjax.models.sam.sam import Sam
 M = TypeVar("M", bound=nnx.Module)
 
 
+def normal(*shape: int, seed: int = 0) -> jax.Array:
+    """Return standard normal float32 numbers."""
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
 def drawn(make: Callable[[], M], seed: int = 0) -> M:
     """Return `make()` with every parameter and buffer drawn, biases and position tables too."""
     return _draw(*nnx.split(nnx.eval_shape(make)), seed)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from drawn import drawn, drawn_sam
+from drawn import drawn, drawn_sam, normal
 from flax import nnx
 
 from samjax.core.types import PointLabel, Prompts
@@ -15,10 +15,6 @@ from samjax.models.sam.prompted_image import DensePrompt, PromptedImage
 from samjax.models.sam.sam import Sam
 
 TINY = SamConfig.tiny()
-
-
-def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 def prompts(config: SamConfig, images=2, masks=3) -> Prompts:

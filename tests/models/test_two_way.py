@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import drawn
+from drawn import drawn, normal
 from flax import nnx
 
 from samjax.models.sam import two_way
@@ -15,10 +15,6 @@ from samjax.models.sam.two_way import TwoWayLayer, TwoWayTransformer
 
 CONFIG = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.3))
 WIDTH = CONFIG.embedding
-
-
-def normal(*shape, seed=0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
 
 
 TOKENS, IMAGE = normal(2, 6, WIDTH), normal(2, 9, WIDTH, seed=1)
