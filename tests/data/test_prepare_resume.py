@@ -305,9 +305,13 @@ def test_ctrl_c_stops_and_keeps_what_is_done(tmp_path):
     out = tmp_path / "out"
     command = [sys.executable, "-m", "samjax.cli.main", "data", "prepare", "--workers", "2", "--source"]
     command += [str(tmp_path / "tars"), "--out", str(out)]
-    with subprocess.Popen(
+    # Started in the background of a shell, these tests ignore Ctrl-C, and so would what they start.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    process = subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
+    )
+    signal.signal(signal.SIGINT, before)
+    with process:
         wait_until(lambda: list(out.glob(".prepare/*.json")) or process.poll() is not None)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
         said = process.communicate(timeout=60)[1]
