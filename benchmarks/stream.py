@@ -10,6 +10,9 @@ are medians of a core's work; those of the stream as a whole are by the clock. L
 out of the comparison, and named: `pip install torch opencv-python-headless faster-coco-eval rlemasklib`.
 """
 
+# pyright: reportMissingImports=false
+# The libraries compared are no dependencies of the project.
+
 import argparse
 import glob
 import importlib.metadata
@@ -26,8 +29,8 @@ import numpy as np
 
 SHIPPED = Path(__file__).parent.parent / "experiments" / "sam" / "photos" / "train" / "sa_000000.tar"
 FRAME, MASKS, SMALL = 1024, 64, 256
-TFLOP_A_PHOTO = 24.7  # ViT-H, 64 masks, 11 decoder rounds: the least, counted analytically
-PEAK_TFLOPS = {"four v5p chips": 4 * 459, "one H200": 989}  # bfloat16, from the makers' sheets
+ROUNDS = 11
+CONSUMERS = {"four v5p chips": ("v5p", 4), "one H200": ("H200", 1)}
 BATCHES = 2_000
 
 
@@ -308,9 +311,15 @@ def memory(folder: str) -> None:
 
 def needs(a_second: float) -> None:
     """What a host must deliver at half of the accelerators' peak."""
+    from samjax.models.sam.config import SamConfig
+    from samjax.models.sam.flops import photo_flops
+    from samjax.parallel.chips import CHIPS
+
     rows = [("ViT-H at half of the bfloat16 peak", "photos a second", "masks a second", "cores like this one")]
-    for name, peak in PEAK_TFLOPS.items():
-        eaten = 0.5 * peak / TFLOP_A_PHOTO
+    least = photo_flops(SamConfig.vit_h(), masks=MASKS, rounds=ROUNDS).training
+    chips = {chip.name: chip for chip in CHIPS}
+    for name, (chip, count) in CONSUMERS.items():
+        eaten = 0.5 * count * chips[chip].flops / least
         rows.append((name, f"{eaten:.0f}", f"{eaten * MASKS:,.0f}", f"{eaten / a_second:.1f}"))
     table(*rows)
 
