@@ -16,7 +16,7 @@ from samjax.data.loader import DataConfig
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.nn.stack import Remat
 from samjax.parallel.aot import parse_topology
-from samjax.parallel.mesh import MeshConfig
+from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.prompting.interactive import InteractionConfig
 from samjax.train.config import TrainConfig
 from samjax.train.plan import Plan, make_plan
@@ -31,8 +31,6 @@ SLICES = {
     512: "v5p:8x8x8",
     1024: "v5p:8x8x16",
 }
-MOST_SPLIT = 256
-"""Chips that parameters are split over at most: widths of published models divide by it, not by 512."""
 TOLERANCE = 1.05
 
 
@@ -63,7 +61,7 @@ def config(chips: int) -> TrainConfig:
         ),
         data=DataConfig(source="", max_masks=4),
         prompting=InteractionConfig(corrections=2),
-        mesh=MeshConfig(data=-1, fsdp=min(chips, MOST_SPLIT)),
+        mesh=MeshConfig(preset=Preset.FSDP),
         batch_size=chips,
     )
 

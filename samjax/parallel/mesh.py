@@ -11,8 +11,12 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from samjax.core.errors import UserError
+from samjax.core.groups import largest_divisor
 
 AXES = ("data", "fsdp", "tensor")
+MOST_SPLIT = 256
+"""Devices that a preset splits parameters over at most. The widths of published models, 768, 1,024 and 1,280, divide by
+it and not by 512, where each would be left whole; and to gather from more neighbours than this takes longer."""
 
 
 class Preset(enum.Enum):
@@ -21,7 +25,8 @@ class Preset(enum.Enum):
     REPLICATED = "replicated"
     """Each device holds all parameters and a part of the batch."""
     FSDP = "fsdp"
-    """Parameters, moments and batch are split over all devices; over those of a slice where there are several."""
+    """Parameters, moments and batch are split over all devices, or over those of a slice where there are several.
+    Beyond `MOST_SPLIT` devices parameters and moments are split over so many, and the others hold copies."""
     FSDP_TENSOR = "fsdp_tensor"
     """As FSDP, and four neighbours share their photos and split heads and MLPs: for fewer photos than devices."""
 
@@ -51,9 +56,9 @@ class MeshConfig:
             case Preset.REPLICATED:
                 preset = (-1, 1, 1)
             case Preset.FSDP:
-                preset = (self.dcn_data, -1, 1)
+                preset = (*self._copies(devices // max(1, self.tensor or 1)), 1)
             case Preset.FSDP_TENSOR:
-                preset = (self.dcn_data, -1, 4)
+                preset = (*self._copies(devices // max(1, self.tensor or 4)), 4)
         given = (self.data, self.fsdp, self.tensor)
         sizes = [usual if size is None else size for usual, size in zip(preset, given, strict=True)]
         wanted = dict(zip(AXES, sizes, strict=True))
@@ -70,6 +75,13 @@ class MeshConfig:
                 "set --mesh.data or --mesh.dcn-data"
             )
         return data, fsdp, tensor
+
+    def _copies(self, devices: int) -> tuple[int, int]:
+        """Return the preset's `data` and `fsdp` over `devices`: as few copies of the parameters as there may be."""
+        of_a_slice = devices // max(1, self.dcn_data)
+        if of_a_slice <= MOST_SPLIT or self.data is not None:
+            return self.dcn_data, -1
+        return -1, largest_divisor(of_a_slice, MOST_SPLIT)
 
 
 def make_mesh(

@@ -33,6 +33,23 @@ def test_what_is_given_goes_before_the_preset_and_one_axis_takes_the_devices_lef
 
 
 @pytest.mark.parametrize(
+    ("config", "devices", "sizes"),
+    [
+        (MeshConfig(preset=Preset.FSDP), 256, (1, 256, 1)),
+        (MeshConfig(preset=Preset.FSDP), 1024, (4, 256, 1)),
+        (MeshConfig(preset=Preset.FSDP, dcn_data=2), 1024, (4, 256, 1)),
+        (MeshConfig(preset=Preset.FSDP, data=1), 1024, (1, 1024, 1)),
+        (MeshConfig(preset=Preset.FSDP, fsdp=512), 1024, (2, 512, 1)),
+        (MeshConfig(preset=Preset.FSDP_TENSOR), 1024, (1, 256, 4)),
+        (MeshConfig(preset=Preset.FSDP_TENSOR), 4096, (4, 256, 4)),
+        (MeshConfig(preset=Preset.FSDP_TENSOR, tensor=2), 1024, (2, 256, 2)),
+    ],
+)
+def test_presets_split_parameters_no_further_than_they_divide(config, devices, sizes):
+    assert config.sizes(devices) == sizes
+
+
+@pytest.mark.parametrize(
     "config",
     [
         MeshConfig(data=3),
