@@ -93,7 +93,7 @@ def finish(first: TrainConfig, steps: int) -> TrainConfig:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=3_300)
+    parser.add_argument("--steps", type=int, default=3_700)
     parser.add_argument("--workdir", type=Path, default=Path("runs/overfit"))
     arguments = parser.parse_args()
     arguments.workdir.mkdir(parents=True, exist_ok=True)
