@@ -23,20 +23,23 @@ class Patchify(nnx.Module):
     def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n gh gw d"]:
         """Return the map of patches; sides must be multiples of the patch."""
         size = self.kernel.shape[0]
-        patches = einops.rearrange(image.astype(self.dtype), "n (h p) (w q) c -> n h w p q c", p=size, q=size)
-        out = jnp.einsum("nhwpqc,pqcd->nhwd", patches, self.kernel[...].astype(self.dtype))
+        return self.of_patches(einops.rearrange(image, "n (h p) (w q) c -> n h w p q c", p=size, q=size))
+
+    def of_patches(self, patches: Float[Array, "*n p q c"]) -> Float[Array, "*n d"]:
+        """Return the same of patches already apart."""
+        out = jnp.einsum("...pqc,pqcd->...d", patches.astype(self.dtype), self.kernel[...].astype(self.dtype))
         return out + self.bias[...].astype(self.dtype)
 
 
 class Unpatchify(nnx.Module):
-    """A 2 x 2 transposed convolution of stride 2: each pixel becomes four; kernel (kh, kw, in, out)."""
+    """A 2 x 2 transposed convolution of stride 2: each pixel becomes two rows of two; kernel (kh, kw, in, out)."""
 
     def __init__(self, inputs: int, outputs: int, *, init: Initializer, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.dtype = dtype
         self.kernel = parameter(init, (2, 2, inputs, outputs), axes=(None, None, "embed", None), rngs=rngs)
         self.bias = parameter(nnx.initializers.zeros, (outputs,), axes=(None,), rngs=rngs)
 
-    def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n h2 w2 d"]:
-        """Return the map at twice the resolution."""
-        out = jnp.einsum("nhwc,pqcd->nhpwqd", image.astype(self.dtype), self.kernel[...].astype(self.dtype))
-        return einops.rearrange(out, "n h p w q d -> n (h p) (w q) d") + self.bias[...].astype(self.dtype)
+    def __call__(self, pixels: Float[Array, "*n c"]) -> Float[Array, "*n 2 2 d"]:
+        """Return the four pixels each becomes, apart: what is next to what matters to no later layer of the decoder."""
+        out = jnp.einsum("...c,pqcd->...pqd", pixels.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        return out + self.bias[...].astype(self.dtype)

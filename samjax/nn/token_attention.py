@@ -51,18 +51,8 @@ class TokenAttention(nnx.Module):
         *,
         key_valid: Bool[Array, "n t"] | None = None,
     ) -> Float[Array, "n q d"]:
-        """Attend; keys where `key_valid` is False get no weight."""
-        return self.attend(self.query(queries), self.key(keys), self.value(values), key_valid=key_valid)
-
-    def attend(
-        self,
-        q: Float[Array, "n q e c"],
-        k: Float[Array, "n t e c"],
-        v: Float[Array, "n t e c"],
-        *,
-        key_valid: Bool[Array, "n t"] | None = None,
-    ) -> Float[Array, "n q d"]:
-        """Attend with ready projections. Softmax in float32."""
+        """Attend; keys where `key_valid` is False get no weight. Softmax in float32."""
+        q, k, v = self.query(queries), self.key(keys), self.value(values)
         scores = jnp.einsum("nqec,ntec->neqt", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
         if key_valid is not None:
             scores = jnp.where(key_valid[:, None, None, :], scores, jnp.finfo(jnp.float32).min)

@@ -11,8 +11,8 @@ from flax import nnx
 
 from samjax.core.types import MaskOutput, PointLabel, Prompts
 from samjax.models.sam.config import MaskDecoderConfig, SamConfig
+from samjax.models.sam.image_side import DensePrompt
 from samjax.models.sam.prompt_encoder import PromptEmbedding
-from samjax.models.sam.prompted_image import DensePrompt
 from samjax.models.sam.sam import Sam, normalise
 
 

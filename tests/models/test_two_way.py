@@ -11,6 +11,7 @@ from flax import nnx
 
 from samjax.models.sam import two_way
 from samjax.models.sam.config import MaskDecoderConfig, SamConfig
+from samjax.models.sam.image_side import ImageTokens
 from samjax.models.sam.two_way import TwoWayLayer, TwoWayTransformer
 
 CONFIG = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.3))
@@ -28,15 +29,16 @@ def make_layer() -> TwoWayLayer:
 
 @functools.partial(jax.jit, static_argnames="first")
 def apply(layer, tokens=TOKENS, positions=TOKEN_POSITIONS, image_positions=IMAGE_POSITIONS, *, first):
-    return layer(
+    tokens, image = layer(
         tokens,
-        IMAGE,
+        ImageTokens(cells=IMAGE),
         token_positions=positions,
         image_positions=image_positions,
         token_valid=VALID,
         first=first,
         key=None,
     )
+    return tokens, image.tokens()
 
 
 def silence(attention, *names):
@@ -97,7 +99,8 @@ def transformer():
 
 def transform(transformer, key=None):
     def run(transformer, key):  # anew each time: some tests replace what it calls
-        return transformer(TOKENS, IMAGE, image_positions=IMAGE_POSITIONS, token_valid=VALID, key=key)
+        image = ImageTokens(cells=IMAGE)
+        return transformer(TOKENS, image, image_positions=IMAGE_POSITIONS, token_valid=VALID, key=key)
 
     return jax.jit(run)(transformer, key)
 

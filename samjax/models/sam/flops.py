@@ -25,6 +25,10 @@ class Form(enum.Enum):
     """Windows project the tokens of the photo, not their padding. The decoder's first projections of the image, being
     linear, are done once a photo; what a mask adds is the product of its few mask prompt channels. The denominator of
     model FLOPs utilisation."""
+    COMPUTED = "computed"
+    """As the program does it: MINIMUM, and the image is projected for its masks in no layer of the decoder; the tokens
+    pass through the projections instead (`image_side`). Fewer than MINIMUM where a mask has fewer tokens than a head
+    has channels."""
     PLAIN = "plain"
     """As published: padding is projected, and every mask of every round projects the whole image."""
 
@@ -135,23 +139,33 @@ def decoder_flops(
     channels = config.mask_prompt_channels
     calls = masks * rounds
 
-    # A layer projects the image to keys, values and queries, and its attended map back; the last attention to keys
-    # and values. The first layer's first three see image plus mask prompt, and only the mask prompt differs.
-    projection = pixels * width * inner
-    image_projections = calls * (4 * depth + 2) * projection
-    if form is Form.MINIMUM:
-        image_projections += 3 * (projection - calls * projection + calls * pixels * channels * inner)
-
     attentions = 2 * depth + 1
     of_tokens = depth * tokens * (4 * width**2 + 2 * tokens * width + 2 * width * hidden)
     of_tokens += attentions * tokens * 2 * width * inner
+
+    # A layer projects the image to keys, values and queries, and its attended map back; the last attention to keys
+    # and values. The first layer's first three see image plus mask prompt, and only the mask prompt differs.
+    projections, first = 4 * depth + 2, 3
+    projection, cross_attention = pixels * width * inner, 2 * tokens * pixels * inner
+    if form is Form.COMPUTED:
+        rows = tokens * config.mask_decoder.heads
+        of_tokens += (projections - first) * tokens * width * inner
+        image_projections = first * projection + calls * (projections - first) * pixels * width * rows
+        image_projections += calls * first * pixels * channels * rows
+        cross_attention = calls * first * cross_attention // 2
+    else:
+        image_projections = calls * projections * projection
+        cross_attention *= calls * attentions
+    if form is Form.MINIMUM:
+        image_projections += first * (projection - calls * projection + calls * pixels * channels * inner)
+
     fine = 16 * pixels  # of the upscaled image
     head = 2 * width**2
     return _doubled(
         DecoderFlops(
             mask_downscaler=calls * pixels * (4 * channels + channels**2 + channels * width),
             image_projections=image_projections,
-            cross_attention=calls * attentions * 2 * tokens * pixels * inner,
+            cross_attention=cross_attention,
             tokens=calls * of_tokens,
             upscaler=calls * pixels * (4 * width * (width // 4) + 16 * (width // 4) * (width // 8)),
             heads=calls * (4 * (head + width * (width // 8)) + head + width * 4 + 4 * fine * (width // 8)),

@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, Key
 
 from samjax.core.types import MaskOutput
 from samjax.models.sam.config import SamConfig
+from samjax.models.sam.image_side import PromptedImage
 from samjax.models.sam.prompt_encoder import PromptEmbedding
-from samjax.models.sam.prompted_image import PromptedImage
 from samjax.models.sam.two_way import TwoWayTransformer
 from samjax.nn.init import DECODER_INIT, parameter
 from samjax.nn.mlp import gelu
@@ -42,16 +42,20 @@ class Head(nnx.Module):
 
 
 class Upscaler(nnx.Module):
-    """The image embedding at four times its resolution and an eighth of its channels."""
+    """The image embedding at four times its resolution and an eighth of its channels.
+
+    The sixteen pixels of a cell stay together, y and x in the cell as two bits each. To lay them out in rows would move
+    every channel of every pixel; once they are logits there are few to move.
+    """
 
     def __init__(self, width: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.conv1 = Unpatchify(width, width // 4, init=DECODER_INIT, dtype=dtype, rngs=rngs)
         self.norm = layer_norm(width // 4, epsilon=1e-6, dtype=dtype, rngs=rngs)
         self.conv2 = Unpatchify(width // 4, width // 8, init=DECODER_INIT, dtype=dtype, rngs=rngs)
 
-    def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n h4 w4 o"]:
+    def __call__(self, cells: Float[Array, "n i c"]) -> Float[Array, "n i 2 2 2 2 o"]:
         """Upscale."""
-        return gelu(self.conv2(gelu(self.norm(self.conv1(image)))))
+        return gelu(self.conv2(gelu(self.norm(self.conv1(cells)))))
 
 
 class MaskDecoder(nnx.Module):
@@ -91,11 +95,12 @@ class MaskDecoder(nnx.Module):
             token_valid=einops.rearrange(valid, "b m t -> (b m) t"),
             key=key,
         )
-        upscaled = self.upscaler(einops.rearrange(keyed, "n (h w) c -> n h w c", h=height, w=width))
+        upscaled = self.upscaler(keyed)
         weights = jax.vmap(lambda head, token: head(token), in_axes=(0, 1), out_axes=1)(
             self.hypernetworks, tokens[:, 1 : 1 + MASK_TOKENS]
         )
-        logits = jnp.einsum("nkc,nhwc->nkhw", weights, upscaled, preferred_element_type=jnp.float32)
+        logits = jnp.einsum("nko,niabcdo->nkiabcd", weights, upscaled, preferred_element_type=jnp.float32)
+        logits = einops.rearrange(logits, "n k (h w) a b c d -> n k (h a c) (w b d)", h=height, w=width)
         iou = self.iou_head(tokens[:, 0]).astype(jnp.float32)
         return MaskOutput(
             logits=einops.rearrange(logits, "(b m) k h w -> b m k h w", b=images),

@@ -1,5 +1,6 @@
 """Points, boxes and masks as embeddings (Segment Anything, section 3)."""
 
+import einops
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -7,7 +8,7 @@ from jaxtyping import Array, Bool, Float
 
 from samjax.core.types import PointLabel, Prompts, struct
 from samjax.models.sam.config import SamConfig
-from samjax.models.sam.prompted_image import DensePrompt
+from samjax.models.sam.image_side import DensePrompt
 from samjax.nn.init import DECODER_INIT, Buffer, parameter
 from samjax.nn.mlp import gelu
 from samjax.nn.norm import layer_norm
@@ -65,8 +66,9 @@ class MaskDownscaler(nnx.Module):
 
     def features(self, logits: Float[Array, "n h w"]) -> Float[Array, "n gh gw f"]:
         """Return what the last convolution, which is 1 x 1, sees of unthresholded logits."""
-        hidden = gelu(self.norm1(self.conv1(logits[..., None])))
-        return gelu(self.norm2(self.conv2(hidden)))
+        cells = einops.rearrange(logits, "n (h a c) (w b d) -> n h w a b c d 1", a=2, b=2, c=2, d=2)
+        hidden = gelu(self.norm1(self.conv1.of_patches(cells)))
+        return gelu(self.norm2(self.conv2.of_patches(hidden)))
 
 
 class PromptEncoder(nnx.Module):
