@@ -12,6 +12,7 @@ import argparse
 import functools
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,54 +20,77 @@ from sides import JAX, PYTORCH, THREADS, Actions, Side, compare, print_table
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))  # the reference model of the tests
 
-SIDE, RATE, DECAY = 1024, 1e-5, 0.1
+RATE, DECAY = 1e-5, 0.1
 TARGETS = {"forward": (1.0, 0.5), "training step": (1.2, 0.6)}
 
 
-def vit_b():
-    """Return the model's config; importing it loads JAX, which only the children do."""
-    from samjax.models.sam.config import MaskDecoderConfig, SamConfig
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """An encoder and the photos it sees at once."""
 
-    return SamConfig.vit_b(mask_decoder=MaskDecoderConfig(dropout=0.0), dtype="float32")
+    model: str = "vit_b"
+    side: int = 1024
+    photos: int = 1
+    device: str = "cpu"
+    """As PyTorch calls it. Not on a CPU, both compute in bfloat16 and PyTorch compiles."""
 
+    def config(self):
+        """Return the model's config; importing it loads JAX, which only the children do."""
+        from samjax.models.sam.config import SamConfig
 
-def photo() -> np.ndarray:
-    """Return a normalised photo, [1 h w 3]."""
-    return np.random.default_rng(0).normal(size=(1, SIDE, SIDE, 3)).astype(np.float32)
+        presets = {"small": SamConfig.small, "vit_b": SamConfig.vit_b, "vit_h": SamConfig.vit_h}
+        dtype = "float32" if self.device == "cpu" else "bfloat16"
+        return presets[self.model](image_size=(self.side, self.side), dtype=dtype)
+
+    def photo(self) -> np.ndarray:
+        """Return normalised photos, [n h w 3]."""
+        return np.random.default_rng(0).normal(size=(self.photos, self.side, self.side, 3)).astype(np.float32)
 
 
 def towards(shape: tuple[int, ...]) -> np.ndarray:
-    """Return the map that a step brings the embedding [1 h w c] nearer to."""
+    """Return the map that a step brings the embedding [n h w c] nearer to."""
     return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
 
-def pytorch(weights: str) -> Actions:
+def pytorch(case: Case, weights: str) -> Actions:
     import torch
     from reference import reference
 
-    torch.set_num_threads(THREADS)
-    model = reference(vit_b(), attention="sdpa")
+    on_cpu = case.device == "cpu"
+    if on_cpu:
+        torch.set_num_threads(THREADS)
+    model = reference(case.config(), attention="sdpa")
     np.savez(weights, **{name: array.numpy() for name, array in model.state_dict().items()})
     encoder = model.vision_encoder
-    image = torch.as_tensor(photo()).permute(0, 3, 1, 2).contiguous()
+    encoder.to(torch.device(case.device))  # type: ignore[arg-type]  # of a decorated method
+    encode = encoder if on_cpu else torch.compile(encoder)
+    image = torch.as_tensor(case.photo(), device=case.device).permute(0, 3, 1, 2).contiguous()
     optimizer = torch.optim.AdamW(encoder.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
+    target = None
+
+    def embed() -> torch.Tensor:
+        with torch.autocast(case.device, dtype=torch.bfloat16, enabled=not on_cpu):
+            return encode(image).last_hidden_state.permute(0, 2, 3, 1)
 
     @torch.no_grad()
     def forward():
-        return {"embedding": encoder(image).last_hidden_state.permute(0, 2, 3, 1).numpy()}
+        return {"embedding": embed().float().cpu().numpy()}
 
     def step():
+        nonlocal target
         optimizer.zero_grad(set_to_none=True)
-        embedding = encoder(image).last_hidden_state.permute(0, 2, 3, 1)
-        loss = ((embedding - torch.as_tensor(towards(tuple(embedding.shape)))) ** 2).mean()
+        embedding = embed()
+        if target is None:
+            target = torch.as_tensor(towards(tuple(embedding.shape)), device=case.device)
+        loss = ((embedding - target) ** 2).mean()
         loss.backward()
         optimizer.step()
-        return {"loss": loss.detach().numpy()}
+        return {"loss": loss.detach().cpu().numpy()}  # which waits for the device
 
     return {"forward": forward, "training step": step}
 
 
-def samjax(weights: str) -> Actions:
+def samjax(case: Case, weights: str) -> Actions:
     import jax
     import jax.numpy as jnp
     import optax
@@ -75,33 +99,33 @@ def samjax(weights: str) -> Actions:
     from samjax.interop.torch_weights import from_torch
     from samjax.models.sam.sam import Sam
 
-    config = vit_b()
+    config = case.config()
     encoder = nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))).image_encoder
     graph = nnx.split(encoder, nnx.Param)[0]
     optimizer = optax.adamw(RATE, weight_decay=DECAY)
     with np.load(weights) as arrays:
         params = jax.tree.map(jnp.asarray, from_torch(dict(arrays), config)[0]["image_encoder"])
-    image, target = jnp.asarray(photo()), jnp.asarray(towards((1, *config.grid, config.embedding)))
+    image, target = jnp.asarray(case.photo()), jnp.asarray(towards((case.photos, *config.grid, config.embedding)))
 
     @jax.jit
-    def encode(params):
+    def encode(params, image):
         return nnx.merge(graph, params)(image)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def update(params, state):
-        loss, gradient = jax.value_and_grad(lambda params: jnp.mean((encode(params) - target) ** 2))(params)
+    def update(params, state, image, target):
+        loss, gradient = jax.value_and_grad(lambda params: jnp.mean((encode(params, image) - target) ** 2))(params)
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, loss
 
     state = None
 
     def forward():
-        return {"embedding": np.asarray(encode(params))}
+        return {"embedding": np.asarray(encode(params, image).astype(jnp.float32))}
 
     def step():
         nonlocal params, state
         state = optimizer.init(params) if state is None else state
-        params, state, loss = update(params, state)
+        params, state, loss = update(params, state, image, target)
         jax.block_until_ready(params)
         return {"loss": np.asarray(loss)}
 
@@ -117,8 +141,8 @@ def main() -> None:
     for action in arguments.only:
         with tempfile.TemporaryDirectory() as folder:
             weights = str(Path(folder) / "weights.npz")
-            theirs = Side(pytorch, weights, libraries=PYTORCH)
-            ours = Side(samjax, weights, libraries=JAX)
+            theirs = Side(pytorch, Case(), weights, libraries=PYTORCH)
+            ours = Side(samjax, Case(), weights, libraries=JAX)
             results[action] = compare(ours, theirs, action, turns=arguments.turns, tolerance=1e-4)
             ours.close()
             theirs.close()

@@ -31,11 +31,16 @@ class Turn:
 class Side:
     """A child process that holds one side's model."""
 
-    def __init__(self, make: Callable[..., Actions], *arguments: Any, libraries: tuple[str, ...]):
-        """Have `make(*arguments)` build the model there, after `libraries` are imported and memory is read."""
+    def __init__(
+        self, make: Callable[..., Actions], *arguments: Any, libraries: tuple[str, ...], cores: int | None = THREADS
+    ):
+        """Have `make(*arguments)` build the model there, after `libraries` are imported and memory is read.
+
+        It has as many cores as asked for, None being all.
+        """
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, make, arguments, libraries), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs, make, arguments, libraries, cores), daemon=True)
         self._process.start()
         theirs.close()  # so that a side that dies is noticed
         self._pipe.recv()
@@ -51,8 +56,10 @@ class Side:
         self._process.join()
 
 
-def _serve(pipe: Any, make: Callable[..., Actions], arguments: tuple[Any, ...], libraries: tuple[str, ...]) -> None:
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:THREADS])
+def _serve(
+    pipe: Any, make: Callable[..., Actions], arguments: tuple[Any, ...], libraries: tuple[str, ...], cores: int | None
+) -> None:
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     for library in libraries:
         importlib.import_module(library)
     base = _status("VmRSS")

@@ -11,9 +11,10 @@ each round again in the backward pass. The losses must agree to 1e-4.
 
 import argparse
 import functools
+import re
 import sys
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,33 +28,38 @@ LOSS_SIZE = 256
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A model and how much of the recipe a step plays."""
+    """A model, how much of the recipe a step plays, and on what."""
 
     model: str
     side: int
     masks: int
     rounds: int
+    photos: int = 1
+    device: str = "cpu"
+    """As PyTorch calls it. Not on a CPU, both compute in bfloat16 and PyTorch compiles."""
+
+    @property
+    def dtype(self) -> str:
+        """What is computed in; parameters are float32."""
+        return "float32" if self.device == "cpu" else "bfloat16"
 
     def config(self):
         """Return the run's configuration."""
         from samjax.data.config import DataConfig
         from samjax.losses.sam import LossConfig
-        from samjax.models.sam.config import MaskDecoderConfig, SamConfig
+        from samjax.models.sam.config import SamConfig
         from samjax.prompting.interactive import InteractionConfig, Refinement
         from samjax.train.config import TrainConfig
 
-        size = (self.side, self.side)
-        if self.model == "small":
-            model = SamConfig.small(image_size=size)
-        else:
-            decoder = MaskDecoderConfig(dropout=0.0)
-            model = SamConfig.vit_b(image_size=size, mask_decoder=decoder, dtype="float32")
+        presets = {"small": SamConfig.small, "vit_b": SamConfig.vit_b, "vit_h": SamConfig.vit_h}
+        model = presets[self.model](image_size=(self.side, self.side), dtype=self.dtype)
+        model = replace(model, mask_decoder=replace(model.mask_decoder, dropout=0.0))
         return TrainConfig(
             model=model,
             data=DataConfig(source="", max_masks=self.masks),
             prompting=InteractionConfig(corrections=self.rounds - 2, refinement=Refinement.LAST),
             loss=LossConfig(loss_size=LOSS_SIZE),
-            batch_size=1,
+            batch_size=self.photos,
         )
 
     def scene(self) -> tuple[np.ndarray, np.ndarray]:
@@ -87,13 +93,14 @@ def samjax(case: Case, folder: str) -> Actions:
 
     config = case.config()
     photo, masks = case.scene()
-    batch = Batch(
-        image=jnp.asarray(photo[None]),
-        valid_size=jnp.array([photo.shape[:2]], jnp.int32),
-        masks=jnp.asarray(np.packbits(masks, axis=-1)[None]),
-        mask_valid=jnp.ones((1, case.masks), bool),
-        record_id=jnp.zeros(1, jnp.int32),
+    one = Batch(
+        image=jnp.asarray(photo),
+        valid_size=jnp.array(photo.shape[:2], jnp.int32),
+        masks=jnp.asarray(np.packbits(masks, axis=-1)),
+        mask_valid=jnp.ones(case.masks, bool),
+        record_id=jnp.zeros((), jnp.int32),
     )
+    batch = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (case.photos, *leaf.shape)), one)
     graph, params, buffers = nnx.split(jax.jit(lambda: Sam(config.model, rngs=nnx.Rngs(0)))(), nnx.Param, Buffer)
     params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
     weights: dict[str, Any] = dict(to_torch(params, buffers, config.model))
@@ -102,7 +109,7 @@ def samjax(case: Case, folder: str) -> Actions:
     key = jax.random.key(0)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
-    def update(params, state):
+    def update(params, state, batch):
         def objective(params):
             model = nnx.merge(graph, params, buffers)
             interaction = play(model, batch, config, model_key=key, annotator_key=key)
@@ -112,16 +119,24 @@ def samjax(case: Case, folder: str) -> Actions:
         updates, state = optimizer.update(gradient, state, params)
         return optax.apply_updates(params, updates), state, loss, prompts
 
-    params, state, _, prompts = update(params, optimizer.init(params))
-    np.savez(Path(folder) / "prompts.npz", coords=prompts.coords[0], labels=prompts.labels[0])
+    state = optimizer.init(params)
+    compiled = update.lower(params, state, batch).compile()
+    params, state, _, prompts = compiled(params, state, batch)
+    np.savez(Path(folder) / "prompts.npz", coords=prompts.coords, labels=prompts.labels)
 
     def step():
         nonlocal params, state
-        params, state, loss, _ = update(params, state)
+        params, state, loss, _ = compiled(params, state, batch)
         jax.block_until_ready(params)
         return {"loss": np.asarray(loss)}
 
-    return {"step": step}
+    def scores():
+        """Return how many buffers of the program hold a score for each pair of the image's tokens."""
+        tokens = config.model.grid[0] * config.model.grid[1]
+        shapes = re.findall(rf"\[(?:\d+,)*{tokens},{tokens}(?:,\d+)*\]", compiled.as_text() or "")
+        return {"scores": np.asarray(len(shapes))}
+
+    return {"step": step, "scores": scores}
 
 
 def pytorch(case: Case, folder: str) -> Actions:
@@ -133,29 +148,37 @@ def pytorch(case: Case, folder: str) -> Actions:
     from samjax.core.types import PointLabel
     from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD
 
-    torch.set_num_threads(THREADS)
+    on_cpu = case.device == "cpu"
+    if on_cpu:
+        torch.set_num_threads(THREADS)
+    torch.set_default_device(case.device)
     config = case.config()
     model = reference(config.model, attention="sdpa")
     with np.load(Path(folder) / "weights.npz") as arrays:
         model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+    model.to(torch.device(case.device))  # type: ignore[arg-type]  # of a decorated method
+    encode = model.vision_encoder if on_cpu else torch.compile(model.vision_encoder)
+    decode = model.mask_decoder if on_cpu else torch.compile(model.mask_decoder)
     with np.load(Path(folder) / "prompts.npz") as arrays:
-        coords, labels = torch.as_tensor(arrays["coords"]), torch.as_tensor(arrays["labels"])
+        clicks = [
+            (torch.as_tensor(coords, device=case.device), torch.as_tensor(labels, device=case.device))
+            for coords, labels in zip(arrays["coords"], arrays["labels"], strict=True)
+        ]
     photo, masks = case.scene()
-    pixels = (torch.as_tensor(photo).float() - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
-    pixels = pixels.permute(2, 0, 1)[None].contiguous()
+    pixels = torch.as_tensor(photo, device=case.device).float()
+    pixels = (pixels - torch.tensor(PIXEL_MEAN)) / torch.tensor(PIXEL_STD)
+    pixels = pixels.permute(2, 0, 1).expand(case.photos, -1, -1, -1).contiguous()
     at = (2 * torch.arange(LOSS_SIZE) + 1) * case.side // (2 * LOSS_SIZE)
-    target = torch.as_tensor(masks)[:, at][:, :, at].float()
+    target = torch.as_tensor(masks, device=case.device)[:, at][:, :, at].float()
     inside = torch.ones_like(target)
-    boxed = labels[:, 0] == int(PointLabel.BOX_MIN)
-    order = torch.argsort(torch.cat([torch.nonzero(~boxed)[:, 0], torch.nonzero(boxed)[:, 0]]))
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.1, fused=True)
 
-    def prompt(clicks: int) -> torch.Tensor:
-        """Return the prompt tokens of all masks after so many clicks, those that began with a point and with a box."""
-        tokens = []
+    def prompt(coords: torch.Tensor, labels: torch.Tensor, given: int) -> torch.Tensor:
+        """Return the prompt tokens of a photo's masks after so many clicks: those that began with a point, a box."""
+        tokens, boxed = [], labels[:, 0] == int(PointLabel.BOX_MIN)
+        order = torch.argsort(torch.cat([torch.nonzero(~boxed)[:, 0], torch.nonzero(boxed)[:, 0]]))
         for group, begins_with_box in ((~boxed, False), (boxed, True)):
-            given = slice(2, 2 + clicks)
-            points, kinds = coords[group, given], labels[group, given]
+            points, kinds = coords[group, 2 : 2 + given], labels[group, 2 : 2 + given]
             if not begins_with_box:
                 points = torch.cat([coords[group, :1], points], dim=1)
                 kinds = torch.cat([labels[group, :1], kinds], dim=1)
@@ -170,35 +193,42 @@ def pytorch(case: Case, folder: str) -> Actions:
             )
         return torch.cat(tokens)[order]
 
-    def play_round(embedding: torch.Tensor, positions: torch.Tensor, carried: torch.Tensor, number: int):
-        sparse = prompt(min(number, case.rounds - 2))
+    def play_round(
+        embedding: torch.Tensor, positions: torch.Tensor, carried: torch.Tensor, photo: int, number: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        sparse = prompt(*clicks[photo], min(number, case.rounds - 2))
         if number:
             dense = model.prompt_encoder.mask_embed(carried[:, None])
         else:
             grid = embedding.shape[-2:]
             dense = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(case.masks, -1, *grid)
-        logits, iou = model.mask_decoder(
+        logits, iou = decode(
             image_embeddings=embedding.expand(case.masks, -1, -1, -1),
             image_positional_embeddings=positions.expand(case.masks, -1, -1, -1),
             sparse_prompt_embeddings=sparse[:, None],
             dense_prompt_embeddings=dense,
             multimask_output=number == 0,
         )
-        logits, iou = logits[:, 0], iou[:, 0]
+        logits, iou = logits[:, 0].float(), iou[:, 0].float()
         best = iou.argmax(dim=1)
         return object_loss(logits, iou, target, inside).sum(), logits[torch.arange(case.masks), best]
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        embedding = model.vision_encoder(pixels).last_hidden_state
-        positions = model.get_image_wide_positional_embeddings()
-        carried, loss = torch.zeros(()), torch.zeros(())
-        for number in range(case.rounds):
-            of_round, carried = checkpoint(play_round, embedding, positions, carried, number, use_reentrant=False)
-            loss = loss + of_round / case.masks
+        with torch.autocast(case.device, dtype=torch.bfloat16, enabled=not on_cpu):
+            embeddings = encode(pixels).last_hidden_state
+            positions = model.get_image_wide_positional_embeddings()
+            loss = torch.zeros(())
+            for photo in range(case.photos):
+                carried = torch.zeros(())
+                for number in range(case.rounds):
+                    of_round, carried = checkpoint(
+                        play_round, embeddings[photo][None], positions, carried, photo, number, use_reentrant=False
+                    )
+                    loss = loss + of_round / (case.photos * case.masks)
         loss.backward()
         optimizer.step()
-        return {"loss": loss.detach().numpy()}
+        return {"loss": loss.detach().cpu().numpy()}  # which waits for the device
 
     return {"step": step}
 
