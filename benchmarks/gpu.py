@@ -88,8 +88,8 @@ def main() -> None:
         model="vit_h", side=1024, masks=64, rounds=11, photos=arguments.photos, device=encoding.device
     )
     if arguments.rehearse:
-        encoding = replace(encoding, model="small", side=256, device="cpu")
-        stepping = replace(stepping, model="small", side=256, masks=4, rounds=3, device="cpu")
+        encoding = replace(encoding, model="small", side=320, device="cpu")
+        stepping = replace(stepping, model="small", side=320, masks=4, rounds=3, device="cpu")
     encoded = compare_encoders(encoding, turns=arguments.turns)
     stepped, scores = compare_steps(stepping, turns=arguments.turns)
 

@@ -13,12 +13,14 @@ from samjax.nn import spatial_attention as kernels
 from samjax.nn.kernels import blockwise
 from samjax.nn.kernels.blockwise import blockwise_attention
 from samjax.nn.kernels.cudnn import cudnn_attention
+from samjax.nn.kernels.folding import folded_attention
 from samjax.nn.kernels.plain import plain_attention
 from samjax.nn.kernels.splash import splash_attention
 from samjax.nn.spatial_attention import AttentionKernel, choose_kernel, spatial_attention
 from samjax.parallel.mesh import MeshConfig, make_mesh
 
 KERNELS = {
+    "folded": folded_attention,
     "blockwise": blockwise_attention,
     "cudnn's folding": functools.partial(cudnn_attention, implementation="xla"),
     "splash": functools.partial(splash_attention, interpret=True),
@@ -115,6 +117,13 @@ def test_the_kernel_is_the_platforms():
     assert choose_kernel(AttentionKernel.PLAIN, grid=(64, 64), channels=64, dtype=float32) is AttentionKernel.PLAIN
     with pytest.raises(UserError, match="SPLASH runs on a tpu, but this is a cpu"):
         choose_kernel(AttentionKernel.SPLASH, grid=(64, 64), channels=64, dtype=bfloat16)
+
+
+@pytest.mark.parametrize("where", ["gpu", "tpu"])
+def test_windows_are_one_product_on_accelerators(monkeypatch, where):
+    monkeypatch.setattr(kernels, "platform", lambda: where)
+    window = choose_kernel(AttentionKernel.AUTO, grid=(14, 14), channels=64, dtype=jnp.dtype("bfloat16"))
+    assert window is AttentionKernel.FOLDED
 
 
 def test_cudnn_is_chosen_where_a_folded_head_is_narrow_enough(monkeypatch):
