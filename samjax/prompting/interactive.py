@@ -125,8 +125,9 @@ def interact(
       NOT_A_POINT, or a box's corners; slot 1 + r the click of round r, valid where that round added one.
     """
 
-    def answer(prompts: Prompts, round_index: Int[Array, ""], key: Key[Array, ""], *, tokens: Callable) -> tuple:
-        output = tokens(decode(prompts, key))
+    def answer(prompts: Prompts, round_index: Int[Array, ""], key: Key[Array, ""], *, first: bool) -> tuple:
+        decoded = decode(prompts, key)
+        output = decoded.candidates() if first else decoded.single()
         carried = most_confident(output).logits[:, :, 0].astype(jnp.float32)
         if config.carried_gradient is CarriedGradient.STOP:
             carried = jax.lax.stop_gradient(carried)
@@ -135,11 +136,11 @@ def interact(
     prompt_key, silence_key, decode_key = jax.random.split(jax.random.fold_in(key, 0), 3)
     prompts = _first_prompts(prompt_key, masks=masks, valid_size=valid_size, logits_size=logits_size, config=config)
     silent_round = _silent_rounds(silence_key, shape=masks.shape[:2], config=config)
-    first_answer = jax.checkpoint(functools.partial(answer, tokens=MaskOutput.candidates))
+    first_answer = jax.checkpoint(functools.partial(answer, first=True))
     observed, prompts = first_answer(prompts, jnp.zeros((), jnp.int32), decode_key)
 
     # Inside a scan nothing can merge the recomputation with the first pass, so its barriers are not needed.
-    later_answer = jax.checkpoint(functools.partial(answer, tokens=MaskOutput.single), prevent_cse=False)
+    later_answer = jax.checkpoint(functools.partial(answer, first=False), prevent_cse=False)
 
     def correct(prompts: Prompts, round_index: Int[Array, ""]) -> tuple:
         click_key, decode_key = jax.random.split(jax.random.fold_in(key, round_index))

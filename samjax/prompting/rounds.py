@@ -1,7 +1,7 @@
 """One round with the annotator: prompts go in, the model answers, one mask is carried on."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -9,8 +9,21 @@ from jaxtyping import Array, Float, Float32, Int, Key
 
 from samjax.core.types import MaskOutput, PointLabel, Prompts, struct
 
-# Decodes every prompted mask, all four tokens. The key is for what is random in the decoder (dropout).
-DecodeFn = Callable[[Prompts, Key[Array, ""]], MaskOutput]
+
+class Answer(Protocol):
+    """What the model says of every prompted mask; a `MaskOutput` of all four tokens is one."""
+
+    def single(self) -> MaskOutput:
+        """Return token 0 alone, k = 1."""
+        ...
+
+    def candidates(self) -> MaskOutput:
+        """Return tokens 1 to 3, k = 3."""
+        ...
+
+
+# Decodes every prompted mask. The key is for what is random in the decoder (dropout).
+DecodeFn = Callable[[Prompts, Key[Array, ""]], Answer]
 
 
 @struct

@@ -111,7 +111,7 @@ def test_the_dense_prompt_is_added_to_the_image():
     def decode(image, dense, positions=positions):
         prompt = DensePrompt(features=dense, kernel=jnp.eye(width), constant=jnp.zeros((1, 1, width)))
         embedding = PromptEmbedding(sparse=sparse, sparse_valid=jnp.ones((1, 1, 2), bool), dense=prompt)
-        return decoder(image, embedding, image_positions=positions).logits
+        return decoder(image, embedding, image_positions=positions).every().logits
 
     expected = decode(image, dense)
     np.testing.assert_allclose(decode(image + dense[:, 0], jnp.zeros_like(dense)), expected, atol=1e-5)
@@ -120,11 +120,28 @@ def test_the_dense_prompt_is_added_to_the_image():
     assert np.abs(moved - expected).max() > 1e-3  # positions are for matching, not part of the image
 
 
+def test_a_round_paints_the_masks_it_asks_for():
+    config = SamConfig.tiny()
+    model, prompts = drawn_sam(config), points(config)
+    embedding = jnp.asarray(np.random.default_rng(2).normal(size=(2, *config.grid, config.embedding)), jnp.float32)
+
+    @jax.jit
+    def decode(model, embedding, prompts):
+        decoded = model.decoder(embedding)(prompts, None)
+        return model.decode(embedding, prompts), decoded.single(), decoded.candidates()
+
+    every, single, candidates = decode(model, embedding, prompts)
+    assert every.logits.shape == (2, 3, 4, *config.logits_size)
+    for asked, expected in ((single, every.single()), (candidates, every.candidates())):
+        np.testing.assert_array_equal(asked.iou, expected.iou)
+        np.testing.assert_allclose(asked.logits, expected.logits, atol=1e-5)
+
+
 def test_decoder_dropout_needs_a_key():
     config = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.1))
     model, prompts = drawn_sam(config), points(config)
     embedding = jnp.asarray(np.random.default_rng(2).normal(size=(2, *config.grid, config.embedding)), jnp.float32)
-    decode = jax.jit(lambda model, embedding, prompts, key: model.decoder(embedding)(prompts, key).logits)
+    decode = jax.jit(lambda model, embedding, prompts, key: model.decode(embedding, prompts, key=key).logits)
     quiet = decode(model, embedding, prompts, None)
     np.testing.assert_array_equal(decode(model, embedding, prompts, None), quiet)
     assert (decode(model, embedding, prompts, jax.random.key(0)) != quiet).any()

@@ -4,9 +4,9 @@ import einops
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Float32, Key
 
-from samjax.core.types import MaskOutput
+from samjax.core.types import MaskOutput, struct
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.image_side import PromptedImage
 from samjax.models.sam.prompt_encoder import PromptEmbedding
@@ -58,6 +58,40 @@ class Upscaler(nnx.Module):
         return gelu(self.conv2(gelu(self.norm(self.conv1(cells)))))
 
 
+@struct
+class DecodedMasks:
+    """Masks that are not painted yet: of each object's four, a round of training needs one or three.
+
+    A mask's logits are the products of its hypernetwork's output, `weights`, with the object's map.
+    """
+
+    weights: Float[Array, "b m k o"]
+    upscaled: Float[Array, "b m h w 2 2 2 2 o"]
+    iou: Float32[Array, "b m k"]
+
+    def single(self) -> MaskOutput:
+        """Paint token 0 alone, k = 1."""
+        return self._paint(slice(1))
+
+    def candidates(self) -> MaskOutput:
+        """Paint tokens 1 to 3, k = 3."""
+        return self._paint(slice(1, MASK_TOKENS))
+
+    def every(self) -> MaskOutput:
+        """Paint all four."""
+        return self._paint(slice(MASK_TOKENS))
+
+    def _paint(self, tokens: slice) -> MaskOutput:
+        logits = jnp.einsum(
+            "bmko,bmhwijpqo->bmkhwijpq",
+            self.weights[:, :, tokens],
+            self.upscaled,
+            preferred_element_type=jnp.float32,
+        )
+        logits = einops.rearrange(logits, "b m k h w i j p q -> b m k (h i p) (w j q)")
+        return MaskOutput(logits=logits, iou=self.iou[:, :, tokens])
+
+
 class MaskDecoder(nnx.Module):
     """Decodes every prompted mask of every image; objects never see each other."""
 
@@ -79,8 +113,8 @@ class MaskDecoder(nnx.Module):
         *,
         image_positions: Float[Array, "h w c"],
         key: Key[Array, ""] | None = None,
-    ) -> MaskOutput:
-        """Decode m prompted masks in each of b images; a `key` turns dropout on. float32 out."""
+    ) -> DecodedMasks:
+        """Decode m prompted masks in each of b images; a `key` turns dropout on."""
         images, masks = prompts.sparse.shape[:2]
         height, width = image.shape[1:3]
         own = jnp.concatenate([self.iou_token[...], self.mask_tokens[...]])
@@ -95,14 +129,13 @@ class MaskDecoder(nnx.Module):
             token_valid=einops.rearrange(valid, "b m t -> (b m) t"),
             key=key,
         )
-        upscaled = self.upscaler(keyed)
         weights = jax.vmap(lambda head, token: head(token), in_axes=(0, 1), out_axes=1)(
             self.hypernetworks, tokens[:, 1 : 1 + MASK_TOKENS]
         )
-        logits = jnp.einsum("nko,niabcdo->nkiabcd", weights, upscaled, preferred_element_type=jnp.float32)
-        logits = einops.rearrange(logits, "n k (h w) a b c d -> n k (h a c) (w b d)", h=height, w=width)
-        iou = self.iou_head(tokens[:, 0]).astype(jnp.float32)
-        return MaskOutput(
-            logits=einops.rearrange(logits, "(b m) k h w -> b m k h w", b=images),
-            iou=einops.rearrange(iou, "(b m) k -> b m k", b=images),
+        return DecodedMasks(
+            weights=einops.rearrange(weights, "(b m) k o -> b m k o", b=images),
+            upscaled=einops.rearrange(
+                self.upscaler(keyed), "(b m) (h w) i j p q o -> b m h w i j p q o", b=images, h=height, w=width
+            ),
+            iou=einops.rearrange(self.iou_head(tokens[:, 0]).astype(jnp.float32), "(b m) k -> b m k", b=images),
         )

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from samjax.core.types import MaskOutput, Prompts, valid_pixels
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.image_encoder import ImageEncoder
-from samjax.models.sam.mask_decoder import MaskDecoder
+from samjax.models.sam.mask_decoder import DecodedMasks, MaskDecoder
 from samjax.models.sam.prompt_encoder import PromptEncoder
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -41,10 +41,13 @@ class Sam(nnx.Module):
         self, embedding: Float[Array, "b gh gw c"], prompts: Prompts, *, key: Key[Array, ""] | None = None
     ) -> MaskOutput:
         """Predict the prompted masks on ready embeddings."""
-        return self.mask_decoder(
-            embedding, self.prompt_encoder(prompts), image_positions=self.prompt_encoder.dense_positions(), key=key
-        )
+        return self.decoder(embedding)(prompts, key).every()
 
-    def decoder(self, embedding: Float[Array, "b gh gw c"]) -> Callable[[Prompts, Key[Array, ""] | None], MaskOutput]:
-        """Return `decode` on these embeddings, as the annotator calls it."""
-        return lambda prompts, key: self.decode(embedding, prompts, key=key)
+    def decoder(self, embedding: Float[Array, "b gh gw c"]) -> Callable[[Prompts, Key[Array, ""] | None], DecodedMasks]:
+        """Return `decode` on these embeddings, as the annotator calls it: it paints the masks it asks for."""
+
+        def decode(prompts: Prompts, key: Key[Array, ""] | None) -> DecodedMasks:
+            positions = self.prompt_encoder.dense_positions()
+            return self.mask_decoder(embedding, self.prompt_encoder(prompts), image_positions=positions, key=key)
+
+        return decode
