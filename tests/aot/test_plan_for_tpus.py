@@ -91,7 +91,11 @@ def test_too_many_photos_do_not_fit(config, capsys):
 
 # The regression gate: the peak of a published run's whole step, of the chip's memory. Each takes minutes to compile, so
 # they run by hand: `pytest -m aot_full`.
-FITS = [("experiments/sam/vit_b.py", "v5e:16x16", 256, 0.70)]
+FITS = [
+    ("experiments/sam/vit_b.py", "v5e:16x16", 256, 0.70),
+    ("experiments/sam/vit_h.py", "v5e:16x16", 256, 0.70),
+    ("experiments/sam/vit_h.py", "v5p:4x4x8", 256, 0.70),
+]
 
 
 @pytest.mark.aot_full
