@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from sides import JAX, PYTORCH, THREADS, Actions, Side, compare, print_table
+from sides import JAX, PYTORCH, THREADS, Actions, Side, compare, model_config, print_table
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))  # the reference model of the tests
 
@@ -35,12 +35,8 @@ class Case:
     """As PyTorch calls it. Not on a CPU, both compute in bfloat16 and PyTorch compiles."""
 
     def config(self):
-        """Return the model's config; importing it loads JAX, which only the children do."""
-        from samjax.models.sam.config import SamConfig
-
-        presets = {"small": SamConfig.small, "vit_b": SamConfig.vit_b, "vit_h": SamConfig.vit_h}
-        dtype = "float32" if self.device == "cpu" else "bfloat16"
-        return presets[self.model](image_size=(self.side, self.side), dtype=dtype)
+        """Return the model's config, in a child."""
+        return model_config(self.model, side=self.side, device=self.device)
 
     def photo(self) -> np.ndarray:
         """Return normalised photos, [n h w 3]."""
@@ -120,7 +116,7 @@ def samjax(case: Case, weights: str) -> Actions:
     state = None
 
     def forward():
-        return {"embedding": np.asarray(encode(params, image).astype(jnp.float32))}
+        return {"embedding": np.asarray(encode(params, image))}
 
     def step():
         nonlocal params, state

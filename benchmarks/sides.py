@@ -7,7 +7,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,18 @@ class Turn:
     seconds: float
     peak_bytes: int
     output: dict[str, np.ndarray]
+
+
+def model_config(name: str, *, side: int, device: str) -> Any:
+    """Return the config of a model for photos of `side` pixels, without dropout; loads JAX, so for the children alone.
+
+    Computed in float32 on a CPU, in bfloat16 on any other `device`, as PyTorch calls it; parameters are float32.
+    """
+    from samjax.models.sam.config import SamConfig
+
+    presets = {"small": SamConfig.small, "vit_b": SamConfig.vit_b, "vit_h": SamConfig.vit_h}
+    model = presets[name](image_size=(side, side), dtype="float32" if device == "cpu" else "bfloat16")
+    return replace(model, mask_decoder=replace(model.mask_decoder, dropout=0.0))
 
 
 class Side:

@@ -14,12 +14,12 @@ import functools
 import re
 import sys
 import tempfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sides import JAX, PYTORCH, THREADS, Actions, Side, compare, print_table
+from sides import JAX, PYTORCH, THREADS, Actions, Side, compare, model_config, print_table
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))  # reference model and losses of the tests
 
@@ -38,24 +38,15 @@ class Case:
     device: str = "cpu"
     """As PyTorch calls it. Not on a CPU, both compute in bfloat16 and PyTorch compiles."""
 
-    @property
-    def dtype(self) -> str:
-        """What is computed in; parameters are float32."""
-        return "float32" if self.device == "cpu" else "bfloat16"
-
     def config(self):
         """Return the run's configuration."""
         from samjax.data.config import DataConfig
         from samjax.losses.sam import LossConfig
-        from samjax.models.sam.config import SamConfig
         from samjax.prompting.interactive import InteractionConfig, Refinement
         from samjax.train.config import TrainConfig
 
-        presets = {"small": SamConfig.small, "vit_b": SamConfig.vit_b, "vit_h": SamConfig.vit_h}
-        model = presets[self.model](image_size=(self.side, self.side), dtype=self.dtype)
-        model = replace(model, mask_decoder=replace(model.mask_decoder, dropout=0.0))
         return TrainConfig(
-            model=model,
+            model=model_config(self.model, side=self.side, device=self.device),
             data=DataConfig(source="", max_masks=self.masks),
             prompting=InteractionConfig(corrections=self.rounds - 2, refinement=Refinement.LAST),
             loss=LossConfig(loss_size=LOSS_SIZE),
