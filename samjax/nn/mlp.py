@@ -31,16 +31,17 @@ class Mlp(nnx.Module):
         *,
         activation: Callable[[Array], Array] = gelu,
         init: Initializer = VIT_INIT,
+        axes: tuple[str | None, str | None] = ("embed", "mlp"),
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
+        """Make it; `axes` are the logical names of width and hidden in the kernels."""
+
+        def linear(inputs: int, outputs: int, axes: tuple[str | None, ...]) -> nnx.Linear:
+            return nnx.Linear(inputs, outputs, kernel_init=init, kernel_metadata={"axes": axes}, dtype=dtype, rngs=rngs)
+
         self.activation = activation
-        self.up = nnx.Linear(
-            width, hidden, kernel_init=init, kernel_metadata={"axes": ("embed", "mlp")}, dtype=dtype, rngs=rngs
-        )
-        self.down = nnx.Linear(
-            hidden, width, kernel_init=init, kernel_metadata={"axes": ("mlp", "embed")}, dtype=dtype, rngs=rngs
-        )
+        self.up, self.down = linear(width, hidden, axes), linear(hidden, width, axes[::-1])
 
     def __call__(self, tokens: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
         """Apply it to each token."""

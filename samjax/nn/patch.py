@@ -13,12 +13,25 @@ from samjax.nn.init import parameter
 
 
 class Patchify(nnx.Module):
-    """A size x size convolution of stride `size`, without padding; kernel (kh, kw, in, out)."""
+    """A size x size convolution of stride `size`, without padding; kernel (kh, kw, in, out).
 
-    def __init__(self, inputs: int, outputs: int, size: int, *, init: Initializer, dtype: jnp.dtype, rngs: nnx.Rngs):
+    `axis` is the logical name of its outputs.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int,
+        *,
+        init: Initializer,
+        axis: str | None = "embed",
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
         self.dtype = dtype
-        self.kernel = parameter(init, (size, size, inputs, outputs), axes=(None, None, None, "embed"), rngs=rngs)
-        self.bias = parameter(nnx.initializers.zeros, (outputs,), axes=("embed",), rngs=rngs)
+        self.kernel = parameter(init, (size, size, inputs, outputs), axes=(None, None, None, axis), rngs=rngs)
+        self.bias = parameter(nnx.initializers.zeros, (outputs,), axes=(axis,), rngs=rngs)
 
     def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n gh gw d"]:
         """Return the map of patches; sides must be multiples of the patch."""
@@ -36,7 +49,7 @@ class Unpatchify(nnx.Module):
 
     def __init__(self, inputs: int, outputs: int, *, init: Initializer, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.dtype = dtype
-        self.kernel = parameter(init, (2, 2, inputs, outputs), axes=(None, None, "embed", None), rngs=rngs)
+        self.kernel = parameter(init, (2, 2, inputs, outputs), axes=(None,) * 4, rngs=rngs)
         self.bias = parameter(nnx.initializers.zeros, (outputs,), axes=(None,), rngs=rngs)
 
     def __call__(self, pixels: Float[Array, "*n c"]) -> Float[Array, "*n 2 2 d"]:

@@ -10,7 +10,10 @@ from samjax.nn.init import DECODER_INIT
 
 
 class TokenAttention(nnx.Module):
-    """Attention from one token set to another, projected to `inner` channels in all (the decoder's)."""
+    """Attention from one token set to another, projected to `inner` channels in all (the decoder's).
+
+    Its parameters are whole on every device.
+    """
 
     def __init__(
         self,
@@ -27,7 +30,6 @@ class TokenAttention(nnx.Module):
                 width,
                 (heads, inner // heads),
                 kernel_init=init,
-                kernel_metadata={"axes": ("embed", "heads", None)},
                 dtype=dtype,
                 rngs=rngs,
             )
@@ -38,23 +40,22 @@ class TokenAttention(nnx.Module):
             width,
             axis=(-2, -1),
             kernel_init=init,
-            kernel_metadata={"axes": ("heads", None, "embed")},
             dtype=dtype,
             rngs=rngs,
         )
 
     def __call__(
         self,
-        queries: Float[Array, "n q d"],
-        keys: Float[Array, "n t d"],
-        values: Float[Array, "n t d"],
+        queries: Float[Array, "*n q d"],
+        keys: Float[Array, "*n t d"],
+        values: Float[Array, "*n t d"],
         *,
-        key_valid: Bool[Array, "n t"] | None = None,
-    ) -> Float[Array, "n q d"]:
+        key_valid: Bool[Array, "*n t"] | None = None,
+    ) -> Float[Array, "*n q d"]:
         """Attend; keys where `key_valid` is False get no weight. Softmax in float32."""
         q, k, v = self.query(queries), self.key(keys), self.value(values)
-        scores = jnp.einsum("nqec,ntec->neqt", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
+        scores = jnp.einsum("...qec,...tec->...eqt", q, k, preferred_element_type=jnp.float32) * q.shape[-1] ** -0.5
         if key_valid is not None:
-            scores = jnp.where(key_valid[:, None, None, :], scores, jnp.finfo(jnp.float32).min)
+            scores = jnp.where(key_valid[..., None, None, :], scores, jnp.finfo(jnp.float32).min)
         weights = jax.nn.softmax(scores, axis=-1).astype(v.dtype)
-        return self.out(jnp.einsum("neqt,ntec->nqec", weights, v))
+        return self.out(jnp.einsum("...eqt,...tec->...qec", weights, v))

@@ -4,6 +4,7 @@ from jax.sharding import AbstractMesh, Mesh, PartitionSpec
 
 RULES: dict[str, tuple[str, ...]] = {
     "batch": ("data", "fsdp"),
+    "mask": ("tensor",),
     "embed": ("fsdp",),
     "mlp": ("tensor",),
     "heads": ("tensor",),

@@ -53,16 +53,16 @@ def of_a_mask(prompted: PromptedImage) -> ImageTokens:
 
 @pytest.mark.parametrize("side", [lambda prompted: prompted, of_a_mask], ids=["prompted", "a mask's own"])
 def test_products_and_sums_are_those_of_projected_cells(side):
-    prompt = DensePrompt(features=normal(2, 3, 3, 4, 5), kernel=normal(5, 8, seed=1), constant=normal(2, 3, 8, seed=2))
-    image = side(PromptedImage(image=normal(2, 3, 4, 8, seed=3), prompt=prompt))
+    prompt = DensePrompt(features=normal(2, 3, 12, 5), kernel=normal(5, 8, seed=1), constant=normal(2, 3, 8, seed=2))
+    image = side(PromptedImage(image=normal(2, 12, 8, seed=3), prompt=prompt))
     linear = drawn(lambda: nnx.LinearGeneral(8, (2, 6), rngs=nnx.Rngs(0)))
-    vectors, positions = normal(6, 7, 2, 6, seed=4), normal(1, 12, 8, seed=5)
-    weights = jax.nn.softmax(normal(6, 7, 2, 12, seed=6))
+    vectors, positions = normal(2, 3, 7, 2, 6, seed=4), normal(1, 12, 8, seed=5)
+    weights = jax.nn.softmax(normal(2, 3, 7, 2, 12, seed=6))
 
     keys, values = linear(image.tokens() + positions), linear(image.tokens())
-    products = jnp.einsum("ntek,niek->ntei", vectors, keys)
+    products = jnp.einsum("bmtek,bmiek->bmtei", vectors, keys)
     np.testing.assert_allclose(image.match(linear, vectors, positions), products, rtol=1e-5, atol=1e-4)
-    sums = jnp.einsum("ntei,niek->ntek", weights, values)
+    sums = jnp.einsum("bmtei,bmiek->bmtek", weights, values)
     np.testing.assert_allclose(image.gather(linear, weights), sums, rtol=1e-5, atol=1e-5)
 
 

@@ -137,7 +137,10 @@ def test_parameters_and_their_shards_are_the_golden_ones(model):
 @pytest.mark.parametrize("preset", [Preset.FSDP, Preset.FSDP_TENSOR])
 @pytest.mark.parametrize("devices", [128, 256])
 def test_what_no_rule_splits_is_small(model, preset, devices):
-    """A device holds its share of the parameters, and at most a hundredth of them whole beside it."""
+    """A device holds its share of the image encoder, and at most a hundredth of it whole beside that.
+
+    The others are for masks, which never leave their device: 4 million, whole everywhere.
+    """
     params, _ = abstract(getattr(SamConfig, model)())
     mesh = AbstractMesh(MeshConfig(preset=preset).sizes(devices), AXES)
     axes = named_leaves(logical_axes(params), is_leaf=lambda node: isinstance(node, tuple))
@@ -145,8 +148,10 @@ def test_what_no_rule_splits_is_small(model, preset, devices):
         path: math.prod(NamedSharding(mesh, partition_spec(axes[path], leaf.shape, mesh)).shard_shape(leaf.shape))
         for path, leaf in named_leaves(nnx.to_pure_dict(params)).items()
     }
-    whole = count(nnx.to_pure_dict(params))
-    assert sum(held.values()) < whole / devices + whole / 100, sorted(held.items(), key=lambda item: -item[1])[:5]
+    encoder = {path: size for path, size in held.items() if path.startswith("image_encoder/")}
+    whole = count(nnx.to_pure_dict(params)["image_encoder"])
+    assert sum(encoder.values()) < whole / devices + whole / 100, sorted(encoder.items(), key=lambda item: -item[1])[:5]
+    assert sum(held.values()) - sum(encoder.values()) == 6_220 + 4_058_340
 
 
 def test_a_stack_is_independent_draws_and_gives_its_layers_back():

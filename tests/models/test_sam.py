@@ -103,7 +103,7 @@ def test_the_dense_prompt_is_added_to_the_image():
     decoder, width = drawn_sam(config).mask_decoder, config.embedding
     generator = np.random.default_rng(0)
     image = jnp.asarray(generator.normal(size=(1, 8, 8, width)), jnp.float32)
-    dense = jnp.asarray(generator.normal(size=(1, 1, 8, 8, width)), jnp.float32)
+    dense = jnp.asarray(generator.normal(size=(1, 1, 64, width)), jnp.float32)
     sparse = jnp.asarray(generator.normal(size=(1, 1, 2, width)), jnp.float32)
     positions = jnp.asarray(generator.normal(size=(8, 8, width)), jnp.float32)
 
@@ -114,7 +114,7 @@ def test_the_dense_prompt_is_added_to_the_image():
         return decoder(image, embedding, image_positions=positions).every().logits
 
     expected = decode(image, dense)
-    np.testing.assert_allclose(decode(image + dense[:, 0], jnp.zeros_like(dense)), expected, atol=1e-5)
+    np.testing.assert_allclose(decode(image + dense.reshape(image.shape), jnp.zeros_like(dense)), expected, atol=1e-5)
     assert np.abs(decode(image, dense * 2) - expected).max() > 1e-3
     moved = decode(image + positions, dense, jnp.zeros_like(positions))
     assert np.abs(moved - expected).max() > 1e-3  # positions are for matching, not part of the image

@@ -18,9 +18,9 @@ CONFIG = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, drop
 WIDTH = CONFIG.embedding
 
 
-TOKENS, IMAGE = normal(2, 6, WIDTH), normal(2, 9, WIDTH, seed=1)
-TOKEN_POSITIONS, IMAGE_POSITIONS = normal(2, 6, WIDTH, seed=2), normal(1, 9, WIDTH, seed=3)
-VALID = jnp.ones((2, 6), bool)
+TOKENS, IMAGE = normal(1, 2, 6, WIDTH), normal(1, 2, 9, WIDTH, seed=1)
+TOKEN_POSITIONS, IMAGE_POSITIONS = normal(1, 2, 6, WIDTH, seed=2), normal(1, 9, WIDTH, seed=3)
+VALID = jnp.ones((1, 2, 6), bool)
 
 
 def make_layer() -> TwoWayLayer:
@@ -53,7 +53,7 @@ def test_first_self_attention_has_no_residual(first):
     """With a self-attention that says nothing, the first layer forgets its tokens; a later one does not."""
     layer = make_layer()
     silence(layer.self_attention, "out")
-    before, after = apply(layer, first=first), apply(layer, TOKENS + normal(2, 6, WIDTH, seed=4), first=first)
+    before, after = apply(layer, first=first), apply(layer, TOKENS + normal(1, 2, 6, WIDTH, seed=4), first=first)
     assert bool((before[0] == after[0]).all()) == first
 
 

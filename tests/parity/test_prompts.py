@@ -57,4 +57,4 @@ def test_mask_prompts_mix_with_no_mask(pair):
     mixed = model.prompt_encoder(dataclasses.replace(prompts, has_mask=has_mask)).dense.map()
     every = model.prompt_encoder(prompts).dense.map()
     none = model.prompt_encoder(dataclasses.replace(prompts, has_mask=jnp.zeros_like(has_mask))).dense.map()
-    np.testing.assert_array_equal(mixed, jnp.where(has_mask[..., None, None, None], every, none))
+    np.testing.assert_array_equal(mixed, jnp.where(has_mask[..., None, None], every, none))

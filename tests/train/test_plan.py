@@ -13,7 +13,9 @@ from samjax.core.config import to_json
 from samjax.core.errors import UserError
 from samjax.parallel.aot import parse_topology, topology_devices
 from samjax.parallel.chips import chip_of
+from samjax.parallel.collectives import collectives
 from samjax.parallel.hlo import parse
+from samjax.parallel.hlo_cost import work
 from samjax.parallel.mesh import MeshConfig
 from samjax.parallel.roofline import floor
 from samjax.train import plan as plan_module
@@ -80,6 +82,25 @@ def test_parameters_are_gathered_and_gradients_reduced(plan):
     assert "all-gather" in kinds
     assert kinds & {"all-reduce", "reduce-scatter"}
     assert all(one.chips in (2, 4, 8) for one in plan.collectives)
+
+
+@pytest.mark.slow
+def test_more_photos_exchange_no_more(config, program):
+    """Parameters and gradients alone travel: no photo, mask or token of one device is another's business."""
+    more = compile_step(dataclasses.replace(config, batch_size=2 * config.batch_size), jax.devices()[:8])
+    of_more = collectives(parse(more.compiled.as_text() or ""))
+    assert of_more == collectives(program)
+
+
+@pytest.mark.slow
+def test_devices_that_share_photos_share_out_their_work(config, program):
+    """The masks of a photo lie apart on the `tensor` axis, which would do the whole decoder twice.
+
+    What remains is the neck, and the photo's projections for all of its masks.
+    """
+    sharing = dataclasses.replace(config, mesh=MeshConfig(data=1, fsdp=4, tensor=2))
+    shared = work(parse(compile_step(sharing, jax.devices()[:8]).compiled.as_text() or ""))
+    assert shared.flops < 1.15 * work(program).flops
 
 
 def test_cpus_have_no_floor(plan):

@@ -9,7 +9,7 @@ from samjax.models.sam.config import SamConfig
 from samjax.models.sam.image_side import ImageSide, Positions
 from samjax.nn.token_attention import TokenAttention
 
-Tokens = Float[Array, "n t c"]
+Tokens = Float[Array, "b m t c"]
 
 
 class CrossAttention(TokenAttention):
@@ -34,13 +34,13 @@ class CrossAttention(TokenAttention):
         return self.out(image.gather(self.value, weights.astype(query.dtype)))
 
     def from_image(
-        self, image: ImageSide, positions: Positions, keys: Tokens, values: Tokens, *, key_valid: Bool[Array, "n t"]
-    ) -> Float[Array, "n i c"]:
+        self, image: ImageSide, positions: Positions, keys: Tokens, values: Tokens, *, key_valid: Bool[Array, "b m t"]
+    ) -> Float[Array, "b m i c"]:
         """Attend from every cell of the image to the tokens; those where `key_valid` is False get no weight."""
         key, value = self.key(keys), self.value(values)
         scores = image.match(self.query, key * key.shape[-1] ** -0.5, positions)
-        scores = jnp.where(key_valid[:, :, None, None], scores, jnp.finfo(jnp.float32).min)
-        weights = jax.nn.softmax(scores, axis=1).astype(value.dtype)
+        scores = jnp.where(key_valid[..., None, None], scores, jnp.finfo(jnp.float32).min)
+        weights = jax.nn.softmax(scores, axis=2).astype(value.dtype)
         kernel, bias = (part[...].astype(value.dtype) for part in (self.out.kernel, self.out.bias))  # type: ignore[index]
-        out = jnp.einsum("ntek,ekc->ntec", value, kernel)
-        return jnp.einsum("ntei,ntec->nic", weights, out) + bias
+        out = jnp.einsum("bmtek,ekc->bmtec", value, kernel)
+        return jnp.einsum("bmtei,bmtec->bmic", weights, out) + bias

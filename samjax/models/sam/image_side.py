@@ -12,7 +12,6 @@ those channels are a mask's own. Together more than a fifth of the decoder's ari
 
 from typing import Protocol, runtime_checkable
 
-import einops
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Float32
@@ -20,20 +19,20 @@ from jaxtyping import Array, Float, Float32
 from samjax.core.types import struct
 from samjax.parallel.sharding import constrain
 
-Vectors = Float[Array, "n t e k"]
-Weights = Float[Array, "n t e i"]
+Vectors = Float[Array, "b m t e k"]
+Weights = Float[Array, "b m t e i"]
 Positions = Float[Array, "1 i c"]
 
 
 @runtime_checkable
 class ImageSide(Protocol):
-    """The image cells of n masks."""
+    """The image cells of m masks in each of b photos."""
 
-    def tokens(self) -> Float[Array, "n i c"]:
+    def tokens(self) -> Float[Array, "b m i c"]:
         """Return them in full."""
         ...
 
-    def match(self, linear: nnx.LinearGeneral, vectors: Vectors, positions: Positions) -> Float32[Array, "n t e i"]:
+    def match(self, linear: nnx.LinearGeneral, vectors: Vectors, positions: Positions) -> Float32[Array, "b m t e i"]:
         """Return the products of t vectors in each of e heads with `linear` of every cell, `positions` added to it."""
         ...
 
@@ -46,85 +45,84 @@ class ImageSide(Protocol):
 class ImageTokens:
     """Cells that are a mask's own."""
 
-    cells: Float[Array, "n i c"]
+    cells: Float[Array, "b m i c"]
 
-    def tokens(self) -> Float[Array, "n i c"]:
+    def tokens(self) -> Float[Array, "b m i c"]:
         """See `ImageSide`."""
         return self.cells
 
-    def match(self, linear: nnx.LinearGeneral, vectors: Vectors, positions: Positions) -> Float32[Array, "n t e i"]:
+    def match(self, linear: nnx.LinearGeneral, vectors: Vectors, positions: Positions) -> Float32[Array, "b m t e i"]:
         """See `ImageSide`."""
         kernel, bias = _weights(linear, self.cells.dtype)
-        onto = jnp.einsum("ntek,cek->ntec", vectors, kernel)
-        products = jnp.einsum("ntec,nic->ntei", onto, self.cells + positions, preferred_element_type=jnp.float32)
-        return products + jnp.einsum("ntek,ek->nte", vectors, bias)[..., None]
+        onto = jnp.einsum("bmtek,cek->bmtec", vectors, kernel)
+        products = jnp.einsum("bmtec,bmic->bmtei", onto, self.cells + positions, preferred_element_type=jnp.float32)
+        return products + jnp.einsum("bmtek,ek->bmte", vectors, bias)[..., None]
 
     def gather(self, linear: nnx.LinearGeneral, weights: Weights) -> Vectors:
         """See `ImageSide`."""
         kernel, bias = _weights(linear, self.cells.dtype)
-        gathered = jnp.einsum("ntei,nic->ntec", weights, self.cells)
-        return jnp.einsum("ntec,cek->ntek", gathered, kernel) + bias
+        gathered = jnp.einsum("bmtei,bmic->bmtec", weights, self.cells)
+        return jnp.einsum("bmtec,cek->bmtek", gathered, kernel) + bias
 
 
 @struct
 class DensePrompt:
     """A map of c channels for each mask, linear in f: `features @ kernel + constant`."""
 
-    features: Float[Array, "b m h w f"]
+    features: Float[Array, "b m i f"]
     kernel: Float[Array, "f c"]
     constant: Float[Array, "b m c"]
 
-    def map(self) -> Float[Array, "b m h w c"]:
+    def map(self) -> Float[Array, "b m i c"]:
         """Return it in full."""
         kernel, constant = (part.astype(self.features.dtype) for part in (self.kernel, self.constant))
-        return self.features @ kernel + constant[:, :, None, None]
+        return self.features @ kernel + constant[:, :, None]
 
 
 @struct
 class PromptedImage:
-    """The sum of `image` and `prompt` for each of m masks in each of b images; n = b * m, i = h * w."""
+    """The sum of `image` and `prompt` for each of m masks in each of b photos."""
 
-    image: Float[Array, "b h w c"]
+    image: Float[Array, "b i c"]
     prompt: DensePrompt
 
-    def tokens(self) -> Float[Array, "n i c"]:
+    def tokens(self) -> Float[Array, "b m i c"]:
         """See `ImageSide`."""
-        whole = self.image[:, None] + self.prompt.map().astype(self.image.dtype)
-        return einops.rearrange(constrain(whole, "batch", *(None,) * 4), "b m h w c -> (b m) (h w) c")
+        return of_masks(self.image[:, None] + self.prompt.map().astype(self.image.dtype))
 
-    def match(self, linear: nnx.LinearGeneral, vectors: Vectors, positions: Positions) -> Float32[Array, "n t e i"]:
+    def match(self, linear: nnx.LinearGeneral, vectors: Vectors, positions: Positions) -> Float32[Array, "b m t e i"]:
         """See `ImageSide`."""
-        photo = linear(einops.rearrange(self.image, "b h w c -> b (h w) c") + positions)
+        photo = linear(self.image + positions)
         features, through, constant = self._prompt(linear)
-        vectors = self._by_photo(vectors)
         shared = jnp.einsum("bmtek,biek->bmtei", vectors, photo, preferred_element_type=jnp.float32)
         onto = jnp.einsum("bmtek,fek->bmtef", vectors, through)
         own = jnp.einsum("bmtef,bmif->bmtei", onto, features, preferred_element_type=jnp.float32)
-        offset = jnp.einsum("bmtek,bmek->bmte", vectors, constant)
-        return einops.rearrange(shared + own + offset[..., None], "b m t e i -> (b m) t e i")
+        return shared + own + jnp.einsum("bmtek,bmek->bmte", vectors, constant)[..., None]
 
     def gather(self, linear: nnx.LinearGeneral, weights: Weights) -> Vectors:
         """See `ImageSide`."""
-        photo = linear(einops.rearrange(self.image, "b h w c -> b (h w) c"))
+        photo = linear(self.image)
         features, through, constant = self._prompt(linear)
-        weights = self._by_photo(weights)
         shared = jnp.einsum("bmtei,biek->bmtek", weights, photo)
         gathered = jnp.einsum("bmtei,bmif->bmtef", weights, features)
-        own = jnp.einsum("bmtef,fek->bmtek", gathered, through) + constant[:, :, None]
-        return einops.rearrange(shared + own, "b m t e k -> (b m) t e k")
-
-    def _by_photo(self, of_masks: Float[Array, "n *rest"]) -> Float[Array, "b m *rest"]:
-        """Return an array of all masks with those of a photo apart."""
-        return constrain(of_masks.reshape(len(self.image), -1, *of_masks.shape[1:]), "batch", *(None,) * of_masks.ndim)
+        return shared + jnp.einsum("bmtef,fek->bmtek", gathered, through) + constant[:, :, None]
 
     def _prompt(
         self, linear: nnx.LinearGeneral
     ) -> tuple[Float[Array, "b m i f"], Float[Array, "f e k"], Float[Array, "b m e k"]]:
         """Return the dense prompt as `linear` without its bias sees it: features, their kernel and what is constant."""
         kernel, dtype = linear.kernel[...], self.image.dtype
-        features = einops.rearrange(self.prompt.features, "b m h w f -> b m (h w) f").astype(dtype)
         through = jnp.einsum("fc,cek->fek", self.prompt.kernel, kernel).astype(dtype)
-        return features, through, jnp.einsum("bmc,cek->bmek", self.prompt.constant, kernel).astype(dtype)
+        constant = jnp.einsum("bmc,cek->bmek", self.prompt.constant, kernel).astype(dtype)
+        return self.prompt.features.astype(dtype), through, constant
+
+
+def of_masks(x: Float[Array, "b m *rest"]) -> Float[Array, "b m *rest"]:
+    """Keep each photo's masks where the photo is: left alone, the compiler gathers those of all of a mesh.
+
+    Devices that share a photo share out its masks.
+    """
+    return constrain(x, "batch", "mask", *(None,) * (x.ndim - 2))
 
 
 def _weights(linear: nnx.LinearGeneral, dtype: jnp.dtype) -> tuple[Float[Array, "c e k"], Float[Array, "e k"]]:

@@ -25,14 +25,7 @@ class Head(nnx.Module):
 
     def __init__(self, width: int, outputs: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         def linear(inputs: int, outputs: int) -> nnx.Linear:
-            return nnx.Linear(
-                inputs,
-                outputs,
-                kernel_init=DECODER_INIT,
-                kernel_metadata={"axes": ("embed", None)},
-                dtype=dtype,
-                rngs=rngs,
-            )
+            return nnx.Linear(inputs, outputs, kernel_init=DECODER_INIT, dtype=dtype, rngs=rngs)
 
         self.layer1, self.layer2, self.layer3 = linear(width, width), linear(width, width), linear(width, outputs)
 
@@ -53,7 +46,7 @@ class Upscaler(nnx.Module):
         self.norm = layer_norm(width // 4, epsilon=1e-6, dtype=dtype, rngs=rngs)
         self.conv2 = Unpatchify(width // 4, width // 8, init=DECODER_INIT, dtype=dtype, rngs=rngs)
 
-    def __call__(self, cells: Float[Array, "n i c"]) -> Float[Array, "n i 2 2 2 2 o"]:
+    def __call__(self, cells: Float[Array, "*n c"]) -> Float[Array, "*n 2 2 2 2 o"]:
         """Upscale."""
         return gelu(self.conv2(gelu(self.norm(self.conv1(cells)))))
 
@@ -93,7 +86,11 @@ class DecodedMasks:
 
 
 class MaskDecoder(nnx.Module):
-    """Decodes every prompted mask of every image; objects never see each other."""
+    """Decodes every prompted mask of every image; objects never see each other.
+
+    Nor need devices: each decodes its own masks with all of the parameters, 4 million of the published models. Split,
+    they would be gathered in every round, and their gradients would gather the tokens of all masks of the mesh.
+    """
 
     def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
         width, dtype = config.embedding, config.compute_dtype
@@ -115,27 +112,25 @@ class MaskDecoder(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> DecodedMasks:
         """Decode m prompted masks in each of b images; a `key` turns dropout on."""
-        images, masks = prompts.sparse.shape[:2]
         height, width = image.shape[1:3]
         own = jnp.concatenate([self.iou_token[...], self.mask_tokens[...]])
-        own = jnp.broadcast_to(own, (images, masks, *own.shape))
-        tokens = jnp.concatenate([own, prompts.sparse], axis=2).astype(self.dtype)
-        valid = jnp.pad(prompts.sparse_valid, ((0, 0), (0, 0), (1 + MASK_TOKENS, 0)), constant_values=True)
-
-        tokens, keyed = self.transformer(
-            einops.rearrange(tokens, "b m t c -> (b m) t c"),
-            PromptedImage(image=image.astype(self.dtype), prompt=prompts.dense),
+        own = jnp.broadcast_to(own, (*prompts.sparse.shape[:2], *own.shape))
+        tokens, cells = self.transformer(
+            jnp.concatenate([own, prompts.sparse], axis=2).astype(self.dtype),
+            PromptedImage(
+                image=einops.rearrange(image, "b h w c -> b (h w) c").astype(self.dtype), prompt=prompts.dense
+            ),
             image_positions=einops.rearrange(image_positions, "h w c -> 1 (h w) c").astype(self.dtype),
-            token_valid=einops.rearrange(valid, "b m t -> (b m) t"),
+            token_valid=jnp.pad(prompts.sparse_valid, ((0, 0), (0, 0), (1 + MASK_TOKENS, 0)), constant_values=True),
             key=key,
         )
-        weights = jax.vmap(lambda head, token: head(token), in_axes=(0, 1), out_axes=1)(
-            self.hypernetworks, tokens[:, 1 : 1 + MASK_TOKENS]
+        weights = jax.vmap(lambda head, token: head(token), in_axes=(0, 2), out_axes=2)(
+            self.hypernetworks, tokens[:, :, 1 : 1 + MASK_TOKENS]
         )
         return DecodedMasks(
-            weights=einops.rearrange(weights, "(b m) k o -> b m k o", b=images),
+            weights=weights,
             upscaled=einops.rearrange(
-                self.upscaler(keyed), "(b m) (h w) i j p q o -> b m h w i j p q o", b=images, h=height, w=width
+                self.upscaler(cells), "b m (h w) i j p q o -> b m h w i j p q o", h=height, w=width
             ),
-            iou=einops.rearrange(self.iou_head(tokens[:, 0]).astype(jnp.float32), "(b m) k -> b m k", b=images),
+            iou=self.iou_head(tokens[:, :, 0]).astype(jnp.float32),
         )

@@ -51,22 +51,15 @@ class MaskDownscaler(nnx.Module):
 
     def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
         channels, dtype = config.mask_prompt_channels, config.compute_dtype
-        self.conv1 = Patchify(1, channels // 4, 2, init=DECODER_INIT, dtype=dtype, rngs=rngs)
+        self.conv1 = Patchify(1, channels // 4, 2, init=DECODER_INIT, axis=None, dtype=dtype, rngs=rngs)
         self.norm1 = layer_norm(channels // 4, epsilon=1e-6, dtype=dtype, rngs=rngs)
-        self.conv2 = Patchify(channels // 4, channels, 2, init=DECODER_INIT, dtype=dtype, rngs=rngs)
+        self.conv2 = Patchify(channels // 4, channels, 2, init=DECODER_INIT, axis=None, dtype=dtype, rngs=rngs)
         self.norm2 = layer_norm(channels, epsilon=1e-6, dtype=dtype, rngs=rngs)
-        self.conv3 = nnx.Linear(
-            channels,
-            config.embedding,
-            kernel_init=DECODER_INIT,
-            kernel_metadata={"axes": (None, "embed")},
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.conv3 = nnx.Linear(channels, config.embedding, kernel_init=DECODER_INIT, dtype=dtype, rngs=rngs)
 
-    def features(self, logits: Float[Array, "n h w"]) -> Float[Array, "n gh gw f"]:
+    def features(self, logits: Float[Array, "*n h w"]) -> Float[Array, "*n i f"]:
         """Return what the last convolution, which is 1 x 1, sees of unthresholded logits."""
-        cells = einops.rearrange(logits, "n (h a c) (w b d) -> n h w a b c d 1", a=2, b=2, c=2, d=2)
+        cells = einops.rearrange(logits, "... (h a c) (w b d) -> ... (h w) a b c d 1", a=2, b=2, c=2, d=2)
         hidden = gelu(self.norm1(self.conv1.of_patches(cells)))
         return gelu(self.norm2(self.conv2.of_patches(hidden)))
 
@@ -102,14 +95,9 @@ class PromptEncoder(nnx.Module):
         return jnp.where(is_point, placed, self.not_a_point[...])
 
     def _dense(self, prompts: Prompts) -> DensePrompt:
-        images, masks = prompts.has_mask.shape
-        features = self.mask_downscaler.features(
-            prompts.mask_logits.reshape(images * masks, *prompts.mask_logits.shape[2:])
-        )
-        features = features.reshape(images, masks, *features.shape[1:])
         last, has_mask = self.mask_downscaler.conv3, prompts.has_mask[..., None]
         return DensePrompt(
-            features=jnp.where(has_mask[..., None, None], features, 0),
+            features=jnp.where(has_mask[..., None], self.mask_downscaler.features(prompts.mask_logits), 0),
             kernel=last.kernel[...],
             constant=jnp.where(has_mask, last.bias[...], self.no_mask[...]),  # type: ignore[index]
         )

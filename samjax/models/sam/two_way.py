@@ -6,14 +6,13 @@ from jaxtyping import Array, Bool, Float, Key
 
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.cross_attention import CrossAttention, Tokens
-from samjax.models.sam.image_side import ImageSide, ImageTokens, Positions
+from samjax.models.sam.image_side import ImageSide, ImageTokens, Positions, of_masks
 from samjax.nn.drop_path import dropout
 from samjax.nn.init import DECODER_INIT
 from samjax.nn.mlp import Mlp
 from samjax.nn.norm import layer_norm
 from samjax.nn.stack import layer, stack
 from samjax.nn.token_attention import TokenAttention
-from samjax.parallel.sharding import constrain
 
 _EPSILON = 1e-5  # of the decoder's norms; the encoder's are 1e-6
 
@@ -31,7 +30,9 @@ class TwoWayLayer(nnx.Module):
         self.self_attention = TokenAttention(width, width, decoder.heads, dtype=dtype, rngs=rngs)
         self.norm1 = norm()
         self.token_to_image, self.norm2 = CrossAttention(config, rngs=rngs), norm()
-        self.mlp = Mlp(width, decoder.hidden, activation=jax.nn.relu, init=DECODER_INIT, dtype=dtype, rngs=rngs)
+        self.mlp = Mlp(
+            width, decoder.hidden, activation=jax.nn.relu, init=DECODER_INIT, axes=(None, None), dtype=dtype, rngs=rngs
+        )
         self.norm3 = norm()
         self.image_to_token, self.norm4 = CrossAttention(config, rngs=rngs), norm()
 
@@ -42,7 +43,7 @@ class TwoWayLayer(nnx.Module):
         *,
         token_positions: Tokens,
         image_positions: Positions,
-        token_valid: Bool[Array, "n t"],
+        token_valid: Bool[Array, "b m t"],
         first: bool,
         key: Key[Array, ""] | None,
     ) -> tuple[Tokens, ImageTokens]:
@@ -65,7 +66,7 @@ class TwoWayLayer(nnx.Module):
             image, image_positions, tokens + token_positions, tokens, key_valid=token_valid
         )
         cells = self.norm4(image.tokens() + dropout(attended, self.rate, keys[3]))
-        return _by_photo(tokens), ImageTokens(cells=_by_photo(cells))
+        return of_masks(tokens), ImageTokens(cells=of_masks(cells))
 
 
 class TwoWayTransformer(nnx.Module):
@@ -84,15 +85,15 @@ class TwoWayTransformer(nnx.Module):
         image: ImageSide,
         *,
         image_positions: Positions,
-        token_valid: Bool[Array, "n t"],
+        token_valid: Bool[Array, "b m t"],
         key: Key[Array, ""] | None,
-    ) -> tuple[Tokens, Float[Array, "n i c"]]:
+    ) -> tuple[Tokens, Float[Array, "b m i c"]]:
         """Return the tokens and the image embedding after attending to each other.
 
         Tokens where `token_valid` is False are keys to nobody, so that padding changes nothing; their own rows are
         to be ignored.
         """
-        tokens = _by_photo(tokens)
+        tokens = of_masks(tokens)
         positions = tokens  # the prompts themselves, added again wherever tokens are matched
         keys = [None] * (self.depth + 1) if key is None else list(jax.random.split(key, self.depth + 1))
         for index in range(self.depth):
@@ -107,8 +108,3 @@ class TwoWayTransformer(nnx.Module):
             )
         attended = self.final.to_image(tokens + positions, image, image_positions)
         return self.norm(tokens + dropout(attended, self.rate, keys[-1])), image.tokens()
-
-
-def _by_photo(of_masks: Float[Array, "n t c"]) -> Float[Array, "n t c"]:
-    """Keep each photo's masks where the photo is: left alone, the compiler gathers the tokens of all of a mesh."""
-    return constrain(of_masks, "batch", None, None)
