@@ -55,9 +55,10 @@ def config(chips: int) -> TrainConfig:
         model=SamConfig(
             image_size=(256, 256),
             image_encoder=ImageEncoderConfig(
-                width=256, depth=4, heads=4, window=7, global_every=2, drop_path=0.1, remat=Remat.FULL
+                width=1280, depth=4, heads=16, window=7, global_every=2, drop_path=0.4, remat=Remat.FULL
             ),
-            mask_decoder=MaskDecoderConfig(hidden=512, dropout=0.0),
+            mask_decoder=MaskDecoderConfig(dropout=0.1),
+            dtype="bfloat16",
         ),
         data=DataConfig(source="", max_masks=4),
         prompting=InteractionConfig(corrections=2),

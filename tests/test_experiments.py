@@ -109,10 +109,10 @@ def test_learning_rate_is_the_papers(name):
 
 
 @NAMES
-def test_state_is_split_over_all_devices_and_data_must_be_given(name):
+def test_state_is_split_and_data_must_be_given(name):
     run = experiment(name)
     assert run.mesh == MeshConfig(preset=Preset.FSDP)
-    assert run.mesh.sizes(256) == (1, 256, 1)
+    assert run.mesh.sizes(256) == (16, 16, 1)
     assert run.data.source == ""
 
 

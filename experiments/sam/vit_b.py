@@ -5,7 +5,7 @@ Data, several hosts and the start from random weights: see `vit_h.py`.
     samjax train experiments/sam/vit_b.py --data.source sa1b_records --workdir runs/vit_b
 
 ViT-L's run with a higher learning rate and stronger drop path and layer decay. Parameters and optimiser moments are
-1.1 GB, split over all devices.
+1.1 GB, split over 16 devices.
 """
 
 from dataclasses import replace

@@ -6,7 +6,7 @@ Prepare SA-1B once, then train; on several hosts see `launch/README.md`:
     samjax train experiments/sam/vit_h.py --data.source sa1b_records --workdir runs/vit_h
 
 The original took 256 A100 GPUs for 68 hours, 2.7 s a step with one photo a GPU. Parameters and optimiser moments are
-7.7 GB, split over all devices. The paper starts the image encoder from MAE weights; this run starts from random ones,
+7.7 GB, split over 16 devices. The paper starts the image encoder from MAE weights; this run starts from random ones,
 so it is not expected to reach the paper's masks in the paper's number of steps.
 """
 

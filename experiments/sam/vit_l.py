@@ -4,7 +4,7 @@ Data, several hosts and the start from random weights: see `vit_h.py`.
 
     samjax train experiments/sam/vit_l.py --data.source sa1b_records --workdir runs/vit_l
 
-Half of ViT-H's photos a step for twice its steps. Parameters and optimiser moments are 3.7 GB, split over all devices.
+Half of ViT-H's photos a step for twice its steps. Parameters and optimiser moments are 3.7 GB, split over 16 devices.
 """
 
 from dataclasses import replace

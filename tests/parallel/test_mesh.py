@@ -35,17 +35,17 @@ def test_what_is_given_goes_before_the_preset_and_one_axis_takes_the_devices_lef
 @pytest.mark.parametrize(
     ("config", "devices", "sizes"),
     [
-        (MeshConfig(preset=Preset.FSDP), 256, (1, 256, 1)),
-        (MeshConfig(preset=Preset.FSDP), 1024, (4, 256, 1)),
-        (MeshConfig(preset=Preset.FSDP, dcn_data=2), 1024, (4, 256, 1)),
+        (MeshConfig(preset=Preset.FSDP), 256, (16, 16, 1)),
+        (MeshConfig(preset=Preset.FSDP), 24, (2, 12, 1)),
+        (MeshConfig(preset=Preset.FSDP, dcn_data=2), 1024, (64, 16, 1)),
         (MeshConfig(preset=Preset.FSDP, data=1), 1024, (1, 1024, 1)),
         (MeshConfig(preset=Preset.FSDP, fsdp=512), 1024, (2, 512, 1)),
-        (MeshConfig(preset=Preset.FSDP_TENSOR), 1024, (1, 256, 4)),
-        (MeshConfig(preset=Preset.FSDP_TENSOR), 4096, (4, 256, 4)),
-        (MeshConfig(preset=Preset.FSDP_TENSOR, tensor=2), 1024, (2, 256, 2)),
+        (MeshConfig(preset=Preset.FSDP_TENSOR), 8, (1, 2, 4)),
+        (MeshConfig(preset=Preset.FSDP_TENSOR), 1024, (16, 16, 4)),
+        (MeshConfig(preset=Preset.FSDP_TENSOR, tensor=2), 1024, (32, 16, 2)),
     ],
 )
-def test_presets_split_parameters_no_further_than_they_divide(config, devices, sizes):
+def test_presets_split_parameters_into_whole_tiles(config, devices, sizes):
     assert config.sizes(devices) == sizes
 
 

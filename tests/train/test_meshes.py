@@ -152,7 +152,7 @@ def test_a_device_is_given_and_gives_back_its_shards_alone(run, mesh):
     metrics = 4 * len(run(MESHES[mesh], True).history[0])
     assert compiled.memory_analysis().output_size_in_bytes < state + metrics + 16 * len(shapes)
     whole = sum(leaf.size * leaf.dtype.itemsize for leaf in shapes)
-    assert (state < whole / 2) == (mesh != "replicated")
+    assert (state < 0.8 * whole) == (mesh != "replicated")  # decoder and norms are whole everywhere
 
 
 @pytest.mark.parametrize("mesh", NAMES)
