@@ -1,12 +1,14 @@
 """From an image embedding and prompts to masks and their estimated IoU (Segment Anything, appendix A)."""
 
+from dataclasses import dataclass
+
 import einops
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Key
 
-from samjax.core.types import MaskOutput, struct
+from samjax.core.types import MaskOutput
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.image_side import PromptedImage
 from samjax.models.sam.prompt_encoder import PromptEmbedding
@@ -51,15 +53,17 @@ class Upscaler(nnx.Module):
         return gelu(self.conv2(gelu(self.norm(self.conv1(cells)))))
 
 
-@struct
+@dataclass(frozen=True, kw_only=True)
 class DecodedMasks:
     """Masks that are not painted yet: of each object's four, a round of training needs one or three.
 
-    A mask's logits are the products of its hypernetwork's output, `weights`, with the object's map.
+    A mask's logits are the products of its hypernetwork's output, `weights`, with the object's map, whose i cells are a
+    `grid` of (h, w).
     """
 
+    grid: tuple[int, int]
     weights: Float[Array, "b m k o"]
-    upscaled: Float[Array, "b m h w 2 2 2 2 o"]
+    upscaled: Float[Array, "b m i 2 2 2 2 o"]
     iou: Float32[Array, "b m k"]
 
     def single(self) -> MaskOutput:
@@ -76,12 +80,10 @@ class DecodedMasks:
 
     def _paint(self, tokens: slice) -> MaskOutput:
         logits = jnp.einsum(
-            "bmko,bmhwijpqo->bmkhwijpq",
-            self.weights[:, :, tokens],
-            self.upscaled,
-            preferred_element_type=jnp.float32,
+            "bmko,bmiyxvuo->bmkiyxvu", self.weights[:, :, tokens], self.upscaled, preferred_element_type=jnp.float32
         )
-        logits = einops.rearrange(logits, "b m k h w i j p q -> b m k (h i p) (w j q)")
+        height, width = self.grid
+        logits = einops.rearrange(logits, "b m k (h w) y x v u -> b m k (h y v) (w x u)", h=height, w=width)
         return MaskOutput(logits=logits, iou=self.iou[:, :, tokens])
 
 
@@ -112,7 +114,6 @@ class MaskDecoder(nnx.Module):
         key: Key[Array, ""] | None = None,
     ) -> DecodedMasks:
         """Decode m prompted masks in each of b images; a `key` turns dropout on."""
-        height, width = image.shape[1:3]
         own = jnp.concatenate([self.iou_token[...], self.mask_tokens[...]])
         own = jnp.broadcast_to(own, (*prompts.sparse.shape[:2], *own.shape))
         tokens, cells = self.transformer(
@@ -128,9 +129,8 @@ class MaskDecoder(nnx.Module):
             self.hypernetworks, tokens[:, :, 1 : 1 + MASK_TOKENS]
         )
         return DecodedMasks(
+            grid=(image.shape[1], image.shape[2]),
             weights=weights,
-            upscaled=einops.rearrange(
-                self.upscaler(cells), "b m (h w) i j p q o -> b m h w i j p q o", h=height, w=width
-            ),
+            upscaled=self.upscaler(cells),
             iou=self.iou_head(tokens[:, :, 0]).astype(jnp.float32),
         )
