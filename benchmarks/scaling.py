@@ -5,7 +5,7 @@
 
 Nothing is run or timed. What a chip computes, moves and sends must not grow with the number of chips: rings send
 (n - 1)/n of an array, which has a limit, and only the latency of all-reduces grows, with the logarithm of n. Parameters
-are split over up to 256 chips; more are copies of these.
+are split over up to 16 chips; more hold copies.
 """
 
 import argparse
@@ -55,7 +55,7 @@ def config(chips: int) -> TrainConfig:
         model=SamConfig(
             image_size=(256, 256),
             image_encoder=ImageEncoderConfig(
-                width=1280, depth=4, heads=16, window=7, global_every=2, drop_path=0.4, remat=Remat.FULL
+                width=256, depth=4, heads=4, window=7, global_every=2, drop_path=0.4, remat=Remat.FULL
             ),
             mask_decoder=MaskDecoderConfig(dropout=0.1),
             dtype="bfloat16",

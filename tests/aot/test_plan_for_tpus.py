@@ -6,18 +6,22 @@ import re
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
+from samjax.checkpoint.manager import state_shapes
 from samjax.cli import plan as command
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
 from samjax.parallel.aot import parse_topology, topology_devices
 from samjax.parallel.chips import chip_of
-from samjax.parallel.mesh import MeshConfig, Preset
+from samjax.parallel.mesh import MeshConfig, Preset, make_mesh
+from samjax.parallel.sharding import batch_sharding
 from samjax.train.config import TrainConfig
 from samjax.train.fit import compile_step
 from samjax.train.plan import make_plan, model_flops_per_photo
-from samjax.train.state import abstract_model
+from samjax.train.state import abstract_model, make_blueprint
+from samjax.train.step import abstract_batch
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,3 +112,30 @@ def test_published_runs_fit(experiment, topology):
     chip = chip_of(devices[0].device_kind)
     assert chip is not None
     assert step.memory.peak <= SHARE * chip.memory
+
+
+@pytest.mark.aot_full
+def test_the_encoder_of_vit_h_is_small():
+    """Two photos a chip, at the worst moment: every block's input, and what one block needs in its backward pass."""
+    config = load_experiment(ROOT / "experiments" / "sam" / "vit_h.py", TrainConfig)
+    mesh = make_mesh(config.mesh, topology_devices(parse_topology("v4:4x4x8")))
+    assert config.batch_size == 2 * mesh.size
+    blueprint = make_blueprint(config.model, config.optim, mesh)
+
+    def gradient(state, batch, key):
+        def objective(params):
+            embedding = blueprint.model(params, state.buffers).encode(batch.image, batch.valid_size, key=key)
+            return jnp.mean(embedding**2)
+
+        return jax.grad(objective)(state.params)
+
+    with jax.set_mesh(mesh):
+        lowered = jax.jit(gradient, out_shardings=blueprint.shardings.params).lower(
+            state_shapes(blueprint.shapes, blueprint.shardings),
+            abstract_batch(config, batch_sharding(mesh)),
+            jax.eval_shape(lambda: jax.random.key(0)),
+        )
+    said = lowered.compile().memory_analysis()
+    assert said is not None
+    temporaries = said.peak_memory_in_bytes - said.argument_size_in_bytes - said.output_size_in_bytes
+    assert 32 * 2 * 64 * 64 * 1280 * 2 < temporaries <= 2e9
