@@ -14,6 +14,7 @@ from packaging.utils import canonicalize_name
 
 from samjax.cli import plan, train
 from samjax.cli.main import main
+from samjax.core import distributed
 from samjax.core.config import load_experiment
 from samjax.parallel.aot import parse_topology
 from samjax.train.config import TrainConfig
@@ -44,6 +45,7 @@ def test_documented_overrides_exist(command, monkeypatch, capsys):
     taken = []
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(train, "run", lambda config, **_: taken.append(config))
+    monkeypatch.setattr(distributed, "join", lambda **_: None)
     arguments = ["train", *shlex.split(command)]
     if "--help" in arguments:
         with pytest.raises(SystemExit) as end:

@@ -1,6 +1,7 @@
-"""A run's checkpoints: state, data position and config, saved as one (Orbax)."""
+"""A run's checkpoints: state, data position and config, saved as one (Orbax), each array with a checksum."""
 
 import json
+import logging
 from typing import Any, TypeVar
 
 import grain
@@ -8,12 +9,28 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+from samjax.checkpoint.checksums import Record, compare, differences, record
+from samjax.core.distributed import all_say, is_lead, wait_for_all
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
 
 T = TypeVar("T")
 
-_STATE, _DATA, _CONFIG = "state", "data", "config"
+_STATE, _DATA, _CONFIG, _CHECKSUMS = "state", "data", "config", "checksums"
+
+# What Orbax, TensorStore and JSON raise of files that are missing, cut off or not what they were; Orbax also a plain
+# Exception. Other errors of the file system, a lost disk or a forbidden folder, say nothing of a checkpoint.
+_UNREADABLE = (ValueError, KeyError, TypeError, IndexError, FileNotFoundError, NotADirectoryError, EOFError)
+
+log = logging.getLogger(__name__)
+
+
+class CorruptCheckpointError(Exception):
+    """A checkpoint cannot be read, or is not what was saved; the message says what of it."""
+
+
+class NonFiniteStateError(RuntimeError):
+    """A state to be saved holds numbers that are not finite."""
 
 
 class Checkpoints:
@@ -21,16 +38,21 @@ class Checkpoints:
 
     def __init__(self, directory: epath.PathLike, *, keep: int):
         self.directory = epath.Path(directory)
+        self._keep = keep
+        self._manager = self._open()
+
+    def _open(self) -> ocp.CheckpointManager:
         # Named here, so that a process that has saved nothing yet can read a checkpoint's shapes. Any, since grain's
         # handler is one of Orbax's by its methods alone.
         handlers: dict[str, Any] = {
             _STATE: ocp.StandardCheckpointHandler(),
             _DATA: grain.checkpoint.CheckpointHandler(),
             _CONFIG: ocp.JsonCheckpointHandler(),
+            _CHECKSUMS: ocp.JsonCheckpointHandler(),
         }
-        self._manager = ocp.CheckpointManager(
+        return ocp.CheckpointManager(
             self.directory.absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+            options=ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True),
             item_handlers=handlers,
         )
 
@@ -39,9 +61,19 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def save(self, step: int, *, state: dict[str, Any], stream: Any, config: str) -> None:
-        """Save `state`, the position of `stream` and the config's JSON; nothing if the step is there already."""
+        """Save `state`, the position of `stream` and the config's JSON; nothing if the step is there already.
+
+        Raises:
+          NonFiniteStateError: a number in `state` is not finite; nothing is saved.
+        """
         if step == self.latest():
             return
+        arrays, finite = record(state)
+        if not finite:
+            raise NonFiniteStateError(
+                f"the state of step {step} holds numbers that are not finite, and is not saved; "
+                f"the last checkpoint is of step {self.latest()}: go on from it with a lower learning rate"
+            )
         self._manager.save(
             step,
             args=ocp.args.Composite(
@@ -49,9 +81,40 @@ class Checkpoints:
                     _STATE: ocp.args.StandardSave(state),  # type: ignore[call-arg]
                     _DATA: grain.checkpoint.CheckpointSave(stream),  # type: ignore[call-arg]
                     _CONFIG: ocp.args.JsonSave(json.loads(config)),  # type: ignore[call-arg]
+                    _CHECKSUMS: ocp.args.JsonSave(arrays),  # type: ignore[call-arg]
                 }
             ),
         )
+
+    def restore_newest(self, *, like: T, stream: Any) -> tuple[int, T] | None:
+        """Return step and state of the newest checkpoint that is whole, and move `stream` to its position.
+
+        Those that are not are moved to `corrupt/` beside the checkpoints, with a warning that says what is wrong.
+
+        Returns:
+          None if there is no checkpoint at all.
+
+        Raises:
+          UserError: there are checkpoints, and none of them is whole; or see `restore`.
+        """
+        broken = []
+        while (step := self.latest()) is not None:
+            state, fault = None, "another process cannot read it"
+            try:
+                state = self.restore(step, like=like, stream=stream)
+            except CorruptCheckpointError as error:
+                fault = str(error)
+            if all_say(state is not None) and state is not None:
+                return step, state
+            log.warning("checkpoint %d is not used: %s", step, fault)
+            broken.append(step)
+            self._put_aside(step)
+        if broken:
+            raise UserError(
+                f"none of the checkpoints {broken} in {self.directory} is whole; they are in {self._aside}. "
+                "Bring back a copy, or give this run a new --workdir to begin again"
+            )
+        return None
 
     def restore(self, step: int, *, like: T, stream: Any) -> T:
         """Return the state of `step`, shaped and sharded like `like`, and move `stream` to its position.
@@ -59,9 +122,27 @@ class Checkpoints:
         The number of processes need not be that of the run which saved: any process's data position does.
 
         Raises:
+          CorruptCheckpointError: it cannot be read, or an array is not what was saved.
           UserError: the checkpoint is of another model, or its data position of another stream.
         """
-        self._check_shapes(step, like)
+        try:
+            saved: Record = self._manager.restore(
+                step,
+                args=ocp.args.Composite(**{_CHECKSUMS: ocp.args.JsonRestore()}),  # type: ignore[call-arg]
+            )[_CHECKSUMS]
+            self._check_arrays(step, saved, like)
+            restored = self._restore(step, like=like, stream=stream)
+        except Exception as error:
+            if type(error) is not Exception and not isinstance(error, _UNREADABLE):
+                raise
+            said = str(error.__cause__ or error).split(" [tensorstore_spec=")[0]
+            raise CorruptCheckpointError(f"it cannot be read: {said:.300}") from error
+        wrong = differences(saved, restored)
+        if wrong:
+            raise CorruptCheckpointError("; ".join(wrong[:3]) + (f"; {len(wrong) - 3} more" if wrong[3:] else ""))
+        return restored
+
+    def _restore(self, step: int, *, like: T, stream: Any) -> T:
         items: dict[str, Any] = {_STATE: ocp.args.StandardRestore(like)}  # type: ignore[call-arg]
         positions = self.directory / str(step) / _DATA
         own = positions / f"process_{jax.process_index()}-of-{jax.process_count()}.json"
@@ -71,9 +152,7 @@ class Checkpoints:
         if not own.exists():
             others = sorted(positions.glob("process_*.json"))
             if not others:
-                raise UserError(
-                    f"{positions} holds no position in the data: restore that folder, or remove step {step}"
-                )
+                raise CorruptCheckpointError(f"{positions} holds no position in the data")
             stream.set_state(others[0].read_bytes())
         return restored[_STATE]
 
@@ -85,18 +164,53 @@ class Checkpoints:
         """Finish saving and release the directory."""
         self._manager.close()
 
-    def _check_shapes(self, step: int, like: Any) -> None:
-        metadata = self._manager.item_metadata(step)[_STATE]
-        saved = {name: tuple(leaf.shape) for name, leaf in named_leaves(metadata["params"]).items()}
-        wanted = {name: tuple(leaf.shape) for name, leaf in named_leaves(like["params"]).items()}
-        wrong = [name for name in {**wanted, **saved} if saved.get(name) != wanted.get(name)]
+    def check(self) -> None:
+        """Raise what went wrong with a save that is under way; does not wait for it."""
+        self._manager.check_for_errors()
+
+    @property
+    def _aside(self) -> epath.Path:
+        return self.directory.parent / "corrupt"
+
+    def _put_aside(self, step: int) -> None:
+        """Move a checkpoint to where it is neither read nor in the way of another of its step."""
+        self._manager.close()
+        if is_lead():
+            self._aside.mkdir(parents=True, exist_ok=True)
+            target, copy = self._aside / str(step), 1
+            while target.exists():
+                target, copy = self._aside / f"{step}-{copy}", copy + 1
+            (self.directory / str(step)).rename(target)
+        wait_for_all(f"checkpoint {step} is put aside")
+        self._manager = self._open()
+
+    def _check_arrays(self, step: int, saved: Record, like: Any) -> None:
+        """Refuse what was saved of another model, and arrays whose files have become others."""
+        wanted = {name: {"shape": list(leaf.shape)} for name, leaf in named_leaves(like).items()}
+        parameters = [name for name in {**wanted, **saved} if name.startswith("params/")]
+        wrong = [name for name in parameters if saved.get(name, {}).get("shape") != wanted.get(name, {}).get("shape")]
         if wrong:
             name = wrong[0]
             raise UserError(
-                f"{self.directory / str(step)} holds another model: {len(wrong)} of {len(wanted)} parameters differ, "
-                f"first {name}, saved {saved.get(name, 'not at all')}, expected {wanted.get(name, 'none')}; "
-                "give this run a new --workdir, or the experiment and overrides that the checkpoint was made with"
+                f"{self.directory / str(step)} holds another model: {len(wrong)} of {len(parameters)} parameters "
+                f"differ, first {name}, saved {saved.get(name, {}).get('shape', 'not at all')}, expected "
+                f"{wanted.get(name, {}).get('shape', 'none')}; give this run a new --workdir, or the experiment and "
+                "overrides that the checkpoint was made with"
             )
+        stored = {
+            name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
+            for name, leaf in named_leaves(_tree_of(self._manager.item_metadata(step)[_STATE])).items()
+        }
+        wrong = compare(saved, stored, fields=("shape", "dtype"))
+        if wrong:
+            raise CorruptCheckpointError(wrong[0])
+
+
+def _tree_of(metadata: Any) -> Any:
+    """Return the arrays' metadata, shaped like the state."""
+    if metadata is None:
+        raise CorruptCheckpointError("it says nothing of its arrays")
+    return metadata.tree
 
 
 def state_shapes(state: Any, shardings: Any) -> Any:

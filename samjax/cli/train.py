@@ -24,13 +24,17 @@ def add_parser(commands, name: str) -> None:
         name,
         help="pretrain a model",
         description=_DESCRIPTION,
-        usage="samjax train EXPERIMENT.py [--workdir DIR] [--profile FIRST:LAST] [--FIELD.FIELD VALUE ...]",
+        usage="samjax train EXPERIMENT.py [--workdir DIR] [--dry-run] [--profile FIRST:LAST] [--FIELD.FIELD VALUE ...]",
         add_help=False,
     )
     parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT.py", help="a file that defines config()")
     parser.add_argument("--workdir", metavar="DIR", help="where the run lives (default: runs/EXPERIMENT)")
     parser.add_argument("--profile", metavar="FIRST:LAST", help="trace these steps into WORKDIR/profile, as in 10:15")
+    parser.add_argument("--dry-run", action="store_true", help="check devices, data and workdir on every host")
     parser.add_argument("--multihost", action="store_true", help="join the other hosts of this job first")
+    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where JAX cannot find the others")
+    parser.add_argument("--processes", type=int, metavar="N", help="how many there are")
+    parser.add_argument("--process", type=int, metavar="I", help="which of them this is, from 0")
     parser.add_argument("-h", "--help", action="store_true", help="show this, or with EXPERIMENT.py every override")
     parser.set_defaults(run=lambda known, rest: _run(parser, known, rest))
 
@@ -39,6 +43,7 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
     if known.experiment is None:
         parser.print_help()
         raise SystemExit(0 if known.help else 2)
+    from samjax.core.distributed import ends_all, join
     from samjax.train.config import TrainConfig
     from samjax.train.profiling import StepRange
 
@@ -46,7 +51,10 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
     config = override(load_experiment(experiment, TrainConfig), rest, show_help=known.help)
     profile = None if known.profile is None else StepRange.parse(known.profile, steps=config.steps)
     workdir = known.workdir or str(Path("runs") / experiment.stem)
-    run(config, workdir=workdir, multihost=known.multihost, profile=profile)
+    if known.multihost or known.coordinator:
+        join(coordinator=known.coordinator, processes=known.processes, process=known.process)
+    with ends_all():
+        run(config, workdir=workdir, profile=profile, dry=known.dry_run)
     return 0
 
 
@@ -76,16 +84,16 @@ def _one_sentence(message: str) -> str:
     return re.sub(r"\s+", " ", words).strip()
 
 
-def run(config, *, workdir: str, multihost: bool = False, profile=None) -> None:
-    """Train `config` in `workdir`, and trace the steps of `profile`, a `StepRange`."""
+def run(config, *, workdir: str, profile=None, dry: bool = False) -> None:
+    """Train `config` in `workdir`, and trace the steps of `profile`, a `StepRange`; or, `dry`, see whether it could."""
     import jax
 
     from samjax.core.compile_cache import enable_compile_cache
 
     enable_compile_cache()
-    if multihost:
-        jax.distributed.initialize()
 
+    from samjax.cli.dry_run import check
+    from samjax.core.distributed import is_lead, wait_for_all
     from samjax.data.loader import train_stream, validation_batches
     from samjax.eval.click_validation import ClickValidator
     from samjax.parallel.mesh import make_mesh
@@ -105,6 +113,14 @@ def run(config, *, workdir: str, multihost: bool = False, profile=None) -> None:
         seed=config.seed,
         sharding=sharding,
     )
+
+    if dry:
+        try:
+            print(check(mesh=mesh, stream=stream, workdir=workdir), flush=True)
+            wait_for_all("every process has said what it has")
+        finally:
+            stream.close()
+        return
 
     def make_validator(blueprint):
         validation = config.validation
@@ -131,8 +147,9 @@ def run(config, *, workdir: str, multihost: bool = False, profile=None) -> None:
             replicated=replicated(mesh),
         )
 
-    print(f"{jax.device_count()} {jax.devices()[0].platform} device(s), mesh {dict(mesh.shape)}, workdir {workdir}")
-    sys.stdout.flush()
+    if is_lead():
+        print(f"{jax.device_count()} {jax.devices()[0].platform} device(s), mesh {dict(mesh.shape)}, workdir {workdir}")
+        sys.stdout.flush()
     try:
         train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator, profile=profile)
     finally:
@@ -140,19 +157,21 @@ def run(config, *, workdir: str, multihost: bool = False, profile=None) -> None:
 
 
 def _prepared(config, workdir: Path):
-    """Return `config` reading ArrayRecord: a source of tars is prepared once, under the workdir."""
+    """Return `config` reading ArrayRecord: a source of tars is prepared once, under the workdir, by the lead."""
     import dataclasses
 
     from data_pipelines import sa1b
+    from samjax.core.distributed import is_lead, wait_for_all
     from samjax.data.sources import is_tar_source
 
     def prepared(source: str, split: str) -> str:
         if not source or not is_tar_source(source):
             return source
         out = workdir / "records" / split
-        if not (out / "dataset_info.json").exists():
+        if is_lead() and not (out / "dataset_info.json").exists():
             report = sa1b.prepare(source, out, split=split)
             print(f"prepared {source} into {out}: {report.text()}")
+        wait_for_all(f"{source} is prepared")
         return str(out)
 
     data, validation = config.data, config.validation

@@ -65,8 +65,8 @@ def click_through(model: Sam, batch: Batch, config: SamConfig, *, clicks: int) -
 class ClickValidator:
     """Clicks through the same held-out photos each time it is called.
 
-    `merge` makes a model of parameters and buffers; `batches` are read anew for each validation. Results are
-    replicated over `sharding`'s mesh, so every host computes the same row.
+    `merge` makes a model of parameters and buffers; `batches` are read anew for each validation. What is counted and
+    drawn is laid out as `replicated` says, so that every process returns the same row and pictures.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class ClickValidator:
             lambda params, buffers, batch: click_through(merge(params, buffers), batch, config, clicks=max(clicks)),
             out_shardings=replicated,
         )
+        self._everywhere = jax.jit(lambda tree: tree, out_shardings=replicated)
 
     def __call__(self, state: Any, step: int) -> tuple[dict[str, float | int], dict[str, np.ndarray]]:
         """Return the row of metrics and the picture sheet; `state` has `params` and `buffers`."""
@@ -94,7 +95,7 @@ class ClickValidator:
         rows: list[SheetRow] = []
         for batch in self._batches():
             result, prompts = self._click_through(state.params, state.buffers, batch)
-            iou, oracle, valid = jax.device_get((result.iou, result.oracle, batch.mask_valid))
+            iou, oracle, valid = jax.device_get((result.iou, result.oracle, self._everywhere(batch.mask_valid)))
             for k in self._clicks:
                 totals[f"miou@{k}"] += float(iou[k - 1][valid].sum())
             totals["oracle@1"] += float(oracle[0][valid].sum())
@@ -108,7 +109,7 @@ class ClickValidator:
 
     def _sheet_rows_of(self, batch: Batch, result: ClickResult, prompts: Prompts, *, limit: int) -> list[SheetRow]:
         """One object of each photo, its largest."""
-        batch, prompts = jax.device_get((batch, prompts))
+        batch, prompts = jax.device_get((self._everywhere(batch), prompts))
         iou, predicted = jax.device_get((result.iou, result.predicted))
         rows = []
         for b in range(batch.image.shape[0]):

@@ -48,12 +48,12 @@ class Past:
 class RunClock:
     """Splits the time since it was made between the parts of a run; never waits for the device.
 
-    `now` returns seconds from any origin.
+    `now` returns seconds from any origin. `past` may be set once it is known where the run goes on from.
     """
 
     def __init__(self, *, past: Past = Past(), now: Callable[[], float] = time.monotonic):
         self._now = now
-        self._past = past
+        self.past = past
         self._began = self._last = now()
         self._spent = dict.fromkeys(Part, 0.0)
         self._lap = dict.fromkeys(Part, 0.0)
@@ -88,12 +88,12 @@ class RunClock:
     @property
     def elapsed(self) -> float:
         """Seconds of wall time of all starts, up to what was last counted."""
-        return self._past.elapsed + self._last - self._began
+        return self.past.elapsed + self._last - self._began
 
     @property
     def goodput(self) -> float:
         """Share of `elapsed` spent in steps that were kept."""
-        return (self._past.productive + self._spent[Part.STEP]) / max(self.elapsed, 1e-9)
+        return (self.past.productive + self._spent[Part.STEP]) / max(self.elapsed, 1e-9)
 
     def summary(self) -> str:
         """Return where the time since the clock was made went, as a line."""

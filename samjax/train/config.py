@@ -60,8 +60,13 @@ class TrainConfig:
     seed: int = 0
     log_every: int = 10
     """Steps between rows of metrics; nothing waits for the device in between."""
+    skip_limit: int = 10
+    """Steps in a row that may have a loss or gradient that is not finite. Each is skipped, named and counted; one more
+    ends the run. Found at the next row of metrics."""
 
     def __post_init__(self):
+        if self.skip_limit < 0:
+            raise UserError(f"skip_limit is {self.skip_limit}; it must be at least 0")
         for name, value in [
             ("steps", self.steps),
             ("batch_size", self.batch_size),

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from samjax.checkpoint.manager import Checkpoints, state_shapes
 from samjax.core.config import to_json
+from samjax.core.distributed import interrupt_as_preemption, is_lead, stops_together, wait_for_all
 from samjax.data.loader import TrainStream
 from samjax.train.clock import Part, Past, RunClock
 from samjax.train.config import TrainConfig
@@ -37,51 +38,61 @@ def train(
     """Run `config` in `workdir`, from its newest checkpoint if it has one, and return the last state.
 
     The order of a turn is fixed: evaluate, save (model, optimiser and data position as one), take the next batch,
-    step, log. SIGTERM or Ctrl-C ends the run after the step under way, saved. The steps of `profile` are traced.
+    step, log. SIGTERM or Ctrl-C, to any process of the run, ends all of them after the same step, saved. The steps of
+    `profile` are traced. Of several processes the first one alone reports.
 
     Raises:
-      UserError: the workdir holds a checkpoint of another model.
-      NonFiniteLossError: a loss is not finite.
+      UserError: the workdir holds a checkpoint of another model, or none of its checkpoints is whole.
+      NonFiniteStateError: a state to be saved is not finite.
+      NonFiniteLossError: more than `config.skip_limit` steps in a row had a loss that is not finite.
     """
     workdir = epath.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     config_json = to_json(config)
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
-    start = checkpoints.latest() or 0
-    clock = RunClock(past=Past.of_rows(JsonLines.read(workdir / "metrics.jsonl"), resume_step=start))
+    clock = RunClock()
+    past_rows = JsonLines.read(workdir / "metrics.jsonl")
+    wait_for_all("the rows of earlier starts are read")
     blueprint = make_blueprint(config.model, config.optim, mesh)
     run = jax.random.key(config.seed)
     with contextlib.ExitStack() as stack:
         stack.callback(checkpoints.close)
         stack.enter_context(jax.set_mesh(mesh))
 
-        # Where to start: the newest checkpoint, else a fresh state.
-        if checkpoints.latest() is not None:
-            like = state_shapes(_as_dict(blueprint.shapes), _as_dict(blueprint.shardings))
-            state = TrainState(**checkpoints.restore(start, like=like, stream=stream))
+        # Where to start: the newest whole checkpoint, else a fresh state.
+        like = state_shapes(_as_dict(blueprint.shapes), _as_dict(blueprint.shardings))
+        found = checkpoints.restore_newest(like=like, stream=stream)
+        if found is not None:
+            start, state = found[0], TrainState(**found[1])
         else:
-            state = init_state(blueprint, config.model, run)
-        (workdir / "config.json").write_text(config_json + "\n")
-
-        terminal = Terminal(steps=config.steps, start=start)
-        rows = JsonLines(workdir / "metrics.jsonl", resume_step=start)
-        events, pictures = TensorBoard(workdir / "tensorboard"), Pictures(workdir / "samples")
-        trackers: Sequence[Tracker] = (terminal, rows, events, pictures)
+            start, state = 0, init_state(blueprint, config.model, run)
+        clock.past = Past.of_rows(past_rows, resume_step=start)
+        terminal = Terminal(steps=config.steps, start=start, quiet=not is_lead())
+        trackers: Sequence[Tracker] = (terminal,)
+        if is_lead():
+            (workdir / "config.json").write_text(config_json + "\n")
+            rows = JsonLines(workdir / "metrics.jsonl", resume_step=start)
+            trackers = (terminal, rows, TensorBoard(workdir / "tensorboard"), Pictures(workdir / "samples"))
         for tracker in trackers:
             stack.callback(tracker.close)
         if start:
             terminal.say(f"resumed from step {start} in {workdir / 'checkpoints'}")
         if profile is not None and profile.last <= start:
             terminal.say(f"no trace: steps {profile.first} to {profile.last} are past")
-        validated = {row["step"] for row in rows.read(workdir / "metrics.jsonl") if row.get("split") == "val"}
+        validated = {row["step"] for row in past_rows if row.get("split") == "val" and int(row["step"]) <= start}
         validator = make_validator(blueprint)
         stopping = stack.enter_context(_stop_signals())
 
         began = time.monotonic()
         step_function = lower_train_step(config, blueprint, mesh).compile()
         terminal.say(f"compiled the training step in {time.monotonic() - began:.1f} s")
-        pending = PendingMetrics(batch_size=config.batch_size, clock=clock, peak=peak_images_per_s(config, mesh))
-        profiler = Profiler(profile, workdir / "profile")
+        pending = PendingMetrics(
+            batch_size=config.batch_size,
+            clock=clock,
+            peak=peak_images_per_s(config, mesh),
+            skip_limit=config.skip_limit,
+        )
+        profiler = Profiler(profile if is_lead() else None, workdir / "profile")
         stack.callback(profiler.close)
 
         def log() -> None:
@@ -93,7 +104,7 @@ def train(
         step = start
         clock.started()
         while True:
-            last = step >= config.steps or stopping()
+            last = step >= config.steps or stopping(step)
 
             # 1. Evaluate: at step 0, every so often, and at the end; not again after a resume.
             due = step % config.validation.every == 0 or step >= config.steps
@@ -106,7 +117,8 @@ def train(
                         for name, picture in pictures.items():
                             tracker.picture(name, picture, step)
 
-            # 2. Save: never a state whose loss has not been looked at.
+            # 2. Save: never a state whose loss has not been looked at. A save that failed is heard of here.
+            checkpoints.check()
             if last or (step % config.checkpoint.every == 0 and step > start):
                 log()
                 with clock.on(Part.SAVE):
@@ -144,8 +156,12 @@ def _as_dict(state: TrainState) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Yield a function that says whether SIGTERM or Ctrl-C came; a second one acts as usual."""
+def _stop_signals() -> Iterator[Callable[[int], bool]]:
+    """Yield a function that says whether to stop at a step: SIGTERM or Ctrl-C came; a second one acts as usual."""
+    if jax.process_count() > 1:
+        interrupt_as_preemption()
+        yield stops_together
+        return
     came: list[int] = []
     previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
@@ -160,6 +176,6 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
     for number in previous:
         signal.signal(number, note)
     try:
-        yield lambda: bool(came)
+        yield lambda _: bool(came)
     finally:
         restore()

@@ -1,5 +1,6 @@
 """From numbers on the device to rows, without waiting for the device in between."""
 
+import logging
 from collections.abc import Mapping
 
 import jax
@@ -12,9 +13,11 @@ from samjax.parallel.chips import chip_of
 from samjax.train.clock import Part, RunClock
 from samjax.train.config import TrainConfig
 
+log = logging.getLogger(__name__)
+
 
 class NonFiniteLossError(RuntimeError):
-    """The loss or the gradient of a step is not finite; the message names the step and its photos."""
+    """More steps in a row than are allowed had a loss or gradient that is not finite; the message names the photos."""
 
 
 def model_flops_per_photo(config: TrainConfig) -> int:
@@ -37,13 +40,15 @@ def peak_images_per_s(config: TrainConfig, mesh: Mesh) -> float | None:
 class PendingMetrics:
     """Steps whose metrics are still on the device, and what they took by the run's clock.
 
-    `peak` is what `peak_images_per_s` returns.
+    `peak` is what `peak_images_per_s` returns; `skip_limit` how many steps in a row may have been skipped.
     """
 
-    def __init__(self, *, batch_size: int, clock: RunClock, peak: float | None = None):
+    def __init__(self, *, batch_size: int, clock: RunClock, peak: float | None = None, skip_limit: int = 0):
         self._batch_size = batch_size
         self._clock = clock
         self._peak = peak
+        self._skip_limit = skip_limit
+        self._skipped = 0  # in a row, up to the last step looked at
         self._pending: list[tuple[int, Mapping[str, jax.Array], jax.Array]] = []
 
     def add(self, step: int, metrics: Mapping[str, jax.Array], batch: Batch) -> None:
@@ -54,26 +59,37 @@ class PendingMetrics:
         """Wait for the pending steps, check each, and return the last one's row; None if there is none.
 
         The row is the last step's metrics, `images_per_s` (validation and saves left out), `mfu` where there is a peak,
-        and the clock's lap.
+        and the clock's lap. Where steps were skipped, `skipped` is how many, and the metrics are the last whole one's.
 
         Raises:
-          NonFiniteLossError: a loss or gradient norm is not finite.
+          NonFiniteLossError: too many steps in a row have a loss or gradient norm that is not finite.
         """
         if not self._pending:
             return None
         fetched = [(step, jax.device_get(dict(metrics)), ids) for step, metrics, ids in self._pending]
-        for step, metrics, ids in fetched:
-            wrong = [name for name in ("loss", "grad_norm") if not np.isfinite(metrics[name])]
-            if wrong:
-                records = sorted({int(i) for shard in ids.addressable_shards for i in np.asarray(shard.data).ravel()})
-                raise NonFiniteLossError(
-                    f"step {step}: {wrong[0]} is {float(metrics[wrong[0]])}; its photos are image_id {records}. "
-                    "The last checkpoint is from before it; look at these photos, or lower the learning rate"
-                )
-        step, metrics, _ = fetched[-1]
+        whole = [metrics for step, metrics, ids in fetched if self._is_finite(step, metrics, ids)]
+        step = fetched[-1][0]
         lap = self._clock.lap(steps=len(fetched))
         self._pending.clear()
         images_per_s = self._batch_size / max(lap[Part.DATA.value] + lap[Part.STEP.value], 1e-9)
-        row = {name: float(value) for name, value in metrics.items()}
+        row = {name: float(value) for name, value in whole[-1].items()} if whole else {}
+        if len(whole) < len(fetched):
+            row["skipped"] = len(fetched) - len(whole)
         speed = {"images_per_s": images_per_s} | ({} if self._peak is None else {"mfu": images_per_s / self._peak})
         return {"step": step, **row, **speed, **lap}
+
+    def _is_finite(self, step: int, metrics: Mapping[str, np.ndarray], ids: jax.Array) -> bool:
+        """Return whether a step was taken; name one that was skipped."""
+        wrong = [name for name in ("loss", "grad_norm") if not np.isfinite(metrics[name])]
+        self._skipped = self._skipped + 1 if wrong else 0
+        if not wrong:
+            return True
+        records = sorted({int(i) for shard in ids.addressable_shards for i in np.asarray(shard.data).ravel()})
+        said = f"step {step}: {wrong[0]} is {float(metrics[wrong[0]])}; its photos are image_id {records}"
+        if self._skipped > self._skip_limit:
+            raise NonFiniteLossError(
+                f"{said}. It is the {self._skipped}. in a row, and skip_limit is {self._skip_limit}. The state is as "
+                "before the first of them; look at these photos, or lower the learning rate"
+            )
+        log.warning("%s. It is skipped.", said)
+        return False

@@ -58,7 +58,10 @@ def interaction_loss(
 
 
 def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
-    """Return the update, to be jitted; gradients are averaged over the valid masks of the global batch."""
+    """Return the update, to be jitted; gradients are averaged over the valid masks of the global batch.
+
+    A step whose loss or gradient is not finite changes neither parameters nor moments, and counts as a step.
+    """
     rate = learning_rate(config.optim.schedule)
 
     def train_step(state: TrainState, batch: Batch, run: Key[Array, ""]) -> tuple[TrainState, Metrics]:
@@ -76,7 +79,13 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
         gradients = jax.lax.with_sharding_constraint(gradients, blueprint.shardings.params)
         updates, opt_state = blueprint.optimizer.update(gradients, state.opt_state, state.params)
         metrics = {**metrics, "grad_norm": optax.tree.norm(gradients), "lr": jnp.asarray(rate(state.step))}
-        params = optax.apply_updates(state.params, updates)
+        finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
+
+        def unless_broken(new: Array, old: Array) -> Array:
+            return jnp.where(finite, new, old) if jnp.issubdtype(new.dtype, jnp.floating) else new
+
+        params = jax.tree.map(unless_broken, optax.apply_updates(state.params, updates), state.params)
+        opt_state = jax.tree.map(unless_broken, opt_state, state.opt_state)
         return dataclasses.replace(state, params=params, opt_state=opt_state, step=state.step + 1), metrics
 
     return train_step

@@ -108,17 +108,17 @@ class TensorBoard:
 
 
 class Terminal:
-    """A progress bar with photos/s and time left on a terminal, plain lines elsewhere."""
+    """A progress bar with photos/s and time left on a terminal, plain lines elsewhere, nothing if `quiet`."""
 
     _SHOWN: Sequence[str] = (
         *("loss", "miou", "grad_norm", "lr"),
         *("images_per_s", "mfu", "step_s", "data_wait_s", "goodput"),
     )
 
-    def __init__(self, *, steps: int, start: int, console: Console | None = None):
-        self._console = console or Console(soft_wrap=True)
+    def __init__(self, *, steps: int, start: int, console: Console | None = None, quiet: bool = False):
+        self._console = console or Console(soft_wrap=True, quiet=quiet)
         self._progress = None
-        if self._console.is_terminal:
+        if self._console.is_terminal and not quiet:
             columns = (
                 TextColumn("step"),
                 BarColumn(),

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from streams import SIZE, PartOfTheMesh, assert_equal, faulty, ids, take
 
-from samjax.checkpoint.manager import Checkpoints
+from samjax.checkpoint.manager import Checkpoints, CorruptCheckpointError
 from samjax.core.errors import UserError
 from samjax.core.types import Batch
 from samjax.data import pipeline
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_another_number_of_processes_restores(config, processes,
     np.testing.assert_array_equal(restored["params"]["w"], state["params"]["w"])
     assert_equal(take(other, 2), whole[4:])
     (tmp_path / "4" / "data" / "process_1-of-2.json").unlink()
-    with pytest.raises(UserError, match="holds no position in the data"):
+    with pytest.raises(CorruptCheckpointError, match="holds no position in the data"):
         checkpoints.restore(4, like=state, stream=other)
     checkpoints.close()
 

@@ -6,6 +6,7 @@ import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
@@ -14,8 +15,10 @@ from samjax.core.errors import UserError
 from samjax.data.loader import TrainStream, train_stream
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
+from samjax.train import step as step_module
 from samjax.train.loop import train
 from samjax.train.metrics import NonFiniteLossError
+from samjax.train.step import interaction_loss
 from samjax.train.trackers import JsonLines
 
 
@@ -169,8 +172,41 @@ def test_the_order_is_evaluate_save_step(micro_run, tmp_path):
     assert [(row["step"], row["miou@1"]) for row in validated] == [(0, 0.5), (4, 0.5), (6, 0.5)]
 
 
-def test_a_loss_that_is_not_finite_names_the_step_and_its_photos(micro_run, tmp_path):
-    """Learning at 1e30 breaks the second step; it is found at the next log and never saved."""
+def broken_by(bad):
+    """Return an `interaction_loss` that is not finite where photo `bad` is in the batch."""
+
+    def loss(model, batch, config, **keys):
+        loss, metrics = interaction_loss(model, batch, config, **keys)
+        loss = jnp.where((batch.record_id == bad).any(), jnp.nan, loss)
+        return loss, {**metrics, "loss": loss}
+
+    return loss
+
+
+def test_a_broken_step_is_skipped_named_and_counted(micro_run, whole, tmp_path, monkeypatch, caplog):
+    """It leaves parameters and moments as they were, and the steps after it are taken."""
+    stream = train_stream(micro_run.data, image_size=(64, 64), batch_size=2, seed=micro_run.seed)
+    batches = [sorted(int(i) for i in next(stream).record_id) for _ in range(micro_run.steps)]
+    stream.close()
+    bad = next(i for i in batches[4] if sum(i in ids for ids in batches) == 1)
+    monkeypatch.setattr(step_module, "interaction_loss", broken_by(bad))
+    _train(micro_run, tmp_path)
+    assert f"step 5: loss is nan; its photos are image_id {batches[4]}. It is skipped." in caplog.text
+    rows = JsonLines.read(tmp_path / "metrics.jsonl")
+    assert [row.get("skipped") for row in rows] == [None] * 4 + [1, None]
+    assert "loss" not in rows[4]
+    assert [row["loss"] for row in rows[:4]] == [loss for _, loss, _ in _losses(whole[0])[:4]]
+    assert np.isfinite(rows[5]["loss"])
+    # The state of step 4, one step later.
+    before = _train(dataclasses.replace(micro_run, steps=4), tmp_path / "before")
+    after = _train(dataclasses.replace(micro_run, steps=5), tmp_path / "after")
+    assert int(after.step) == 5
+    for got, expected in zip(jax.tree.leaves(after.params), jax.tree.leaves(before.params), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_too_many_broken_steps_name_the_step_and_its_photos(micro_run, tmp_path):
+    """Learning at 1e30 breaks the second step and all that follow; found at the next log, and never saved."""
     ids = []
 
     class Noted(Interrupted):
@@ -181,11 +217,12 @@ def test_a_loss_that_is_not_finite_names_the_step_and_its_photos(micro_run, tmp_
 
     schedule = dataclasses.replace(micro_run.optim.schedule, peak_lr=1e30)
     optim = dataclasses.replace(micro_run.optim, schedule=schedule)
-    config = dataclasses.replace(micro_run, optim=optim, log_every=3)
+    config = dataclasses.replace(micro_run, optim=optim, log_every=3, skip_limit=1)
     with pytest.raises(NonFiniteLossError) as error:
         _train(config, tmp_path, wrap=lambda stream: Noted(stream, 0))
-    assert "step 2" in str(error.value)
-    assert str(ids[1]) in str(error.value)
+    assert "step 3" in str(error.value)
+    assert "2. in a row" in str(error.value)
+    assert str(ids[2]) in str(error.value)
     assert not list((tmp_path / "checkpoints").iterdir())
 
 

@@ -1,0 +1,228 @@
+"""What was saved comes back bit for bit, or is found to be something else."""
+
+import json
+import random
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from samjax.checkpoint.checksums import differences, record
+from samjax.checkpoint.manager import Checkpoints, CorruptCheckpointError, NonFiniteStateError
+from samjax.core.errors import UserError
+from samjax.parallel.mesh import MeshConfig, make_mesh
+from samjax.parallel.sharding import batch_sharding, replicated
+
+# Where one of Orbax's reads fails, those it began beside it end after their event loop is closed, and say so to nobody.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+class Position:
+    """The least that a stream must be to be saved: where it is."""
+
+    def __init__(self, step: int = 0):
+        self.step = step
+
+    def get_state(self) -> bytes:
+        return json.dumps({"step": self.step}).encode()
+
+    def set_state(self, state: bytes) -> None:
+        self.step = json.loads(state)["step"]
+
+    def start_prefetch(self) -> None:
+        """Nothing is prepared."""
+
+
+def state(seed: int) -> dict:
+    """Arrays of every type that a state has, large enough to be compressed in chunks."""
+    draw = np.random.default_rng(seed)
+    return {
+        "params": {"kernel": jnp.asarray(draw.normal(size=(64, 96)), jnp.float32), "bias": jnp.zeros(96)},
+        "buffers": {"gaussian": jnp.asarray(draw.normal(size=(2, 64)), jnp.bfloat16)},
+        "opt_state": [{"mu": jnp.asarray(draw.normal(size=(64, 96)), jnp.float32), "count": jnp.int32(seed)}],
+        "step": jnp.int32(seed),
+    }
+
+
+LIKE = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), state(0))
+
+
+@pytest.fixture
+def saved(tmp_path) -> Path:
+    """Checkpoints of steps 1 and 2."""
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=3)
+    for step in (1, 2):
+        checkpoints.save(step, state=state(step), stream=Position(step), config="{}")
+    checkpoints.close()
+    return tmp_path / "checkpoints"
+
+
+def restored(folder: Path) -> tuple[int, dict, int]:
+    """Return step, state and position of what a run would go on from."""
+    checkpoints, position = Checkpoints(folder, keep=3), Position()
+    found = checkpoints.restore_newest(like=LIKE, stream=position)
+    checkpoints.close()
+    assert found is not None
+    return *found, position.step
+
+
+def assert_is(found: tuple[int, dict, int], step: int) -> None:
+    assert found[0] == found[2] == step
+    for got, expected in zip(jax.tree.leaves(found[1]), jax.tree.leaves(state(step)), strict=True):
+        assert got.dtype == expected.dtype
+        np.testing.assert_array_equal(got, expected)
+
+
+def files(folder: Path, step: int) -> list[Path]:
+    return sorted(path for path in (folder / str(step)).rglob("*") if path.is_file())
+
+
+def test_the_newest_comes_back(saved):
+    assert_is(restored(saved), 2)
+    assert not (saved.parent / "corrupt").exists()
+
+
+def test_nothing_is_restored_from_nothing(tmp_path):
+    assert Checkpoints(tmp_path, keep=1).restore_newest(like=LIKE, stream=Position()) is None
+
+
+def flip(path: Path, draw: random.Random) -> None:
+    data = bytearray(path.read_bytes())
+    data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+    path.write_bytes(bytes(data))
+
+
+def cut(path: Path, draw: random.Random) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: draw.randrange(len(data))])
+
+
+def delete(path: Path, draw: random.Random) -> None:
+    del draw
+    path.unlink()
+
+
+def forget_sums(folder: Path, step: int) -> None:
+    for path in files(folder, step):
+        if path.parent.name == "checksums":
+            path.unlink()
+
+
+DAMAGES = {"flip": flip, "cut": cut, "delete": delete}
+
+
+def damaged(saved: Path, damage: str, seed: int) -> bool:
+    """Damage a file of checkpoint 2; return whether that was found. What is restored is right either way."""
+    draw = random.Random(f"{damage} {seed}")
+    candidates = [path for path in files(saved, 2) if path.stat().st_size]
+    path = draw.choices(candidates, weights=[path.stat().st_size for path in candidates])[0]
+    if damage != "flip":
+        path = draw.choice(candidates)
+    DAMAGES[damage](path, draw)
+    found = restored(saved)
+    assert_is(found, found[0])
+    aside = (saved.parent / "corrupt" / "2").exists()
+    assert aside == (found[0] == 1) == (not (saved / "2").exists())
+    return aside
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_found_or_harmless(saved, damage, seed):
+    damaged(saved, damage, seed)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_much_damage_is_found_or_harmless(saved, damage, seed):
+    damaged(saved, damage, seed)
+
+
+def test_a_flipped_bit_of_an_array_is_named(saved, caplog):
+    """In the middle of the largest file: numbers, whatever Orbax calls it."""
+    largest = max(files(saved, 2), key=lambda path: path.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 4
+    largest.write_bytes(bytes(data))
+    assert_is(restored(saved), 1)
+    assert "checkpoint 2 is not used: " in caplog.text
+
+
+def test_other_contents_are_named(saved):
+    """As Orbax would load them: the array is whole, and another one."""
+    arrays, finite = record(state(2))
+    assert finite
+    other = state(2)
+    other["params"]["kernel"] = other["params"]["kernel"].at[3, 5].add(1e-6)
+    assert differences(arrays, other) == ["params/kernel has other contents than were saved"]
+    other = state(2)
+    other["buffers"]["gaussian"] = other["buffers"]["gaussian"].astype(jnp.float32)
+    assert differences(arrays, other) == ["buffers/gaussian has dtype float32, saved bfloat16"]
+    other = state(2)
+    del other["opt_state"][0]["mu"]
+    assert differences(arrays, other) == ["opt_state/0/mu is missing"]
+    assert differences(arrays, state(2)) == []
+
+
+def test_sums_see_any_single_bit_and_swapped_numbers():
+    x = state(1)["params"]["kernel"]
+    sums = record({"x": x})[0]["x"]["sums"]
+    words = np.asarray(x).view(np.uint32)
+    for index, bit in [((0, 0), 31), ((63, 95), 0), ((17, 4), 22)]:
+        changed = words.copy()
+        changed[index] ^= np.uint32(1 << bit)
+        assert record({"x": jnp.asarray(changed.view(np.float32))})[0]["x"]["sums"] != sums
+    swapped = words.copy()
+    swapped[0, 0], swapped[0, 1] = words[0, 1], words[0, 0]
+    assert record({"x": jnp.asarray(swapped.view(np.float32))})[0]["x"]["sums"] != sums
+    assert record({"x": x.T})[0]["x"]["sums"] != sums
+
+
+def test_sums_do_not_depend_on_how_an_array_is_split():
+    mesh = make_mesh(MeshConfig(data=8))
+    x = state(1)
+    one = record(x)
+    split = jax.device_put({"params": x["params"]}, replicated(mesh))
+    split["params"]["kernel"] = jax.device_put(x["params"]["kernel"], batch_sharding(mesh))
+    assert record(split)[0] == {name: one[0][name] for name in record(split)[0]}
+
+
+def test_a_state_that_is_not_finite_is_not_saved(saved):
+    checkpoints = Checkpoints(saved, keep=3)
+    broken = state(3)
+    broken["opt_state"][0]["mu"] = broken["opt_state"][0]["mu"].at[7, 7].set(jnp.inf)
+    with pytest.raises(NonFiniteStateError, match=r"step 3 .* last checkpoint is of step 2"):
+        checkpoints.save(3, state=broken, stream=Position(3), config="{}")
+    checkpoints.close()
+    assert_is(restored(saved), 2)
+
+
+def test_where_none_is_whole_nothing_is_begun_anew(saved):
+    for step in (1, 2):
+        for path in files(saved, step):
+            cut(path, random.Random(step)) if path.stat().st_size else None
+    with pytest.raises(UserError, match=r"none of the checkpoints \[2, 1\].*new --workdir"):
+        restored(saved)
+    assert {path.name for path in (saved.parent / "corrupt").iterdir()} == {"1", "2"}
+
+
+def test_a_step_is_saved_again_after_its_checkpoint_was_put_aside(saved):
+    forget_sums(saved, 2)
+    checkpoints, position = Checkpoints(saved, keep=3), Position()
+    found = checkpoints.restore_newest(like=LIKE, stream=position)
+    assert found is not None
+    assert found[0] == 1
+    checkpoints.save(2, state=state(2), stream=Position(2), config="{}")
+    checkpoints.close()
+    assert_is(restored(saved), 2)
+
+
+def test_a_corrupt_checkpoint_asked_for_by_step_is_refused(saved):
+    forget_sums(saved, 2)
+    checkpoints = Checkpoints(saved, keep=3)
+    with pytest.raises(CorruptCheckpointError, match="cannot be read"):
+        checkpoints.restore(2, like=LIKE, stream=Position())
+    checkpoints.close()
