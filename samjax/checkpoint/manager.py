@@ -95,9 +95,8 @@ class Checkpoints:
           None if there is no checkpoint at all.
 
         Raises:
-          UserError: there are checkpoints, and none of them is whole; or see `restore`.
+          UserError: there were checkpoints, and none of them is whole; or see `restore`.
         """
-        broken = []
         while (step := self.latest()) is not None:
             state, fault = None, "another process cannot read it"
             try:
@@ -107,11 +106,11 @@ class Checkpoints:
             if all_say(state is not None) and state is not None:
                 return step, state
             log.warning("checkpoint %d is not used: %s", step, fault)
-            broken.append(step)
             self._put_aside(step)
-        if broken:
+        if self._aside.exists():
+            broken = sorted(path.name for path in self._aside.iterdir())
             raise UserError(
-                f"none of the checkpoints {broken} in {self.directory} is whole; they are in {self._aside}. "
+                f"no checkpoint in {self.directory} is whole; {', '.join(broken)} are in {self._aside}. "
                 "Bring back a copy, or give this run a new --workdir to begin again"
             )
         return None

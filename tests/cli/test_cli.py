@@ -93,6 +93,25 @@ def test_a_batch_that_the_mesh_cannot_split_is_refused(capsys, experiment, tmp_p
     assert said.startswith("samjax: validation.batch_size is 12, but the mesh")
 
 
+def test_a_dry_run_says_what_there_is_and_leaves_nothing(capsys, experiment, prepared, tmp_path):
+    source = ("--data.source", str(prepared / "train"))
+    assert main(["train", str(experiment), "--dry-run", "--workdir", str(tmp_path / "w"), *source]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert line.startswith("process 0 of 1 on ")
+    assert "8 of 8 devices (cpu), mesh {'data': 8, 'fsdp': 1, 'tensor': 1}" in line
+    assert "8 of 8 photos a step from 42 records" in line
+    assert list((tmp_path / "w").iterdir()) == []
+
+
+def test_a_dry_run_refuses_a_workdir_that_is_a_file(capsys, experiment, prepared, tmp_path):
+    (tmp_path / "w").write_text("")
+    said = _refused(
+        capsys, "train", experiment, "--dry-run", "--workdir", tmp_path / "w", "--data.source", prepared / "train"
+    )
+    assert str(tmp_path / "w") in said
+    assert "cannot be written to" in said
+
+
 def test_an_image_size_off_the_patch_names_the_nearest(capsys, experiment, tmp_path):
     said = _refused(capsys, "train", experiment, "--workdir", tmp_path / "w", "--model.image-size", "100", "128")
     assert "100" in said
