@@ -1,7 +1,10 @@
 """What was saved comes back bit for bit, or is found to be something else."""
 
+import contextlib
 import json
 import random
+import resource
+import time
 from pathlib import Path
 
 import jax
@@ -226,4 +229,57 @@ def test_a_corrupt_checkpoint_asked_for_by_step_is_refused(saved):
     checkpoints = Checkpoints(saved, keep=3)
     with pytest.raises(CorruptCheckpointError, match="cannot be read"):
         checkpoints.restore(2, like=LIKE, stream=Position())
+    checkpoints.close()
+
+
+@contextlib.contextmanager
+def full_disk():
+    """Let no file grow beyond a few bytes, as a disk without room does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_heard_of_and_harms_nothing(saved):
+    """Before the next save: the loop asks every step. What was there stays, though one alone is kept."""
+    checkpoints = Checkpoints(saved, keep=1)
+
+    def save_and_go_on() -> None:
+        checkpoints.save(3, state=state(3), stream=Position(3), config="{}")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            checkpoints.check()
+            time.sleep(0.01)
+
+    with full_disk(), pytest.raises(Exception, match="File too large"):
+        save_and_go_on()
+    assert_is(restored(saved), 2)
+
+
+def test_other_devices_go_on(tmp_path):
+    """Saved by eight devices, restored on one and on two, and found to be the same by the same sums."""
+
+    def like(count: int) -> dict:
+        whole = replicated(make_mesh(MeshConfig(data=count), jax.devices()[:count]))
+        rows = batch_sharding(make_mesh(MeshConfig(data=count), jax.devices()[:count]))
+        return jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(
+                leaf.shape, leaf.dtype, sharding=rows if leaf.shape[:1] == (64,) else whole
+            ),
+            LIKE,
+        )
+
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    split = jax.tree.map(lambda leaf, shape: jax.device_put(leaf, shape.sharding), state(5), like(8))
+    assert len(split["params"]["kernel"].addressable_shards) == 8
+    checkpoints.save(5, state=split, stream=Position(5), config="{}")
+    checkpoints.wait()
+    for count in (1, 2):
+        found = checkpoints.restore_newest(like=like(count), stream=Position())
+        assert found is not None
+        assert_is((*found, 5), 5)
+        assert len(found[1]["params"]["kernel"].sharding.device_set) == count
     checkpoints.close()
