@@ -18,9 +18,10 @@ T = TypeVar("T")
 
 _STATE, _DATA, _CONFIG, _CHECKSUMS = "state", "data", "config", "checksums"
 
-# What Orbax, TensorStore and JSON raise of files that are missing, cut off or not what they were; Orbax also a plain
-# Exception. Other errors of the file system, a lost disk or a forbidden folder, say nothing of a checkpoint.
-_UNREADABLE = (ValueError, KeyError, TypeError, IndexError, FileNotFoundError, NotADirectoryError, EOFError)
+# What is no fault of a checkpoint: a file system or a device in trouble. Of files that are cut off or not what they
+# were Orbax, TensorStore and JSON make errors of every other type, down to a plain Exception.
+_NOT_ITS_FAULT = (UserError, OSError, MemoryError, jax.errors.JaxRuntimeError)
+_MISSING = (FileNotFoundError, NotADirectoryError)
 
 log = logging.getLogger(__name__)
 
@@ -131,8 +132,10 @@ class Checkpoints:
             )[_CHECKSUMS]
             self._check_arrays(step, saved, like)
             restored = self._restore(step, like=like, stream=stream)
+        except CorruptCheckpointError:
+            raise
         except Exception as error:
-            if type(error) is not Exception and not isinstance(error, _UNREADABLE):
+            if isinstance(error, _NOT_ITS_FAULT) and not isinstance(error, _MISSING):
                 raise
             said = str(error.__cause__ or error).split(" [tensorstore_spec=")[0]
             raise CorruptCheckpointError(f"it cannot be read: {said:.300}") from error
