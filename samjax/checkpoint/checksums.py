@@ -25,14 +25,15 @@ def record(state: Any) -> tuple[Record, bool]:
     A sum is over 32-bit words times odd weights of their places, modulo 2^32: it does not depend on how an array is
     split, and any single changed word changes it.
     """
-    sums, finite = jax.device_get(_inspect(named_leaves(state)))
+    leaves = named_leaves(state)
+    sums, finite = jax.device_get(_inspect(leaves))
     arrays = {
         name: {
             "shape": list(leaf.shape),
             "dtype": str(leaf.dtype),
             "sums": [int(part) for part in sums[name]],
         }
-        for name, leaf in named_leaves(state).items()
+        for name, leaf in leaves.items()
     }
     return arrays, bool(finite)
 

@@ -187,7 +187,14 @@ class Checkpoints:
         self._manager = self._open()
 
     def _check_arrays(self, step: int, saved: Record, like: Any) -> None:
-        """Refuse what was saved of another model, and arrays whose files have become others."""
+        """Refuse arrays whose files have become others, then those of another model: a damaged shape is not one."""
+        stored = {
+            name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
+            for name, leaf in named_leaves(_tree_of(self._manager.item_metadata(step)[_STATE])).items()
+        }
+        wrong = compare(saved, stored, fields=("shape", "dtype"))
+        if wrong:
+            raise CorruptCheckpointError(wrong[0])
         wanted = {name: {"shape": list(leaf.shape)} for name, leaf in named_leaves(like).items()}
         parameters = [name for name in {**wanted, **saved} if name.startswith("params/")]
         wrong = [name for name in parameters if saved.get(name, {}).get("shape") != wanted.get(name, {}).get("shape")]
@@ -199,13 +206,6 @@ class Checkpoints:
                 f"{wanted.get(name, {}).get('shape', 'none')}; give this run a new --workdir, or the experiment and "
                 "overrides that the checkpoint was made with"
             )
-        stored = {
-            name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
-            for name, leaf in named_leaves(_tree_of(self._manager.item_metadata(step)[_STATE])).items()
-        }
-        wrong = compare(saved, stored, fields=("shape", "dtype"))
-        if wrong:
-            raise CorruptCheckpointError(wrong[0])
 
 
 def _tree_of(metadata: Any) -> Any:

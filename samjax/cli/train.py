@@ -51,8 +51,9 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
     config = override(load_experiment(experiment, TrainConfig), rest, show_help=known.help)
     profile = None if known.profile is None else StepRange.parse(known.profile, steps=config.steps)
     workdir = known.workdir or str(Path("runs") / experiment.stem)
-    if known.multihost or known.coordinator:
-        join(coordinator=known.coordinator, processes=known.processes, process=known.process)
+    cluster = {"coordinator": known.coordinator, "processes": known.processes, "process": known.process}
+    if known.multihost or any(value is not None for value in cluster.values()):
+        join(**cluster)
     with ends_all():
         run(config, workdir=workdir, profile=profile, dry=known.dry_run)
     return 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import traceback
@@ -20,7 +21,7 @@ HEARTBEAT_TIMEOUT_S = 100
 def join(*, coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
     """Join the other processes of this job; call it before anything touches a device.
 
-    On TPU pods, under Slurm and Open MPI, JAX finds out by itself what is None; elsewhere say all three. Waits for the
+    On TPU pods, under Slurm and Open MPI, JAX finds out all three by itself; elsewhere say all three. Waits for the
     others up to five minutes.
 
     Args:
@@ -29,8 +30,18 @@ def join(*, coordinator: str | None = None, processes: int | None = None, proces
       process: which of them this is, from 0.
 
     Raises:
-      UserError: there is no cluster that JAX knows, or the others did not come.
+      UserError: some of the three are given and not all, or make no sense; there is no cluster that JAX knows, or the
+        others did not come.
     """
+    given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
+    missing = [name for name, value in given.items() if value is None]
+    if 0 < len(missing) < len(given):
+        raise UserError(f"{' and '.join(missing)} must be given too: {', '.join(given)} go together")
+    if coordinator is not None and processes is not None and process is not None:
+        if not re.fullmatch(r".+:\d{1,5}", coordinator):
+            raise UserError(f"--coordinator is {coordinator}; expected HOST:PORT, where process 0 listens")
+        if not 0 <= process < processes:
+            raise UserError(f"--process is {process} of --processes {processes}; processes are counted from 0")
     try:
         jax.distributed.initialize(
             coordinator_address=coordinator,

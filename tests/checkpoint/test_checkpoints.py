@@ -170,6 +170,13 @@ def test_other_contents_are_named(saved):
     assert differences(arrays, state(2)) == []
 
 
+def test_a_damaged_shape_is_no_other_model(saved):
+    """The record and Orbax's own metadata disagree: the checkpoint is corrupt, and the one before it is used."""
+    (path,) = (path for path in files(saved, 2) if path.parent.name == "checksums" and "[64, 96]" in path.read_text())
+    path.write_text(path.read_text().replace("[64, 96]", "[65, 96]"))
+    assert_is(restored(saved), 1)
+
+
 def test_sums_see_any_single_bit_and_swapped_numbers():
     x = state(1)["params"]["kernel"]
     sums = record({"x": x})[0]["x"]["sums"]

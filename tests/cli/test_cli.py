@@ -112,6 +112,21 @@ def test_a_dry_run_refuses_a_workdir_that_is_a_file(capsys, experiment, prepared
     assert "cannot be written to" in said
 
 
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--processes", "2", "--process", "0"), "--coordinator must be given too"),
+        (("--coordinator", "here:9"), "--processes and --process must be given too"),
+        (("--coordinator", "here", "--processes", "2", "--process", "0"), "--coordinator is here; expected HOST:PORT"),
+        (("--coordinator", "here:9", "--processes", "2", "--process", "2"), "--process is 2 of --processes 2"),
+    ],
+)
+def test_half_a_cluster_is_refused(capsys, experiment, tmp_path, given, said):
+    """Else each of its processes would train alone, in one workdir."""
+    assert said in _refused(capsys, "train", experiment, "--workdir", tmp_path / "w", *given)
+    assert not (tmp_path / "w").exists()
+
+
 def test_an_image_size_off_the_patch_names_the_nearest(capsys, experiment, tmp_path):
     said = _refused(capsys, "train", experiment, "--workdir", tmp_path / "w", "--model.image-size", "100", "128")
     assert "100" in said
