@@ -11,7 +11,7 @@ from etils import epath
 
 from samjax.checkpoint.checksums import Record, compare, differences, record
 from samjax.core.distributed import all_say, is_lead, wait_for_all
-from samjax.core.errors import UserError
+from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.tree import named_leaves
 
 T = TypeVar("T")
@@ -24,10 +24,6 @@ _NOT_ITS_FAULT = (UserError, OSError, MemoryError, jax.errors.JaxRuntimeError)
 _MISSING = (FileNotFoundError, NotADirectoryError)
 
 log = logging.getLogger(__name__)
-
-
-class CorruptCheckpointError(Exception):
-    """A checkpoint cannot be read, or is not what was saved; the message says what of it."""
 
 
 class NonFiniteStateError(RuntimeError):

@@ -2,9 +2,10 @@
 
 import dataclasses
 import json
+import zlib
 from typing import Any
 
-from samjax.core.errors import UserError
+from samjax.core.errors import CorruptCheckpointError
 from samjax.data.pipeline import Dropped, Example, Fault
 
 
@@ -74,26 +75,26 @@ class Progress:
         return dataclasses.replace(self, step=self.step + 1)
 
     def to_json(self, **identity: Any) -> bytes:
-        """Return this and what the stream is, as JSON."""
-        return json.dumps({**dataclasses.asdict(self), **identity}, indent=1).encode()
+        """Return this and what the stream is, as JSON with a checksum."""
+        values = {**dataclasses.asdict(self), **identity}
+        return json.dumps({**values, "crc32": _crc32(values)}, indent=1).encode()
 
     @staticmethod
     def from_json(state: bytes, *identity: str) -> tuple["Progress", list[dict[str, Any]]]:
         """Return the progress in `state`, and its parts named in `identity`.
 
         Raises:
-          UserError: it is damaged.
+          CorruptCheckpointError: it is not what was saved.
         """
         try:
             values = json.loads(state)
+            if values.pop("crc32") != _crc32(values):
+                raise ValueError("its checksum is another")
             parts = [dict(values.pop(name)) for name in identity]
-            counts = StreamCounts(**values.pop("counts"))
-            progress = Progress(**values, counts=counts)
-            numbers = [*values.values(), *dataclasses.asdict(counts).values()]
-            if len(values) != 4 or not all(type(number) is int and number >= 0 for number in numbers):
-                raise ValueError("a number is missing, negative or not whole")
+            return Progress(**{**values, "counts": StreamCounts(**values["counts"])}), parts
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(
-                f"the checkpoint's data stream state is damaged ({error!r}): restore an earlier one"
-            ) from error
-        return progress, parts
+            raise CorruptCheckpointError(f"the position in the data is damaged: {error!r}") from error
+
+
+def _crc32(values: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(values, sort_keys=True).encode())

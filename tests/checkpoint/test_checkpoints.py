@@ -1,7 +1,6 @@
 """What was saved comes back bit for bit, or is found to be something else."""
 
 import contextlib
-import json
 import random
 import resource
 import time
@@ -13,8 +12,9 @@ import numpy as np
 import pytest
 
 from samjax.checkpoint.checksums import differences, record
-from samjax.checkpoint.manager import Checkpoints, CorruptCheckpointError, NonFiniteStateError
-from samjax.core.errors import UserError
+from samjax.checkpoint.manager import Checkpoints, NonFiniteStateError
+from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.data.progress import Progress
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
 
@@ -23,16 +23,16 @@ pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptio
 
 
 class Position:
-    """The least that a stream must be to be saved: where it is."""
+    """The least that a stream must be to be saved: where it is, as a real one writes it."""
 
     def __init__(self, step: int = 0):
         self.step = step
 
     def get_state(self) -> bytes:
-        return json.dumps({"step": self.step}).encode()
+        return Progress(step=self.step).to_json()
 
     def set_state(self, state: bytes) -> None:
-        self.step = json.loads(state)["step"]
+        self.step = Progress.from_json(state)[0].step
 
     def start_prefetch(self) -> None:
         """Nothing is prepared."""

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from streams import SIZE, PartOfTheMesh, assert_equal, faulty, ids, take
 
-from samjax.checkpoint.manager import Checkpoints, CorruptCheckpointError
-from samjax.core.errors import UserError
+from samjax.checkpoint.manager import Checkpoints
+from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.types import Batch
 from samjax.data import pipeline
 from samjax.data.layout import Layout
