@@ -1,0 +1,165 @@
+#!/usr/bin/env bash
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+Train on TPU slices of a GKE cluster, as a JobSet. Page: launch/gke.md
+
+  launch/gke.sh create --cluster NAME --zone ZONE --type v5e --topology 16x16 [--slices N] [--spot]
+  launch/gke.sh start  --image IMAGE --type v5e --topology 16x16 [--slices N] \
+    -- EXPERIMENT.py --data.source /mnt/shared/sa1b --workdir /mnt/shared/vit_h
+  launch/gke.sh watch
+  launch/gke.sh stop
+  launch/gke.sh resume
+  launch/gke.sh delete --cluster NAME --zone ZONE
+
+  create   a cluster, a node pool for each slice, and JobSet; kubectl then speaks to this cluster
+  start    start `samjax train` on every host; refuses where a JobSet of this name is there
+  watch    print the JobSet and its pods and follow the first host's log; Ctrl-C ends watching alone
+  stop     suspend: all hosts save the same step and end; returns when they have. Nodes stay, and cost
+  resume   go on from the last checkpoint
+  delete   delete the cluster and its nodes, which ends their cost
+
+  --name NAME      of the JobSet (samjax)
+  --type TYPE      v4, v5e, v5p or v6e
+  --topology AxB   of a slice, AxBxC for v4 and v5p; hosts of four chips
+  --slices N       (1)
+  --image IMAGE    built from launch/gke/Dockerfile
+  --claim NAME     volume claim to mount at /mnt/shared (samjax, launch/gke/storage.yaml)
+  --user ID        who the training runs as (1000)
+  --max-restarts N  how often an error starts it again (3); evictions do without limit
+  --spot           cheaper nodes, taken away at any time
+  --project ID     instead of gcloud's own
+  --dry-run        print the commands and the manifest, run nothing
+END
+}
+
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+template="$(dirname "${BASH_SOURCE[0]}")/gke/jobset.yaml"
+readonly jobset=https://github.com/kubernetes-sigs/jobset/releases/download/v0.11.1/manifests.yaml
+
+name=samjax cluster='' zone='' project='' type='' topology='' slices=1 spot='' image='' claim=samjax user=1000
+max_restarts=3
+
+# gcloud_container WORD...: with the zone and project that were given.
+gcloud_container() {
+  run gcloud container "$@" "--location=$zone" ${project:+"--project=$project"}
+}
+
+# From --type and --topology: accelerator, machine, chips and hosts of a slice.
+plan() {
+  local shape='^[0-9]+x[0-9]+$' expected=AxB
+  case $type in
+    v4) accelerator=tpu-v4-podslice machine=ct4p-hightpu-4t ;;
+    v5e) accelerator=tpu-v5-lite-podslice machine=ct5lp-hightpu-4t ;;
+    v5p) accelerator=tpu-v5p-slice machine=ct5p-hightpu-4t ;;
+    v6e) accelerator=tpu-v6e-slice machine=ct6e-standard-4t ;;
+    *) fail "--type is $type; expected v4, v5e, v5p or v6e" ;;
+  esac
+  if [[ $type == v4 || $type == v5p ]]; then
+    shape='^[0-9]+x[0-9]+x[0-9]+$' expected=AxBxC
+  fi
+  [[ $topology =~ $shape ]] || fail "--topology is $topology; expected $expected for $type"
+  chips=$((${topology//x/*}))
+  hosts=$((chips / 4))
+  ((chips > 0 && chips % 4 == 0)) || fail "--topology $topology has $chips chips; hosts have four"
+  [[ $slices =~ ^[1-9][0-9]*$ ]] || fail "--slices is $slices; expected 1 or more"
+  ((slices == 1 || hosts > 1)) || fail "--slices $slices of one host each; GKE joins slices of several hosts alone"
+}
+
+# Words as a YAML list. Kubernetes takes $(NAME) in them for a variable, and $$ for $.
+yaml_list() {
+  local word list=
+  for word; do
+    word=${word//\\/\\\\} word=${word//\"/\\\"} word=${word//$'\n'/\\n} word=${word//$'\t'/\\t} word=${word//\$/\$\$}
+    list+=", \"$word\""
+  done
+  echo "[${list#, }]"
+}
+
+manifest() {
+  local text arguments placeholder value
+  text=$(<"$template")
+  arguments=$(yaml_list "${training[@]}" --multihost --stopped-code 75)
+  for placeholder in "NAME $name" "MAX_RESTARTS $max_restarts" "SLICES $slices" "HOSTS $hosts" "CHIPS_PER_HOST 4" \
+    "ACCELERATOR $accelerator" "TOPOLOGY $topology" "USER $user" "IMAGE $image" "CLAIM $claim" \
+    "ARGUMENTS $arguments"; do # last: they may look like a placeholder
+    value=${placeholder#* }
+    text=${text//"__${placeholder%% *}__"/"$value"}
+  done
+  echo "$text"
+}
+
+create() {
+  local slice
+  plan
+  note "Cost: $((chips * slices)) chips are billed from here until \`launch/gke.sh delete\`, training or not."
+  gcloud_container clusters create "$cluster" --machine-type=e2-standard-4 --num-nodes=1 \
+    --addons=GcpFilestoreCsiDriver
+  for ((slice = 0; slice < slices; slice++)); do
+    # A slice of several hosts is a node pool of a topology; of one host, a node.
+    local shape=("--num-nodes=$hosts")
+    ((hosts == 1)) || shape+=("--tpu-topology=$topology")
+    gcloud_container node-pools create "slice-$slice" "--cluster=$cluster" "--machine-type=$machine" \
+      "${shape[@]}" ${spot:+--spot}
+  done
+  gcloud_container clusters get-credentials "$cluster"
+  run kubectl apply --server-side "--filename=$jobset"
+  run kubectl wait --for=condition=Available --timeout=300s --namespace=jobset-system \
+    deployment/jobset-controller-manager
+}
+
+start() {
+  ((${#training[@]})) || fail "start needs -- EXPERIMENT.py and its options"
+  plan
+  [[ $name =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] || fail "--name is $name; expected up to 40 of a-z, 0-9 and -"
+  [[ $max_restarts =~ ^[0-9]+$ ]] || fail "--max-restarts is $max_restarts; expected a number"
+  [[ $user =~ ^[0-9]+$ ]] || fail "--user is $user; expected a number"
+  if [[ $dry_run == yes ]]; then
+    echo "kubectl create --filename=- <<'END'"
+    manifest
+    echo END
+  else
+    manifest | run kubectl create --filename=-
+  fi
+}
+
+watch() {
+  local pods="jobset.sigs.k8s.io/jobset-name=$name"
+  run kubectl get jobset "$name" --output=wide
+  run kubectl get pods "--selector=$pods" --output=wide
+  run kubectl logs --follow --tail=40 \
+    "--selector=$pods,jobset.sigs.k8s.io/job-index=0,batch.kubernetes.io/job-completion-index=0"
+}
+
+stop() {
+  run kubectl patch jobset "$name" --type=merge '--patch={"spec":{"suspend":true}}'
+  run kubectl wait --for=delete --timeout=900s pod "--selector=jobset.sigs.k8s.io/jobset-name=$name"
+  note "Stopped. Nodes cost what they did: launch/gke.sh delete ends that."
+}
+
+resume() {
+  run kubectl patch jobset "$name" --type=merge '--patch={"spec":{"suspend":false}}'
+}
+
+delete() {
+  gcloud_container clusters delete "$cluster"
+  note "Volumes stay, and cost: gcloud filestore instances list"
+}
+
+command=${1:-}
+case $command in
+  create) needed='--cluster --zone --type --topology' options='--slices --project' flags=--spot ;;
+  start) needed='--image --type --topology' options='--slices --name --claim --user --max-restarts' flags='' ;;
+  watch | stop | resume) needed='' options=--name flags='' ;;
+  delete) needed='--cluster --zone' options=--project flags='' ;;
+  -h | --help) usage && exit ;;
+  '') usage >&2 && exit 2 ;;
+  *) fail "$command is no command; expected create, start, watch, stop, resume or delete" ;;
+esac
+parse "$needed $options" "$flags" "${@:2}"
+# shellcheck disable=SC2086 # words
+needs $needed
+[[ $command == start ]] || ((${#training[@]} == 0)) || fail "$command takes nothing after --"
+"$command"
