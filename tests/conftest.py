@@ -41,39 +41,15 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def micro():
-    """The smallest model with every part: 64 px, two blocks, an embedding of 32."""
-    from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
+    """The smallest model with every part."""
+    from micro import micro_model
 
-    return SamConfig(
-        image_size=(64, 64),
-        embedding=32,
-        image_encoder=ImageEncoderConfig(width=32, depth=2, heads=2, window=3, global_every=2),
-        mask_decoder=MaskDecoderConfig(hidden=32, heads=2, dropout=0.0),
-        dtype="float32",
-    )
+    return micro_model()
 
 
 @pytest.fixture(scope="session")
-def micro_run(micro, prepared):
+def micro_run(prepared):
     """A run of the micro model on the shipped photos, seconds long."""
-    from samjax.data.pipeline import DataConfig
-    from samjax.losses.sam import LossConfig
-    from samjax.optim.build import OptimConfig
-    from samjax.optim.schedule import ScheduleConfig
-    from samjax.parallel.mesh import MeshConfig
-    from samjax.prompting.interactive import InteractionConfig
-    from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
+    from micro import micro_run
 
-    return TrainConfig(
-        model=micro,
-        data=DataConfig(source=str(prepared / "train"), max_masks=2),
-        prompting=InteractionConfig(corrections=1),
-        loss=LossConfig(loss_size=32),
-        optim=OptimConfig(schedule=ScheduleConfig(peak_lr=1e-3, warmup_steps=2, milestones=())),
-        mesh=MeshConfig(data=1),
-        validation=ValidationConfig(every=100),
-        checkpoint=CheckpointConfig(every=100),
-        steps=6,
-        batch_size=2,
-        log_every=1,
-    )
+    return micro_run(str(prepared / "train"))

@@ -1,9 +1,9 @@
 """`samjax train --dry-run`: what every process of a run can see, before anything is compiled."""
 
 import socket
-from pathlib import Path
 
 import jax
+from etils import epath
 from jax.sharding import Mesh
 
 from samjax.core.errors import UserError
@@ -18,7 +18,7 @@ def check(*, mesh: Mesh, stream: TrainStream, workdir: str) -> str:
     """
     batch = next(stream)
     rows = sum(shard.data.shape[0] for shard in batch.record_id.addressable_shards if shard.replica_id == 0)
-    probe = Path(workdir) / f".dry-run-{jax.process_index()}"
+    probe = epath.Path(workdir) / f".dry-run-{jax.process_index()}"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
         probe.write_text("samjax train --dry-run")

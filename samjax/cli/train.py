@@ -2,12 +2,16 @@
 
 import argparse
 import contextlib
+import functools
 import io
 import logging
 import re
+import signal
 import sys
 from pathlib import Path
+from typing import Any
 
+from samjax.core import signals
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
 
@@ -35,6 +39,13 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where JAX cannot find the others")
     parser.add_argument("--processes", type=int, metavar="N", help="how many there are")
     parser.add_argument("--process", type=int, metavar="I", help="which of them this is, from 0")
+    parser.add_argument(
+        "--stopped-code",
+        type=int,
+        default=0,
+        metavar="N",
+        help="exit code where a signal ended the run before its last step (default: 0), for what starts it again",
+    )
     parser.add_argument("-h", "--help", action="store_true", help="show this, or with EXPERIMENT.py every override")
     parser.set_defaults(run=lambda known, rest: _run(parser, known, rest))
 
@@ -43,6 +54,22 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
     if known.experiment is None:
         parser.print_help()
         raise SystemExit(0 if known.help else 2)
+    cluster = {"coordinator": known.coordinator, "processes": known.processes, "process": known.process}
+    several = known.multihost or any(value is not None for value in cluster.values())
+    try:
+        # Of several processes none stops alone: what comes before they have joined is passed on when they have.
+        with signals.noting() if several else signals.interrupting() as came:
+            finished = _join_and_run(known, rest, cluster if several else None, came)
+    except KeyboardInterrupt:
+        print("samjax: stopped by a signal before it could save; run the same command again to go on", file=sys.stderr)
+        finished = False
+    return 0 if finished else known.stopped_code
+
+
+def _join_and_run(
+    known: argparse.Namespace, rest: list[str], cluster: dict[str, Any] | None, came: list[int] | None
+) -> bool:
+    """Return whether the last step was taken."""
     from samjax.core.distributed import ends_all, join
     from samjax.train.config import TrainConfig
     from samjax.train.profiling import StepRange
@@ -51,12 +78,12 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
     config = override(load_experiment(experiment, TrainConfig), rest, show_help=known.help)
     profile = None if known.profile is None else StepRange.parse(known.profile, steps=config.steps)
     workdir = known.workdir or str(Path("runs") / experiment.stem)
-    cluster = {"coordinator": known.coordinator, "processes": known.processes, "process": known.process}
-    if known.multihost or any(value is not None for value in cluster.values()):
+    if cluster is not None:
         join(**cluster)
+        for number in came or ():
+            signal.raise_signal(number)
     with ends_all():
-        run(config, workdir=workdir, profile=profile, dry=known.dry_run)
-    return 0
+        return run(config, workdir=workdir, profile=profile, dry=known.dry_run)
 
 
 def override(config, arguments: list[str], *, command: str = "train", show_help: bool = False):
@@ -85,76 +112,83 @@ def _one_sentence(message: str) -> str:
     return re.sub(r"\s+", " ", words).strip()
 
 
-def run(config, *, workdir: str, profile=None, dry: bool = False) -> None:
-    """Train `config` in `workdir`, and trace the steps of `profile`, a `StepRange`; or, `dry`, see whether it could."""
+def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
+    """Train `config` in `workdir`, and trace the steps of `profile`, a `StepRange`; or, `dry`, see whether it could.
+
+    Returns:
+      Whether the last step was taken: a signal may end a run before.
+    """
     import jax
 
     from samjax.core.compile_cache import enable_compile_cache
 
-    enable_compile_cache()
+    enable_compile_cache(shared=Path(workdir) / "compiled" if jax.process_count() > 1 else None)
 
     from samjax.cli.dry_run import check
     from samjax.core.distributed import is_lead, wait_for_all
-    from samjax.data.loader import train_stream, validation_batches
-    from samjax.eval.click_validation import ClickValidator
+    from samjax.core.workdir import held
+    from samjax.data.loader import train_stream
     from samjax.parallel.mesh import make_mesh
-    from samjax.parallel.sharding import batch_sharding, check_batch, replicated
+    from samjax.parallel.sharding import batch_sharding, check_batch
     from samjax.train.loop import train
 
     mesh = make_mesh(config.mesh)
     check_batch("batch_size", config.batch_size, mesh)
     if config.validation.source:
         check_batch("validation.batch_size", config.validation.batch_size, mesh)
-    config = _prepared(config, Path(workdir))
-    sharding = batch_sharding(mesh)
-    stream = train_stream(
-        config.data,
-        image_size=config.model.image_size,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        sharding=sharding,
-    )
-
-    if dry:
-        try:
+    with contextlib.ExitStack() as stack:
+        if is_lead():
+            stack.enter_context(held(workdir))
+        config = _prepared(config, Path(workdir))
+        stream = train_stream(
+            config.data,
+            image_size=config.model.image_size,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            sharding=batch_sharding(mesh),
+        )
+        stack.callback(stream.close)
+        if dry:
             print(check(mesh=mesh, stream=stream, workdir=workdir), flush=True)
             wait_for_all("every process has said what it has")
-        finally:
-            stream.close()
-        return
+            return True
+        if is_lead():
+            kind = jax.devices()[0].platform
+            print(f"{jax.device_count()} {kind} device(s), mesh {dict(mesh.shape)}, workdir {workdir}", flush=True)
+        make_validator = functools.partial(_make_validator, config, mesh)
+        state = train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator, profile=profile)
+        return int(state.step) >= config.steps
 
-    def make_validator(blueprint):
-        validation = config.validation
-        if not validation.source:
-            return None
-        data = type(config.data)(
-            source=validation.source,
-            split=validation.split,
-            max_masks=validation.max_masks,
-            min_area_fraction=validation.min_area_fraction,
-        )
-        return ClickValidator(
-            blueprint.model,
-            config.model,
-            batches=lambda: validation_batches(
-                data,
-                image_size=config.model.image_size,
-                batch_size=validation.batch_size,
-                sharding=sharding,
-                limit=validation.photos,
-            ),
-            clicks=validation.clicks,
-            sheet_rows=validation.sheet_rows,
-            replicated=replicated(mesh),
-        )
 
-    if is_lead():
-        print(f"{jax.device_count()} {jax.devices()[0].platform} device(s), mesh {dict(mesh.shape)}, workdir {workdir}")
-        sys.stdout.flush()
-    try:
-        train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator, profile=profile)
-    finally:
-        stream.close()
+def _make_validator(config, mesh, blueprint):
+    """Return what the loop validates with, None if `config` has no validation."""
+    from samjax.data.loader import validation_batches
+    from samjax.eval.click_validation import ClickValidator
+    from samjax.parallel.sharding import batch_sharding, replicated
+
+    validation = config.validation
+    if not validation.source:
+        return None
+    data = type(config.data)(
+        source=validation.source,
+        split=validation.split,
+        max_masks=validation.max_masks,
+        min_area_fraction=validation.min_area_fraction,
+    )
+    return ClickValidator(
+        blueprint.model,
+        config.model,
+        batches=lambda: validation_batches(
+            data,
+            image_size=config.model.image_size,
+            batch_size=validation.batch_size,
+            sharding=batch_sharding(mesh),
+            limit=validation.photos,
+        ),
+        clicks=validation.clicks,
+        sheet_rows=validation.sheet_rows,
+        replicated=replicated(mesh),
+    )
 
 
 def _prepared(config, workdir: Path):

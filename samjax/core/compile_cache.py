@@ -16,8 +16,11 @@ log = logging.getLogger(__name__)
 _KEPT_S = 30 * 24 * 3600.0
 
 
-def enable_compile_cache() -> Path | None:
+def enable_compile_cache(shared: Path | None = None) -> Path | None:
     """Turn on JAX's persistent compilation cache, under `~/.cache/samjax/xla`; return its folder, None without one.
+
+    `shared` is the folder of a run of several processes, on a file system that all of them see: JAX lets the first of
+    them alone write, and what lies in that one's home the others would compile again at every start.
 
     What the user says to JAX goes before: JAX_COMPILATION_CACHE_DIR, and JAX_ENABLE_COMPILATION_CACHE=false. Call it
     before anything is compiled. Programs are removed a month after they were compiled, as JAX removes none. A folder
@@ -29,8 +32,7 @@ def enable_compile_cache() -> Path | None:
     if settings.jax_compilation_cache_dir:
         return Path(settings.jax_compilation_cache_dir)
     try:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        folder = Path(base) / "samjax" / "xla" / machine()
+        folder = (shared or _home()) / machine()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # whoever writes here runs code as its reader
         with tempfile.TemporaryFile(dir=folder):
             pass
@@ -46,6 +48,10 @@ def enable_compile_cache() -> Path | None:
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     return folder
+
+
+def _home() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "samjax" / "xla"
 
 
 def machine() -> str:

@@ -7,9 +7,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
+from jax._src import distributed  # its client's key-value store has no public name; Orbax takes it from there too
 from jax.experimental import multihost_utils
 
 from samjax.core.errors import UserError
@@ -22,7 +24,7 @@ def join(*, coordinator: str | None = None, processes: int | None = None, proces
     """Join the other processes of this job; call it before anything touches a device.
 
     On TPU pods, under Slurm and Open MPI, JAX finds out all three by itself; elsewhere say all three. Waits for the
-    others up to five minutes.
+    others up to five minutes. From then on SIGTERM, Ctrl-C and preemption notices are what `stops_together` asks for.
 
     Args:
       coordinator: host and port at which process 0 listens.
@@ -56,6 +58,7 @@ def join(*, coordinator: str | None = None, processes: int | None = None, proces
         ) from None
     except jax.errors.JaxRuntimeError as error:
         raise UserError(f"--multihost: the other processes were not found within five minutes: {error}") from None
+    _interrupt_as_preemption()
 
 
 def is_lead() -> bool:
@@ -106,7 +109,25 @@ def stops_together(step: int) -> bool:
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 
 
-def interrupt_as_preemption() -> None:
+def leave_word(topic: str, word: str) -> None:
+    """Let every process read `word`, instead of this one's last of that topic; nobody is waited for."""
+    if jax.process_count() > 1:
+        _client().key_value_set(f"samjax/{topic}/{jax.process_index()}", word, allow_overwrite=True)
+
+
+def words_of_all(topic: str) -> dict[int, str]:
+    """Return the last word of each process that left one, none if there is one process."""
+    if jax.process_count() == 1:
+        return {}
+    found = _client().key_value_dir_get(f"samjax/{topic}")
+    return {int(name.rsplit("/", 1)[1]): word for name, word in found}
+
+
+def _client() -> Any:
+    return distributed.global_state.client
+
+
+def _interrupt_as_preemption() -> None:
     """Let Ctrl-C be what SIGTERM is, which JAX listens to in a run of several processes; a second one acts as usual."""
 
     def terminate(*_) -> None:

@@ -58,20 +58,24 @@ class RunClock:
         self._spent = dict.fromkeys(Part, 0.0)
         self._lap = dict.fromkeys(Part, 0.0)
         self._rest = Part.START
+        self.part = Part.START
+        """What is going on now."""
 
     @contextlib.contextmanager
     def on(self, part: Part) -> Iterator[None]:
         """Count the time within as `part`."""
         self._count(self._rest)
+        self.part = part
         try:
             yield
         finally:
             self._count(part)
+            self.part = self._rest
 
     def started(self) -> None:
         """From here on, what is no other part is steps; the first lap begins."""
         self._count(self._rest)
-        self._rest = Part.STEP
+        self._rest = self.part = Part.STEP
         self._lap = dict.fromkeys(Part, 0.0)
 
     def lap(self, *, steps: int) -> dict[str, float]:

@@ -63,10 +63,14 @@ class TrainConfig:
     skip_limit: int = 10
     """Steps in a row that may have a loss or gradient that is not finite. Each is skipped, named and counted; one more
     ends the run. Found at the next row of metrics."""
+    stall_timeout_s: float = 1_800.0
+    """A turn of the loop (validation, save, data, step) that takes longer ends the run, and the process that holds it
+    up is named; 0 waits for ever."""
 
     def __post_init__(self):
-        if self.skip_limit < 0:
-            raise UserError(f"skip_limit is {self.skip_limit}; it must be at least 0")
+        for name, value in [("skip_limit", self.skip_limit), ("stall_timeout_s", self.stall_timeout_s)]:
+            if not value >= 0:
+                raise UserError(f"{name} is {value}; it must be at least 0")
         for name, value in [
             ("steps", self.steps),
             ("batch_size", self.batch_size),

@@ -1,7 +1,6 @@
 """The training loop: one function, fixed order."""
 
 import contextlib
-import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -12,12 +11,14 @@ from jax.sharding import Mesh
 
 from samjax.checkpoint.manager import Checkpoints, state_shapes
 from samjax.core.config import to_json
-from samjax.core.distributed import interrupt_as_preemption, is_lead, stops_together, wait_for_all
+from samjax.core.distributed import is_lead, stops_together, wait_for_all
+from samjax.core.signals import noting
 from samjax.data.loader import TrainStream
 from samjax.train.clock import Part, Past, RunClock
 from samjax.train.config import TrainConfig
 from samjax.train.metrics import PendingMetrics, peak_images_per_s
 from samjax.train.profiling import Profiler, StepRange
+from samjax.train.stall import StallWatch
 from samjax.train.state import TrainState, init_state, make_blueprint
 from samjax.train.step import lower_train_step
 from samjax.train.trackers import JsonLines, Pictures, Row, TensorBoard, Terminal, Tracker
@@ -103,7 +104,10 @@ def train(
 
         step = start
         clock.started()
+        watch = StallWatch(clock, timeout_s=config.stall_timeout_s)
+        stack.callback(watch.close)
         while True:
+            watch.turn(step)
             last = step >= config.steps or stopping(step)
 
             # 1. Evaluate: at step 0, every so often, and at the end; not again after a resume.
@@ -142,6 +146,7 @@ def train(
             if step % config.log_every == 0 or step == config.steps:
                 log()
 
+        watch.turn(step)
         with clock.on(Part.SAVE):
             checkpoints.wait()
         terminal.say(clock.summary())
@@ -159,23 +164,7 @@ def _as_dict(state: TrainState) -> dict[str, Any]:
 def _stop_signals() -> Iterator[Callable[[int], bool]]:
     """Yield a function that says whether to stop at a step: SIGTERM or Ctrl-C came; a second one acts as usual."""
     if jax.process_count() > 1:
-        interrupt_as_preemption()
         yield stops_together
         return
-    came: list[int] = []
-    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def note(number: int, _: Any) -> None:
-        came.append(number)
-        restore()
-
-    def restore() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-    for number in previous:
-        signal.signal(number, note)
-    try:
+    with noting() as came:
         yield lambda _: bool(came)
-    finally:
-        restore()

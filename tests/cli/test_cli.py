@@ -1,12 +1,15 @@
 """The command line: what goes wrong is one sentence and exit code 2."""
 
 import dataclasses
+import os
+import signal
 
 import pytest
 
 from samjax.cli.main import main
 from samjax.cli.train import override
 from samjax.core.errors import UserError
+from samjax.data import loader
 
 
 @pytest.fixture
@@ -100,7 +103,22 @@ def test_a_dry_run_says_what_there_is_and_leaves_nothing(capsys, experiment, pre
     assert line.startswith("process 0 of 1 on ")
     assert "8 of 8 devices (cpu), mesh {'data': 8, 'fsdp': 1, 'tensor': 1}" in line
     assert "8 of 8 photos a step from 42 records" in line
-    assert list((tmp_path / "w").iterdir()) == []
+    assert [path.name for path in (tmp_path / "w").iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 0), (("--stopped-code", "75"), 75)])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_first_step_ends_at_once(
+    capsys, experiment, prepared, tmp_path, monkeypatch, number, options, code
+):
+    monkeypatch.setattr(loader, "train_stream", lambda *_, **__: os.kill(os.getpid(), number))
+    before = [signal.getsignal(stop) for stop in (signal.SIGTERM, signal.SIGINT)]
+    words = ["train", experiment, "--workdir", tmp_path / "w", "--data.source", prepared / "train", *options]
+    assert main([str(word) for word in words]) == code
+    assert capsys.readouterr().err == (
+        "samjax: stopped by a signal before it could save; run the same command again to go on\n"
+    )
+    assert [signal.getsignal(stop) for stop in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_a_dry_run_refuses_a_workdir_that_is_a_file(capsys, experiment, prepared, tmp_path):

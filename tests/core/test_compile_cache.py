@@ -29,6 +29,10 @@ def test_programs_are_kept_in_a_folder_of_the_users_and_the_machines(unset):
     assert list(unset.iterdir()) == []
 
 
+def test_programs_of_several_processes_are_kept_where_all_of_them_read(unset, tmp_path):
+    assert enable_compile_cache(shared=tmp_path / "run" / "compiled") == tmp_path / "run" / "compiled" / machine()
+
+
 def test_what_the_user_said_to_jax_goes_before(unset, tmp_path):
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "theirs"))
     assert enable_compile_cache() == tmp_path / "theirs"

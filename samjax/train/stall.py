@@ -1,0 +1,104 @@
+"""A run in which nothing happens any more ends, and says which process holds it up."""
+
+import contextlib
+import faulthandler
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+
+from samjax.core.distributed import leave_word, words_of_all
+from samjax.train.clock import Part, RunClock
+
+_TOPIC = "turns"
+_DOING = {
+    Part.START: "starting",
+    Part.DATA: "waiting for data",
+    Part.STEP: "waiting for devices",
+    Part.SAVE: "saving",
+    Part.EVAL: "validating",
+}
+
+
+class Turn(NamedTuple):
+    """What a process was last known to be at."""
+
+    steps: int
+    """Dispatched."""
+    doing: str
+    host: str
+
+
+def verdict(turns: Mapping[int, Turn], *, processes: int) -> str:
+    """Return who of so many `processes` holds the others up, given where those stand of which it is known."""
+    silent = [process for process in range(processes) if process not in turns]
+    least = min((turn.steps for turn in turns.values()), default=0)
+    behind = [process for process, turn in turns.items() if turn.steps == least]
+    if processes > 1 and len(behind) == processes:
+        return f"all {processes} processes are at step {least}: look at devices and network"
+    named = [f"process {process} is silent" for process in silent] + [
+        f"process {process} on {turns[process].host} is {turns[process].doing} after step {least}" for process in behind
+    ]
+    others = max((turn.steps for turn in turns.values()), default=0)
+    ahead = f"; the others are at step {others}" if len(turns) > len(behind) else ""
+    return ", ".join(named[:8]) + (f" and {len(named) - 8} more" if named[8:] else "") + ahead
+
+
+class StallWatch:
+    """Ends this process, and so the run, after a turn of the loop that takes longer than `timeout_s`; 0 never does.
+
+    A thread looks at `clock` and shares what this process is at with the others, so that whichever of them runs out of
+    time first can name the one behind. A process that is gone altogether is missed by JAX's heartbeat, not here.
+    """
+
+    def __init__(self, clock: RunClock, *, timeout_s: float, end: Callable[[str], None] | None = None):
+        self._clock = clock
+        self._timeout_s = timeout_s
+        self._end = end or _end
+        self._steps, self._since = 0, time.monotonic()
+        self._closed = threading.Event()
+        if timeout_s > 0:
+            threading.Thread(target=self._watch, name="stall watch", daemon=True).start()
+
+    def turn(self, steps: int) -> None:
+        """Note that a turn begins, after so many steps were dispatched."""
+        self._steps, self._since = steps, time.monotonic()
+
+    def close(self) -> None:
+        """Watch no longer."""
+        self._closed.set()
+
+    def _watch(self) -> None:
+        said = None
+        while not self._closed.wait(min(5.0, self._timeout_s / 10)):
+            mine = Turn(self._steps, _DOING[self._clock.part], socket.gethostname())
+            seconds = time.monotonic() - self._since
+            if seconds > self._timeout_s:
+                who = verdict({**_turns(), jax.process_index(): mine}, processes=jax.process_count())
+                self._end(f"no step in {seconds:.0f} s (stall_timeout_s is {self._timeout_s:g}): {who}")
+                return
+            if mine != said:
+                with contextlib.suppress(jax.errors.JaxRuntimeError):  # without an answer the heartbeat ends us all
+                    leave_word(_TOPIC, json.dumps(mine))
+                said = mine
+
+
+def _turns() -> dict[int, Turn]:
+    """Return what the processes have said; none where the one that keeps it does not answer."""
+    try:
+        return {process: Turn(*json.loads(word)) for process, word in words_of_all(_TOPIC).items()}
+    except jax.errors.JaxRuntimeError:
+        return {}
+
+
+def _end(message: str) -> None:
+    """End this process at once: its main thread does not answer. What it was at is for whoever looks into it."""
+    print(f"samjax: {message}\nprocess {jax.process_index()} ends; its threads were at:", file=sys.stderr, flush=True)
+    faulthandler.dump_traceback(sys.stderr)
+    os._exit(1)

@@ -1,0 +1,39 @@
+"""The smallest model with every part, and a run of it: also for experiment files of processes that tests start."""
+
+from samjax.data.pipeline import DataConfig
+from samjax.losses.sam import LossConfig
+from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
+from samjax.optim.build import OptimConfig
+from samjax.optim.schedule import ScheduleConfig
+from samjax.parallel.mesh import MeshConfig
+from samjax.prompting.interactive import InteractionConfig
+from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
+
+
+def micro_model() -> SamConfig:
+    """64 px, two blocks, an embedding of 32."""
+    return SamConfig(
+        image_size=(64, 64),
+        embedding=32,
+        image_encoder=ImageEncoderConfig(width=32, depth=2, heads=2, window=3, global_every=2),
+        mask_decoder=MaskDecoderConfig(hidden=32, heads=2, dropout=0.0),
+        dtype="float32",
+    )
+
+
+def micro_run(source: str, **fields) -> TrainConfig:
+    """Six steps on the records in `source`, seconds long; `fields` replace those of the run."""
+    run = {
+        "model": micro_model(),
+        "data": DataConfig(source=source, max_masks=2),
+        "prompting": InteractionConfig(corrections=1),
+        "loss": LossConfig(loss_size=32),
+        "optim": OptimConfig(schedule=ScheduleConfig(peak_lr=1e-3, warmup_steps=2, milestones=())),
+        "mesh": MeshConfig(data=1),
+        "validation": ValidationConfig(every=100),
+        "checkpoint": CheckpointConfig(every=100),
+        "steps": 6,
+        "batch_size": 2,
+        "log_every": 1,
+    }
+    return TrainConfig(**{**run, **fields})
