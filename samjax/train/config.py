@@ -64,8 +64,8 @@ class TrainConfig:
     """Steps in a row that may have a loss or gradient that is not finite. Each is skipped, named and counted; one more
     ends the run. Found at the next row of metrics."""
     stall_timeout_s: float = 1_800.0
-    """A turn of the loop (validation, save, data, step) that takes longer ends the run, and the process that holds it
-    up is named; 0 waits for ever."""
+    """Longer than this between two steps, with validation and saves, ends the run, and the process that holds it up is
+    named; 0 waits for ever."""
 
     def __post_init__(self):
         for name, value in [("skip_limit", self.skip_limit), ("stall_timeout_s", self.stall_timeout_s)]:

@@ -104,10 +104,9 @@ def train(
 
         step = start
         clock.started()
-        watch = StallWatch(clock, timeout_s=config.stall_timeout_s)
+        watch = StallWatch(clock, start=start, timeout_s=config.stall_timeout_s)
         stack.callback(watch.close)
         while True:
-            watch.turn(step)
             last = step >= config.steps or stopping(step)
 
             # 1. Evaluate: at step 0, every so often, and at the end; not again after a resume.
@@ -138,6 +137,7 @@ def train(
                 # 4. Step: dispatched, not waited for.
                 state, metrics = step_function(state, batch, run)
             step += 1
+            watch.dispatched(step)
             pending.add(step, metrics, batch)
             if traced := profiler.stepped(step, metrics):
                 terminal.say(traced)
@@ -146,7 +146,6 @@ def train(
             if step % config.log_every == 0 or step == config.steps:
                 log()
 
-        watch.turn(step)
         with clock.on(Part.SAVE):
             checkpoints.wait()
         terminal.say(clock.summary())

@@ -1,13 +1,13 @@
 """A run in which nothing happens any more ends, and says which process holds it up."""
 
 import contextlib
-import faulthandler
 import json
 import os
 import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -51,23 +51,23 @@ def verdict(turns: Mapping[int, Turn], *, processes: int) -> str:
 
 
 class StallWatch:
-    """Ends this process, and so the run, after a turn of the loop that takes longer than `timeout_s`; 0 never does.
+    """Ends this process, and so the run, where no step is dispatched for longer than `timeout_s`; 0 never does.
 
     A thread looks at `clock` and shares what this process is at with the others, so that whichever of them runs out of
     time first can name the one behind. A process that is gone altogether is missed by JAX's heartbeat, not here.
     """
 
-    def __init__(self, clock: RunClock, *, timeout_s: float, end: Callable[[str], None] | None = None):
+    def __init__(self, clock: RunClock, *, start: int, timeout_s: float, end: Callable[[str], None] | None = None):
         self._clock = clock
         self._timeout_s = timeout_s
         self._end = end or _end
-        self._steps, self._since = 0, time.monotonic()
+        self._steps, self._since = start, time.monotonic()
         self._closed = threading.Event()
         if timeout_s > 0:
             threading.Thread(target=self._watch, name="stall watch", daemon=True).start()
 
-    def turn(self, steps: int) -> None:
-        """Note that a turn begins, after so many steps were dispatched."""
+    def dispatched(self, steps: int) -> None:
+        """Note that so many steps were dispatched; the time until the next one counts from here."""
         self._steps, self._since = steps, time.monotonic()
 
     def close(self) -> None:
@@ -98,7 +98,9 @@ def _turns() -> dict[int, Turn]:
 
 
 def _end(message: str) -> None:
-    """End this process at once: its main thread does not answer. What it was at is for whoever looks into it."""
-    print(f"samjax: {message}\nprocess {jax.process_index()} ends; its threads were at:", file=sys.stderr, flush=True)
-    faulthandler.dump_traceback(sys.stderr)
+    """End this process at once, since its main thread does not answer, and print where that one is."""
+    print(f"samjax: {message}\nprocess {jax.process_index()} ends; its main thread is at:", file=sys.stderr)
+    main = threading.main_thread().ident
+    traceback.print_stack(sys._current_frames().get(main) if main is not None else None)
+    sys.stderr.flush()
     os._exit(1)

@@ -138,6 +138,7 @@ def test_damage_is_found_or_harmless(saved, damage, seed):
 
 
 @pytest.mark.faults
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(30))
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_much_damage_is_found_or_harmless(saved, damage, seed):

@@ -13,7 +13,7 @@ from pathlib import Path
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
 LOCAL = Path(__file__).parents[2] / "launch" / "local.py"
-SECONDS = 200
+SECONDS = 900
 
 EXPERIMENT = f"""
 import sys
@@ -47,6 +47,13 @@ def commands_running() -> list[tuple[int, list[str]]]:
     return found
 
 
+def read_rows(workdir: Path) -> list[dict]:
+    """Return the rows of metrics that are there, without one that is being written."""
+    path = workdir / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
 class Started:
     """A run of some processes."""
 
@@ -64,13 +71,14 @@ class Started:
             env={**os.environ, **settings, **variables},
         )
 
-    def until(self, *, rows: int) -> None:
-        """Wait for so many rows of metrics."""
+    def until(self, *, rows: int, since: float = 0.0) -> None:
+        """Wait for so many rows of metrics, in a file that was written to after `since`: a start drops some first."""
         deadline = time.monotonic() + SECONDS
-        while len(self.rows()) < rows:
+        metrics = self.workdir / "metrics.jsonl"
+        while len(self.rows()) < rows or metrics.stat().st_mtime < since:
             if self.ended() or time.monotonic() > deadline:
                 raise AssertionError(self.end())
-            time.sleep(0.1)
+            time.sleep(0.02)
 
     def ended(self) -> bool:
         return self._process.poll() is not None
@@ -110,10 +118,8 @@ class Started:
         self._process.communicate()
 
     def rows(self, split: str | None = None) -> list[dict]:
-        """Return the rows that are there, without one that is being written."""
-        path = self.workdir / "metrics.jsonl"
-        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-        rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        """Return the rows of its metrics."""
+        rows = read_rows(self.workdir)
         return rows if split is None else [row for row in rows if row.get("split", "train") == split]
 
     def losses(self) -> dict[int, float]:

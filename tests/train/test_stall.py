@@ -50,9 +50,9 @@ def test_a_turn_that_does_not_end_ends_the_run():
 
     clock = RunClock()
     clock.started()
-    watch = StallWatch(clock, timeout_s=3.0, end=end)
+    watch = StallWatch(clock, start=0, timeout_s=3.0, end=end)
     for steps in range(10):  # longer than the timeout, in short turns
-        watch.turn(steps)
+        watch.dispatched(steps)
         time.sleep(0.4)
     assert not said
     with clock.on(Part.DATA):
@@ -65,7 +65,7 @@ def test_a_turn_that_does_not_end_ends_the_run():
 @pytest.mark.parametrize(("timeout_s", "closed"), [(0.0, False), (0.2, True)])
 def test_nothing_is_watched_without_a_timeout_or_when_it_is_over(timeout_s, closed):
     said: list[str] = []
-    watch = StallWatch(RunClock(), timeout_s=timeout_s, end=said.append)
+    watch = StallWatch(RunClock(), start=0, timeout_s=timeout_s, end=said.append)
     if closed:
         watch.close()
     time.sleep(0.8)
