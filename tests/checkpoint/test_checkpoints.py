@@ -9,11 +9,13 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 from samjax.checkpoint.checksums import differences, record
 from samjax.checkpoint.manager import Checkpoints, NonFiniteStateError
 from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.core.tree import named_leaves
 from samjax.data.progress import Progress
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
@@ -138,11 +140,30 @@ def test_damage_is_found_or_harmless(saved, damage, seed):
 
 
 @pytest.mark.faults
-@pytest.mark.long
 @pytest.mark.parametrize("seed", range(30))
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_much_damage_is_found_or_harmless(saved, damage, seed):
     damaged(saved, damage, seed)
+
+
+def retyped(saved: Path, seed: int) -> tuple[str, str]:
+    """Save one array of checkpoint 2 again, as whole as ever, in another type; return its name and that type."""
+    draw = random.Random(seed)
+    leaves, tree = jax.tree.flatten(state(2))
+    which = draw.randrange(len(leaves))
+    kinds = [jnp.float32, jnp.bfloat16, jnp.float16, jnp.int32, jnp.uint8, jnp.bool_]
+    kind = jnp.dtype(draw.choice([kind for kind in kinds if kind != leaves[which].dtype]))
+    leaves[which] = leaves[which].astype(kind)
+    with ocp.StandardCheckpointer() as checkpointer:
+        checkpointer.save(saved / "2" / "state", jax.tree.unflatten(tree, leaves), force=True)
+    return list(named_leaves(state(2)))[which], kind.name
+
+
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.faults) for seed in range(2, 32))])
+def test_an_array_of_another_type_is_named(saved, seed, caplog):
+    name, kind = retyped(saved, seed)
+    assert_is(restored(saved), 1)
+    assert f"checkpoint 2 is not used: {name} has dtype {kind}, saved " in caplog.text
 
 
 def test_a_flipped_bit_of_an_array_is_named(saved, caplog):
