@@ -122,7 +122,8 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
 
     from samjax.core.compile_cache import enable_compile_cache
 
-    enable_compile_cache(shared=Path(workdir) / "compiled" if jax.process_count() > 1 else None)
+    several_see_it = jax.process_count() > 1 and "://" not in workdir
+    enable_compile_cache(shared=Path(workdir) / "compiled" if several_see_it else None)
 
     from samjax.cli.dry_run import check
     from samjax.core.distributed import is_lead, wait_for_all
