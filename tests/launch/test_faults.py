@@ -179,7 +179,7 @@ def test_kills_at_random_moments_change_nothing(kills, processes, experiment, tm
 @pytest.mark.long
 @pytest.mark.parametrize(("every", "kib_a_step"), [(10, 50), (100_000, 5)], ids=["saving", "not saving"])
 def test_host_memory_over_many_steps(every, kib_a_step, experiment, tmp_path):
-    """Flat over 2,000 steps, but for what TensorStore loses in a save: a JSON for each of the state's 400 arrays."""
+    """Flat over 2,000 steps, but for what TensorStore loses in a save: a JSON for each of the state's 352 arrays."""
     options = ("--steps", "2000", "--checkpoint.every", str(every), "--validation.source", "", "--log-every", "5")
     run = Started(experiment, tmp_path, processes=1, options=options)
     held: list[tuple[int, float]] = []
