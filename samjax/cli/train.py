@@ -66,9 +66,7 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
     return 0 if finished else known.stopped_code
 
 
-def _join_and_run(
-    known: argparse.Namespace, rest: list[str], cluster: dict[str, Any] | None, came: list[int] | None
-) -> bool:
+def _join_and_run(known: argparse.Namespace, rest: list[str], cluster: dict[str, Any] | None, came: list[int]) -> bool:
     """Return whether the last step was taken."""
     from samjax.core.distributed import ends_all, join
     from samjax.train.config import TrainConfig
@@ -80,7 +78,7 @@ def _join_and_run(
     workdir = known.workdir or str(Path("runs") / experiment.stem)
     if cluster is not None:
         join(**cluster)
-        for number in came or ():
+        for number in came:
             signal.raise_signal(number)
     with ends_all():
         return run(config, workdir=workdir, profile=profile, dry=known.dry_run)
@@ -121,13 +119,13 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
     import jax
 
     from samjax.core.compile_cache import enable_compile_cache
+    from samjax.core.workdir import held, is_bucket
 
-    several_see_it = jax.process_count() > 1 and "://" not in workdir
-    enable_compile_cache(shared=Path(workdir) / "compiled" if several_see_it else None)
+    shared = jax.process_count() > 1 and not is_bucket(workdir)
+    enable_compile_cache(shared=Path(workdir) / "compiled" if shared else None)
 
     from samjax.cli.dry_run import check
     from samjax.core.distributed import is_lead, wait_for_all
-    from samjax.core.workdir import held
     from samjax.data.loader import train_stream
     from samjax.parallel.mesh import make_mesh
     from samjax.parallel.sharding import batch_sharding, check_batch

@@ -25,10 +25,10 @@ def noting() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
-def interrupting() -> Iterator[None]:
-    """Let SIGTERM be what Ctrl-C is, a `KeyboardInterrupt` in the main thread."""
+def interrupting() -> Iterator[list[int]]:
+    """Let SIGTERM be what Ctrl-C is, a `KeyboardInterrupt` in the main thread; yield `noting`'s list, always empty."""
     with _handling(signal.default_int_handler):
-        yield
+        yield []
 
 
 @contextlib.contextmanager

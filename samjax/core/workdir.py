@@ -14,6 +14,11 @@ from samjax.core.errors import UserError
 log = logging.getLogger(__name__)
 
 
+def is_bucket(workdir: epath.PathLike) -> bool:
+    """Return whether it is an address, such as gs://, and no folder of a file system."""
+    return "://" in str(workdir)
+
+
 @contextlib.contextmanager
 def held(workdir: epath.PathLike) -> Iterator[None]:
     """Keep other runs out of `workdir`, which is made; they would write over each other's checkpoints.
@@ -25,7 +30,7 @@ def held(workdir: epath.PathLike) -> Iterator[None]:
       UserError: another process holds it, or the folder cannot be written to.
     """
     folder = epath.Path(workdir)
-    if "://" in str(workdir):
+    if is_bucket(workdir):
         folder.mkdir(parents=True, exist_ok=True)
         yield
         return

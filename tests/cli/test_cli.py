@@ -96,7 +96,7 @@ def test_a_batch_that_the_mesh_cannot_split_is_refused(capsys, experiment, tmp_p
     assert said.startswith("samjax: validation.batch_size is 12, but the mesh")
 
 
-def test_a_dry_run_says_what_there_is_and_leaves_nothing(capsys, experiment, prepared, tmp_path):
+def test_a_dry_run_says_what_there_is_and_leaves_its_lock_alone(capsys, experiment, prepared, tmp_path):
     source = ("--data.source", str(prepared / "train"))
     assert main(["train", str(experiment), "--dry-run", "--workdir", str(tmp_path / "w"), *source]) == 0
     (line,) = capsys.readouterr().out.splitlines()

@@ -125,9 +125,17 @@ def test_a_state_with_any_bit_flipped_is_refused_or_the_same(config, start):
         damaged[place // 8] ^= 1 << place % 8
         with contextlib.suppress(CorruptCheckpointError):
             assert Progress.from_json(bytes(damaged), "part", "stream") == whole
-    for cut in (b"", b"{}", b"[]", b"null", state[:-1], state[: len(state) // 2]):
+    for damaged in (
+        *(b"", b"{}", b"[]", b"null", state[:-1], state[: len(state) // 2]),
+        state.replace(b"counts", b"count"),
+        state.replace(b'"step": 0', b'"step": -1'),
+        state.replace(b'"step": 0', b'"step": 1.5'),
+        state.replace(b'"step": 0,', b""),
+        state.replace(b'"corrupt": 0', b'"corrupt": "0"'),
+    ):
+        assert damaged != state
         with pytest.raises(CorruptCheckpointError, match="position in the data is damaged"):
-            start(config).set_state(cut)
+            start(config).set_state(damaged)
 
 
 @pytest.mark.parametrize(

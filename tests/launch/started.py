@@ -12,6 +12,9 @@ from pathlib import Path
 # Half of the time to compile, all that such a run takes.
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
+STEPS = 6
+"""Of the experiment, where nothing else is said."""
+
 LOCAL = Path(__file__).parents[2] / "launch" / "local.py"
 SECONDS = 900
 

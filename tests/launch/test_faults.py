@@ -12,9 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from started import Started, read_rows, write_experiment
-
-STEPS = 6
+from started import STEPS, Started, read_rows, write_experiment
 
 # In the process of VICTIM, the call of a function is met with a signal or a sleep that does not end.
 FAULTS = """
@@ -40,21 +38,14 @@ if sys.argv[-2:] == ["--process", os.environ["VICTIM"]]:
     fault, at = os.environ["FAULT"], int(os.environ.get("AT", "1"))
     if fault == "loading":
         os.kill(os.getpid(), signal.SIGTERM)
-    elif fault == "hang":
-        disturb(TrainStream, "__next__", at=at)
     else:
         owner, name = {
             "restoring": (Checkpoints, "restore_newest"), "compiling": (loop, "lower_train_step"),
             "validating": (ClickValidator, "__call__"), "saving": (Checkpoints, "save"),
-            "reading": (TrainStream, "__next__"), "ending": (Checkpoints, "wait"),
+            "reading": (TrainStream, "__next__"), "hang": (TrainStream, "__next__"), "ending": (Checkpoints, "wait"),
         }[fault]
         disturb(owner, name, at=at)
 """
-
-
-@pytest.fixture(scope="module")
-def experiment(prepared, tmp_path_factory) -> Path:
-    return write_experiment(tmp_path_factory.mktemp("experiment") / "experiment.py", prepared)
 
 
 @pytest.fixture(scope="module")

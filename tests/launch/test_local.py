@@ -6,14 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from started import LOCAL, Started, write_experiment
-
-STEPS, EVERY = 6, 2
-
-
-@pytest.fixture(scope="module")
-def experiment(prepared, tmp_path_factory):
-    return write_experiment(tmp_path_factory.mktemp("experiment") / "experiment.py", prepared)
+from started import LOCAL, STEPS, Started
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +44,7 @@ def test_two_processes_start_like_one(undisturbed, experiment, tmp_path):
 @pytest.mark.multihost
 def test_a_killed_process_ends_the_others_and_the_run_goes_on(undisturbed, experiment, tmp_path):
     """Bit for bit: the losses after the last checkpoint are those of a run that nobody killed."""
-    run = Started(experiment, tmp_path, processes=2, grace=60, options=("--checkpoint.every", str(EVERY)))
+    run = Started(experiment, tmp_path, processes=2, grace=60, options=("--checkpoint.every", "2"))
     run.until(rows=5)
     run.signal(signal.SIGKILL, process=1)
     code, said = run.end()
