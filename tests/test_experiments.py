@@ -7,13 +7,13 @@ import jax
 import pytest
 
 from samjax.core.config import load_experiment
+from samjax.models.sam.sam import abstract_model
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
 from samjax.optim.schedule import learning_rate
 from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.prompting.interactive import Refinement
 from samjax.train.config import TrainConfig
-from samjax.train.state import abstract_model
 
 EXPERIMENTS = Path(__file__).parent.parent / "experiments" / "sam"
 

@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "samjax.models": ("core", "parallel", "nn"),
     "samjax.checkpoint": ("core", "parallel"),
     "samjax.interop": ("core", "models", "checkpoint"),
-    "samjax.predict": ("core", "models", "data"),
+    "samjax.predict": ("core", "data", "parallel", "models", "checkpoint"),
     "samjax.train": TRAIN,
     "samjax.eval": ("core", "data", "prompting", "losses", "parallel", "models", "predict"),
     "samjax.cli": (*TRAIN, "interop", "predict", "train", "eval", "data_pipelines"),

@@ -16,9 +16,9 @@ from samjax.cli import plan, train
 from samjax.cli.main import main
 from samjax.core import distributed
 from samjax.core.config import load_experiment
+from samjax.models.sam.sam import abstract_model
 from samjax.parallel.aot import parse_topology
 from samjax.train.config import TrainConfig
-from samjax.train.state import abstract_model
 
 ROOT = Path(__file__).parent.parent
 LAUNCHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.md"))

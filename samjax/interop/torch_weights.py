@@ -14,7 +14,7 @@ from samjax.core.tree import map_named, named_leaves
 from samjax.interop.layout import Layout
 from samjax.interop.table import SAM, Slot, slots
 from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import Sam
+from samjax.models.sam.sam import abstract_model
 
 Tree = dict[str, Any]
 
@@ -111,7 +111,7 @@ def _refuse(faults: list[str], what: str) -> None:
 
 @functools.cache
 def _abstract(config: SamConfig) -> tuple[Tree, Tree]:
-    _, params, buffers = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, ...)
+    _, params, buffers = abstract_model(config)
     return nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
 
 

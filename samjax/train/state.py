@@ -13,7 +13,7 @@ from jaxtyping import Array, Key
 from samjax.core.random import Stream, derive
 from samjax.core.types import struct
 from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import Sam
+from samjax.models.sam.sam import Sam, abstract_model
 from samjax.nn.init import Buffer
 from samjax.optim.build import OptimConfig, make_optimizer
 from samjax.optim.layer_decay import Depth
@@ -45,12 +45,6 @@ class Blueprint:
     def model(self, params: Any, buffers: Any) -> Sam:
         """Return the model with these weights."""
         return nnx.merge(self.graph, params, buffers)
-
-
-def abstract_model(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State, nnx.State]:
-    """Return the model's structure, parameters and buffers as shapes: a ViT-H costs nothing."""
-    graph, params, buffers = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, Buffer)
-    return graph, params, buffers
 
 
 def make_blueprint(model: SamConfig, optim: OptimConfig, mesh: Mesh) -> Blueprint:

@@ -14,6 +14,7 @@ from samjax.cli import plan as command
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
+from samjax.models.sam.sam import abstract_model
 from samjax.parallel.aot import parse_topology, topology_devices
 from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig, Preset, make_mesh
@@ -21,7 +22,7 @@ from samjax.parallel.sharding import batch_sharding
 from samjax.train.config import TrainConfig
 from samjax.train.fit import compile_step
 from samjax.train.plan import make_plan, model_flops_per_photo
-from samjax.train.state import abstract_model, make_blueprint
+from samjax.train.state import make_blueprint
 from samjax.train.step import abstract_batch
 
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from samjax.core.config import load_experiment, to_json
+from samjax.core.config import from_json, load_experiment, to_json
 from samjax.core.errors import UserError
+from samjax.models.sam.config import SamConfig
 from samjax.nn.stack import Remat
 from samjax.train.config import TrainConfig
 
@@ -41,3 +42,28 @@ def test_an_experiment_may_start_from_its_neighbour(tmp_path):
     (tmp_path / "base_of_this_test.py").write_text("VALUE = 5\n")
     (tmp_path / "mine.py").write_text("import base_of_this_test\ndef config():\n    return base_of_this_test.VALUE\n")
     assert load_experiment(tmp_path / "mine.py", int) == 5
+
+
+def test_a_config_comes_back_from_its_json(micro_run):
+    assert from_json(TrainConfig, json.loads(to_json(micro_run))) == micro_run
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"colour": 3}, r"model\.colour is not a field of this version's SamConfig"),
+        ({"embedding": "wide"}, r"model\.embedding is 'wide', expected int"),
+        ({"image_size": [64]}, r"model\.image_size is \[64\], expected tuple"),
+        ({"dtype": "float8"}, r"model\.dtype is 'float8', expected"),
+        ({"image_encoder": {"remat": "perhaps"}}, r"model\.image_encoder\.remat is 'perhaps', expected Remat"),
+        ({"mask_decoder": 3}, r"model\.mask_decoder is 3, expected the fields of MaskDecoderConfig"),
+    ],
+)
+def test_a_config_of_another_version_names_the_field(change, sentence):
+    with pytest.raises(UserError, match=sentence):
+        from_json(SamConfig, change, name="model")
+
+
+def test_a_config_without_what_it_needs_names_it():
+    with pytest.raises(UserError, match=r"config\.data is missing"):
+        from_json(TrainConfig, {"steps": 3})

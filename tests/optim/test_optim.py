@@ -8,10 +8,10 @@ from flax import nnx
 
 from samjax.core.tree import named_leaves
 from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import abstract_model
 from samjax.optim.build import OptimConfig, decayed, make_optimizer
 from samjax.optim.layer_decay import Depth, layer_ids, scale_by_layer
 from samjax.optim.schedule import ScheduleConfig, learning_rate
-from samjax.train.state import abstract_model
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
 from samjax.interop.torch_weights import entries, from_torch, to_torch
 from samjax.models.sam.config import SamConfig
-from samjax.train.state import abstract_model
+from samjax.models.sam.sam import abstract_model
 
 GAUSSIAN = "shared_image_embedding.positional_embedding"
 GAUSSIAN_ALIAS = "prompt_encoder.shared_embedding.positional_embedding"

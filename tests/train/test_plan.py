@@ -11,6 +11,7 @@ from rich.console import Console
 from samjax.cli.plan_report import does_not_fit, show
 from samjax.core.config import to_json
 from samjax.core.errors import UserError
+from samjax.models.sam.sam import abstract_model
 from samjax.parallel.aot import parse_topology, topology_devices
 from samjax.parallel.chips import chip_of
 from samjax.parallel.collectives import collectives
@@ -21,7 +22,6 @@ from samjax.parallel.roofline import floor
 from samjax.train import plan as plan_module
 from samjax.train.fit import CompiledStep, OutOfMemoryError, compile_step
 from samjax.train.plan import Plan, make_plan, model_flops_per_photo
-from samjax.train.state import abstract_model
 
 
 @pytest.fixture(scope="module")

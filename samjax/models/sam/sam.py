@@ -1,16 +1,21 @@
 """The whole model, from a photo's bytes to masks."""
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from samjax.core.errors import UserError
+from samjax.core.tree import named_leaves
 from samjax.core.types import MaskOutput, Prompts, valid_pixels
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.image_encoder import ImageEncoder
 from samjax.models.sam.mask_decoder import DecodedMasks, MaskDecoder
 from samjax.models.sam.prompt_encoder import PromptEncoder
+from samjax.nn.init import Buffer
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -51,3 +56,28 @@ class Sam(nnx.Module):
             return self.mask_decoder(embedding, self.prompt_encoder(prompts), image_positions=positions, key=key)
 
         return decode
+
+
+def abstract_model(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State, nnx.State]:
+    """Return the model's structure, parameters and buffers as shapes: a ViT-H costs nothing."""
+    graph, params, buffers = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, Buffer)
+    return graph, params, buffers
+
+
+def model_with(config: SamConfig, *, params: Any, buffers: Any, what: str = "the weights") -> Sam:
+    """Return a model of `config` with these arrays, pure nested dictionaries; `what` is their name in errors.
+
+    Raises:
+      UserError: an array is missing, unexpected or of another shape.
+    """
+    graph, *expected = abstract_model(config)
+    wanted = {name: leaf.shape for part in expected for name, leaf in named_leaves(nnx.to_pure_dict(part)).items()}
+    given = {name: leaf.shape for part in (params, buffers) for name, leaf in named_leaves(part).items()}
+    wrong = [name for name in sorted({*wanted, *given}) if wanted.get(name) != given.get(name)]
+    if wrong:
+        name = wrong[0]
+        raise UserError(
+            f"{what} are not of the model that their config describes: {len(wrong)} of {len(wanted)} arrays differ, "
+            f"first {name}, {given.get(name, 'missing')}, expected {wanted.get(name, 'none')}"
+        )
+    return nnx.merge(graph, *jax.tree.map(jnp.asarray, (params, buffers)))

@@ -1,0 +1,155 @@
+"""A model's weights alone, out of a run's checkpoint or a folder of their own: what prediction and exchange start from.
+
+A folder of weights is a checkpoint without an optimiser and without a position in the data, and is checked like one.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from samjax.checkpoint.checksums import Record, differences, record
+from samjax.core.errors import CorruptCheckpointError, UserError
+
+_STATE, _CONFIG, _CHECKSUMS = "state", "config", "checksums"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """A model's arrays and what made it."""
+
+    params: dict[str, Any]
+    """Nested dictionaries of float32 NumPy arrays, as `nnx.to_pure_dict` makes them. Of an imported backbone, those of
+    `image_encoder` alone."""
+    buffers: dict[str, Any]
+    config: dict[str, Any]
+    """The run's whole config as JSON, with `model` in it; of imported weights, `model` and `imported`."""
+    path: epath.Path
+    """The folder they were read from."""
+
+
+def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dict[str, Any]) -> None:
+    """Write a folder of weights at `path`, whole or not at all; `config` is JSON with the model's under `model`.
+
+    Raises:
+      UserError: there is something at `path`, or a number is not finite.
+    """
+    folder = epath.Path(path).absolute()
+    if folder.exists():
+        raise UserError(f"{folder} is there already, and nothing is written over: give another folder")
+    state = {"params": params, "buffers": buffers}
+    arrays, finite = record(state)
+    if not finite:
+        raise UserError(f"the weights for {folder} hold numbers that are not finite, and are not saved")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _checkpointer() as checkpointer:
+        checkpointer.save(
+            folder,
+            ocp.args.Composite(
+                **{
+                    _STATE: ocp.args.PyTreeSave(state),  # type: ignore[call-arg]
+                    _CONFIG: ocp.args.JsonSave(config),  # type: ignore[call-arg]
+                    _CHECKSUMS: ocp.args.JsonSave(arrays),  # type: ignore[call-arg]
+                }
+            ),
+        )
+
+
+def load_weights(path: epath.PathLike) -> Weights:
+    """Return the weights at `path`: a run's workdir (its newest checkpoint), one of its checkpoints, or such a folder.
+
+    Raises:
+      UserError: there is no checkpoint at `path`.
+      CorruptCheckpointError: it cannot be read, or an array is not what was saved.
+    """
+    folder = find_checkpoint(path)
+    try:
+        with _checkpointer() as checkpointer:
+            said = checkpointer.restore(
+                folder,
+                ocp.args.Composite(
+                    **{_CONFIG: ocp.args.JsonRestore(), _CHECKSUMS: ocp.args.JsonRestore()}  # type: ignore[call-arg]
+                ),
+            )
+            config, saved = said[_CONFIG], _of_model(said[_CHECKSUMS])
+            like = _nested({name: np.empty(entry["shape"], entry["dtype"]) for name, entry in saved.items()})
+            state = checkpointer.restore(
+                folder,
+                ocp.args.Composite(
+                    **{
+                        _STATE: ocp.args.PyTreeRestore(  # type: ignore[call-arg]
+                            like,
+                            restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like),
+                            partial_restore=True,  # without the optimiser's
+                        )
+                    }
+                ),
+            )[_STATE]
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # of a damaged file Orbax and TensorStore make errors of every type
+        raise _corrupt(folder, f"it cannot be read: {error.__cause__ or error!s:.300}") from error
+    wrong = differences(saved, state)
+    if wrong:
+        raise _corrupt(folder, "; ".join(wrong[:3]) + (f"; {len(wrong) - 3} more" if wrong[3:] else ""))
+    return Weights(params=state["params"], buffers=state.get("buffers", {}), config=config, path=folder)
+
+
+def find_checkpoint(path: epath.PathLike) -> epath.Path:
+    """Return the checkpoint's own folder at `path`, of a run's the newest.
+
+    Raises:
+      UserError: there is none.
+    """
+    folder = epath.Path(path).absolute()
+    for place in (folder, folder / "checkpoints"):
+        if (place / _STATE).exists():
+            return place
+        if place.is_dir():
+            steps = [entry for entry in place.iterdir() if entry.name.isdecimal() and (entry / _STATE).exists()]
+            if steps:
+                return max(steps, key=lambda entry: int(entry.name))
+    what = "no checkpoint in it" if folder.exists() else "no such folder"
+    raise UserError(
+        f"{path}: {what}; give the --workdir of a run, one of its checkpoints/STEP, or what `samjax import` wrote"
+    )
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    return ocp.Checkpointer(
+        ocp.CompositeCheckpointHandler(
+            **{
+                _STATE: ocp.PyTreeCheckpointHandler(),
+                _CONFIG: ocp.JsonCheckpointHandler(),
+                _CHECKSUMS: ocp.JsonCheckpointHandler(),
+            }
+        )
+    )
+
+
+def _of_model(saved: Any) -> Record:
+    """Return what a checkpoint's record says of parameters and buffers."""
+    kept = {name: entry for name, entry in saved.items() if name.split("/")[0] in ("params", "buffers")}
+    if not any(name.startswith("params/") for name in kept):
+        raise ValueError(f"its record names no parameters, but {json.dumps(list(saved)[:3])}")
+    return kept
+
+
+def _nested(leaves: dict[str, Any]) -> dict[str, Any]:
+    """Return `a/b: x` as `{a: {b: x}}`."""
+    tree: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        *folders, last = name.split("/")
+        place = tree
+        for part in folders:
+            place = place.setdefault(part, {})
+        place[last] = leaf
+    return tree
+
+
+def _corrupt(folder: epath.Path, what: str) -> CorruptCheckpointError:
+    return CorruptCheckpointError(f"{folder} is damaged: {what}; give another checkpoint, or bring back a copy")
