@@ -125,7 +125,8 @@ def kill_at_random(experiment: Path, workdir: Path, *, kills: int, processes: in
     while len(killed) < kills:
         options = ("--steps", "1000000", "--validation.source", "")
         began = time.time()
-        run = Started(experiment, workdir, processes=processes, grace=60, options=options)
+        # Who waits for the killed one in a collective hears of it at once; in a save's barrier after JAX's 100 s.
+        run = Started(experiment, workdir, processes=processes, grace=150, options=options)
         starting = draw.random() < 0.2
         if starting:
             time.sleep(draw.uniform(0, 15))

@@ -1,0 +1,1 @@
+"""Masks from a trained model: for prompts, and without any."""

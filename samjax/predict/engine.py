@@ -1,0 +1,76 @@
+"""A trained model on its devices: photos in, embeddings out; prompts in, masks out."""
+
+import dataclasses
+from typing import Literal
+
+import jax
+import numpy as np
+from etils import epath
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Int, UInt8
+
+from samjax.checkpoint.weights import load_weights
+from samjax.core.config import from_json
+from samjax.core.errors import UserError
+from samjax.core.types import MaskOutput, Prompts
+from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import Sam, model_with
+from samjax.parallel.mesh import MeshConfig, make_mesh
+from samjax.parallel.sharding import batch_sharding, replicated
+
+
+class Engine:
+    """The encoder and the decoder of `model`, compiled for each shape they meet, over the devices of `mesh`.
+
+    Weights are whole on each device, photos are split over all of them: a batch is a multiple of `ways`.
+    """
+
+    def __init__(self, model: Sam, config: SamConfig, *, mesh: Mesh | None = None):
+        self.config = config
+        self.mesh = make_mesh(MeshConfig()) if mesh is None else mesh
+        self.ways = self.mesh.shape["data"] * self.mesh.shape["fsdp"]
+        graph, params, buffers = nnx.split(model, nnx.Param, ...)
+        self._weights = jax.device_put((nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)), replicated(self.mesh))
+        self._split = batch_sharding(self.mesh)
+
+        def encode(weights, images, sizes):
+            return nnx.merge(graph, *weights).encode(images, sizes)
+
+        def decode(weights, embedding, prompts, multimask):
+            answer = nnx.merge(graph, *weights).decoder(embedding)(prompts, None)
+            return answer.candidates() if multimask else answer.single()
+
+        self._encode = jax.jit(encode)
+        self._decode = jax.jit(decode, static_argnums=3)
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: epath.PathLike, *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
+    ) -> "Engine":
+        """Return it with the weights at `path`: a run's workdir, one of its checkpoints, or imported weights.
+
+        Raises:
+          UserError: no checkpoint is there, it is of no Segment Anything model, or not of a whole one.
+        """
+        weights = load_weights(path)
+        if "model" not in weights.config:
+            raise UserError(f"{weights.path} says nothing of its model; it is no checkpoint of samjax")
+        config = from_json(SamConfig, weights.config["model"], name=f"{weights.path}: model")
+        config = dataclasses.replace(config, dtype=dtype)
+        model = model_with(config, params=weights.params, buffers=weights.buffers, what=f"{weights.path}: the arrays")
+        return cls(model, config, mesh=mesh)
+
+    def encode(self, images: UInt8[np.ndarray, "b h w 3"], sizes: Int[np.ndarray, "b 2"]) -> Float[Array, "b gh gw c"]:
+        """Embed photos that lie in the top-left corner, of `sizes` (h, w), of the model's frame."""
+        with jax.set_mesh(self.mesh):
+            return self._encode(self._weights, *self.split((images, sizes)))
+
+    def decode(self, embedding: Float[Array, "b gh gw c"], prompts: Prompts, *, multimask: bool) -> MaskOutput:
+        """Predict on ready embeddings, of photos split over the mesh: three candidates a prompt, or one mask."""
+        with jax.set_mesh(self.mesh):
+            return self._decode(self._weights, embedding, self.split(prompts), multimask)
+
+    def split(self, tree):
+        """Return arrays with a leading axis of photos on the devices."""
+        return jax.device_put(tree, self._split)

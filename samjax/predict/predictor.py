@@ -1,0 +1,194 @@
+"""Masks for prompts on photos of any size, from Python."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from etils import epath
+from jax.sharding import Mesh
+from jaxtyping import Array, Bool, Float32
+
+from samjax.core.errors import UserError
+from samjax.models.sam.config import SamConfig
+from samjax.predict.engine import Engine
+from samjax.predict.photo import Photo, fit_photo
+from samjax.predict.prompts import PhotoPrompts, photo_prompts, stacked
+from samjax.predict.restore import Resize, packed_masks, resize_plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """k masks for each of m objects in one photo: three candidates an object, or one."""
+
+    masks: Bool[np.ndarray, "m k h w"]
+    """At the photo's size."""
+    iou: Float32[np.ndarray, "m k"]
+    """The model's own estimate of each mask's IoU with what was meant."""
+    logits: Float32[np.ndarray, "m k low_h low_w"]
+    """Of the frame, at the decoder's resolution; `mask_logits` of a further prediction takes one for each object."""
+
+
+class Predictor:
+    """A trained model that answers prompts on photos it has been given.
+
+        predictor = Predictor.from_checkpoint("runs/vit_b")
+        predictor.set_image(photo)
+        answer = predictor.predict(points=[[[x, y]]], labels=[[1]])
+
+    A photo is encoded once, for all prompts on it. Programs are compiled for numbers of photos, objects and prompts
+    rounded up to powers of two, and for photo sizes rounded up to multiples of 256, not for each call.
+    """
+
+    def __init__(self, engine: Engine):
+        self._engine = engine
+        self._photos: list[tuple[int, int]] = []
+        self._fitted: list[tuple[int, int]] = []
+        self._embedding: Array | None = None
+        self._plans: Resize | None = None
+        self._masks = jax.jit(jax.vmap(packed_masks))
+
+    @classmethod
+    def from_checkpoint(
+        cls, path: epath.PathLike, *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
+    ) -> "Predictor":
+        """Return one with the weights at `path`: a run's workdir, one of its checkpoints, or imported weights.
+
+        Args:
+          mesh: devices that photos are split over; all of this machine's by default.
+          dtype: what is computed in. Parameters, positions, softmax and masks are float32 either way.
+
+        Raises:
+          UserError: no checkpoint is there, it is of no Segment Anything model, or not of a whole one.
+        """
+        return cls(Engine.from_checkpoint(path, mesh=mesh, dtype=dtype))
+
+    @property
+    def config(self) -> SamConfig:
+        """The model's."""
+        return self._engine.config
+
+    def set_image(self, image: Photo) -> None:
+        """Encode the photo that `predict` answers for, RGB of any size."""
+        self.set_images([image])
+
+    def set_images(self, images: Sequence[Photo]) -> None:
+        """Encode the photos that `predict_each` answers for, RGB of any sizes, split over the mesh.
+
+        Raises:
+          UserError: there are none, or one is not a uint8 array (h, w, 3).
+        """
+        if not len(images):
+            raise UserError("there are no images to set; give one at least")
+        for index, image in enumerate(images):
+            shape, dtype = np.shape(image), getattr(image, "dtype", None)
+            if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+                raise UserError(f"image {index} is {dtype} of shape {shape}, expected RGB: uint8 of shape (h, w, 3)")
+        engine, config = self._engine, self.config
+        count = _rounded_up(len(images), engine.ways)
+        frames = np.zeros((count, *config.image_size, 3), np.uint8)
+        sizes = np.ones((count, 2), np.int32)
+        for index, image in enumerate(images):
+            frames[index], sizes[index] = fit_photo(np.asarray(image), config.image_size)
+        self._photos = [(image.shape[0], image.shape[1]) for image in images]
+        self._fitted = [(int(height), int(width)) for height, width in sizes[: len(images)]]
+        self._embedding = engine.encode(frames, sizes)
+        self._plans = None  # made when a mask is asked for
+
+    def predict(self, *, points=None, labels=None, boxes=None, mask_logits=None, multimask: bool = True) -> Prediction:
+        """Return masks for m objects in the one photo that is set. An object's prompts are taken together.
+
+        Args:
+          points: (m, p, 2), p points for each object, (x, y) in pixels of the photo.
+          labels: (m, p), 1 for a point on the object, 0 for one beside it.
+          boxes: (m, 4), a box each: x0, y0, x1, y1 in pixels of the photo.
+          mask_logits: (m, low_h, low_w), of an earlier `Prediction`.
+          multimask: three candidates an object, which a single point or box leaves open; else one mask.
+
+        Raises:
+          UserError: no photo or several are set, or a prompt is not what it must be; the message says which.
+        """
+        if len(self._photos) > 1:
+            raise UserError(f"{len(self._photos)} images are set: ask predict_each, with prompts for each of them")
+        each = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
+        lists = {name: None if value is None else [value] for name, value in each.items()}
+        return self.predict_each(**lists, multimask=multimask)[0]
+
+    def predict_each(
+        self, *, points=None, labels=None, boxes=None, mask_logits=None, multimask: bool = True
+    ) -> list[Prediction]:
+        """Return masks for the photos that are set, one `Prediction` each.
+
+        As `predict`, with an entry a photo in each argument: an array with a leading axis of photos, or a list whose
+        entries need not have the same number of objects.
+        """
+        if self._embedding is None:
+            raise UserError("no image is set: call set_image or set_images first")
+        each = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
+        for name, value in each.items():
+            if value is not None and len(value) != len(self._photos):
+                raise UserError(f"{name} has {len(value)} entries, but {len(self._photos)} images are set")
+        asked = [
+            photo_prompts(
+                **{name: None if value is None else value[index] for name, value in each.items()},
+                photo=self._photos[index],
+                fitted=self._fitted[index],
+                logits_size=self.config.logits_size,
+            )
+            for index in range(len(self._photos))
+        ]
+        return self._answer(self._embedding, asked, multimask=multimask)
+
+    def _answer(self, embedding: Array, asked: list[PhotoPrompts], *, multimask: bool) -> list[Prediction]:
+        engine = self._engine
+        objects = [photo.labels.shape[0] for photo in asked]
+        prompts = stacked(
+            asked,
+            images=embedding.shape[0],
+            objects=_power_of_two(max(objects)),
+            slots=_power_of_two(max(photo.labels.shape[1] for photo in asked)),
+            logits_size=self.config.logits_size,
+        )
+        output = engine.decode(embedding, prompts, multimask=multimask)
+        if self._plans is None:
+            self._plans = self._resize_plans(embedding.shape[0])
+        kinds = output.iou.shape[2]
+        logits = output.logits.astype(jnp.float32)
+        with jax.set_mesh(engine.mesh):
+            packed = self._masks(logits.reshape(logits.shape[0], -1, *logits.shape[3:]), self._plans)
+        packed, iou, logits = jax.device_get((packed, output.iou, logits))
+        answers = []
+        for b, (m, (height, width)) in enumerate(zip(objects, self._photos, strict=True)):
+            masks = np.unpackbits(packed[b, : m * kinds, :height], axis=-1, count=width).astype(bool)
+            answers.append(
+                Prediction(
+                    masks=masks.reshape(m, kinds, height, width),
+                    iou=np.asarray(iou[b, :m], np.float32),
+                    logits=np.asarray(logits[b, :m]),
+                )
+            )
+        return answers
+
+    def _resize_plans(self, count: int) -> Resize:
+        """Return all photos' plans, cut to one size: the largest."""
+        plans = [
+            resize_plan(low=self.config.logits_size, frame=self.config.image_size, fitted=fitted, photo=photo)
+            for fitted, photo in zip(self._fitted, self._photos, strict=True)
+        ]
+        height = max(plan.row_index.shape[0] for plan in plans)
+        width = max(plan.columns.shape[1] for plan in plans)
+        padded = [plan.padded(height, width) for plan in plans]
+        padded += itertools.repeat(padded[0], count - len(padded))
+        return self._engine.split(jax.tree.map(lambda *parts: np.stack(parts), *padded))
+
+
+def _power_of_two(count: int) -> int:
+    return 1 << (count - 1).bit_length()
+
+
+def _rounded_up(count: int, ways: int) -> int:
+    """Return a number of photos that splits `ways` ways: that many times a power of two."""
+    return ways * _power_of_two(-(-count // ways))
