@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Key, UInt8
 from PIL import Image, ImageDraw
 
 from samjax.core.types import Batch, MaskOutput, PointLabel, Prompts, unpack_masks
-from samjax.eval.sheet import outline, text_font
+from samjax.predict.overlay import outline, text_font
 from samjax.prompting.interactive import InteractionConfig, Refinement, interact
 
 CELL = 480

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from PIL import Image, ImageDraw
 
-from samjax.eval.sheet import text_font
+from samjax.predict.overlay import text_font
 
 PANEL = (380, 560)
 """(height, width) of a histogram, in pixels."""

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from samjax.predict.overlay import draw_point, outline, overlay, text_font
 
 CELL = 208
 """Longest side of a photo in the sheet, in pixels."""
 
 _GAP, _CAPTION = 6, 34
 _TRUTH, _PREDICTION = (46, 160, 67), (31, 111, 235)
-_FOREGROUND, _BACKGROUND = (86, 211, 100), (248, 81, 73)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,32 +53,13 @@ def draw_sheet(rows: Sequence[SheetRow]) -> UInt8[np.ndarray, "h w 3"]:
     return np.asarray(sheet)
 
 
-def overlay(
-    image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], colour: tuple[int, int, int]
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Return the photo, dimmed outside `mask` and tinted inside."""
-    inside = 0.45 * image + 0.55 * np.array(colour)
-    return np.where(mask[..., None], inside, 0.6 * image + 60).astype(np.uint8)
-
-
-def outline(
-    image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], colour: tuple[int, int, int]
-) -> UInt8[np.ndarray, "h w 3"]:
-    """Return the photo with the mask's border drawn."""
-    padded = np.pad(mask, 1)
-    inner = padded[:-2, 1:-1] & padded[2:, 1:-1] & padded[1:-1, :-2] & padded[1:-1, 2:]
-    return np.where((mask & ~inner)[..., None], np.array(colour, np.uint8), image)
-
-
 def _with_clicks(
     image: UInt8[np.ndarray, "h w 3"], clicks: Sequence[tuple[float, float, bool]]
 ) -> UInt8[np.ndarray, "h w 3"]:
     picture = Image.fromarray(image)
     draw = ImageDraw.Draw(picture)
-    radius = max(2.0, max(image.shape[:2]) / 50)
     for x, y, foreground in clicks:
-        colour = _FOREGROUND if foreground else _BACKGROUND
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour, outline=(255, 255, 255))
+        draw_point(draw, (x, y), foreground, radius=max(2.0, max(image.shape[:2]) / 45))
     return np.asarray(picture)
 
 
@@ -85,8 +67,3 @@ def _fit(picture: UInt8[np.ndarray, "h w 3"]) -> Image.Image:
     scale = CELL / max(picture.shape[:2])
     height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
     return Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
-
-
-def text_font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
-    """Return the font that pictures are labelled in, `size` pixels high."""
-    return ImageFont.load_default(size=size)
