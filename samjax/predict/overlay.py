@@ -75,7 +75,7 @@ def _panel(
         draw.rectangle(box, outline=(0, 0, 0), width=4 * _FINE)
         draw.rectangle([box[0] + _FINE, box[1] + _FINE, box[2] - _FINE, box[3] - _FINE], outline=_BOX, width=2 * _FINE)
     for x, y, foreground in prompt.points:
-        draw_point(draw, (_FINE * scale * (x + 0.5), _FINE * scale * (y + 0.5)), foreground, radius=8 * _FINE)
+        draw_point(draw, (_FINE * scale * (x + 0.5), _FINE * scale * (y + 0.5)), foreground, radius=8.0 * _FINE)
     return panel.resize(size, Image.Resampling.BOX)
 
 

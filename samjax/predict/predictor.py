@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float32
 from samjax.core.errors import UserError
 from samjax.models.sam.config import SamConfig
 from samjax.predict.engine import Engine
-from samjax.predict.photo import Photo, fit_photo
+from samjax.predict.photo import fit_photo
 from samjax.predict.prompts import PhotoPrompts, photo_prompts, stacked
 from samjax.predict.restore import Resize, packed_masks, resize_plan
 
@@ -71,11 +71,11 @@ class Predictor:
         """The model's."""
         return self._engine.config
 
-    def set_image(self, image: Photo) -> None:
+    def set_image(self, image: np.ndarray) -> None:
         """Encode the photo that `predict` answers for, RGB of any size."""
         self.set_images([image])
 
-    def set_images(self, images: Sequence[Photo]) -> None:
+    def set_images(self, images: Sequence[np.ndarray]) -> None:
         """Encode the photos that `predict_each` answers for, RGB of any sizes, split over the mesh.
 
         Raises:

@@ -1,17 +1,19 @@
 """Prompts as a user gives them, arrays in pixels of the photo, checked and brought to what the model takes."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
-from jaxtyping import Bool, Float32, Int32
+from jaxtyping import Float32, Int32
 
 from samjax.core.errors import UserError
-from samjax.core.types import PointLabel, Prompts, struct
+from samjax.core.types import PointLabel, Prompts
 from samjax.predict.photo import to_frame
 
 
-@struct
+@dataclass(frozen=True, kw_only=True)
 class PhotoPrompts:
     """Prompts of m objects in one photo, in the frame's pixels, as NumPy arrays; see `core.types.Prompts`."""
 
@@ -82,7 +84,7 @@ def stacked(
     """Return the prompts of some photos as one, padded to these numbers; what is padding is not valid."""
     coords = np.zeros((images, objects, slots, 2), np.float32)
     labels = np.full((images, objects, slots), int(PointLabel.NOT_A_POINT), np.int32)
-    valid: Bool[np.ndarray, "b m p"] = np.zeros(labels.shape, bool)
+    valid = np.zeros(labels.shape, bool)
     logits = np.zeros((images, objects, *logits_size), np.float32)
     has_mask = np.zeros((images, objects), bool)
     for b, photo in enumerate(photos):
@@ -90,7 +92,13 @@ def stacked(
         coords[b, :m, :p], labels[b, :m, :p], valid[b, :m, :p] = photo.coords, photo.labels, True
         if photo.mask_logits is not None:
             logits[b, :m], has_mask[b, :m] = photo.mask_logits, True
-    return Prompts(coords=coords, labels=labels, valid=valid, mask_logits=logits, has_mask=has_mask)  # type: ignore[arg-type]
+    return Prompts(
+        coords=jnp.asarray(coords),
+        labels=jnp.asarray(labels),
+        valid=jnp.asarray(valid),
+        mask_logits=jnp.asarray(logits),
+        has_mask=jnp.asarray(has_mask),
+    )
 
 
 def _check_shapes(given: dict[str, np.ndarray], shapes: dict[str, tuple]) -> int:

@@ -1,0 +1,145 @@
+"""What holds of a predictor whatever the model has learned, and what it refuses."""
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+
+from samjax.core.errors import UserError
+from samjax.models.sam.sam import Sam
+from samjax.parallel.mesh import MeshConfig, make_mesh
+from samjax.predict.engine import Engine
+from samjax.predict.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def model(micro):
+    return Sam(micro, rngs=nnx.Rngs(5))
+
+
+@pytest.fixture(scope="module")
+def one_device():
+    return make_mesh(MeshConfig(), jax.devices()[:1])
+
+
+@pytest.fixture
+def predictor(model, micro, one_device):
+    return Predictor(Engine(model, micro, mesh=one_device))
+
+
+def photos(*sizes: tuple[int, int]) -> list[np.ndarray]:
+    draw = np.random.default_rng(0)
+    return [draw.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+
+
+POINTS, LABELS = np.array([[[5.0, 6.0]], [[9.0, 20.0]], [[30.0, 2.0]]]), np.array([[1], [0], [1]])
+
+
+def assert_close(found, expected):
+    np.testing.assert_allclose(found.logits, expected.logits, atol=1e-5)
+    np.testing.assert_allclose(found.iou, expected.iou, atol=1e-5)
+    assert (found.masks != expected.masks).mean() < 1e-4
+
+
+def test_objects_and_photos_do_not_touch_each_other(predictor):
+    """Three objects on two photos at once are each what they are alone: nothing is mixed by batching or padding."""
+    pictures = photos((40, 60), (90, 35))
+    predictor.set_images(pictures)
+    together = predictor.predict_each(points=[POINTS, POINTS[:2]], labels=[LABELS, LABELS[:2]])
+    assert [answer.masks.shape for answer in together] == [(3, 3, 40, 60), (2, 3, 90, 35)]
+    for picture, answer in zip(pictures, together, strict=True):
+        predictor.set_image(picture)
+        for m in range(len(answer.iou)):
+            alone = predictor.predict(points=POINTS[m : m + 1], labels=LABELS[m : m + 1])
+            np.testing.assert_allclose(answer.logits[m], alone.logits[0], atol=1e-5)
+            np.testing.assert_allclose(answer.iou[m], alone.iou[0], atol=1e-5)
+            assert (answer.masks[m] != alone.masks[0]).mean() < 1e-4
+
+
+def test_a_mesh_changes_nothing(model, micro, predictor):
+    pictures = photos((40, 60), (90, 35), (64, 64))
+    asked = {"points": [POINTS] * 3, "labels": [LABELS] * 3}
+    predictor.set_images(pictures)
+    expected = predictor.predict_each(**asked)
+    spread = Predictor(Engine(model, micro, mesh=make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))))
+    spread.set_images(pictures)
+    for found, wanted in zip(spread.predict_each(**asked), expected, strict=True):
+        assert_close(found, wanted)
+
+
+def test_a_masks_logits_are_a_prompt(predictor):
+    """They change the answer; and a further call without them is the first again."""
+    predictor.set_image(photos((40, 60))[0])
+    first = predictor.predict(points=POINTS, labels=LABELS)
+    refined = predictor.predict(points=POINTS, labels=LABELS, mask_logits=10 * first.logits[:, 1], multimask=False)
+    assert refined.masks.shape == (3, 1, 40, 60)
+    plain = predictor.predict(points=POINTS, labels=LABELS, multimask=False)
+    assert np.abs(refined.logits - plain.logits).max() > 1e-4
+    assert_close(predictor.predict(points=POINTS, labels=LABELS), first)
+
+
+def test_a_program_serves_every_size_of_its_bucket(predictor):
+    """Photos of 20 sizes and 5 to 8 objects, 3 or 4 slots: after the first call nothing is compiled."""
+    engine = predictor._engine
+    for count, (height, width) in enumerate(zip(range(30, 250, 11), range(250, 30, -11), strict=True)):
+        objects = 5 + count % 4
+        predictor.set_image(photos((height, width))[0])
+        answer = predictor.predict(
+            points=np.zeros((objects, 2 + count % 2, 2)), labels=np.ones((objects, 2 + count % 2))
+        )
+        assert answer.masks.shape == (objects, 3, height, width)
+    assert [program._cache_size() for program in (engine._encode, engine._decode, predictor._masks)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "sentence"),
+    [
+        ({}, "there is no prompt"),
+        ({"points": POINTS}, "points came without labels"),
+        ({"labels": LABELS}, "labels came without points"),
+        (
+            {"points": POINTS + 100, "labels": LABELS},
+            r"points of object 0: \(105, 106\) is outside the photo, which is 60",
+        ),
+        ({"points": POINTS - 6, "labels": LABELS}, r"points of object 0: \(-1, 0\) is outside"),
+        ({"points": POINTS * np.nan, "labels": LABELS}, r"points must be finite numbers, but points\[0, 0, 0\] is not"),
+        ({"points": POINTS, "labels": LABELS + 1}, r"labels are 1 .* but labels\[0, 0\] is neither"),
+        ({"points": POINTS, "labels": LABELS - 0.5}, "is neither"),
+        ({"points": POINTS[:0], "labels": LABELS[:0]}, "points is empty"),
+        ({"points": POINTS[:, :0], "labels": LABELS[:, :0]}, "points is empty"),
+        ({"points": POINTS[0], "labels": LABELS}, r"points has shape \(1, 2\), expected \(m, p, 2\)"),
+        ({"points": POINTS, "labels": LABELS[:2]}, r"labels has 2 objects \(m\), but points has 3"),
+        ({"points": POINTS, "labels": np.ones((3, 2))}, r"labels has 2 points an object \(p\), but points has 1"),
+        ({"boxes": [[9, 2, 5, 8]]}, r"x0 <= x1 .* but boxes\[0\] is \[9.0, 2.0, 5.0, 8.0\]"),
+        ({"boxes": [[0, 0, 61, 8]]}, r"boxes of object 0: \(61, 8\) is outside the photo"),
+        ({"boxes": [["a", "b", "c", "d"]]}, "boxes must be finite numbers"),
+        ({"mask_logits": np.zeros((1, 8, 8))}, r"mask_logits has shape \(1, 8, 8\), expected \(m, 16, 16\)"),
+    ],
+)
+def test_bad_prompts_are_one_sentence(prompts, sentence, predictor):
+    predictor.set_image(photos((40, 60))[0])
+    with pytest.raises(UserError, match=sentence):
+        predictor.predict(**prompts)
+
+
+def test_a_box_may_be_the_whole_photo(predictor):
+    predictor.set_image(photos((40, 60))[0])
+    assert predictor.predict(boxes=[[0, 0, 60, 40]]).masks.shape == (1, 3, 40, 60)
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4)), np.zeros((4, 4, 3)), np.zeros((4, 4, 4), np.uint8)])
+def test_what_is_no_rgb_photo_is_refused(image, predictor):
+    with pytest.raises(UserError, match=r"image 0 is .* expected RGB: uint8 of shape \(h, w, 3\)"):
+        predictor.set_image(image)
+
+
+def test_photos_and_prompts_go_together(predictor):
+    with pytest.raises(UserError, match="no image is set"):
+        predictor.predict(points=POINTS, labels=LABELS)
+    with pytest.raises(UserError, match="no images to set"):
+        predictor.set_images([])
+    predictor.set_images(photos((40, 60), (40, 60)))
+    with pytest.raises(UserError, match="2 images are set: ask predict_each"):
+        predictor.predict(points=POINTS, labels=LABELS)
+    with pytest.raises(UserError, match="boxes has 1 entries, but 2 images are set"):
+        predictor.predict_each(boxes=[[[0, 0, 5, 5]]])
