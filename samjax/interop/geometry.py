@@ -101,12 +101,12 @@ def vit_config(arrays: Mapping[str, np.ndarray]) -> SamConfig:
         encoder = _with_tables(shapes, depth, None)
     else:
         named = [whole.image_encoder for whole in _PUBLISHED.values() if whole.image_encoder.width == width]
-        heads = named[0].heads if named else width // _HEAD_CHANNELS
-        if depth % 4 or width % heads:
+        if depth % 4 or (not named and width % _HEAD_CHANNELS):
             raise UserError(
                 f"a ViT of {depth} blocks of width {width} has no place here: blocks are a multiple of 4, every "
                 f"quarter's last one global, and the width one of {_HEAD_CHANNELS}"
             )
+        heads = named[0].heads if named else width // _HEAD_CHANNELS
         encoder = ImageEncoderConfig(width=width, depth=depth, heads=heads, global_every=depth // 4)
     _patch(shapes)
     return SamConfig(image_encoder=replace(encoder, mlp_ratio=_mlp_ratio(shapes)), dtype="float32")
