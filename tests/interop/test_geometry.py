@@ -129,14 +129,17 @@ def test_heads_of_a_narrower_decoder_are_asked_for():
     assert "give --decoder-heads" in refused({}, Known())
 
 
-@pytest.mark.parametrize(("blocks", "fits"), [((1,), True), ((0,), False), ((0, 1), False), ((), False), ((5,), False)])
+@pytest.mark.parametrize(
+    ("blocks", "fits"),
+    [((1, 3), True), ((3,), True), ((0,), False), ((1, 2, 3), False), ((0, 3), False), ((1,), False), ((), False)],
+)
 def test_global_blocks_that_are_said_are_believed_where_they_form_groups(blocks, fits):
     """A window as large as the map looks like it: config.json says which is which."""
-    config = dataclasses.replace(BARE, image_encoder=dataclasses.replace(MICRO.image_encoder, window=4))
+    config = dataclasses.replace(BARE, image_encoder=dataclasses.replace(MICRO.image_encoder, depth=4, window=4))
     arrays = as_large_as(config, Naming.TRANSFORMERS)
     known = Known(decoder_heads=HEADS, global_blocks=blocks)
     if fits:
-        assert sam_config(arrays, Naming.TRANSFORMERS, known) == config
+        assert sam_config(arrays, Naming.TRANSFORMERS, known).image_encoder.global_every == 4 // len(blocks)
     else:
         with pytest.raises(UserError, match="attend globally; expected the last one of each"):
             sam_config(arrays, Naming.TRANSFORMERS, known)

@@ -96,9 +96,12 @@ def test_a_folder_of_shards(tmp_path, name):
 def test_a_folder_with_one_file_and_its_config(tmp_path, name):
     safetensors.numpy.save_file(ARRAYS, tmp_path / name) if "safe" in name else torch.save(tensors(), tmp_path / name)
     (tmp_path / "config.json").write_text('{"model_type": "sam"}')
-    read = read_state_dict(tmp_path)
-    assert_same(read.arrays, ARRAYS)
-    assert read.config == {"model_type": "sam"}
+    for path in (tmp_path, tmp_path / name):
+        read = read_state_dict(path)
+        assert_same(read.arrays, ARRAYS)
+        assert read.config == {"model_type": "sam"}
+    (tmp_path / name).rename(tmp_path / f"other_{name}")
+    assert read_state_dict(tmp_path / f"other_{name}").config is None  # of whatever else is in that folder
 
 
 @pytest.mark.parametrize("place", ["../secret.safetensors", "/etc/passwd", "..", "", "a/b.safetensors"])
