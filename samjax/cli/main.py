@@ -4,10 +4,16 @@ import argparse
 import logging
 import sys
 
-from samjax.cli import data, plan, predict, train
+from samjax.cli import data, import_weights, plan, predict, train
 from samjax.core.errors import UserError
 
-_COMMANDS = {"train": train, "plan": plan, "data": data, "predict": predict}
+_COMMANDS = {
+    "train": train,
+    "plan": plan,
+    "data": data,
+    "predict": predict,
+    "import": import_weights,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
