@@ -11,7 +11,7 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
-from samjax.core.tree import named_leaves
+from samjax.core.tree import named_leaves, nested
 from samjax.core.types import Prompts
 from samjax.models.sam.config import AttentionKernel, SamConfig
 from samjax.models.sam.sam import Sam
@@ -112,16 +112,5 @@ def _weights(model: Sam, params: Any, buffers: Any) -> dict[str, np.ndarray]:
 
 def _with_weights(model: Sam, weights: Arrays) -> Sam:
     graph, state = nnx.split(model)
-    flat = {tuple(name.split("/")): leaf for name, leaf in weights.items()}
-    nnx.replace_by_pure_dict(state, _nested(flat))
+    nnx.replace_by_pure_dict(state, nested(weights))
     return nnx.merge(graph, state)
-
-
-def _nested(flat: dict[tuple[str, ...], Any]) -> Arrays:
-    tree: Arrays = {}
-    for (*folders, last), leaf in flat.items():
-        place = tree
-        for folder in folders:
-            place = place.setdefault(folder, {})
-        place[last] = leaf
-    return tree
