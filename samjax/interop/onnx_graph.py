@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from samjax.core.errors import UserError
+from samjax.interop.optional import optional
 
 OPSET = 18
 _SMALL = 1024  # bytes; smaller constants lie in the graph, which reads their shapes and axes from them
@@ -20,7 +20,7 @@ class Graph:
 
     def __init__(self, inputs: Mapping[str, Any]):
         """Begin with `inputs`, shapes and types by name; an axis may be a symbol, such as b."""
-        self._onnx = import_onnx()
+        self._onnx = optional("onnx", extra="onnx")
         self._nodes: list[Any] = []
         self._constants: dict[Any, tuple[str, np.ndarray]] = {}
         self._shapes: dict[tuple[str, ...], str] = {}
@@ -113,19 +113,4 @@ class Graph:
 
 def element_type(dtype: Any) -> int:
     """Return ONNX's number of a NumPy type."""
-    return import_onnx().helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-
-
-def import_onnx() -> Any:
-    """Return the package.
-
-    Raises:
-      UserError: it is not installed.
-    """
-    try:
-        import onnx
-    except ImportError:
-        raise UserError(
-            "the package onnx is not installed, which this format is written with: pip install 'samjax[onnx]'"
-        ) from None
-    return onnx
+    return optional("onnx", extra="onnx").helper.np_dtype_to_tensor_dtype(np.dtype(dtype))

@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
 from samjax.interop.onnx_graph import Graph, element_type
 
@@ -98,7 +99,7 @@ def _called(parameters: dict[str, Any]) -> Any:
     for key in ("jaxpr", "call_jaxpr", "fun_jaxpr"):
         if key in parameters:
             inner = parameters[key]
-            return inner if hasattr(inner, "consts") else jax.extend.core.ClosedJaxpr(inner, [])
+            return inner if hasattr(inner, "consts") else ClosedJaxpr(inner, [])
     return None
 
 
