@@ -16,6 +16,7 @@ from samjax.interop import segment_anything
 from samjax.interop.card import UNSPECIFIED, Use, card
 from samjax.interop.huggingface import write_huggingface
 from samjax.interop.onnx_model import write_onnx
+from samjax.interop.optional import optional
 from samjax.interop.portable import decoder, encoder
 from samjax.interop.stablehlo import write_stablehlo
 from samjax.interop.usage import huggingface_use, onnx_use, segment_anything_use, stablehlo_use
@@ -36,6 +37,14 @@ class Format(enum.Enum):
     """ONNX Runtime and others."""
 
 
+_NEEDS = {
+    Format.HUGGINGFACE: [("safetensors", "interop")],
+    Format.SEGMENT_ANYTHING: [("torch", "interop")],
+    Format.STABLEHLO: [("safetensors", "interop"), ("flatbuffers", "interop")],
+    Format.ONNX: [("onnx", "onnx")],
+}
+
+
 def export(checkpoint: str, out: str, format: Format, *, license: str = UNSPECIFIED) -> Path:
     """Write the weights of `checkpoint` and their card to the folder `out`, whole or not at all; return it.
 
@@ -53,6 +62,8 @@ def export(checkpoint: str, out: str, format: Format, *, license: str = UNSPECIF
     _check_out(out, folder)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", license):
         raise UserError(f"--license {license!r}: give an identifier, such as apache-2.0 or cc-by-nc-4.0")
+    for package, extra in _NEEDS[format]:
+        optional(package, extra=extra)
     weights = load_weights(checkpoint)
     model = _model_of(weights)
     with _whole_or_nothing(folder) as partial:

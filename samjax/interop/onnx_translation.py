@@ -104,6 +104,11 @@ def _called(parameters: dict[str, Any]) -> Any:
 
 
 def _computed(equation: Any, values: list[Value]) -> list[Value]:
+    name, parameters, shape = equation.primitive.name, equation.params, equation.outvars[0].aval.shape
+    if name in ("reshape", "squeeze"):  # of every weight; JAX would copy it, and compile a program for each shape
+        return [values[0].reshape(shape)]  # type: ignore[union-attr]
+    if name == "slice" and parameters["strides"] is None:
+        return [values[0][tuple(map(slice, parameters["start_indices"], parameters["limit_indices"]))]]  # type: ignore[index]
     results = equation.primitive.bind(*(jax.numpy.asarray(value) for value in values), **equation.params)
     return [np.asarray(result) for result in (results if equation.primitive.multiple_results else [results])]
 
@@ -176,7 +181,7 @@ def _convolution(op: Operation) -> Value:
         pads=[side[0] for side in padding] + [side[1] for side in padding],
         group=op.parameters["feature_group_count"],
     )
-    return op.transposed(out, list(np.argsort(numbers.out_spec)))
+    return op.transposed(out, [numbers.out_spec.index(axis) for axis in range(len(numbers.out_spec))])
 
 
 def _broadcast(op: Operation) -> Value:

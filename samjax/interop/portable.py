@@ -1,6 +1,7 @@
 """The model's two halves as functions of named arrays, for any number of images, masks and prompts, on any platform."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -97,10 +98,15 @@ def _portable(config: SamConfig) -> SamConfig:
 
 def _without(config: SamConfig, *parts: str) -> Sam:
     """Return the model as shapes, without those parts."""
-    model = nnx.eval_shape(lambda: Sam(_portable(config), rngs=nnx.Rngs(0)))
+    model = nnx.merge(*_split(_portable(config)))
     for part in parts:
         delattr(model, part)
     return model
+
+
+@functools.cache
+def _split(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State]:
+    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))))
 
 
 def _weights(model: Sam, params: Any, buffers: Any) -> dict[str, np.ndarray]:

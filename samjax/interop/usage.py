@@ -54,10 +54,10 @@ def stablehlo_use(model: SamConfig) -> Use:
     """Return what the card says of exported JAX functions."""
     return Use(
         library="jax",
-        files="StableHLO by `jax.export`, for CPUs, TPUs and NVIDIA GPUs, in float32, for any number of images, masks "
-        "and prompt slots from 1 up. `encoder.stablehlo` and `decoder.stablehlo` are functions of their weights, in the "
-        "safetensors beside them, and of a photo or prompts. JAX, flatbuffers and safetensors load them; samjax is not "
-        "needed.",
+        files="StableHLO by `jax.export`, for CPUs, TPUs and NVIDIA GPUs, in float32, for any number of images, "
+        "masks and prompt slots from 1 up. `encoder.stablehlo` and `decoder.stablehlo` are functions of their weights, "
+        "in the safetensors beside them, and of a photo or prompts. JAX, flatbuffers and safetensors load them, "
+        "without samjax.",
         python=f"""\
 import functools
 
