@@ -122,7 +122,7 @@ def _written_out(equation: Any, values: list[Value], graph: Graph) -> list[Value
     outputs: list[list[Value]] = []
     for step in reversed(steps) if parameters["reverse"] else steps:
         parts = [
-            sequence[step]
+            np.asarray(sequence[step])
             if isinstance(sequence, np.ndarray)
             else graph.add("Gather", sequence, np.array(step), axis=0)
             for sequence in sequences

@@ -126,13 +126,11 @@ def test_small(exported, agrees):
 @pytest.mark.parametrize("exported", [SMALL], ids=["square"], indirect=True)
 def test_a_single_photo_mask_and_slot(exported, agrees):
     """The least that the symbols stand for; what the file was traced with is not what it is run with."""
-    embedding = check_encoder(exported, 1, agrees)
-    case = random_case(exported.config, "point", 1, 1)
-    prompts = dataclasses.replace(case.prompts(exported.config, 1, 1))
-    alone = jax.tree.map(lambda leaf: leaf, prompts)
-    alone = dataclasses.replace(
-        alone, coords=alone.coords[:, :, :1], labels=alone.labels[:, :, :1], valid=alone.valid[:, :, :1]
-    )
+    config = exported.config
+    embedding = np.random.default_rng(5).normal(size=(1, *config.grid, config.embedding)).astype(np.float32)
+    prompts = random_case(config, "point", 1, 1).prompts(config, 1, 1)
+    slots = {name: getattr(prompts, name)[:, :, :1] for name in ("coords", "labels", "valid")}
+    alone = dataclasses.replace(prompts, **slots)
     given = exported.masks(embedding, alone)
     for engine in ("onnx", "stablehlo"):
         agrees(f"{engine}, mask logits", given[engine][0], given["samjax"][0], 1e-4)
