@@ -4,10 +4,10 @@ import argparse
 import logging
 import sys
 
-from samjax.cli import data, export, plan, train
+from samjax.cli import data, export, import_weights, plan, train
 from samjax.core.errors import UserError
 
-_COMMANDS = {"train": train, "plan": plan, "data": data, "export": export}
+_COMMANDS = {"train": train, "plan": plan, "data": data, "import": import_weights, "export": export}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -60,7 +60,7 @@ def from_torch(
         with another key of the same array.
     """
     table = entries(config, naming)
-    shapes = {path: shape for path, shape in _shapes(config).items() if path in {entry.path for entry in table}}
+    shapes = {path: shape for path, shape in path_shapes(config).items() if path in {entry.path for entry in table}}
     known = {key for entry in table for key in entry.keys}
     faults = [f"{key} is unexpected" for key in state_dict if key not in known]
     arrays = {path: np.empty(shape, np.float32) for path, shape in shapes.items()}
@@ -86,7 +86,7 @@ def to_torch(
     Raises:
       UserError: names every path that is missing, unexpected or of another shape.
     """
-    shapes = _shapes(config)
+    shapes = path_shapes(config)
     arrays = {path: np.asarray(leaf) for tree in (params, buffers) for path, leaf in named_leaves(tree).items()}
     faults = [f"{path} is unexpected" for path in arrays if path not in shapes]
     faults += [f"{path} is missing" for path in shapes if path not in arrays]
@@ -126,5 +126,6 @@ def _abstract(config: SamConfig) -> tuple[Tree, Tree]:
     return nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
 
 
-def _shapes(config: SamConfig) -> dict[str, tuple[int, ...]]:
+def path_shapes(config: SamConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter and buffer of a model of `config`, by path."""
     return {path: leaf.shape for tree in _abstract(config) for path, leaf in named_leaves(tree).items()}

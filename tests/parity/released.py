@@ -1,12 +1,13 @@
 """The release's names for a SamModel's weights, by other means than the table."""
 
 import re
+from typing import TypeVar
 
-import numpy as np
+T = TypeVar("T")
 
 
-def released(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return a SamModel's state dict under the release's keys, by other means than the table: renames, in order."""
+def released(state: dict[str, T]) -> dict[str, T]:
+    """Return a SamModel's state dict, or what else is by its keys, under the release's: by renames, in order."""
     renames = [
         (
             r"^shared_image_embedding\.positional_embedding$",
