@@ -2,13 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import Any
 
 import jax
 from etils import epath
 
-import samjax
 from samjax.checkpoint.weights import Weights
 from samjax.models.sam.config import SamConfig
 
@@ -106,7 +106,7 @@ def _training(weights: Weights, sources: list[str]) -> str:
         "computed in": config.get("model", {}).get("dtype"),
         "seed": config.get("seed"),
     }
-    return f"{_table(rows)}\n\nExported by samjax {samjax.__version__}."
+    return f"{_table(rows)}\n\nExported by samjax {version('samjax')}."
 
 
 def _step(weights: Weights) -> int | None:

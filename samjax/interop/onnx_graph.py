@@ -39,10 +39,10 @@ class Graph:
         return name
 
     def constant(self, array: np.ndarray) -> str:
-        """Return the name of a constant, the same for equal small ones and for the same large one."""
-        small = array.nbytes < _SMALL
-        key = (array.dtype, array.shape, array.tobytes()) if small else id(array)
-        if key not in self._constants:  # it is kept here, so no other array gets its id
+        """Return the name of a constant, the same for equal small ones and for a large one in the same memory."""
+        bytes_or_place = array.tobytes() if array.nbytes < _SMALL else (array.ctypes.data, array.strides)
+        key = (array.dtype, array.shape, bytes_or_place)
+        if key not in self._constants:  # where it is kept, so that no other array takes its place
             self._constants[key] = (f"c{len(self._constants)}", array)
         return self._constants[key][0]
 

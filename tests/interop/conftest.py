@@ -1,23 +1,12 @@
+"""A run to export."""
+
 import json
 
-import jax
-import numpy as np
 import pytest
-from flax import nnx
+from drawn_weights import drawn
 
 from samjax.checkpoint.weights import save_weights
 from samjax.core.config import to_json
-from samjax.models.sam.sam import abstract_model
-
-
-def drawn(config, seed: int = 0):
-    """Return (parameters, buffers) of a model, every number drawn: no two arrays are alike."""
-    generator = np.random.default_rng(seed)
-    _, *parts = abstract_model(config)
-    return tuple(
-        jax.tree.map(lambda leaf: generator.normal(size=leaf.shape).astype(np.float32), nnx.to_pure_dict(part))
-        for part in parts
-    )
 
 
 @pytest.fixture(scope="session")

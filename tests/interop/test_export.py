@@ -13,12 +13,12 @@ import pytest
 import safetensors.numpy
 import torch
 import transformers
-from conftest import drawn
+from drawn_weights import drawn
 from PIL import Image
 
 from samjax.checkpoint.weights import load_weights, save_weights
 from samjax.cli.main import main
-from samjax.core.config import to_json
+from samjax.core.config import from_json, to_json
 from samjax.core.tree import named_leaves
 from samjax.interop import export as module
 from samjax.interop.export import Format, export
@@ -53,6 +53,23 @@ def program(folder) -> str:
     """Return the Python on the card."""
     (found,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
     return found
+
+
+@pytest.mark.parametrize(
+    ("format", "file", "options"),
+    [("huggingface", "", ()), ("segment-anything", "sam.pth", ("--decoder-heads", "2"))],
+)
+def test_imported_again_it_is_the_same_model(exported, run, micro, tmp_path, format, file, options):
+    """import(export(x)) == x: every bit, and the config but for what no weights depend on."""
+    out = tmp_path / "back"
+    assert main(["import", str(exported / format / file), "--out", str(out), *options]) == 0
+    before, after = load_weights(run), load_weights(out)
+    same((before.params, before.buffers), (after.params, after.buffers))
+    model = from_json(SamConfig, after.config["model"], name="model")
+    encoder, decoder = dataclasses.asdict(micro.image_encoder), dataclasses.asdict(micro.mask_decoder)
+    assert dataclasses.asdict(model.image_encoder) == encoder
+    assert dataclasses.asdict(model.mask_decoder) | {"dropout": 0.0} == decoder
+    assert (model.image_size, model.embedding) == (micro.image_size, micro.embedding)
 
 
 def test_huggingface_there_and_back(exported, micro, weights):
