@@ -11,9 +11,11 @@ import onnxruntime
 import pytest
 import safetensors.numpy
 import torch
+import transformers
 from reference import SMALL, WIDE, channels_first, decode, random_case, reference, to_numpy
 
 from samjax.core.types import Prompts, valid_pixels
+from samjax.interop.huggingface import write_huggingface
 from samjax.interop.onnx_model import write_onnx
 from samjax.interop.portable import decoder, encoder
 from samjax.interop.stablehlo import write_stablehlo
@@ -146,3 +148,19 @@ def test_every_prompt(exported, agrees):
         for masks in (1, 5, 64) if images == 1 else (1, 5):
             for kind in ("point", "points", "box", "box+points", "mask+points", "mask+box+points"):
                 check_decoder(exported, embedding, kind, masks, agrees)
+
+
+@torch.no_grad()
+def test_transformers_own_classes_load_the_same_model(tmp_path):
+    """Bit for bit, each with the configuration that they describe such a model with."""
+    theirs = reference(SMALL)
+    params, buffers = from_torch({key: array.numpy() for key, array in theirs.state_dict().items()}, SMALL)
+    write_huggingface(params, buffers, SMALL, tmp_path)
+    loaded = transformers.SamModel.from_pretrained(tmp_path)
+    for part in ("vision_config", "prompt_encoder_config", "mask_decoder_config"):
+        there, here = (getattr(model.config, part).to_dict() | {"dtype": None} for model in (theirs, loaded))
+        assert here == there
+    state = loaded.state_dict()
+    assert state.keys() == theirs.state_dict().keys()
+    for key, array in theirs.state_dict().items():
+        assert torch.equal(state[key], array), key
