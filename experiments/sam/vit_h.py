@@ -6,8 +6,11 @@ Prepare SA-1B once, then train; on several hosts see `launch/README.md`:
     samjax train experiments/sam/vit_h.py --data.source sa1b_records --workdir runs/vit_h
 
 The original took 256 A100 GPUs for 68 hours, 2.7 s a step with one photo a GPU. Parameters and optimiser moments are
-7.7 GB, split over 16 devices. The paper starts the image encoder from MAE weights; this run starts from random ones,
-so it is not expected to reach the paper's masks in the paper's number of steps.
+7.7 GB, split over 16 devices. The paper starts the image encoder from MAE weights. This run starts from random ones,
+and is not expected to reach the paper's masks in the paper's number of steps, unless it is given them:
+
+    samjax import mae_pretrain_vit_huge.pth --out mae_vit_h
+    samjax train experiments/sam/vit_h.py --data.source sa1b_records --workdir runs/vit_h --init-from mae_vit_h
 """
 
 from samjax.data.pipeline import DataConfig

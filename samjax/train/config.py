@@ -54,6 +54,10 @@ class TrainConfig:
     mesh: MeshConfig = field(default_factory=MeshConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    init_from: str = ""
+    """Weights that a new run begins with: a run's workdir, one of its checkpoints, or what `samjax import` wrote. What
+    is not there, of a MAE backbone all but the image encoder, begins as without it. A run that goes on from its own
+    checkpoint does not look at it."""
     steps: int = 90_000
     batch_size: int = 256
     """Photos a step, over all devices."""

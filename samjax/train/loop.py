@@ -10,6 +10,7 @@ from etils import epath
 from jax.sharding import Mesh
 
 from samjax.checkpoint.manager import Checkpoints, state_shapes
+from samjax.checkpoint.weights import load_weights
 from samjax.core.config import to_json
 from samjax.core.distributed import is_lead, stops_together, wait_for_all
 from samjax.core.signals import noting
@@ -19,7 +20,7 @@ from samjax.train.config import TrainConfig
 from samjax.train.metrics import PendingMetrics, peak_images_per_s
 from samjax.train.profiling import Profiler, StepRange
 from samjax.train.stall import StallWatch
-from samjax.train.state import TrainState, init_state, make_blueprint
+from samjax.train.state import TrainState, begin_with, init_state, make_blueprint
 from samjax.train.step import lower_train_step
 from samjax.train.trackers import JsonLines, Pictures, Row, TensorBoard, Terminal, Tracker
 
@@ -43,7 +44,8 @@ def train(
     `profile` are traced. Of several processes the first one alone reports.
 
     Raises:
-      UserError: the workdir holds a checkpoint of another model, or none of its checkpoints is whole.
+      UserError: the workdir holds a checkpoint of another model, or none of its checkpoints is whole; or the weights
+        to begin with are of another model.
       NonFiniteStateError: a state to be saved is not finite.
       NonFiniteLossError: more than `config.skip_limit` steps in a row had a loss that is not finite.
     """
@@ -60,13 +62,16 @@ def train(
         stack.callback(checkpoints.close)
         stack.enter_context(jax.set_mesh(mesh))
 
-        # Where to start: the newest whole checkpoint, else a fresh state.
+        # Where to start: the newest whole checkpoint, else a fresh state, with the weights it is to begin with.
         like = state_shapes(_as_dict(blueprint.shapes), _as_dict(blueprint.shardings))
         found = checkpoints.restore_newest(like=like, stream=stream)
+        began_with = ""
         if found is not None:
             start, state = found[0], TrainState(**found[1])
         else:
             start, state = 0, init_state(blueprint, config.model, run)
+            if config.init_from:
+                state, began_with = begin_with(state, load_weights(config.init_from), blueprint.shardings)
         clock.past = Past.of_rows(past_rows, resume_step=start)
         terminal = Terminal(steps=config.steps, start=start, quiet=not is_lead())
         trackers: Sequence[Tracker] = (terminal,)
@@ -78,6 +83,8 @@ def train(
             stack.callback(tracker.close)
         if start:
             terminal.say(f"resumed from step {start} in {workdir / 'checkpoints'}")
+        elif began_with:
+            terminal.say(began_with)
         if profile is not None and profile.last <= start:
             terminal.say(f"no trace: steps {profile.first} to {profile.last} are past")
         validated = {row["step"] for row in past_rows if row.get("split") == "val" and int(row["step"]) <= start}

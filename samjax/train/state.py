@@ -1,5 +1,6 @@
 """What a run carries from step to step, planned before any of it exists."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,10 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
+from samjax.checkpoint.weights import Weights
+from samjax.core.errors import UserError
 from samjax.core.random import Stream, derive
+from samjax.core.tree import map_named, named_leaves
 from samjax.core.types import struct
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import Sam, abstract_model
@@ -93,3 +97,35 @@ def init_state(blueprint: Blueprint, config: SamConfig, run: Key[Array, ""]) -> 
         )
 
     return jax.jit(init, out_shardings=blueprint.shardings)(run)
+
+
+def begin_with(state: TrainState, weights: Weights, shardings: TrainState) -> tuple[TrainState, str]:
+    """Return `state` with the parameters and buffers that `weights` has, and a sentence that says which it has not.
+
+    Raises:
+      UserError: an array of `weights` is not one of the model's, or has another shape.
+    """
+    given = {"params": weights.params, "buffers": weights.buffers}
+    taken = {name: leaf for part, tree in given.items() for name, leaf in named_leaves({part: tree}).items()}
+    model = {"params": state.params, "buffers": state.buffers}
+    shapes = {name: leaf.shape for name, leaf in named_leaves(model).items()}
+    wrong = [name for name, leaf in taken.items() if shapes.get(name) != leaf.shape]
+    if wrong:
+        name = wrong[0]
+        raise UserError(
+            f"init_from: {weights.path} is of another model than this experiment's: {len(wrong)} of its {len(taken)} "
+            f"arrays do not fit, first {name}, {taken[name].shape}, expected {shapes.get(name, 'no such array')}"
+        )
+
+    def put(name: str, leaf: Array, sharding: jax.sharding.Sharding) -> Array:
+        if name not in taken:
+            return leaf
+        return jax.make_array_from_callback(leaf.shape, sharding, lambda index: taken[name][index].astype(leaf.dtype))
+
+    begun = map_named(put, model, {"params": shardings.params, "buffers": shardings.buffers})
+    fresh = [name.split("/", 1)[1] for name in shapes if name not in taken]
+    said = f"{len(taken)} of {len(shapes)} arrays begin as in {weights.path}"
+    if fresh:
+        rooms = sorted({"/".join(name.split("/")[:2]) for name in fresh})
+        said += f"; fresh are {', '.join(rooms[:6])}{' and others' if rooms[6:] else ''}"
+    return dataclasses.replace(state, **begun), said

@@ -68,8 +68,8 @@ def test_what_is_written_is_what_the_predictor_says(options, prompts, masks, che
         np.testing.assert_array_equal(decode(entry["segmentation"]["counts"], height=50, width=80), mask)
         assert entry["area"] == mask.sum()
         assert entry["predicted_iou"] == pytest.approx(iou, abs=1e-5)
-    overlay = Image.open(tmp_path / "out" / "cat_overlay.png")
-    assert overlay.width > 80 * masks
+    with Image.open(tmp_path / "out" / "cat_overlay.png") as overlay:
+        assert overlay.width > 80 * masks
     assert len(list((tmp_path / "out").iterdir())) == masks + 2
     assert "cat_mask1.png: predicted IoU" in capsys.readouterr().out
 

@@ -102,6 +102,22 @@ def test_a_stopped_run_resumes_bit_for_bit(micro_run, whole, tmp_path):
         np.testing.assert_array_equal(got, expected)
 
 
+def test_a_run_begins_with_another_runs_weights(micro_run, whole, tmp_path, capsys):
+    """Where nothing is learned, they are what it ends with; a run that goes on does not ask for them again."""
+    still = dataclasses.replace(micro_run.optim.schedule, peak_lr=0.0)
+    config = dataclasses.replace(
+        micro_run, steps=1, init_from=str(whole[0]), optim=dataclasses.replace(micro_run.optim, schedule=still)
+    )
+    state = _train(config, tmp_path)
+    for got, expected in zip(jax.tree.leaves(state.params), jax.tree.leaves(whole[1].params), strict=True):
+        np.testing.assert_array_equal(got, expected)
+    assert f"arrays begin as in {whole[0] / 'checkpoints' / '6'}" in capsys.readouterr().out
+    _train(dataclasses.replace(config, steps=2, init_from="nowhere"), tmp_path)
+    assert [step for step, *_ in _losses(tmp_path)] == [1, 2]
+    with pytest.raises(UserError, match="nowhere: no such folder"):
+        _train(dataclasses.replace(config, init_from="nowhere"), tmp_path / "other")
+
+
 @pytest.mark.slow
 def test_a_program_from_the_cache_computes_the_same_bits(micro_run, tmp_path):
     """A run whose program was read from disk equals, bit for bit, the one that compiled it."""
