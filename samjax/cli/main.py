@@ -4,10 +4,10 @@ import argparse
 import logging
 import sys
 
-from samjax.cli import data, plan, predict, train
+from samjax.cli import data, generate, plan, predict, train
 from samjax.core.errors import UserError
 
-_COMMANDS = {"train": train, "plan": plan, "data": data, "predict": predict}
+_COMMANDS = {"train": train, "plan": plan, "data": data, "predict": predict, "generate": generate}
 
 
 def main(arguments: list[str] | None = None) -> int:

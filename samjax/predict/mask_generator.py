@@ -1,19 +1,18 @@
 """Every object of a photo, without a prompt (Segment Anything, section 4 and appendix B)."""
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
-from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Float32, UInt8
 
 from samjax.core.errors import UserError
 from samjax.data import rle
-from samjax.predict.candidates import CANDIDATES, Chosen, Pool, Window, add, choose, draw_chosen, empty_pool
+from samjax.predict.candidate_programs import add_to, choose_from, draw_from, new_pool
+from samjax.predict.candidates import CANDIDATES, Chosen, Pool, Window
 from samjax.predict.crops import Crop, crops_of, point_grid
 from samjax.predict.engine import Engine
 from samjax.predict.generator_config import GeneratorConfig
@@ -25,6 +24,9 @@ from samjax.predict.tiles import tilings
 
 _FIRST_SLOTS = 256
 """Candidates that a crop's pool has slots for at first; it doubles when a crop needs more."""
+
+_DRAWN = 32
+"""Masks of a crop drawn at once: 14 MB of a photo of SA-1B."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,16 +88,6 @@ class MaskGenerator:
                 f"batch size {batch_size} cannot be split over {engine.ways} devices: give a multiple of {engine.ways}"
             )
         self._slots = _FIRST_SLOTS
-        split = functools.partial(
-            jax.shard_map,
-            mesh=engine.mesh,
-            in_specs=PartitionSpec(("data", "fsdp")),
-            out_specs=PartitionSpec(("data", "fsdp")),
-            check_vma=False,
-        )
-        self._add = jax.jit(split(functools.partial(add, config=self.config)), donate_argnums=0)
-        self._choose = jax.jit(split(functools.partial(choose, threshold=self.config.box_nms_threshold)))
-        self._draw = jax.jit(split(draw_chosen))
 
     def generate(self, photos: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[list[GeneratedMask]]:
         """Return the masks of each photo, in the order of the published algorithm.
@@ -169,20 +161,18 @@ class MaskGenerator:
         self, embedding: Array, coords: Float32[np.ndarray, "b n 2"], there: Bool[np.ndarray, "b"], window: Window
     ) -> tuple[Pool, Chosen]:
         """Return the pool of candidates that pass the filters, and on the host which of them suppression leaves."""
-        at_once, total = self.config.points_per_batch, coords.shape[1]
+        mesh, at_once, total = self.engine.mesh, self.config.points_per_batch, coords.shape[1]
         while True:
-            pool = self.engine.split(
-                empty_pool(crops=len(coords), slots=self._slots, logits_size=self.engine.config.logits_size)
-            )
+            pool = new_pool(mesh, crops=len(coords), slots=self._slots, logits_size=self.engine.config.logits_size)
             for start in range(0, total, at_once):
                 part = coords[:, start : start + at_once]
                 missing = at_once - part.shape[1]
                 valid = there[:, None] & (np.arange(at_once) < part.shape[1])
                 part = self.engine.split(np.pad(part, ((0, 0), (0, missing), (0, 0))))
                 output = self.engine.decode_points(embedding, part)
-                first = np.full(len(coords), start, np.int32)
-                pool = self._add(pool, output.logits, output.iou, *self.engine.split((valid, first)), window)
-            chosen = jax.device_get(self._choose(pool))
+                valid, first = self.engine.split((valid, np.full(len(coords), start, np.int32)))
+                pool = add_to(pool, output.logits, output.iou, valid, first, window, mesh=mesh, config=self.config)
+            chosen = jax.device_get(choose_from(pool, mesh=mesh, threshold=self.config.box_nms_threshold))
             most = int(chosen.wanted.max())
             if most <= self._slots:
                 return pool, chosen
@@ -197,31 +187,29 @@ class MaskGenerator:
         pool: Pool,
         chosen: Chosen,
     ) -> list[list[GeneratedMask]]:
-        most = int(chosen.count.max())
-        if most == 0:
-            return [[] for _ in looks]
-        slots = chosen.slot[:, : power_of_two(most)]
-        drawn = self._draw(pool.logits, *self.engine.split((slots, chosen.count)), window.tiling)
-        found = []
-        for row, look in enumerate(looks):
-            x0, y0, crop = look.crop.x0, look.crop.y0, look.crop
-            words = np.asarray(drawn[row, : power_of_two(max(1, int(chosen.count[row])))])
-            masks = []
-            for place in range(int(chosen.count[row])):
-                box = tuple(chosen.box[row, place].tolist())
-                x, y = points[row][chosen.source[row, place] // CANDIDATES].tolist()
-                masks.append(
-                    GeneratedMask(
-                        segmentation=encode_words(words[place], box=box, crop=crop, photo=photos[look.photo].shape[:2]),
-                        area=int(chosen.area[row, place]),
-                        box=(box[0] + x0, box[1] + y0, box[2] + x0, box[3] + y0),
-                        predicted_iou=float(chosen.iou[row, place]),
-                        stability_score=float(chosen.stability[row, place]),
-                        point=(x + x0, y + y0),
-                        crop_box=crop.box,
+        """Return the chosen masks of each crop, drawn a few at a time."""
+        found: list[list[GeneratedMask]] = [[] for _ in looks]
+        slots = np.pad(chosen.slot, ((0, 0), (0, _DRAWN)))
+        for start in range(0, int(chosen.count.max()), _DRAWN):
+            part, left = slots[:, start : start + _DRAWN], np.maximum(chosen.count - start, 0)
+            part, left = self.engine.split((part, left))
+            drawn = np.asarray(draw_from(pool.logits, part, left, window.tiling, mesh=self.engine.mesh))
+            for row, (look, masks) in enumerate(zip(looks, found, strict=True)):
+                crop, photo = look.crop, photos[look.photo].shape[:2]
+                for place in range(start, min(start + _DRAWN, int(chosen.count[row]))):
+                    box = tuple(chosen.box[row, place].tolist())
+                    x, y = points[row][chosen.source[row, place] // CANDIDATES].tolist()
+                    masks.append(
+                        GeneratedMask(
+                            segmentation=encode_words(drawn[row, place - start], box=box, crop=crop, photo=photo),
+                            area=int(chosen.area[row, place]),
+                            box=(box[0] + crop.x0, box[1] + crop.y0, box[2] + crop.x0, box[3] + crop.y0),
+                            predicted_iou=float(chosen.iou[row, place]),
+                            stability_score=float(chosen.stability[row, place]),
+                            point=(x + crop.x0, y + crop.y0),
+                            crop_box=crop.box,
+                        )
                     )
-                )
-            found.append(masks)
         return found
 
     def _conclude(self, of_crops: list[list[GeneratedMask]]) -> list[GeneratedMask]:

@@ -3,12 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
-from micro import micro_model
+from micro import drawn_micro, micro_model
 
-from samjax.core.tree import map_named
 from samjax.core.types import MaskOutput
-from samjax.models.sam.sam import Sam
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.predict.engine import Engine
 from samjax.predict.photo import fit_photo, to_frame
@@ -16,23 +13,11 @@ from samjax.predict.photo import fit_photo, to_frame
 
 def micro_engine(seed: int = 0, *, devices: int = 1, confidence: float = 1.0) -> Engine:
     """Return the micro model, random: its masks are noise, its predicted IoUs around `confidence`."""
-    model = _model(seed)
+    model = drawn_micro(seed)
     head = model.mask_decoder.iou_head.layer3
     head.kernel[...] = 0.5 * head.kernel[...]
     head.bias[...] = head.bias[...] + confidence
     return Engine(model, micro_model(), mesh=make_mesh(MeshConfig(), jax.devices()[:devices]))
-
-
-def _model(seed: int) -> Sam:
-    graph, state = nnx.split(nnx.eval_shape(lambda: Sam(micro_model(), rngs=nnx.Rngs(0))))
-    generator = np.random.default_rng(seed)
-
-    def draw(path: str, leaf):
-        noise = generator.normal(size=leaf.shape)
-        scaled = 1 + 0.1 * noise if path.endswith("scale") else 0.15 * noise
-        return jnp.asarray(noise if path.endswith("gaussian") else scaled, leaf.dtype)
-
-    return nnx.merge(graph, map_named(draw, nnx.to_pure_dict(state)))
 
 
 class DiscEngine(Engine):
@@ -61,7 +46,7 @@ class DiscEngine(Engine):
 
 
 def disc_engine(**fields) -> DiscEngine:
-    engine = DiscEngine(_model(0), micro_model(), mesh=make_mesh(MeshConfig(), jax.devices()[:1]))
+    engine = DiscEngine(drawn_micro(0), micro_model(), mesh=make_mesh(MeshConfig(), jax.devices()[:1]))
     for name, value in fields.items():
         setattr(engine, name, value)
     return engine

@@ -5,7 +5,6 @@ import pytest
 from generators import as_function, disc_engine, micro_engine
 from restated import Restated, restated
 
-from samjax.core.errors import UserError
 from samjax.data import rle
 from samjax.predict.generator_config import GeneratorConfig
 from samjax.predict.mask_generator import GeneratedMask, MaskGenerator
