@@ -1,8 +1,15 @@
 """The smallest model with every part, and a run of it: also for experiment files of processes that tests start."""
 
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from samjax.core.tree import map_named
 from samjax.data.pipeline import DataConfig
 from samjax.losses.sam import LossConfig
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
+from samjax.models.sam.sam import Sam
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import ScheduleConfig
 from samjax.parallel.mesh import MeshConfig
@@ -19,6 +26,19 @@ def micro_model() -> SamConfig:
         mask_decoder=MaskDecoderConfig(hidden=32, heads=2, dropout=0.0),
         dtype="float32",
     )
+
+
+def drawn_micro(seed: int = 0) -> Sam:
+    """Return the micro model with every parameter drawn, biases too: without compiling its initialisation."""
+    graph, state = nnx.split(nnx.eval_shape(lambda: Sam(micro_model(), rngs=nnx.Rngs(0))))
+    generator = np.random.default_rng(seed)
+
+    def draw(path: str, leaf) -> jax.Array:
+        noise = generator.normal(size=leaf.shape)
+        scaled = 1 + 0.1 * noise if path.endswith("scale") else 0.15 * noise
+        return jnp.asarray(noise if path.endswith("gaussian") else scaled, leaf.dtype)
+
+    return nnx.merge(graph, map_named(draw, nnx.to_pure_dict(state)))
 
 
 def micro_run(source: str, **fields) -> TrainConfig:

@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 
-from samjax.cli import data, export, import_weights, plan, predict, train
+from samjax.cli import data, export, generate, import_weights, plan, predict, train
 from samjax.core.errors import UserError
 
 _COMMANDS = {
@@ -12,6 +12,7 @@ _COMMANDS = {
     "plan": plan,
     "data": data,
     "predict": predict,
+    "generate": generate,
     "import": import_weights,
     "export": export,
 }

@@ -42,7 +42,9 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
     from samjax.core.config import load_experiment
     from samjax.train.config import TrainConfig
 
-    config = override(load_experiment(known.experiment, TrainConfig), rest, command="plan", show_help=known.help)
+    config = override(
+        load_experiment(known.experiment, TrainConfig), rest, command="plan EXPERIMENT.py", show_help=known.help
+    )
     if known.topology is None:
         raise UserError("samjax plan needs --topology, the chips to plan for: v5e:16x16, v5p:4x4x8, cpu:8 or others")
     return run(

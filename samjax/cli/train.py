@@ -84,7 +84,7 @@ def _join_and_run(known: argparse.Namespace, rest: list[str], cluster: dict[str,
         return run(config, workdir=workdir, profile=profile, dry=known.dry_run)
 
 
-def override(config, arguments: list[str], *, command: str = "train", show_help: bool = False):
+def override(config, arguments: list[str], *, command: str = "train EXPERIMENT.py", show_help: bool = False):
     """Return `config` with dotted overrides applied, as `samjax COMMAND` takes them.
 
     Raises:
@@ -97,7 +97,7 @@ def override(config, arguments: list[str], *, command: str = "train", show_help:
     said = io.StringIO()
     try:
         with contextlib.nullcontext() if show_help else contextlib.redirect_stderr(said):
-            return tyro.cli(type(config), default=config, args=arguments, prog=f"samjax {command} EXPERIMENT.py")
+            return tyro.cli(type(config), default=config, args=arguments, prog=f"samjax {command}")
     except SystemExit as stop:
         if show_help or stop.code in (0, None):
             raise

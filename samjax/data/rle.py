@@ -147,3 +147,18 @@ def encode(mask: Bool[np.ndarray, "h w"]) -> dict[str, Any]:
     """Return `mask` as SA-1B writes it: `{"size": [h, w], "counts": text}`."""
     rle: Any = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode("ascii")}
+
+
+def encode_runs(runs: Int64[np.ndarray, "runs"], *, height: int, width: int) -> dict[str, Any]:
+    """Return the mask of `height` x `width` pixels with these run lengths as SA-1B writes it.
+
+    A last run of no pixels is left out, as `encode` has none.
+
+    Raises:
+      RleError: they do not cover that many pixels.
+    """
+    if (runs < 0).any() or runs.sum() != height * width:
+        raise RleError(f"runs cover {runs.sum():,} pixels but size says {height} x {width}")
+    counts = runs[:-1] if len(runs) > 1 and runs[-1] == 0 else runs
+    rle: Any = coco.frPyObjects({"size": [height, width], "counts": counts.tolist()}, height, width)
+    return {"size": [height, width], "counts": rle["counts"].decode("ascii")}

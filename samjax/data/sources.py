@@ -1,6 +1,5 @@
 """Where records are: a folder prepared by TFDS, read at random through all its ArrayRecord shards, or nowhere."""
 
-import glob
 from pathlib import Path
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
@@ -54,11 +53,13 @@ class ArrayRecordSource:
 
 
 def is_tar_source(path: str) -> bool:
-    """Return whether `path` names tars in the SA-1B layout: a tar, a glob of tars, a folder with *.tar."""
+    """Return whether `path` names photos in the SA-1B layout: a tar, a glob of tars, a folder of tars or of pairs."""
     if path.endswith(".tar"):
         return True
     folder = Path(path)
-    return folder.is_dir() and not (folder / "dataset_info.json").exists() and bool(glob.glob(f"{path}/*.tar"))
+    if not folder.is_dir() or (folder / "dataset_info.json").exists():
+        return False
+    return any(next(folder.glob(pattern), None) for pattern in ("*.tar", "sa_*.json"))
 
 
 def open_source(path: str, split: str) -> RecordSource:

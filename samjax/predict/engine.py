@@ -4,16 +4,17 @@ import dataclasses
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from flax import nnx
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, UInt8
+from jaxtyping import Array, Float, Float32, Int, UInt8
 
 from samjax.checkpoint.weights import load_weights
 from samjax.core.config import from_json
 from samjax.core.errors import UserError
-from samjax.core.types import MaskOutput, Prompts
+from samjax.core.types import MaskOutput, PointLabel, Prompts
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import Sam, model_with
 from samjax.parallel.mesh import MeshConfig, make_mesh
@@ -41,8 +42,12 @@ class Engine:
             answer = nnx.merge(graph, *weights).decoder(embedding)(prompts, None)
             return answer.candidates() if multimask else answer.single()
 
+        def decode_points(weights, embedding, coords):
+            return nnx.merge(graph, *weights).decoder(embedding)(_lone_points(coords, config), None).candidates()
+
         self._encode = jax.jit(encode)
         self._decode = jax.jit(decode, static_argnums=3)
+        self._decode_points = jax.jit(decode_points)
 
     @classmethod
     def from_checkpoint(
@@ -71,6 +76,26 @@ class Engine:
         with jax.set_mesh(self.mesh):
             return self._decode(self._weights, embedding, self.split(prompts), multimask)
 
+    def decode_points(self, embedding: Float[Array, "b gh gw c"], coords: Float32[Array, "b m 2"]) -> MaskOutput:
+        """Predict three candidates for each of m points on an object, alone, in pixels of the frame.
+
+        The same as `decode` gives; that there is no mask prompt is known when it is compiled.
+        """
+        with jax.set_mesh(self.mesh):
+            return self._decode_points(self._weights, embedding, coords)
+
     def split(self, tree):
         """Return arrays with a leading axis of photos on the devices."""
         return jax.device_put(tree, self._split)
+
+
+def _lone_points(coords: Float32[Array, "b m 2"], config: SamConfig) -> Prompts:
+    images, masks, _ = coords.shape
+    labels = jnp.array([PointLabel.FOREGROUND, PointLabel.NOT_A_POINT], jnp.int32)
+    return Prompts(
+        coords=jnp.stack([coords, jnp.zeros_like(coords)], axis=2),
+        labels=jnp.broadcast_to(labels, (images, masks, 2)),
+        valid=jnp.ones((images, masks, 2), bool),
+        mask_logits=jnp.zeros((images, masks, *config.logits_size), jnp.float32),
+        has_mask=jnp.zeros((images, masks), bool),
+    )

@@ -106,5 +106,8 @@ def test_tars_are_told_from_prepared_folders(prepared, photos, tmp_path):
     assert not is_tar_source(str(prepared / "train"))
     assert not is_tar_source(str(tmp_path))
     assert not is_tar_source(str(tmp_path / "none"))
+    (tmp_path / "pairs").mkdir()
+    (tmp_path / "pairs" / "sa_7.json").touch()
+    assert is_tar_source(str(tmp_path / "pairs"))
     write_tar(tmp_path / "sa_1.tar", {})
     assert is_tar_source(str(tmp_path))

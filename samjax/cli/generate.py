@@ -1,0 +1,176 @@
+"""`samjax generate`: every object of many photos, without prompts."""
+
+import argparse
+import dataclasses
+import glob
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from samjax.core.errors import UserError
+from samjax.predict.generator_config import GeneratorConfig
+
+_DESCRIPTION = """\
+Find every object of the photos that GLOB matches, and write photos and masks to DIR in the layout of SA-1B: a folder to
+train on. The same command again goes on where it ended. Photos that cannot be read are named at the end."""
+
+_PRESETS = {"default": GeneratorConfig, "sa1b": GeneratorConfig.sa1b}
+_TOLD = 20
+"""Photos that could not be read, told one by one."""
+
+
+def add_parser(commands, name: str) -> None:
+    """Add `samjax generate`."""
+    settings = ", ".join(
+        f"--{field.name.replace('_', '-')} {getattr(GeneratorConfig(), field.name):.4g}"
+        for field in dataclasses.fields(GeneratorConfig)
+    )
+    parser = commands.add_parser(
+        name,
+        help="masks of every object in photos",
+        description=_DESCRIPTION,
+        epilog=f"Settings of the generator, with the default preset's values: {settings}",
+    )
+    parser.add_argument("--checkpoint", required=True, metavar="C", help="a run's workdir, a checkpoint, or weights")
+    parser.add_argument(
+        "--images", required=True, nargs="+", metavar="GLOB", help="photos, as a quoted pattern: 'photos/*.jpg'"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument(
+        "--preset",
+        choices=_PRESETS,
+        default="default",
+        help="default: the released generator's settings; sa1b: those that SA-1B was made with, 20 crops a photo",
+    )
+    parser.add_argument("--draw", action="store_true", help="also draw each photo's masks, to DIR/overlays")
+    parser.add_argument(
+        "--batch-size",
+        type=int,
+        metavar="N",
+        help="photos or crops at a time, over all devices (default: a device each)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    from samjax.cli.train import override
+
+    config = override(_PRESETS[known.preset](), rest, command="generate")
+    photos = find_photos(known.images, out=Path(known.out))
+
+    from samjax.checkpoint.weights import find_checkpoint
+    from samjax.core.compile_cache import enable_compile_cache
+    from samjax.predict.engine import Engine
+    from samjax.predict.mask_folder import open_folder
+    from samjax.predict.mask_generator import MaskGenerator
+
+    enable_compile_cache()
+    checkpoint = find_checkpoint(known.checkpoint)
+    generator = MaskGenerator(Engine.from_checkpoint(checkpoint), config, batch_size=known.batch_size)
+    folder = open_folder(known.out, checkpoint=str(checkpoint), config=config, photos=photos)
+    todo = [photo for photo in photos if not folder.is_done(photo)]
+    if len(todo) < len(photos):
+        print(f"{known.out} has {len(photos) - len(todo):,} of {len(photos):,} photos already", flush=True)
+    if todo:
+        _generate(generator, todo, folder, draw=known.draw)
+    return 0
+
+
+def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:
+    """Return the files that match, each once, in the order of their paths.
+
+    Raises:
+      UserError: a pattern that matches no file, or one in `out`.
+    """
+    found: set[Path] = set()
+    for pattern in patterns:
+        files = {Path(match) for match in glob.glob(str(Path(pattern).expanduser()), recursive=True)}
+        photos = {path for path in files if path.is_file()}
+        if not photos:
+            what = "a folder" if files else "nothing"
+            raise UserError(
+                f"--images {pattern} matches {what}: give a quoted pattern of photos, such as 'photos/*.jpg'"
+            )
+        found |= photos
+    inside = sorted(path for path in found if path.resolve().is_relative_to(out.resolve()))
+    if inside:
+        raise UserError(f"--images matches {inside[0]}, which is in --out: give another folder there")
+    return sorted(found)
+
+
+def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
+    """Generate and write the masks of `photos`, and say how many and how fast.
+
+    Raises:
+      UserError: some cannot be read; the others are done.
+    """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from samjax.predict.draw_masks import draw_masks
+
+    unreadable: list[str] = []
+    masks = done = 0
+    started = time.perf_counter()
+    first: tuple[int, float] | None = None
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+    with bar, ThreadPoolExecutor(2) as pool:
+        task = bar.add_task("photos", total=len(photos), rate="")
+        for batch in _read_ahead(pool, photos, size=generator.batch_size):
+            unreadable += [str(error) for _, error in batch if isinstance(error, UserError)]
+            there = [(path, photo) for path, photo in batch if not isinstance(photo, UserError)]
+            for (path, photo), found in zip(there, generator.generate([photo for _, photo in there]), strict=True):
+                if draw:
+                    folder.write_overlay(path, draw_masks(photo, found))
+                folder.write(path, photo, found)
+                masks, done = masks + len(found), done + 1
+            now = time.perf_counter()
+            first = first or (done, now)
+            bar.update(task, advance=len(batch), rate=f"{_rate(done, now - started, first, now)} images/s")
+    took = time.perf_counter() - started
+    if done:
+        print(
+            f"{done:,} photos, {masks:,} masks in {took:.1f} s, {_rate(done, took, first, started + took)} images/s "
+            f"after the first: {folder.path}",
+            flush=True,
+        )
+    if unreadable:
+        more = f"; and {len(unreadable) - _TOLD} more" if len(unreadable) > _TOLD else ""
+        raise UserError(
+            f"{len(unreadable)} of {len(photos)} photos could not be read: {'; '.join(unreadable[:_TOLD])}{more}. "
+            f"The other {done} are done; replace these, or leave them out of --images"
+        )
+
+
+def _rate(done: int, took: float, first: tuple[int, float] | None, now: float) -> str:
+    """Return images a second, without the first batch if there were others: programs are compiled for it."""
+    if first is not None and done > first[0]:
+        done, took = done - first[0], now - first[1]
+    return f"{done / max(took, 1e-9):.3g}"
+
+
+def _read_ahead(pool: ThreadPoolExecutor, photos: Sequence[Path], *, size: int) -> Iterator[list]:
+    """Yield (path, photo or UserError) in batches; the next one is read meanwhile."""
+    from samjax.predict.photo import read_photo
+
+    def read(path: Path):
+        try:
+            return path, read_photo(path)
+        except UserError as error:
+            return path, error
+
+    batches = [photos[start : start + size] for start in range(0, len(photos), size)]
+    ahead = [pool.submit(read, path) for path in batches[0]]
+    for following in [*batches[1:], []]:
+        ready = [future.result() for future in ahead]
+        ahead = [pool.submit(read, path) for path in following]
+        yield ready

@@ -1,0 +1,200 @@
+"""What a crop's candidates go through on device: filters, a place in the pool of those left, suppression."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float32, Int32, UInt32
+
+from samjax.core.types import struct
+from samjax.predict.generator_config import GeneratorConfig
+from samjax.predict.mask_statistics import draw, measure
+from samjax.predict.nms import suppress
+from samjax.predict.tiles import Tiling
+
+EDGE = 20
+"""Pixels: a box that ends this near to the edge of its crop was cut by it, unless the photo ends there too."""
+
+CANDIDATES = 3
+"""Masks a point."""
+
+
+@struct
+class Window:
+    """Where crops lie in their photos, in pixels, and how their pixels are made of logits."""
+
+    box: Int32[Array | np.ndarray, "*b 4"]
+    photo: Int32[Array | np.ndarray, "*b 4"]
+    """The photo's own box, (0, 0, w, h)."""
+    tiling: Tiling
+
+
+@struct
+class Pool:
+    """The candidates of each of b crops that passed the filters, in the order of their points, in c slots.
+
+    `count` goes on where the slots end: then some were lost. Boxes are in pixels of the crop, the last ones included;
+    `source` is three times the point's number plus the candidate's.
+    """
+
+    logits: Float32[Array, "b c low_h low_w"]
+    iou: Float32[Array, "b c"]
+    stability: Float32[Array, "b c"]
+    box: Int32[Array, "b c 4"]
+    area: Int32[Array, "b c"]
+    source: Int32[Array, "b c"]
+    count: Int32[Array, "b"]
+
+
+def empty_pool(*, crops: int, slots: int, logits_size: tuple[int, int]) -> Pool:
+    """Return a pool without a candidate."""
+    return Pool(
+        logits=jnp.zeros((crops, slots, *logits_size), jnp.float32),
+        iou=jnp.zeros((crops, slots), jnp.float32),
+        stability=jnp.zeros((crops, slots), jnp.float32),
+        box=jnp.zeros((crops, slots, 4), jnp.int32),
+        area=jnp.zeros((crops, slots), jnp.int32),
+        source=jnp.zeros((crops, slots), jnp.int32),
+        count=jnp.zeros(crops, jnp.int32),
+    )
+
+
+@struct
+class Passed:
+    """Which of n candidates passed the filters, and what the pool keeps of them."""
+
+    keep: Bool[Array, "*b n"]
+    stability: Float32[Array, "*b n"]
+    box: Int32[Array, "*b n 4"]
+    area: Int32[Array, "*b n"]
+
+
+def screen(
+    logits: Float32[Array, "n low_h low_w"],
+    iou: Float32[Array, "n"],
+    valid: Bool[Array, "n"],
+    window: Window,
+    config: GeneratorConfig,
+) -> Passed:
+    """Apply the filters to a crop's candidates; masks are measured only if their predicted IoU is enough.
+
+    A mask without a pixel passes none: it has no stability.
+    """
+    if config.pred_iou_threshold > 0:
+        valid = valid & (iou > config.pred_iou_threshold)
+    found = measure(logits, valid, window.tiling, offset=config.stability_offset)
+    keep = valid & (found.area > 0)
+    if config.stability_threshold > 0:
+        keep &= found.stability() >= config.stability_threshold
+    if config.max_area_fraction < 1:
+        pixels = window.photo[2].astype(jnp.float32) * window.photo[3]
+        keep &= found.area <= config.max_area_fraction * pixels
+    keep &= ~_cut(found.box, window)
+    return Passed(keep=keep, stability=found.stability(), box=found.box, area=found.area)
+
+
+def _cut(box: Int32[Array, "n 4"], window: Window) -> Bool[Array, "n"]:
+    """Return which boxes end near an edge of the crop that is not one of the photo."""
+    in_photo = box + jnp.tile(window.box[:2], 2)
+    near_crop = jnp.abs(in_photo - window.box) <= EDGE
+    near_photo = jnp.abs(in_photo - window.photo) <= EDGE
+    return (near_crop & ~near_photo).any(axis=1)
+
+
+def add(
+    pool: Pool,
+    logits: Float32[Array, "b m k low_h low_w"],
+    iou: Float32[Array, "b m k"],
+    valid: Bool[Array, "b m"],
+    first: Int32[Array, "b"],
+    window: Window,
+    *,
+    config: GeneratorConfig,
+) -> Pool:
+    """Return the pool with those candidates of m points a crop that pass; `first` is the number of the first point."""
+    crops, points, per_point = iou.shape
+    candidates = points * per_point
+    logits, iou = logits.reshape(crops, candidates, *logits.shape[3:]), iou.reshape(crops, candidates)
+    valid = jnp.repeat(valid, per_point, axis=1)
+    passed = jax.lax.map(lambda crop: screen(*crop, config=config), (logits, iou, valid, window))
+    slots = pool.iou.shape[1]
+    number = jnp.cumsum(passed.keep, axis=1, dtype=jnp.int32) - 1 + pool.count[:, None]
+    place = jnp.where(passed.keep, number, slots)
+
+    def put(kept: Array, new: Array) -> Array:
+        return jax.vmap(lambda kept, new, place: kept.at[place].set(new, mode="drop"))(kept, new, place)
+
+    count = pool.count + passed.keep.sum(axis=1, dtype=jnp.int32)
+    order = jnp.argsort(~passed.keep, axis=1, stable=True)
+
+    def copy(crop: Array, kept: Array) -> Array:
+        """Copy a crop's logits one by one, into the pool as it is: it is large."""
+        begin, end = pool.count[crop], jnp.minimum(count[crop], slots)
+
+        def one(slot: Array, kept: Array) -> Array:
+            mask = logits[crop, order[crop, slot - begin]]
+            return jax.lax.dynamic_update_slice(kept, mask[None, None], (crop, slot, 0, 0))
+
+        return jax.lax.fori_loop(begin, end, one, kept)
+
+    return Pool(
+        logits=jax.lax.fori_loop(0, crops, copy, pool.logits),
+        iou=put(pool.iou, iou),
+        stability=put(pool.stability, passed.stability),
+        box=put(pool.box, passed.box),
+        area=put(pool.area, passed.area),
+        source=put(pool.source, first[:, None] * per_point + jnp.arange(candidates, dtype=jnp.int32)),
+        count=count,
+    )
+
+
+@struct
+class Chosen:
+    """The candidates of each of b crops that suppression left: the first `count` of these, by descending IoU.
+
+    `slot` is their place in the pool, of which `wanted` candidates asked for one.
+    """
+
+    slot: Int32[Array, "*b c"]
+    count: Int32[Array, "*b"]
+    wanted: Int32[Array, "*b"]
+    iou: Float32[Array, "*b c"]
+    stability: Float32[Array, "*b c"]
+    box: Int32[Array, "*b c 4"]
+    area: Int32[Array, "*b c"]
+    source: Int32[Array, "*b c"]
+
+
+def choose(pool: Pool, *, threshold: float) -> Chosen:
+    """Suppress, of two candidates of a crop whose boxes' IoU is above `threshold`, the one with the lower IoU."""
+
+    def of_crop(pool: Any) -> Chosen:
+        iou, stability, box, area, source, count = pool
+        there = jnp.arange(len(iou)) < count
+        kept = suppress(box.astype(jnp.float32), iou, there, threshold=threshold)
+        order = kept.order
+        return Chosen(
+            slot=order,
+            count=kept.count,
+            wanted=count,
+            iou=iou[order],
+            stability=stability[order],
+            box=box[order],
+            area=area[order],
+            source=source[order],
+        )
+
+    return jax.lax.map(of_crop, (pool.iou, pool.stability, pool.box, pool.area, pool.source, pool.count))
+
+
+def draw_chosen(
+    logits: Float32[Array, "b c low_h low_w"], slot: Int32[Array, "b n"], count: Int32[Array, "b"], tiling: Tiling
+) -> UInt32[Array, "b n th tw columns"]:
+    """Draw the first `count` masks of `slot` at their crops' resolution, see `mask_statistics.draw`."""
+
+    def of_crop(crop: Any) -> UInt32[Array, "n th tw columns"]:
+        logits, slot, count, tiling = crop
+        return draw(logits[slot], jnp.arange(len(slot)) < count, tiling)
+
+    return jax.lax.map(of_crop, (logits, slot, count, tiling))
