@@ -2,7 +2,9 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -34,25 +36,27 @@ class Exported:
     """A model in transformers, here, and out of the files that were written of it."""
 
     config: SamConfig
-    theirs: object
+    theirs: transformers.SamModel
     ours: Sam
+    compiled: Callable[..., Any]
+    """What jits: `optimised` for a model that runs for longer than it compiles."""
     sessions: dict[str, onnxruntime.InferenceSession]
-    programs: dict[str, object]
+    programs: dict[str, Callable[..., Any]]
 
     def embeddings(self, image, valid_size) -> dict[str, np.ndarray]:
         """Return each engine's [b gh gw c]."""
         inputs = {"image": image, "valid_size": valid_size}
         return {
-            "samjax": np.asarray(encode(self.ours, *map(jnp.asarray, inputs.values()))),
+            "samjax": self.compiled(Sam.encode)(self.ours, *map(jnp.asarray, inputs.values())),
             "onnx": self.sessions["encoder"].run(["embedding"], inputs)[0],
-            "stablehlo": np.asarray(self.programs["encoder"](*inputs.values())["embedding"]),
+            "stablehlo": self.programs["encoder"](*inputs.values())["embedding"],
         }
 
     def masks(self, embedding, prompts: Prompts) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         """Return each engine's logits [b m 4 h w] and IoU [b m 4]."""
         fields = ("coords", "labels", "valid", "mask_logits", "has_mask")
         inputs = {"embedding": embedding, **{name: np.asarray(getattr(prompts, name)) for name in fields}}
-        output = decode_here(self.ours, jnp.asarray(embedding), prompts)
+        output = self.compiled(Sam.decode)(self.ours, jnp.asarray(embedding), prompts)
         exported = self.programs["decoder"](*inputs.values())
         return {
             "samjax": (output.logits, output.iou),
@@ -61,8 +65,7 @@ class Exported:
         }
 
 
-encode = jax.jit(lambda model, image, valid_size: model.encode(image, valid_size))
-decode_here = jax.jit(lambda model, embedding, prompts: model.decode(embedding, prompts))
+optimised = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +74,7 @@ def exported(request, tmp_path_factory) -> Exported:
     theirs = reference(config, attention="sdpa" if config is VIT_B else "eager")
     params, buffers = from_torch({key: array.numpy() for key, array in theirs.state_dict().items()}, config)
     folder = tmp_path_factory.mktemp("exported")
+    compiled = optimised if config is VIT_B else jax.jit
     sessions, programs = {}, {}
     for half in (encoder(params, buffers, config), decoder(params, buffers, config)):
         write_onnx(half, folder / f"{half.name}.onnx")
@@ -78,9 +82,9 @@ def exported(request, tmp_path_factory) -> Exported:
         sessions[half.name] = onnxruntime.InferenceSession(folder / f"{half.name}.onnx")
         call = jax.export.deserialize((folder / f"{half.name}.stablehlo").read_bytes()).call
         weights = safetensors.numpy.load_file(folder / f"{half.name}.safetensors")
-        programs[half.name] = functools.partial(jax.jit(call), weights)
+        programs[half.name] = functools.partial(compiled(call), weights)
     ours = model_with(config, params=params, buffers=buffers)
-    return Exported(config=config, theirs=theirs, ours=ours, sessions=sessions, programs=programs)
+    return Exported(config=config, theirs=theirs, ours=ours, compiled=compiled, sessions=sessions, programs=programs)
 
 
 def photos(config: SamConfig, images: int) -> tuple[np.ndarray, np.ndarray]:
@@ -145,9 +149,11 @@ def test_every_prompt(exported, agrees):
     """Points, boxes, both and mask prompts; 1 and 3 images; 1 to 64 objects."""
     for images in (1, 3):
         embedding = check_encoder(exported, images, agrees)
-        for masks in (1, 5, 64) if images == 1 else (1, 5):
-            for kind in ("point", "points", "box", "box+points", "mask+points", "mask+box+points"):
-                check_decoder(exported, embedding, kind, masks, agrees)
+        for kind in ("point", "points", "box", "box+points", "mask+points", "mask+box+points"):
+            check_decoder(exported, embedding, kind, 2, agrees)
+    for kind in ("box", "mask+points"):
+        check_decoder(exported, embedding[:1], kind, 1, agrees)
+        check_decoder(exported, embedding[:1], kind, 64, agrees)
 
 
 @torch.no_grad()
