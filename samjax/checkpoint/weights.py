@@ -14,6 +14,7 @@ from etils import epath
 
 from samjax.checkpoint.checksums import Record, differences, record
 from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.core.tree import nested
 
 _STATE, _CONFIG, _CHECKSUMS = "state", "config", "checksums"
 
@@ -76,7 +77,7 @@ def load_weights(path: epath.PathLike) -> Weights:
                 ),
             )
             config, saved = said[_CONFIG], _of_model(said[_CHECKSUMS])
-            like = _nested({name: np.empty(entry["shape"], entry["dtype"]) for name, entry in saved.items()})
+            like = nested({name: np.empty(entry["shape"], entry["dtype"]) for name, entry in saved.items()})
             state = checkpointer.restore(
                 folder,
                 ocp.args.Composite(
@@ -137,18 +138,6 @@ def _of_model(saved: Any) -> Record:
     if not any(name.startswith("params/") for name in kept):
         raise ValueError(f"its record names no parameters, but {json.dumps(list(saved)[:3])}")
     return kept
-
-
-def _nested(leaves: dict[str, Any]) -> dict[str, Any]:
-    """Return `a/b: x` as `{a: {b: x}}`."""
-    tree: dict[str, Any] = {}
-    for name, leaf in leaves.items():
-        *folders, last = name.split("/")
-        place = tree
-        for part in folders:
-            place = place.setdefault(part, {})
-        place[last] = leaf
-    return tree
 
 
 def _corrupt(folder: epath.Path, what: str) -> CorruptCheckpointError:

@@ -4,10 +4,18 @@ import argparse
 import logging
 import sys
 
-from samjax.cli import data, generate, plan, predict, train
+from samjax.cli import data, export, generate, import_weights, plan, predict, train
 from samjax.core.errors import UserError
 
-_COMMANDS = {"train": train, "plan": plan, "data": data, "predict": predict, "generate": generate}
+_COMMANDS = {
+    "train": train,
+    "plan": plan,
+    "data": data,
+    "predict": predict,
+    "generate": generate,
+    "import": import_weights,
+    "export": export,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

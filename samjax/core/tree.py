@@ -1,7 +1,7 @@
 """Names for the leaves of a pytree, and patterns over them."""
 
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -17,6 +17,18 @@ def path_name(path: Sequence[Any]) -> str:
 def named_leaves(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> dict[str, Any]:
     """Return the leaves of `tree` by path name, in tree order."""
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)}
+
+
+def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested dictionaries of leaves by path name: `{"a/b": x}` as `{"a": {"b": x}}`."""
+    tree: dict[str, Any] = {}
+    for name, leaf in leaves.items():
+        *folders, last = name.split("/")
+        place = tree
+        for part in folders:
+            place = place.setdefault(part, {})
+        place[last] = leaf
+    return tree
 
 
 def map_named(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:

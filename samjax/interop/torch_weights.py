@@ -10,9 +10,9 @@ import numpy as np
 from flax import nnx
 
 from samjax.core.errors import UserError
-from samjax.core.tree import map_named, named_leaves
+from samjax.core.tree import named_leaves, nested
 from samjax.interop.layout import Layout
-from samjax.interop.table import SAM, Slot, slots
+from samjax.interop.table import SAM, Naming, Slot, slots
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import abstract_model
 
@@ -31,31 +31,36 @@ class Entry:
     layout: Layout
 
 
-def entries(config: SamConfig) -> list[Entry]:
-    """Return the table with its stacks written out: every array of a model of `config`, once."""
+def entries(config: SamConfig, naming: Naming = Naming.TRANSFORMERS) -> list[Entry]:
+    """Return the table with its stacks written out: every array of a model of `config` that `naming` has, once."""
     stacks = slots(config)
     found = []
     for row in SAM:
-        placeholder = _PLACEHOLDER.search(row.transformers)
-        name = placeholder[1] if placeholder else None
-        for slot in stacks[name] if name else [Slot(number=0)]:
-            keys = tuple(_PLACEHOLDER.sub(str(slot.number), key) for key in (row.transformers, *row.aliases))
+        names = row.keys(naming)
+        if not names:
+            continue
+        placeholder = _PLACEHOLDER.search(names[0])
+        for slot in stacks[placeholder[1]] if placeholder else [Slot(number=0)]:
+            keys = tuple(_PLACEHOLDER.sub(str(slot.number), key) for key in names)
             path = _PLACEHOLDER.sub(slot.folder, row.path)
             found.append(Entry(keys=keys, path=path, index=slot.index, layout=row.layout))
     return found
 
 
-def from_torch(state_dict: Mapping[str, np.ndarray], config: SamConfig) -> tuple[Tree, Tree]:
+def from_torch(
+    state_dict: Mapping[str, np.ndarray], config: SamConfig, naming: Naming = Naming.TRANSFORMERS
+) -> tuple[Tree, Tree]:
     """Return a model's (parameters, buffers) as pure nested dictionaries of float32 arrays.
 
-    Where PyTorch has an array under several keys, one of them suffices.
+    Where PyTorch has an array under several keys, one of them suffices. Of a plain ViT's state dict those of
+    `image_encoder` without its neck are returned, and no buffers.
 
     Raises:
       UserError: names every key that is missing, unexpected, of another shape, not float32 without loss, or at odds
         with another key of the same array.
     """
-    shapes = _shapes(config)
-    table = entries(config)
+    table = entries(config, naming)
+    shapes = {path: shape for path, shape in path_shapes(config).items() if path in {entry.path for entry in table}}
     known = {key for entry in table for key in entry.keys}
     faults = [f"{key} is unexpected" for key in state_dict if key not in known]
     arrays = {path: np.empty(shape, np.float32) for path, shape in shapes.items()}
@@ -67,17 +72,21 @@ def from_torch(state_dict: Mapping[str, np.ndarray], config: SamConfig) -> tuple
         if given and not wrong:
             arrays[entry.path][entry.index] = entry.layout.from_torch(next(iter(given.values())), shape)
     _refuse(faults, "the state dict does not hold the weights of the given model config")
-    params, buffers = _abstract(config)
-    return map_named(lambda path, _: arrays[path], params), map_named(lambda path, _: arrays[path], buffers)
+    params, buffers = (
+        nested({path: arrays[path] for path in named_leaves(tree) if path in arrays}) for tree in _abstract(config)
+    )
+    return params, buffers
 
 
-def to_torch(params: Tree, buffers: Tree, config: SamConfig) -> dict[str, np.ndarray]:
-    """Return the state dict of Hugging Face's `SamModel` with these weights, every key of every array.
+def to_torch(
+    params: Tree, buffers: Tree, config: SamConfig, naming: Naming = Naming.TRANSFORMERS
+) -> dict[str, np.ndarray]:
+    """Return the state dict with these weights of Hugging Face's `SamModel`, or of the release, every key of each.
 
     Raises:
       UserError: names every path that is missing, unexpected or of another shape.
     """
-    shapes = _shapes(config)
+    shapes = path_shapes(config)
     arrays = {path: np.asarray(leaf) for tree in (params, buffers) for path, leaf in named_leaves(tree).items()}
     faults = [f"{path} is unexpected" for path in arrays if path not in shapes]
     faults += [f"{path} is missing" for path in shapes if path not in arrays]
@@ -88,7 +97,9 @@ def to_torch(params: Tree, buffers: Tree, config: SamConfig) -> dict[str, np.nda
     ]
     _refuse(faults, "the parameters are not those of the given model config")
     return {
-        key: entry.layout.to_torch(arrays[entry.path][entry.index]) for entry in entries(config) for key in entry.keys
+        key: entry.layout.to_torch(arrays[entry.path][entry.index])
+        for entry in entries(config, naming)
+        for key in entry.keys
     }
 
 
@@ -115,5 +126,6 @@ def _abstract(config: SamConfig) -> tuple[Tree, Tree]:
     return nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
 
 
-def _shapes(config: SamConfig) -> dict[str, tuple[int, ...]]:
+def path_shapes(config: SamConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter and buffer of a model of `config`, by path."""
     return {path: leaf.shape for tree in _abstract(config) for path, leaf in named_leaves(tree).items()}

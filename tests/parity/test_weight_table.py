@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 from flax import nnx
 from reference import SMALL, WIDE, reference
+from released import released
 
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
+from samjax.interop.table import Naming
 from samjax.interop.torch_weights import entries, from_torch, to_torch
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import abstract_model
@@ -23,10 +25,12 @@ def state():
     return {key: array.numpy() for key, array in reference(SMALL).state_dict().items()}
 
 
+@pytest.mark.parametrize("naming", [Naming.TRANSFORMERS, Naming.SEGMENT_ANYTHING])
 @pytest.mark.parametrize("config", [SMALL, WIDE], ids=["square", "wide"])
-def test_there_and_back_is_the_same_bit_for_bit(config):
+def test_there_and_back_is_the_same_bit_for_bit(config, naming):
     state = {key: array.numpy() for key, array in reference(config).state_dict().items()}
-    back = to_torch(*from_torch(state, config), config)
+    state = released(state) if naming is Naming.SEGMENT_ANYTHING else state
+    back = to_torch(*from_torch(state, config, naming), config, naming)
     assert back.keys() == state.keys()
     for key, array in state.items():
         np.testing.assert_array_equal(back[key], array, err_msg=key)
@@ -45,14 +49,15 @@ def test_every_element_lands_once(state):
     np.testing.assert_array_equal(np.sort(np.concatenate(leaves)), np.arange(total))
 
 
+@pytest.mark.parametrize("naming", [Naming.TRANSFORMERS, Naming.SEGMENT_ANYTHING])
 @pytest.mark.parametrize("config", [SamConfig.vit_b(), SamConfig.vit_h()], ids=["vit_b", "vit_h"])
-def test_table_covers_the_papers_sizes(config):
+def test_table_covers_the_papers_sizes(config, naming):
     """Every element of every parameter and buffer has one row, no two rows the same key or place."""
     _, params, buffers = abstract_model(config)
     shapes = {
         path: leaf.shape for tree in (params, buffers) for path, leaf in named_leaves(nnx.to_pure_dict(tree)).items()
     }
-    rows = entries(config)
+    rows = entries(config, naming)
     keys = [key for entry in rows for key in entry.keys]
     assert len(keys) == len(set(keys))
     assert len({(entry.path, entry.index) for entry in rows}) == len(rows)

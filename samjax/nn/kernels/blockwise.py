@@ -12,6 +12,7 @@ from samjax.parallel.sharding import platform
 # Scores that exist at a time, in bytes. On a CPU what its caches hold: eight rows of one head of a 64 x 64 map. ViT-B's
 # global attention takes 0.42 s so on two cores, its gradient 1.4 s; with a row of all twelve heads 0.67 s and 3.7 s.
 BLOCK_BYTES = {"cpu": 2**23, "gpu": 2**28, "tpu": 2**28}
+MAP_BYTES = 2**27  # the same of one map, where their number is not known
 
 Heads = Float[Array, "g h w c"]
 
@@ -20,18 +21,25 @@ def blockwise_attention(q: MapHeads, k: MapHeads, v: MapHeads, rows: RowOffsets,
     """Compute `plain_attention`, and its gradient, without ever holding the scores of more than a block of queries.
 
     Each block sees all keys, so its softmax is the exact one. The backward pass computes the scores again from the
-    logarithm of their sum, as flash attention does (Dao et al. 2022).
+    logarithm of their sum, as flash attention does (Dao et al. 2022). Traced for any number of maps, it takes them all
+    at a time, and a few rows of each.
     """
     n, height, width, heads, _ = q.shape
-    room = BLOCK_BYTES[platform()] // (4 * width * height * width)  # rows of queries, of any head
-    rows_at_once = largest_divisor(height, room)
-    heads_at_once = largest_divisor(n * heads, room // rows_at_once)
+    row_bytes = 4 * width * height * width  # of a head
+    if jax.export.is_symbolic_dim(n):
+        rows_at_once = largest_divisor(height, MAP_BYTES // (row_bytes * heads))
+        heads_at_once = n * heads
+    else:
+        room = BLOCK_BYTES[platform()] // row_bytes  # rows of queries, of any head
+        rows_at_once = largest_divisor(height, room)
+        heads_at_once = largest_divisor(n * heads, room // rows_at_once)
+    groups = n * heads // heads_at_once
 
     def attend(group: tuple[Heads, Heads, Heads]) -> Heads:
         return _attend(*group, _split_offsets(rows, rows_at_once), columns)
 
     def grouped(part: MapHeads) -> Float[Array, "groups g h w c"]:
-        return rearrange(part, "n h w e c -> (n e) h w c").reshape(-1, heads_at_once, height, width, part.shape[-1])
+        return rearrange(part, "n h w e c -> (n e) h w c").reshape(groups, heads_at_once, height, width, part.shape[-1])
 
     out = jax.lax.map(attend, (grouped(q), grouped(k), grouped(v)))
     return rearrange(out.reshape(n, heads, height, width, -1), "n e h w c -> n h w e c")

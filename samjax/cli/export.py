@@ -1,0 +1,57 @@
+"""`samjax export`: weights out, to other software."""
+
+import argparse
+import sys
+
+from samjax.core.errors import UserError
+
+_FORMATS = {
+    "huggingface": "a folder for transformers' SamModel.from_pretrained and SamProcessor (extra interop)",
+    "segment-anything": "a .pth for the released code's builder (extra interop)",
+    "stablehlo": "encoder and decoder by jax.export for CPUs, TPUs and GPUs, loaded without samjax (extra interop)",
+    "onnx": "encoder and decoder with dynamic axes (extra onnx)",
+}
+
+_DESCRIPTION = """\
+Write a checkpoint's weights as a folder that other software reads, with a card that says what they are and how they are
+loaded. Nothing is written over; a failed export leaves nothing.
+
+formats:
+"""
+
+
+def add_parser(commands, name: str) -> None:
+    """Add `samjax export`."""
+    parser = commands.add_parser(
+        name,
+        help="weights for transformers, the released code, StableHLO or ONNX",
+        description=_DESCRIPTION + "\n".join(f"  {format:17} {said}" for format, said in _FORMATS.items()),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--checkpoint",
+        metavar="DIR",
+        required=True,
+        help="a run's workdir (its newest), one of its checkpoints/STEP, or what samjax import wrote",
+    )
+    parser.add_argument("--format", choices=list(_FORMATS), required=True, help="what for, see above")
+    parser.add_argument("--out", metavar="DIR", required=True, help="a new folder")
+    parser.add_argument(
+        "--license",
+        metavar="ID",
+        default="other",
+        help="of the weights, for the card, as apache-2.0 or cc-by-nc-4.0 (default: other, left open)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    if rest:
+        raise UserError(f"samjax export does not know {' '.join(rest)}; see samjax export --help")
+    from samjax.interop.export import Format, export
+
+    folder = export(known.checkpoint, known.out, Format(known.format), license=known.license)
+    for path in sorted(folder.iterdir()):
+        print(f"{path.stat().st_size:>15,} bytes  {path}")
+    print("README.md says how it is loaded; read it over before you publish it", file=sys.stderr)
+    return 0

@@ -1,0 +1,86 @@
+"""`samjax import`: weights of other codebases to a checkpoint."""
+
+import argparse
+import json
+from pathlib import Path
+
+from samjax.core.errors import UserError
+
+_DESCRIPTION = """\
+Read weights of the Segment Anything release (.pth), of transformers' SamModel (a folder, or its .safetensors or .bin),
+or of a plain ViT such as MAE's or timm's, which is an image encoder's start, and write them to CKPT. The size is read
+from the arrays. Nothing in the file is run, and whatever does not fit is named, with no CKPT written."""
+
+
+def add_parser(commands, name: str) -> None:
+    """Add `samjax import`."""
+    parser = commands.add_parser(
+        name, help="PyTorch weights to a checkpoint", description=_DESCRIPTION, allow_abbrev=False
+    )
+    parser.add_argument("weights", metavar="WEIGHTS", help="a file, or a folder that transformers saved")
+    parser.add_argument("--out", required=True, metavar="CKPT", help="folder to write; it must not be there yet")
+    parser.add_argument(
+        "--image-size",
+        nargs=2,
+        type=int,
+        metavar=("HEIGHT", "WIDTH"),
+        help="frame in pixels to resize position tables for (default: a whole model's own, and 1024 1024 for a ViT)",
+    )
+    parser.add_argument(
+        "--decoder-heads",
+        type=int,
+        metavar="N",
+        help="heads of a mask decoder that is not 256 channels wide: no state dict says how many",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    from etils import epath
+
+    if rest:
+        raise UserError(f"samjax import does not know {' '.join(rest)}; see samjax import --help")
+    if known.decoder_heads is not None and known.decoder_heads < 1:
+        raise UserError(f"--decoder-heads {known.decoder_heads} is not at least 1")
+    if epath.Path(known.out).exists():  # before minutes of reading
+        raise UserError(f"{known.out} is there already, and nothing is written over: give another folder")
+
+    from samjax.checkpoint.weights import save_weights
+    from samjax.core.config import to_json
+    from samjax.interop.import_weights import import_weights
+
+    imported = import_weights(
+        known.weights,
+        image_size=None if known.image_size is None else tuple(known.image_size),
+        decoder_heads=known.decoder_heads,
+    )
+    config = {
+        "model": json.loads(to_json(imported.model)),
+        "imported": {
+            "from": Path(known.weights).resolve().name,
+            "format": imported.naming.value,
+            "sha256": imported.sha256,
+        },
+    }
+    save_weights(known.out, params=imported.params, buffers=imported.buffers, config=config)
+    print(report(imported, source=known.weights, out=known.out))
+    return 0
+
+
+def report(imported, *, source: str, out: str) -> str:
+    """Return what came of it, in lines."""
+    from samjax.core.tree import named_leaves
+
+    parameters, buffers = named_leaves(imported.params).values(), named_leaves(imported.buffers).values()
+    height, width = imported.model.image_size
+    lines = [
+        f"{source}: {imported.title}, {imported.size} for {height} x {width} pixels",
+        *(f"  sha256 {digest} {name}" for name, digest in imported.sha256.items()),
+        f"  {len(parameters) + len(buffers)} arrays, {sum(leaf.size for leaf in parameters):,} parameters",
+        *(f"  resized  {change}" for change in imported.changes),
+        *(f"  note     {note}" for note in imported.notes),
+    ]
+    if imported.left_out:
+        first, more = imported.left_out[:8], len(imported.left_out) - 8
+        lines.append(f"  not used {', '.join(first)}{f' and {more} more' if more > 0 else ''}")
+    return "\n".join([*lines, f"written to {out}"])

@@ -1,0 +1,133 @@
+"""Weights out: a checkpoint as a folder that other software reads."""
+
+import contextlib
+import enum
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from samjax.checkpoint.weights import Weights, load_weights
+from samjax.core.config import from_json
+from samjax.core.errors import UserError
+from samjax.interop import segment_anything
+from samjax.interop.card import UNSPECIFIED, Use, card
+from samjax.interop.huggingface import write_huggingface
+from samjax.interop.onnx_model import write_onnx
+from samjax.interop.optional import optional
+from samjax.interop.portable import decoder, encoder
+from samjax.interop.stablehlo import write_stablehlo
+from samjax.interop.usage import huggingface_use, onnx_use, segment_anything_use, stablehlo_use
+from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import model_with
+
+
+class Format(enum.Enum):
+    """What a folder is read by."""
+
+    HUGGINGFACE = "huggingface"
+    """Transformers' `SamModel` and `SamProcessor`."""
+    SEGMENT_ANYTHING = "segment-anything"
+    """The released code's builder."""
+    STABLEHLO = "stablehlo"
+    """JAX, without samjax."""
+    ONNX = "onnx"
+    """ONNX Runtime and others."""
+
+
+_NEEDS = {
+    Format.HUGGINGFACE: [("safetensors", "interop")],
+    Format.SEGMENT_ANYTHING: [("torch", "interop")],
+    Format.STABLEHLO: [("safetensors", "interop"), ("flatbuffers", "interop")],
+    Format.ONNX: [("onnx", "onnx")],
+}
+
+
+def export(checkpoint: str, out: str, format: Format, *, license: str = UNSPECIFIED) -> Path:
+    """Write the weights of `checkpoint` and their card to the folder `out`, whole or not at all; return it.
+
+    Args:
+      checkpoint: what `load_weights` takes.
+      out: a folder that is not there yet, or empty.
+      format: what it is for.
+      license: the weights', by its SPDX or Hugging Face identifier.
+
+    Raises:
+      UserError: there is something in `out`, the checkpoint is not a whole model of ours, the format cannot hold it, or
+        a package that it is written with is not installed.
+    """
+    folder = Path(out).absolute()
+    _check_out(out, folder)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", license):
+        raise UserError(f"--license {license!r}: give an identifier, such as apache-2.0 or cc-by-nc-4.0")
+    for package, extra in _NEEDS[format]:
+        optional(package, extra=extra)
+    weights = load_weights(checkpoint)
+    model = _model_of(weights)
+    with _whole_or_nothing(folder) as partial:
+        use = _write(weights, model, format, partial)
+        (partial / "README.md").write_text(card(weights, model, use, license=license))
+    return folder
+
+
+def _write(weights: Weights, model: SamConfig, format: Format, folder: Path) -> Use:
+    params, buffers = weights.params, weights.buffers
+    match format:
+        case Format.HUGGINGFACE:
+            write_huggingface(params, buffers, model, folder)
+            return huggingface_use(model)
+        case Format.SEGMENT_ANYTHING:
+            segment_anything.write_segment_anything(params, buffers, model, folder)
+            return segment_anything_use(model)
+        case Format.STABLEHLO:
+            for half in (encoder, decoder):
+                write_stablehlo(half(params, buffers, model), folder)
+            return stablehlo_use(model)
+        case Format.ONNX:
+            for half in (encoder, decoder):
+                part = half(params, buffers, model)
+                write_onnx(part, folder / f"{part.name}.onnx")
+            return onnx_use(model)
+
+
+def _model_of(weights: Weights) -> SamConfig:
+    """Return the model's config, whose arrays `weights` has to a one."""
+    described = weights.config.get("model")
+    if described is None:
+        raise UserError(f"{weights.path}: its config describes no model; give a checkpoint of samjax train or import")
+    model = from_json(SamConfig, described, name=f"{weights.path}: model")
+    model_with(model, params=weights.params, buffers=weights.buffers, what=f"{weights.path}: the weights")
+    return model
+
+
+def _check_out(out: str, folder: Path) -> None:
+    if "://" in out:
+        raise UserError(f"--out {out}: a folder of this machine is needed; copy it to the bucket afterwards")
+    if folder.is_dir() and not any(folder.iterdir()):
+        return
+    if folder.exists() or folder.is_symlink():
+        raise UserError(f"{out} is there already, and nothing is written over: give another --out")
+
+
+@contextlib.contextmanager
+def _whole_or_nothing(folder: Path) -> Iterator[Path]:
+    """Yield a folder beside `folder` that becomes it at the end, and goes away if there is an error."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
+    try:
+        yield partial
+        partial.chmod(0o777 & ~_umask())
+        partial.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error}; free some room, or give another --out") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _umask() -> int:
+    """Return the mode bits that new files lack; a temporary folder is its owner's alone."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,122 @@
+"""The model's two halves as functions of named arrays, for any number of images, masks and prompts, on any platform."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jaxtyping import Array
+
+from samjax.core.tree import named_leaves, nested
+from samjax.core.types import Prompts
+from samjax.models.sam.config import AttentionKernel, SamConfig
+from samjax.models.sam.sam import Sam
+
+Arrays = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Half:
+    """What a photo needs once, or what a prompt needs: a function, and what it takes and gives."""
+
+    name: str
+    weights: dict[str, np.ndarray]
+    """By path, float32."""
+    inputs: dict[str, jax.ShapeDtypeStruct]
+    """Shapes with the symbols b images, m masks and p prompt slots, each at least 1."""
+    call: Callable[..., Arrays]
+    """`call(weights, *inputs)` returns `outputs` by name."""
+    outputs: tuple[str, ...]
+
+    def of_weights(self, weights: Arrays) -> Callable[..., tuple[Array, ...]]:
+        """Return the function of the inputs alone, its outputs in order."""
+
+        def call(*inputs: Array) -> tuple[Array, ...]:
+            out = self.call(weights, *inputs)
+            return tuple(out[name] for name in self.outputs)
+
+        return call
+
+
+def encoder(params: Any, buffers: Any, config: SamConfig) -> Half:
+    """Return `Sam.encode`: photos in the corner of the model's frame, and the size of that corner, to embeddings."""
+    model = _without(config, "prompt_encoder", "mask_decoder")
+    (images,) = jax.export.symbolic_shape("b")
+
+    def call(weights: Arrays, image: Array, valid_size: Array) -> Arrays:
+        return {"embedding": _with_weights(model, weights).encode(image, valid_size)}
+
+    return Half(
+        name="encoder",
+        weights=_weights(model, params, buffers),
+        inputs={
+            "image": jax.ShapeDtypeStruct((images, *config.image_size, 3), jnp.uint8),
+            "valid_size": jax.ShapeDtypeStruct((images, 2), jnp.int32),
+        },
+        call=call,
+        outputs=("embedding",),
+    )
+
+
+def decoder(params: Any, buffers: Any, config: SamConfig) -> Half:
+    """Return `Sam.decode`: embeddings and prompts to the four masks of every object and their estimated IoU."""
+    model = _without(config, "image_encoder")
+    images, masks, slots = jax.export.symbolic_shape("b, m, p")
+
+    def call(weights: Arrays, embedding: Array, *prompts: Array) -> Arrays:
+        named = dict(zip(inputs, (embedding, *prompts), strict=True))
+        output = _with_weights(model, weights).decode(named.pop("embedding"), Prompts(**named))
+        return {"logits": output.logits, "iou": output.iou}
+
+    inputs = {
+        "embedding": jax.ShapeDtypeStruct((images, *config.grid, config.embedding), jnp.float32),
+        "coords": jax.ShapeDtypeStruct((images, masks, slots, 2), jnp.float32),
+        "labels": jax.ShapeDtypeStruct((images, masks, slots), jnp.int32),
+        "valid": jax.ShapeDtypeStruct((images, masks, slots), jnp.bool_),
+        "mask_logits": jax.ShapeDtypeStruct((images, masks, *config.logits_size), jnp.float32),
+        "has_mask": jax.ShapeDtypeStruct((images, masks), jnp.bool_),
+    }
+    return Half(
+        name="decoder",
+        weights=_weights(model, params, buffers),
+        inputs=inputs,
+        call=call,
+        outputs=("logits", "iou"),
+    )
+
+
+def _portable(config: SamConfig) -> SamConfig:
+    """Return `config` in float32 and plain JAX: nothing that one platform alone has."""
+    image_encoder = dataclasses.replace(config.image_encoder, attention=AttentionKernel.BLOCKWISE)
+    return dataclasses.replace(config, dtype="float32", image_encoder=image_encoder)
+
+
+def _without(config: SamConfig, *parts: str) -> Sam:
+    """Return the model as shapes, without those parts."""
+    model = nnx.merge(*_split(_portable(config)))
+    for part in parts:
+        delattr(model, part)
+    return model
+
+
+@functools.cache
+def _split(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State]:
+    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))))
+
+
+def _weights(model: Sam, params: Any, buffers: Any) -> dict[str, np.ndarray]:
+    """Return the arrays that the model has parts for."""
+    wanted = named_leaves(nnx.to_pure_dict(nnx.state(model)))
+    given = {name: leaf for tree in (params, buffers) for name, leaf in named_leaves(tree).items()}
+    return {name: np.asarray(given[name], np.float32) for name in wanted}
+
+
+def _with_weights(model: Sam, weights: Arrays) -> Sam:
+    graph, state = nnx.split(model)
+    nnx.replace_by_pure_dict(state, nested(weights))
+    return nnx.merge(graph, state)
