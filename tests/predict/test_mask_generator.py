@@ -148,6 +148,30 @@ def test_nothing_found_is_an_empty_list():
     assert check(given_engine(empty), [noise(64, 64)], layered) == [[]]
 
 
+def test_filters_are_exact_at_their_thresholds(random_model):
+    """A stability of the threshold passes and the next number above it does not; a predicted IoU must be above."""
+    every = GeneratorConfig(
+        points_per_side=3,
+        points_per_batch=9,
+        pred_iou_threshold=0.01,
+        stability_threshold=0.01,
+        stability_offset=0.02,
+        box_nms_threshold=1.0,
+    )
+    (all_,) = MaskGenerator(random_model, every).generate([noise(60, 60)])
+    stabilities = sorted(mask.stability_score for mask in all_)
+    middle = stabilities[len(stabilities) // 2]
+    for threshold, left in ((middle, middle), (float(np.nextafter(np.float32(middle), np.float32(2))), np.inf)):
+        config = dataclasses.replace(every, stability_threshold=threshold)
+        (masks,) = MaskGenerator(random_model, config).generate([noise(60, 60)])
+        assert len(masks) == sum(s >= threshold for s in stabilities)
+        assert (min(mask.stability_score for mask in masks) == middle) is (left == middle)
+    below = max(mask.predicted_iou for mask in all_ if mask.predicted_iou < 1)
+    config = dataclasses.replace(every, pred_iou_threshold=below)
+    (masks,) = MaskGenerator(random_model, config).generate([noise(60, 60)])
+    assert len(masks) == sum(mask.predicted_iou > below for mask in all_) < len(all_)
+
+
 def test_a_pool_that_is_too_small_grows(discs):
     """Whatever slots it starts with, no candidate is lost."""
     config = GeneratorConfig(points_per_side=6, points_per_batch=12, pred_iou_threshold=0.5, stability_threshold=0.3)
