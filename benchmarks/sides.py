@@ -133,6 +133,8 @@ def agree(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], tole
     """Assert that two outputs are the same up to rounding."""
     assert ours.keys() == theirs.keys(), (ours.keys(), theirs.keys())
     for name, expected in theirs.items():
+        assert ours[name].shape == expected.shape, (name, ours[name].shape, expected.shape)
+        expected = np.asarray(expected, np.float32)
         error = np.linalg.norm(ours[name] - expected) / np.linalg.norm(expected)
         assert error <= tolerance, f"{name}: relative error {error:.1e}, above {tolerance}"
 

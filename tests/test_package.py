@@ -12,17 +12,19 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from samjax.cli import plan, train
+from samjax.cli import export, generate, import_weights, plan, predict, train
 from samjax.cli.main import main
 from samjax.core import distributed
 from samjax.core.config import load_experiment
 from samjax.models.sam.sam import abstract_model
 from samjax.parallel.aot import parse_topology
+from samjax.predict.generator_config import GeneratorConfig
 from samjax.train.config import TrainConfig
 
 ROOT = Path(__file__).parent.parent
 LAUNCHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.md"))
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *LAUNCHERS, "experiments/sam/photos/README.md")
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
 EXPERIMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("*.py"))
 
 
@@ -93,7 +95,37 @@ def test_readme_one_liner_prints_the_parameters_of_vit_h():
     assert said.stdout == "641,090,608\n"
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+OTHERS = {"predict": predict, "generate": generate, "export": export, "import": import_weights}
+
+
+def documented_others() -> list[str]:
+    """Return every command of OTHERS in the documents and experiments' docstrings."""
+    found = []
+    for document in (*DOCUMENTS, *PAGES, *EXPERIMENTS):
+        text = (ROOT / document).read_text().replace("\\\n", " ")
+        found += re.findall(rf"^ *samjax ((?:{'|'.join(OTHERS)}) [^`#\n]*)", text, re.M)
+    return sorted({command.strip() for command in found})
+
+
+def test_enough_of_the_other_commands_are_documented():
+    assert {command.split()[0] for command in documented_others()} == set(OTHERS)
+
+
+@pytest.mark.parametrize("command", documented_others())
+def test_documented_commands_are_taken(command, monkeypatch):
+    """With every option they have; of `generate` the settings too."""
+    taken = []
+    name, *_ = arguments = shlex.split(command)
+    monkeypatch.setattr(OTHERS[name], "_run", lambda known, rest: taken.append(rest) or 0)
+    assert main(arguments) == 0
+    (rest,) = taken
+    if name == "generate":
+        train.override(GeneratorConfig(), rest, command="generate")
+    else:
+        assert not rest
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES])
 def test_links_lead_somewhere(document):
     path = ROOT / document
     targets = re.findall(r"\]\(([^)]+)\)", path.read_text())

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import pickle
 import shutil
 
@@ -11,7 +10,7 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
-from foreign import assert_same
+from foreign import Malicious, assert_same
 
 from samjax.core.errors import UserError
 from samjax.interop.state_dict import read_state_dict
@@ -128,16 +127,6 @@ def test_a_folder_that_is_not_whole(tmp_path):
         (tmp_path / "model.safetensors.index.json").write_text(text)
         with pytest.raises(UserError, match=r"model\.safetensors\.index\.json"):
             read_state_dict(tmp_path)
-
-
-class Malicious:
-    """Unpickled, it makes a file."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.mark),)
 
 
 def dump(state, path) -> None:
