@@ -128,13 +128,14 @@ def test_masks_lie_on_the_photo_that_is_written(generated, pictures):
             assert overlay.width > 60
 
 
-def test_it_goes_on_where_it_was_killed(generated, checkpoint, pictures, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("suffix", [".jpg", ".json"])
+def test_it_goes_on_where_it_was_killed(suffix, generated, checkpoint, pictures, tmp_path, monkeypatch, capsys):
     """Killed while it writes the third photo, it does that and the fourth again, the others not, to equal files."""
     write, count = mask_folder._write, 0
 
     def dies(path, content):
         nonlocal count
-        count += path.suffix == ".json" and path.name.startswith("sa_")
+        count += path.suffix == suffix and path.name.startswith("sa_")
         if count == 3:
             raise KeyboardInterrupt
         write(path, content)

@@ -1,4 +1,6 @@
-"""Models whose masks are known, for the generator's tests."""
+"""Models whose masks are known, or random, for the generator's tests."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -11,44 +13,71 @@ from samjax.predict.engine import Engine
 from samjax.predict.photo import fit_photo, to_frame
 
 
-def micro_engine(seed: int = 0, *, devices: int = 1, confidence: float = 1.0) -> Engine:
-    """Return the micro model, random: its masks are noise, its predicted IoUs around `confidence`."""
+def micro_engine(seed: int = 0, *, devices: int = 1) -> Engine:
+    """Return the micro model, random: its masks are noise, its predicted IoUs around 1."""
     model = drawn_micro(seed)
     head = model.mask_decoder.iou_head.layer3
     head.kernel[...] = 0.5 * head.kernel[...]
-    head.bias[...] = head.bias[...] + confidence
-    return Engine(model, micro_model(), mesh=make_mesh(MeshConfig(), jax.devices()[:devices]))
+    head.bias[...] = head.bias[...] + 1
+    return Engine(model, micro_model(), mesh=_mesh(devices))
+
+
+def _mesh(devices: int) -> jax.sharding.Mesh:
+    return make_mesh(MeshConfig(), jax.devices()[:devices])
 
 
 class DiscEngine(Engine):
     """Three discs around every point, snapped to a lattice so that neighbours give the same ones.
 
-    Radii are 3, 7 and 20 pixels of the frame; a disc's logits fall off by `slope` a pixel. The larger the disc and the
-    nearer to the lattice the point, the higher the predicted IoU. A disc over dark pixels is missed.
+    Radii are pixels of the frame; a disc's logits fall off by one a pixel, with waves of `ripple` on them, which leave
+    holes and islands where they are high. The larger the disc and the nearer to the lattice the point, the higher the
+    predicted IoU.
     """
 
-    slope = 1.0
-    radii = (3.0, 7.0, 20.0)
+    radii: tuple[float, float, float]
+    ripple: float
 
     def decode_points(self, embedding, coords):
+        return self.split(self._discs(jnp.asarray(coords)))
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def _discs(self, coords):
         low = self.config.logits_size
         lattice = 24.0
         centre = jnp.round(coords / lattice) * lattice + 3.7
         y, x = jnp.mgrid[: low[0], : low[1]]
         places = (jnp.stack([x, y], axis=-1) + 0.5) * self.config.image_size[0] / low[0]
         distance = jnp.linalg.norm(places - centre[:, :, None, None], axis=-1)
-        wobble = 0.7 * jnp.sin(places[..., 0] * 0.9) * jnp.cos(places[..., 1] * 1.3)
+        waves = self.ripple * jnp.sin(places[..., 0] * 0.9) * jnp.cos(places[..., 1] * 1.3)
         radii = jnp.array(self.radii)
-        logits = self.slope * (radii[:, None, None] - distance[:, :, None] + wobble)
+        logits = radii[:, None, None] - distance[:, :, None] + waves
         off = jnp.linalg.norm(coords - centre, axis=-1)
         iou = 0.6 + 0.015 * radii - 0.01 * off[..., None]
-        return self.split(MaskOutput(logits=logits.astype(jnp.float32), iou=iou.astype(jnp.float32)))
+        return MaskOutput(logits=logits.astype(jnp.float32), iou=iou.astype(jnp.float32))
 
 
-def disc_engine(**fields) -> DiscEngine:
-    engine = DiscEngine(drawn_micro(0), micro_model(), mesh=make_mesh(MeshConfig(), jax.devices()[:1]))
-    for name, value in fields.items():
-        setattr(engine, name, value)
+def disc_engine(*, radii: tuple[float, float, float] = (3.0, 7.0, 20.0), ripple: float = 0.7) -> DiscEngine:
+    engine = DiscEngine(drawn_micro(), micro_model(), mesh=_mesh(1))
+    engine.radii, engine.ripple = radii, ripple
+    return engine
+
+
+class GivenEngine(Engine):
+    """Answers every point with the same three `logits` and `iou`."""
+
+    logits: np.ndarray
+    iou: tuple[float, float, float]
+
+    def decode_points(self, embedding, coords):
+        images, points, _ = coords.shape
+        logits = np.broadcast_to(self.logits, (images, points, *self.logits.shape)).astype(np.float32)
+        iou = np.broadcast_to(np.array(self.iou, np.float32), (images, points, 3))
+        return jax.tree.map(jnp.asarray, self.split(MaskOutput(logits=jnp.asarray(logits), iou=jnp.asarray(iou))))
+
+
+def given_engine(logits: np.ndarray, *, iou: tuple[float, float, float] = (0.9, 0.95, 1.0)) -> GivenEngine:
+    engine = GivenEngine(drawn_micro(), micro_model(), mesh=_mesh(1))
+    engine.logits, engine.iou = logits, iou
     return engine
 
 
