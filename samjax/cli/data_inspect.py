@@ -133,10 +133,10 @@ def _make_folder(out: Path) -> None:
 def _as_records(request: _Request) -> Iterator[tuple[_Request, dict[str, Any] | None]]:
     """Yield `request` reading records, and what preparing them for the while found; tars are prepared, others not."""
     from data_pipelines import sa1b
-    from samjax.data.sources import is_tar_source
+    from samjax.data.sources import is_sa1b_layout
 
     source = request.data.source
-    if not is_tar_source(source):
+    if not is_sa1b_layout(source):
         yield request, None
         return
     with tempfile.TemporaryDirectory(prefix="samjax_inspect_") as folder:

@@ -196,10 +196,10 @@ def _prepared(config, workdir: Path):
 
     from data_pipelines import sa1b
     from samjax.core.distributed import is_lead, wait_for_all
-    from samjax.data.sources import is_tar_source
+    from samjax.data.sources import is_sa1b_layout
 
     def prepared(source: str, split: str) -> str:
-        if not source or not is_tar_source(source):
+        if not source or not is_sa1b_layout(source):
             return source
         out = workdir / "records" / split
         if is_lead() and not (out / "dataset_info.json").exists():

@@ -52,7 +52,7 @@ class ArrayRecordSource:
         return f"ArrayRecordSource({self.name}, {len(self)} records)"
 
 
-def is_tar_source(path: str) -> bool:
+def is_sa1b_layout(path: str) -> bool:
     """Return whether `path` names photos in the SA-1B layout: a tar, a glob of tars, a folder of tars or of pairs."""
     if path.endswith(".tar"):
         return True

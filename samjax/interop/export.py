@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from samjax.checkpoint.weights import Weights, load_weights
-from samjax.core.config import from_json
 from samjax.core.errors import UserError
 from samjax.interop import segment_anything
 from samjax.interop.card import UNSPECIFIED, Use, card
@@ -20,7 +19,7 @@ from samjax.interop.optional import optional
 from samjax.interop.portable import decoder, encoder
 from samjax.interop.stablehlo import write_stablehlo
 from samjax.interop.usage import huggingface_use, onnx_use, segment_anything_use, stablehlo_use
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.config import SamConfig, config_of_run
 from samjax.models.sam.sam import model_with
 
 
@@ -94,10 +93,7 @@ def _write(weights: Weights, model: SamConfig, format: Format, folder: Path) -> 
 
 def _model_of(weights: Weights) -> SamConfig:
     """Return the model's config, whose arrays `weights` has to a one."""
-    described = weights.config.get("model")
-    if described is None:
-        raise UserError(f"{weights.path}: its config describes no model; give a checkpoint of samjax train or import")
-    model = from_json(SamConfig, described, name=f"{weights.path}: model")
+    model = config_of_run(weights.config, name=str(weights.path))
     model_with(model, params=weights.params, buffers=weights.buffers, what=f"{weights.path}: the weights")
     return model
 
@@ -119,6 +115,8 @@ def _whole_or_nothing(folder: Path) -> Iterator[Path]:
     try:
         yield partial
         partial.chmod(0o777 & ~_umask())
+        for file in partial.iterdir():  # safetensors' are their owner's alone too
+            file.chmod(0o666 & ~_umask())
         partial.rename(folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}; free some room, or give another --out") from None

@@ -12,10 +12,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int, UInt8
 
 from samjax.checkpoint.weights import load_weights
-from samjax.core.config import from_json
-from samjax.core.errors import UserError
 from samjax.core.types import MaskOutput, PointLabel, Prompts
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.config import SamConfig, config_of_run
 from samjax.models.sam.sam import Sam, model_with
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
@@ -59,10 +57,7 @@ class Engine:
           UserError: no checkpoint is there, it is of no Segment Anything model, or not of a whole one.
         """
         weights = load_weights(path)
-        if "model" not in weights.config:
-            raise UserError(f"{weights.path} says nothing of its model; it is no checkpoint of samjax")
-        config = from_json(SamConfig, weights.config["model"], name=f"{weights.path}: model")
-        config = dataclasses.replace(config, dtype=dtype)
+        config = dataclasses.replace(config_of_run(weights.config, name=str(weights.path)), dtype=dtype)
         model = model_with(config, params=weights.params, buffers=weights.buffers, what=f"{weights.path}: the arrays")
         return cls(model, config, mesh=mesh)
 

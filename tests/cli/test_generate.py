@@ -15,7 +15,7 @@ from samjax.cli.main import main
 from samjax.core.config import to_json
 from samjax.data.records import decode_record
 from samjax.data.rle import decode
-from samjax.data.sources import is_tar_source, open_source
+from samjax.data.sources import is_sa1b_layout, open_source
 from samjax.nn.init import Buffer
 from samjax.predict import mask_folder
 from samjax.predict.engine import Engine
@@ -92,7 +92,7 @@ def by_source(out) -> dict[str, dict]:
 
 def test_the_folder_is_a_training_source(generated, pictures, tmp_path):
     """The project's own reader drops nothing of it, and reads the masks that were written."""
-    assert is_tar_source(str(generated))
+    assert is_sa1b_layout(str(generated))
     report = prepare(str(generated), tmp_path / "records")
     assert (report.records, report.dropped) == (4, 0)
     source = open_source(str(tmp_path / "records"), "train")

@@ -8,7 +8,7 @@ from shards import record, write_tar
 
 from samjax.core.errors import UserError
 from samjax.data.records import RecordError, decode_record
-from samjax.data.sources import is_tar_source, open_source
+from samjax.data.sources import is_sa1b_layout, open_source
 
 
 def test_every_record_is_read_once_also_after_pickling(prepared):
@@ -100,14 +100,14 @@ def test_a_damaged_stretch_costs_only_its_records(write_dataset):
 
 
 def test_tars_are_told_from_prepared_folders(prepared, photos, tmp_path):
-    assert is_tar_source(str(photos / "train"))
-    assert is_tar_source(str(photos / "train/sa_000000.tar"))
-    assert is_tar_source("gs://bucket/sa_0000*.tar")
-    assert not is_tar_source(str(prepared / "train"))
-    assert not is_tar_source(str(tmp_path))
-    assert not is_tar_source(str(tmp_path / "none"))
+    assert is_sa1b_layout(str(photos / "train"))
+    assert is_sa1b_layout(str(photos / "train/sa_000000.tar"))
+    assert is_sa1b_layout("gs://bucket/sa_0000*.tar")
+    assert not is_sa1b_layout(str(prepared / "train"))
+    assert not is_sa1b_layout(str(tmp_path))
+    assert not is_sa1b_layout(str(tmp_path / "none"))
     (tmp_path / "pairs").mkdir()
     (tmp_path / "pairs" / "sa_7.json").touch()
-    assert is_tar_source(str(tmp_path / "pairs"))
+    assert is_sa1b_layout(str(tmp_path / "pairs"))
     write_tar(tmp_path / "sa_1.tar", {})
-    assert is_tar_source(str(tmp_path))
+    assert is_sa1b_layout(str(tmp_path))

@@ -17,7 +17,7 @@ from samjax.core.errors import UserError
 from samjax.data import records, rle
 from samjax.data.loader import train_stream, validation_batches
 from samjax.data.pipeline import DataConfig
-from samjax.data.sources import is_tar_source, open_source
+from samjax.data.sources import is_sa1b_layout, open_source
 from samjax.data.synthetic import SyntheticConfig, SyntheticSource, draw_record, parse_synthetic
 from samjax.data.synthetic_photo import draw_photo
 from samjax.data.synthetic_scene import Region, _measure
@@ -227,7 +227,7 @@ def test_a_name_says_everything_and_is_read_back():
     assert config == SyntheticConfig(photos=7, size=(150, 225), masks=11, seed=9, keep=3)
     assert parse_synthetic(str(config)) == config
     assert parse_synthetic("synthetic:") == SyntheticConfig()
-    assert not is_tar_source("synthetic:")
+    assert not is_sa1b_layout("synthetic:")
 
 
 @pytest.mark.parametrize(

@@ -140,6 +140,13 @@ def test_stablehlo_runs_without_samjax(exported, weights, micro):
 
 
 @pytest.mark.parametrize("format", FORMATS)
+def test_files_are_for_whom_new_files_are(exported, format, tmp_path):
+    (tmp_path / "new").touch()
+    modes = {path.name: path.stat().st_mode for path in (exported / format).iterdir()}
+    assert set(modes.values()) == {(tmp_path / "new").stat().st_mode}, modes
+
+
+@pytest.mark.parametrize("format", FORMATS)
 def test_every_folder_has_a_card_that_says_what_it_is(exported, format):
     text = (exported / format / "README.md").read_text()
     assert text.startswith('---\nlicense: "other"\n')

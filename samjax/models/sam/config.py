@@ -1,10 +1,12 @@
 """Sizes of a Segment Anything model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import jax.numpy as jnp
 
+from samjax.core.config import from_json
 from samjax.core.errors import UserError
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
@@ -126,3 +128,14 @@ class SamConfig:
             dtype="float32",
         )
         return replace(base, **changes)
+
+
+def config_of_run(run: Mapping[str, Any], *, name: str) -> SamConfig:
+    """Return the model's config out of that of a run or of imported weights, as JSON; `name` is whose, in errors.
+
+    Raises:
+      UserError: it says nothing of a model, or of one that this version does not know.
+    """
+    if "model" not in run:
+        raise UserError(f"{name}: its config describes no model; give a checkpoint of samjax train or samjax import")
+    return from_json(SamConfig, run["model"], name=f"{name}: model")
