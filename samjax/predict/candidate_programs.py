@@ -8,8 +8,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float32, Int32, UInt32
 
 from samjax.parallel.sharding import batch_sharding
-from samjax.predict.candidates import Chosen, Pool, Window, add, choose, draw_chosen, empty_pool
-from samjax.predict.generator_config import GeneratorConfig
+from samjax.predict.candidates import Chosen, Filters, Pool, Window, add, choose, draw_chosen, empty_pool
 from samjax.predict.tiles import Tiling
 
 _CROPS = PartitionSpec(("data", "fsdp"))
@@ -30,7 +29,7 @@ def _new_pool(mesh: Mesh, crops: int, slots: int, logits_size: tuple[int, int]) 
     return jax.lax.with_sharding_constraint(pool, batch_sharding(mesh))
 
 
-@partial(jax.jit, static_argnames=("mesh", "config"), donate_argnames="pool")
+@partial(jax.jit, static_argnames="mesh", donate_argnames="pool")
 def add_to(
     pool: Pool,
     logits: Float32[Array, "b m k low_h low_w"],
@@ -38,12 +37,15 @@ def add_to(
     valid: Bool[Array, "b m"],
     first: Int32[Array, "b"],
     window: Window,
+    filters: Filters,
     *,
     mesh: Mesh,
-    config: GeneratorConfig,
 ) -> Pool:
     """See `add`; the old pool's memory is the new one's."""
-    return _on_each(partial(add, config=config), mesh)(pool, logits, iou, valid, first, window)
+    own, shared = _CROPS, PartitionSpec()
+    in_specs = (own, own, own, own, own, own, shared)
+    on_each = jax.shard_map(add, mesh=mesh, in_specs=in_specs, out_specs=own, check_vma=False)
+    return on_each(pool, logits, iou, valid, first, window, filters)
 
 
 @partial(jax.jit, static_argnames=("mesh", "threshold"))

@@ -31,6 +31,30 @@ class Window:
 
 
 @struct
+class Filters:
+    """What a candidate must be, as arrays: programs are not compiled anew for other settings."""
+
+    iou_above: Float32[Array | np.ndarray, ""]
+    stability_from: Float32[Array | np.ndarray, ""]
+    stability_offset: Float32[Array | np.ndarray, ""]
+    largest_fraction: Float32[Array | np.ndarray, ""]
+
+
+def filters_of(config: GeneratorConfig) -> Filters:
+    """Return the filters of `config`; a threshold of 0 lets all pass, as a fraction of 1 does."""
+
+    def unless(value: float, off: float, without: float) -> np.ndarray:
+        return np.array(without if value == off else value, np.float32)
+
+    return Filters(
+        iou_above=unless(config.pred_iou_threshold, 0.0, -np.inf),
+        stability_from=unless(config.stability_threshold, 0.0, -np.inf),
+        stability_offset=np.array(config.stability_offset, np.float32),
+        largest_fraction=unless(config.max_area_fraction, 1.0, np.inf),
+    )
+
+
+@struct
 class Pool:
     """The candidates of each of b crops that passed the filters, in the order of their points, in c slots.
 
@@ -75,22 +99,17 @@ def screen(
     iou: Float32[Array, "n"],
     valid: Bool[Array, "n"],
     window: Window,
-    config: GeneratorConfig,
+    filters: Filters,
 ) -> Passed:
     """Apply the filters to a crop's candidates; masks are measured only if their predicted IoU is enough.
 
     A mask without a pixel passes none: it has no stability.
     """
-    if config.pred_iou_threshold > 0:
-        valid = valid & (iou > config.pred_iou_threshold)
-    found = measure(logits, valid, window.tiling, offset=config.stability_offset)
-    keep = valid & (found.area > 0)
-    if config.stability_threshold > 0:
-        keep &= found.stability() >= config.stability_threshold
-    if config.max_area_fraction < 1:
-        pixels = window.photo[2].astype(jnp.float32) * window.photo[3]
-        keep &= found.area <= config.max_area_fraction * pixels
-    keep &= ~_cut(found.box, window)
+    valid = valid & (iou > filters.iou_above)
+    found = measure(logits, valid, window.tiling, offset=jnp.asarray(filters.stability_offset))
+    pixels = window.photo[2].astype(jnp.float32) * window.photo[3]
+    keep = valid & (found.area > 0) & (found.stability() >= filters.stability_from)
+    keep &= (found.area <= filters.largest_fraction * pixels) & ~_cut(found.box, window)
     return Passed(keep=keep, stability=found.stability(), box=found.box, area=found.area)
 
 
@@ -109,15 +128,14 @@ def add(
     valid: Bool[Array, "b m"],
     first: Int32[Array, "b"],
     window: Window,
-    *,
-    config: GeneratorConfig,
+    filters: Filters,
 ) -> Pool:
     """Return the pool with those candidates of m points a crop that pass; `first` is the number of the first point."""
     crops, points, per_point = iou.shape
     candidates = points * per_point
     logits, iou = logits.reshape(crops, candidates, *logits.shape[3:]), iou.reshape(crops, candidates)
     valid = jnp.repeat(valid, per_point, axis=1)
-    passed = jax.lax.map(lambda crop: screen(*crop, config=config), (logits, iou, valid, window))
+    passed = jax.lax.map(lambda crop: screen(*crop, filters=filters), (logits, iou, valid, window))
     slots = pool.iou.shape[1]
     number = jnp.cumsum(passed.keep, axis=1, dtype=jnp.int32) - 1 + pool.count[:, None]
     place = jnp.where(passed.keep, number, slots)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Float32, UInt8
 from samjax.core.errors import UserError
 from samjax.data import rle
 from samjax.predict.candidate_programs import add_to, choose_from, draw_from, new_pool
-from samjax.predict.candidates import CANDIDATES, Chosen, Pool, Window
+from samjax.predict.candidates import CANDIDATES, Chosen, Pool, Window, filters_of
 from samjax.predict.crops import Crop, crops_of, point_grid
 from samjax.predict.engine import Engine
 from samjax.predict.generator_config import GeneratorConfig
@@ -162,6 +162,7 @@ class MaskGenerator:
     ) -> tuple[Pool, Chosen]:
         """Return the pool of candidates that pass the filters, and on the host which of them suppression leaves."""
         mesh, at_once, total = self.engine.mesh, self.config.points_per_batch, coords.shape[1]
+        filters = filters_of(self.config)
         while True:
             pool = new_pool(mesh, crops=len(coords), slots=self._slots, logits_size=self.engine.config.logits_size)
             for start in range(0, total, at_once):
@@ -171,7 +172,7 @@ class MaskGenerator:
                 part = self.engine.split(np.pad(part, ((0, 0), (0, missing), (0, 0))))
                 output = self.engine.decode_points(embedding, part)
                 valid, first = self.engine.split((valid, np.full(len(coords), start, np.int32)))
-                pool = add_to(pool, output.logits, output.iou, valid, first, window, mesh=mesh, config=self.config)
+                pool = add_to(pool, output.logits, output.iou, valid, first, window, filters, mesh=mesh)
             chosen = jax.device_get(choose_from(pool, mesh=mesh, threshold=self.config.box_nms_threshold))
             most = int(chosen.wanted.max())
             if most <= self._slots:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, UInt32
 
 from samjax.core.types import struct
-from samjax.predict.tiles import TILE, TileValues, Tiling, bounds, over_open_tiles
+from samjax.predict.tiles import TILE, Level, TileValues, Tiling, bounds, over_open_tiles
 
 _GROUP = 16
 """Masks measured together."""
@@ -31,7 +31,11 @@ class MaskStatistics:
 
 
 def measure(
-    logits: Float32[Array, "n low_h low_w"], wanted: Bool[Array, "n"], tiling: Tiling, *, offset: float
+    logits: Float32[Array, "n low_h low_w"],
+    wanted: Bool[Array, "n"],
+    tiling: Tiling,
+    *,
+    offset: Level,
 ) -> MaskStatistics:
     """Return the statistics of the masks that are `wanted`, zeros for the others, which cost nothing."""
     count = wanted.shape[0]
@@ -54,7 +58,11 @@ def measure(
 
 
 def _measure(
-    logits: Float32[Array, "g low_h low_w"], wanted: Bool[Array, "g"], tiling: Tiling, *, offset: float
+    logits: Float32[Array, "g low_h low_w"],
+    wanted: Bool[Array, "g"],
+    tiling: Tiling,
+    *,
+    offset: Level,
 ) -> MaskStatistics:
     known = bounds(logits, tiling, threshold=offset)
     full = known.above & wanted[:, None, None]

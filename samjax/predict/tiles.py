@@ -27,6 +27,10 @@ _AT_ONCE = 256
 """Tiles computed together: a quarter of a million pixels."""
 
 
+Level = float | Float32[Array, ""]
+"""A threshold on logits."""
+
+
 @struct
 class Axis:
     """One axis of a photo, or of several with a leading axis, in t tiles, each made of r neighbouring logits."""
@@ -105,7 +109,7 @@ class Bounds:
     """Pixels may be on both sides; the others are all below its negative."""
 
 
-def bounds(logits: Float32[Array, "n low_h low_w"], tiling: Tiling, *, threshold: float) -> Bounds:
+def bounds(logits: Float32[Array, "n low_h low_w"], tiling: Tiling, *, threshold: Level) -> Bounds:
     """Return which tiles are decided: all above `threshold`, or all below minus it."""
 
     def extreme(reduce):

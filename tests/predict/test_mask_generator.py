@@ -134,18 +134,20 @@ def test_nothing_found_is_an_empty_list():
     """No pixel above 0; no candidate trusted; none stable; all too large: each filter may leave nothing."""
     empty = np.full((3, 16, 16), -4.0, np.float32)
     square = np.stack([low_pixels(*((x, y) for x in range(4, 9) for y in range(4, 9)))] * 3)
-    assert MaskGenerator(given_engine(square), ONCE).generate([]) == []
-    assert len(MaskGenerator(given_engine(square), ONCE).generate([noise(64, 64)])[0]) == 1
-    for engine, config in [
-        (given_engine(empty), ONCE),
-        (given_engine(empty), dataclasses.replace(ONCE, stability_threshold=0.0, pred_iou_threshold=0.0)),
-        (given_engine(square, iou=(0.1, 0.2, 0.5)), ONCE),
-        (given_engine(square), dataclasses.replace(ONCE, stability_offset=4.9, stability_threshold=1.0)),
-        (given_engine(square + 10), dataclasses.replace(ONCE, max_area_fraction=0.95)),
+    engine, trusted = given_engine(square), (0.9, 0.95, 1.0)
+    assert MaskGenerator(engine, ONCE).generate([]) == []
+    assert len(MaskGenerator(engine, ONCE).generate([noise(64, 64)])[0]) == 1
+    for engine.logits, engine.iou, config in [
+        (empty, trusted, ONCE),
+        (empty, trusted, dataclasses.replace(ONCE, stability_threshold=0.0, pred_iou_threshold=0.0)),
+        (square, (0.1, 0.2, 0.5), ONCE),
+        (square, trusted, dataclasses.replace(ONCE, stability_offset=4.9, stability_threshold=1.0)),
+        (square + 10, trusted, dataclasses.replace(ONCE, max_area_fraction=0.95)),
     ]:
         assert check(engine, [noise(64, 64), noise(20, 70)], config) == [[], []]
     layered = dataclasses.replace(ONCE, crop_layers=1, min_region_area=9)
-    assert check(given_engine(empty), [noise(64, 64)], layered) == [[]]
+    engine.logits = empty
+    assert check(engine, [noise(64, 64)], layered) == [[]]
 
 
 def test_filters_are_exact_at_their_thresholds(random_model):
