@@ -40,22 +40,23 @@ def read_state_dict(path: str | Path) -> StateDict:
       UserError: there is no such file, it is cut off or damaged, it would run code, or it holds something else.
     """
     path = Path(path)
-    if path.is_dir():
-        files, config = _files(path), path / "config.json"
-        arrays: dict[str, np.ndarray] = {}
-        for file in files:
-            part = _read(file)
-            if twice := sorted(part.keys() & arrays.keys()):
-                raise UserError(f"{file} holds {twice[0]}, which another file of {path} holds too: give one of them")
-            arrays |= part
-        return StateDict(
-            arrays=arrays,
-            sha256={file.name: _sha256(file) for file in files},
-            config=_json(config) if config.exists() else None,
-        )
-    if not path.is_file():
+    if not path.exists():
         raise UserError(f"{path}: no such file or folder; give weights on this machine, .safetensors, .pth or a folder")
-    return StateDict(arrays=_read(path), sha256={path.name: _sha256(path)})
+    files = _files(path) if path.is_dir() else [path]
+    arrays: dict[str, np.ndarray] = {}
+    for file in files:
+        part = _read(file)
+        if twice := sorted(part.keys() & arrays.keys()):
+            raise UserError(f"{file} holds {twice[0]}, which another file of {path} holds too: give one of them")
+        arrays |= part
+    return StateDict(arrays=arrays, sha256={file.name: _sha256(file) for file in files}, config=_config(path))
+
+
+def _config(path: Path) -> dict[str, Any] | None:
+    """Return the config.json of a folder, or of the folder whose weights a file is by its name."""
+    config = (path if path.is_dir() else path.parent) / "config.json"
+    is_beside = path.is_dir() or path.name in _FOLDER
+    return _json(config) if is_beside and config.is_file() else None
 
 
 def _files(folder: Path) -> list[Path]:

@@ -4,12 +4,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samjax.core.tree import first_match, map_named, named_leaves
+from samjax.core.tree import first_match, map_named, named_leaves, nested
 
 
 def test_names_are_slash_paths_in_tree_order():
     tree = {"b": {"kernel": 1, "bias": 2}, "a": [3, 4]}
     assert named_leaves(tree) == {"a/0": 3, "a/1": 4, "b/bias": 2, "b/kernel": 1}
+
+
+def test_nested_undoes_names():
+    tree = {"b": {"kernel": 1, "bias": {"x": 2}}, "a": 3}
+    assert nested(named_leaves(tree)) == tree
+    assert nested({}) == {}
 
 
 def test_map_named_gives_each_leaf_its_name_and_partners():

@@ -1,14 +1,20 @@
 """State dicts as others save them: a micro SAM in either naming, and plain ViTs."""
 
+import dataclasses
+import os
+
 import numpy as np
 from micro import micro_model
 
 from samjax.core.tree import named_leaves, nested
 from samjax.interop.table import Naming
 from samjax.interop.torch_weights import entries, path_shapes, to_torch
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.config import MaskDecoderConfig, SamConfig
 
-MICRO = micro_model()
+MICRO = dataclasses.replace(
+    micro_model(), mask_decoder=dataclasses.replace(micro_model().mask_decoder, dropout=MaskDecoderConfig().dropout)
+)
+"""No file says how much dropout there was, so an imported model has the default."""
 HEADS = MICRO.mask_decoder.heads
 
 
@@ -59,6 +65,16 @@ def vit(*, width: int = 64, depth: int = 8, patch: int = 16, side: int = 4, clas
             state[f"blocks.{block}.{name}.weight"] = array(*shape)
             state[f"blocks.{block}.{name}.bias"] = array(shape[0])
     return state
+
+
+class Malicious:
+    """Unpickled, it makes a folder."""
+
+    def __init__(self, mark):
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
 
 
 def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:

@@ -15,7 +15,6 @@ from samjax.models.sam.config import SamConfig
 
 WHOLE = [Naming.SEGMENT_ANYTHING, Naming.TRANSFORMERS]
 PUBLISHED = {"ViT-B": SamConfig.vit_b(), "ViT-L": SamConfig.vit_l(), "ViT-H": SamConfig.vit_h()}
-BARE = dataclasses.replace(MICRO, mask_decoder=dataclasses.replace(MICRO.mask_decoder, dropout=0.1))
 TABLE = "image_encoder.blocks.{}.attn.rel_pos_{}"
 
 
@@ -33,7 +32,7 @@ def test_the_papers_sizes(name, naming):
 @pytest.mark.parametrize("naming", WHOLE)
 @pytest.mark.parametrize("size", [(64, 64), (80, 144)])
 def test_any_other_size(naming, size):
-    config = dataclasses.replace(BARE, image_size=size, mask_prompt_channels=8)
+    config = dataclasses.replace(MICRO, image_size=size, mask_prompt_channels=8)
     assert sam_config(as_large_as(config, naming), naming, Known(decoder_heads=HEADS)) == config
 
 
@@ -129,14 +128,17 @@ def test_heads_of_a_narrower_decoder_are_asked_for():
     assert "give --decoder-heads" in refused({}, Known())
 
 
-@pytest.mark.parametrize(("blocks", "fits"), [((1,), True), ((0,), False), ((0, 1), False), ((), False), ((5,), False)])
+@pytest.mark.parametrize(
+    ("blocks", "fits"),
+    [((1, 3), True), ((3,), True), ((0,), False), ((1, 2, 3), False), ((0, 3), False), ((1,), False), ((), False)],
+)
 def test_global_blocks_that_are_said_are_believed_where_they_form_groups(blocks, fits):
     """A window as large as the map looks like it: config.json says which is which."""
-    config = dataclasses.replace(BARE, image_encoder=dataclasses.replace(MICRO.image_encoder, window=4))
+    config = dataclasses.replace(MICRO, image_encoder=dataclasses.replace(MICRO.image_encoder, depth=4, window=4))
     arrays = as_large_as(config, Naming.TRANSFORMERS)
     known = Known(decoder_heads=HEADS, global_blocks=blocks)
     if fits:
-        assert sam_config(arrays, Naming.TRANSFORMERS, known) == config
+        assert sam_config(arrays, Naming.TRANSFORMERS, known).image_encoder.global_every == 4 // len(blocks)
     else:
         with pytest.raises(UserError, match="attend globally; expected the last one of each"):
             sam_config(arrays, Naming.TRANSFORMERS, known)

@@ -1,13 +1,12 @@
 """`samjax import` on the command line: what comes out is what went in, and bad input writes nothing."""
 
 import json
-import os
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from foreign import HEADS, MICRO, assert_same, count, state_dict, vit
+from foreign import HEADS, MICRO, Malicious, assert_same, count, state_dict, vit
 
 from samjax.checkpoint.weights import Weights, load_weights
 from samjax.cli.main import main
@@ -258,14 +257,6 @@ def test_vits_that_compute_otherwise_are_refused(tmp_path, capsys, change, said)
     assert said in refused(capsys, saved(tmp_path / "x.pth", vit() | change), tmp_path / "out")
 
 
-class Malicious:
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.mark),)
-
-
 def test_bad_files_are_a_sentence_and_exit_code_2(tmp_path, capsys):
     out, path = tmp_path / "out", tmp_path / "x.pth"
     torch.save({"conv1.weight": torch.zeros(3), "fc.bias": torch.zeros(3)}, path)
@@ -296,6 +287,7 @@ def test_what_is_there_stays_as_it_is(tmp_path, capsys):
     (out / "mine.txt").write_text("mine")
     assert "is there already" in refused(capsys, path, out, *DECODER)
     assert (out / "mine.txt").read_text() == "mine"
+    assert "is there already" in refused(capsys, tmp_path / "none.pth", out)  # before anything is read
     file = tmp_path / "file"
     file.write_text("mine")
     assert "is there already" in refused(capsys, path, file, *DECODER)

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import pickle
 import shutil
 
@@ -11,7 +10,7 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
-from foreign import assert_same
+from foreign import Malicious, assert_same
 
 from samjax.core.errors import UserError
 from samjax.interop.state_dict import read_state_dict
@@ -96,9 +95,12 @@ def test_a_folder_of_shards(tmp_path, name):
 def test_a_folder_with_one_file_and_its_config(tmp_path, name):
     safetensors.numpy.save_file(ARRAYS, tmp_path / name) if "safe" in name else torch.save(tensors(), tmp_path / name)
     (tmp_path / "config.json").write_text('{"model_type": "sam"}')
-    read = read_state_dict(tmp_path)
-    assert_same(read.arrays, ARRAYS)
-    assert read.config == {"model_type": "sam"}
+    for path in (tmp_path, tmp_path / name):
+        read = read_state_dict(path)
+        assert_same(read.arrays, ARRAYS)
+        assert read.config == {"model_type": "sam"}
+    (tmp_path / name).rename(tmp_path / f"other_{name}")
+    assert read_state_dict(tmp_path / f"other_{name}").config is None  # of whatever else is in that folder
 
 
 @pytest.mark.parametrize("place", ["../secret.safetensors", "/etc/passwd", "..", "", "a/b.safetensors"])
@@ -125,16 +127,6 @@ def test_a_folder_that_is_not_whole(tmp_path):
         (tmp_path / "model.safetensors.index.json").write_text(text)
         with pytest.raises(UserError, match=r"model\.safetensors\.index\.json"):
             read_state_dict(tmp_path)
-
-
-class Malicious:
-    """Unpickled, it makes a file."""
-
-    def __init__(self, mark):
-        self.mark = mark
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.mark),)
 
 
 def dump(state, path) -> None:
