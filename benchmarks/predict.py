@@ -144,7 +144,7 @@ def samjax(weights: str) -> Actions:
                 logits_size=config.logits_size,
             )
             prompts = stacked([asked], images=1, objects=count, slots=2, logits_size=config.logits_size)
-            output = engine.decode(ready, prompts, multimask=True)
+            output = engine.decode(ready, prompts, multimask=True, masked=False)
             return {"logits": np.asarray(output.logits), "iou": np.asarray(output.iou)}
 
         return run

@@ -36,15 +36,16 @@ class Engine:
         def encode(weights, images, sizes):
             return nnx.merge(graph, *weights).encode(images, sizes)
 
-        def decode(weights, embedding, prompts, multimask):
+        def decode(weights, embedding, prompts, multimask, masked):
+            prompts = prompts if masked else _without_masks(prompts)
             answer = nnx.merge(graph, *weights).decoder(embedding)(prompts, None)
             return answer.candidates() if multimask else answer.single()
 
         def decode_points(weights, embedding, coords):
-            return nnx.merge(graph, *weights).decoder(embedding)(_lone_points(coords, config), None).candidates()
+            return decode(weights, embedding, _lone_points(coords, config), multimask=True, masked=False)
 
         self._encode = jax.jit(encode)
-        self._decode = jax.jit(decode, static_argnums=3)
+        self._decode = jax.jit(decode, static_argnums=(3, 4))
         self._decode_points = jax.jit(decode_points)
 
     @classmethod
@@ -66,16 +67,18 @@ class Engine:
         with jax.set_mesh(self.mesh):
             return self._encode(self._weights, *self.split((images, sizes)))
 
-    def decode(self, embedding: Float[Array, "b gh gw c"], prompts: Prompts, *, multimask: bool) -> MaskOutput:
-        """Predict on ready embeddings, of photos split over the mesh: three candidates a prompt, or one mask."""
+    def decode(
+        self, embedding: Float[Array, "b gh gw c"], prompts: Prompts, *, multimask: bool, masked: bool = True
+    ) -> MaskOutput:
+        """Predict on ready embeddings, of photos split over the mesh: three candidates a prompt, or one mask.
+
+        `masked` False says that no mask is prompted with, and saves what would be made of them.
+        """
         with jax.set_mesh(self.mesh):
-            return self._decode(self._weights, embedding, self.split(prompts), multimask)
+            return self._decode(self._weights, embedding, self.split(prompts), multimask, masked)
 
     def decode_points(self, embedding: Float[Array, "b gh gw c"], coords: Float32[Array, "b m 2"]) -> MaskOutput:
-        """Predict three candidates for each of m points on an object, alone, in pixels of the frame.
-
-        The same as `decode` gives; that there is no mask prompt is known when it is compiled.
-        """
+        """Predict three candidates for each of m points on an object, alone, in pixels of the frame, as `decode`."""
         with jax.set_mesh(self.mesh):
             return self._decode_points(self._weights, embedding, coords)
 
@@ -93,4 +96,13 @@ def _lone_points(coords: Float32[Array, "b m 2"], config: SamConfig) -> Prompts:
         valid=jnp.ones((images, masks, 2), bool),
         mask_logits=jnp.zeros((images, masks, *config.logits_size), jnp.float32),
         has_mask=jnp.zeros((images, masks), bool),
+    )
+
+
+def _without_masks(prompts: Prompts) -> Prompts:
+    """Return prompts of which the compiler sees that none is a mask."""
+    return dataclasses.replace(
+        prompts,
+        mask_logits=jnp.zeros(prompts.mask_logits.shape, jnp.float32),
+        has_mask=jnp.zeros(prompts.has_mask.shape, bool),
     )

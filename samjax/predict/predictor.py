@@ -152,7 +152,8 @@ class Predictor:
             slots=_power_of_two(max(photo.labels.shape[1] for photo in asked)),
             logits_size=self.config.logits_size,
         )
-        output = engine.decode(embedding, prompts, multimask=multimask)
+        masked = any(photo.mask_logits is not None for photo in asked)
+        output = engine.decode(embedding, prompts, multimask=multimask, masked=masked)
         if self._plans is None:
             self._plans = self._resize_plans(embedding.shape[0])
         kinds = output.iou.shape[2]

@@ -147,13 +147,12 @@ def test_a_single_photo_mask_and_slot(exported, agrees):
 @pytest.mark.parametrize("exported", [TINY_WIDE, VIT_B], ids=["tiny-wide", "vit_b"], indirect=True)
 def test_every_prompt(exported, agrees):
     """Points, boxes, both and mask prompts; 1 and 3 images; 1 to 64 objects."""
-    for images in (1, 3):
-        embedding = check_encoder(exported, images, agrees)
-        for kind in ("point", "points", "box", "box+points", "mask+points", "mask+box+points"):
-            check_decoder(exported, embedding, kind, 2, agrees)
-    for kind in ("box", "mask+points"):
-        check_decoder(exported, embedding[:1], kind, 1, agrees)
-        check_decoder(exported, embedding[:1], kind, 64, agrees)
+    alone = check_encoder(exported, 1, agrees)
+    check_decoder(exported, alone, "box", 1, agrees)
+    check_decoder(exported, alone, "mask+points", 64, agrees)
+    embedding = check_encoder(exported, 3, agrees)
+    for kind in ("point", "points", "box", "box+points", "mask+points", "mask+box+points"):
+        check_decoder(exported, embedding, kind, 2, agrees)
 
 
 @torch.no_grad()
