@@ -144,7 +144,9 @@ def test_a_single_photo_mask_and_slot(exported, agrees):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exported", [TINY_WIDE, VIT_B], ids=["tiny-wide", "vit_b"], indirect=True)
+@pytest.mark.parametrize(
+    "exported", [TINY_WIDE, pytest.param(VIT_B, marks=pytest.mark.long)], ids=["tiny-wide", "vit_b"], indirect=True
+)
 def test_every_prompt(exported, agrees):
     """Points, boxes, both and mask prompts; 1 and 3 images; 1 to 64 objects."""
     alone = check_encoder(exported, 1, agrees)
