@@ -1,4 +1,4 @@
-"""Work on equal groups, one after the other, where all at once would take too much memory."""
+"""Sizes of groups and batches: work on equal parts, one after the other, and few shapes to compile for."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +11,11 @@ from jaxtyping import Array
 def largest_divisor(whole: int, most: int) -> int:
     """Return the largest divisor of `whole` that is at most `most`; at least 1, however small `most` is."""
     return max(part for part in range(1, max(1, min(whole, most)) + 1) if whole % part == 0)
+
+
+def power_of_two(count: int) -> int:
+    """Return `count` rounded up to a power of two, at least 1, so that few shapes are compiled for."""
+    return 1 << max(0, count - 1).bit_length()
 
 
 def map_groups(function: Callable[..., Any], *arrays: Array, at_once: int) -> Any:

@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, UInt8
 
 from samjax.core.errors import UserError
+from samjax.core.groups import power_of_two
 from samjax.data import rle
 from samjax.predict.candidate_programs import add_to, choose_from, draw_from, new_pool
 from samjax.predict.candidates import CANDIDATES, Chosen, Pool, Window, filters_of
 from samjax.predict.crops import Crop, crops_of, point_grid
 from samjax.predict.engine import Engine
 from samjax.predict.generator_config import GeneratorConfig
-from samjax.predict.nms import kept_boxes, power_of_two
+from samjax.predict.nms import kept_boxes
 from samjax.predict.photo import fit_photo, to_frame
 from samjax.predict.regions import without_specks
 from samjax.predict.run_lengths import encode_words

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Int32
 
+from samjax.core.groups import power_of_two
 from samjax.core.types import struct
 
 
@@ -64,8 +65,3 @@ def kept_boxes(
     padded = np.pad(boxes, ((0, slots - count), (0, 0))), np.pad(scores, (0, slots - count)), np.arange(slots) < count
     kept = jax.device_get(_suppress(*padded, threshold=threshold))
     return kept.order[: kept.count]
-
-
-def power_of_two(count: int) -> int:
-    """Return `count` rounded up to a power of two, so that few shapes are compiled for."""
-    return 1 << max(0, count - 1).bit_length()

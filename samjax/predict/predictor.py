@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float32
 
 from samjax.core.errors import UserError
+from samjax.core.groups import power_of_two
 from samjax.models.sam.config import SamConfig
 from samjax.predict.engine import Engine
 from samjax.predict.photo import fit_photo
@@ -148,8 +149,8 @@ class Predictor:
         prompts = stacked(
             asked,
             images=embedding.shape[0],
-            objects=_power_of_two(max(objects)),
-            slots=_power_of_two(max(photo.labels.shape[1] for photo in asked)),
+            objects=power_of_two(max(objects)),
+            slots=power_of_two(max(photo.labels.shape[1] for photo in asked)),
             logits_size=self.config.logits_size,
         )
         masked = any(photo.mask_logits is not None for photo in asked)
@@ -186,10 +187,6 @@ class Predictor:
         return self._engine.split(jax.tree.map(lambda *parts: np.stack(parts), *padded))
 
 
-def _power_of_two(count: int) -> int:
-    return 1 << (count - 1).bit_length()
-
-
 def _rounded_up(count: int, ways: int) -> int:
     """Return a number of photos that splits `ways` ways: that many times a power of two."""
-    return ways * _power_of_two(-(-count // ways))
+    return ways * power_of_two(-(-count // ways))

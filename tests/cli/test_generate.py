@@ -1,24 +1,17 @@
 """`samjax generate` as it is typed: what it writes is a data set, and it goes on where it ended."""
 
-import functools
 import json
 
 import numpy as np
 import pytest
-from flax import nnx
-from micro import drawn_micro
 from PIL import ExifTags, Image
 
 from data_pipelines.sa1b import prepare
-from samjax.checkpoint.weights import save_weights
 from samjax.cli.main import main
-from samjax.core.config import to_json
 from samjax.data.records import decode_record
 from samjax.data.rle import decode
 from samjax.data.sources import is_sa1b_layout, open_source
-from samjax.nn.init import Buffer
 from samjax.predict import mask_folder
-from samjax.predict.engine import Engine
 from samjax.predict.photo import read_photo
 
 LOOSE = [
@@ -35,17 +28,7 @@ LOOSE = [
 ]
 
 
-@pytest.fixture(scope="module")
-def checkpoint(micro, tmp_path_factory):
-    _, params, buffers = nnx.split(drawn_micro(5), nnx.Param, Buffer)
-    path = tmp_path_factory.mktemp("weights") / "micro"
-    save_weights(
-        path,
-        params=nnx.to_pure_dict(params),
-        buffers=nnx.to_pure_dict(buffers),
-        config={"model": json.loads(to_json(micro))},
-    )
-    return path
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")
@@ -62,14 +45,6 @@ def pictures(tmp_path_factory):
     Image.fromarray(pixels[2]).save(folder / "drawing.png")
     Image.fromarray(pixels[3]).save(folder / "sa_77.jpg")
     return folder
-
-
-@pytest.fixture(autouse=True, scope="module")
-def compiled_once():
-    """Runs of this process share an engine, and so its programs."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Engine, "from_checkpoint", functools.cache(Engine.from_checkpoint))
-        yield
 
 
 def run(checkpoint, images, out, *options: str) -> int:

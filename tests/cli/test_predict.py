@@ -4,30 +4,15 @@ import json
 
 import numpy as np
 import pytest
-from flax import nnx
 from PIL import Image
 
-from samjax.checkpoint.weights import save_weights
+from samjax.checkpoint.weights import load_weights, save_weights
 from samjax.cli.main import main
-from samjax.core.config import to_json
 from samjax.data.rle import decode
-from samjax.models.sam.sam import Sam
-from samjax.nn.init import Buffer
 from samjax.predict.engine import Engine
 from samjax.predict.predictor import Predictor
 
-
-@pytest.fixture(scope="module")
-def checkpoint(micro, tmp_path_factory):
-    _, params, buffers = nnx.split(Sam(micro, rngs=nnx.Rngs(5)), nnx.Param, Buffer)
-    path = tmp_path_factory.mktemp("weights") / "micro"
-    save_weights(
-        path,
-        params=nnx.to_pure_dict(params),
-        buffers=nnx.to_pure_dict(buffers),
-        config={"model": json.loads(to_json(micro))},
-    )
-    return path
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +42,7 @@ def run(checkpoint, photo, out, *options: str) -> int:
 )
 def test_what_is_written_is_what_the_predictor_says(options, prompts, masks, checkpoint, photo, tmp_path, capsys):
     assert run(checkpoint, photo, tmp_path / "out", *options) == 0
-    predictor = Predictor(Engine.from_checkpoint(checkpoint))
+    predictor = Predictor(Engine.from_checkpoint(str(checkpoint)))
     predictor.set_image(np.array(Image.open(photo)))
     expected = predictor.predict(**prompts, multimask=masks == 3)
     said = json.loads((tmp_path / "out" / "cat.json").read_text())
@@ -106,10 +91,9 @@ def test_nothing_is_written_over(checkpoint, photo, tmp_path, capsys):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_a_backbone_alone_predicts_nothing(checkpoint, photo, micro, tmp_path, capsys):
-    _, params, _ = nnx.split(Sam(micro, rngs=nnx.Rngs(5)), nnx.Param, Buffer)
-    backbone = {"image_encoder": nnx.to_pure_dict(params)["image_encoder"]}
-    config = {"model": json.loads(to_json(micro))}
-    save_weights(tmp_path / "backbone", params=backbone, buffers={}, config=config)
+def test_a_backbone_alone_predicts_nothing(checkpoint, photo, tmp_path, capsys):
+    whole = load_weights(checkpoint)
+    backbone = {"image_encoder": whole.params["image_encoder"]}
+    save_weights(tmp_path / "backbone", params=backbone, buffers={}, config=whole.config)
     assert run(tmp_path / "backbone", photo, tmp_path / "out", "--point", "7,8") == 2
     assert "are not of the model that their config describes" in capsys.readouterr().err
