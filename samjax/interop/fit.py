@@ -8,8 +8,9 @@ import numpy as np
 from samjax.core.errors import UserError
 from samjax.interop.resize import resize_kernel, resize_positions, resize_relative
 from samjax.interop.table import Naming
-from samjax.interop.torch_weights import entries, path_shapes
+from samjax.interop.torch_weights import entries
 from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import array_shapes
 
 _CLASS_TOKENS = ("cls_token", "dist_token")
 
@@ -32,7 +33,7 @@ def fit(arrays: Mapping[str, np.ndarray], config: SamConfig, naming: Naming) -> 
       UserError: a position table that is no grid, or patches larger than those of `config`.
     """
     fitted, changes = dict(arrays), []
-    expected, tables, absent = path_shapes(config), 0, 0
+    expected, tables, absent = array_shapes(config), 0, 0
     for entry in entries(config, naming):
         key, last = entry.keys[0], entry.path.rsplit("/", 1)[-1]
         shape = entry.layout.torch_shape(expected[entry.path][len(entry.index) :])

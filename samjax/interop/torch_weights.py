@@ -14,7 +14,7 @@ from samjax.core.tree import named_leaves, nested
 from samjax.interop.layout import Layout
 from samjax.interop.table import SAM, Naming, Slot, slots
 from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import abstract_model
+from samjax.models.sam.sam import abstract_model, array_shapes
 
 Tree = dict[str, Any]
 
@@ -60,7 +60,7 @@ def from_torch(
         with another key of the same array.
     """
     table = entries(config, naming)
-    shapes = {path: shape for path, shape in path_shapes(config).items() if path in {entry.path for entry in table}}
+    shapes = {path: shape for path, shape in array_shapes(config).items() if path in {entry.path for entry in table}}
     known = {key for entry in table for key in entry.keys}
     faults = [f"{key} is unexpected" for key in state_dict if key not in known]
     arrays = {path: np.empty(shape, np.float32) for path, shape in shapes.items()}
@@ -86,7 +86,7 @@ def to_torch(
     Raises:
       UserError: names every path that is missing, unexpected or of another shape.
     """
-    shapes = path_shapes(config)
+    shapes = array_shapes(config)
     arrays = {path: np.asarray(leaf) for tree in (params, buffers) for path, leaf in named_leaves(tree).items()}
     faults = [f"{path} is unexpected" for path in arrays if path not in shapes]
     faults += [f"{path} is missing" for path in shapes if path not in arrays]
@@ -124,8 +124,3 @@ def _refuse(faults: list[str], what: str) -> None:
 def _abstract(config: SamConfig) -> tuple[Tree, Tree]:
     _, params, buffers = abstract_model(config)
     return nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
-
-
-def path_shapes(config: SamConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every parameter and buffer of a model of `config`, by path."""
-    return {path: leaf.shape for tree in _abstract(config) for path, leaf in named_leaves(tree).items()}

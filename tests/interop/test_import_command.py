@@ -14,9 +14,9 @@ from samjax.core.config import from_json
 from samjax.core.tree import named_leaves
 from samjax.interop.resize import resize_kernel, resize_positions
 from samjax.interop.table import Naming
-from samjax.interop.torch_weights import path_shapes, to_torch
+from samjax.interop.torch_weights import to_torch
 from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD
+from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD, array_shapes
 
 RELEASE, VIT = Naming.SEGMENT_ANYTHING, Naming.VIT
 DECODER = ("--decoder-heads", str(HEADS))
@@ -170,7 +170,7 @@ def test_an_mae_backbone(tmp_path, capsys, patch, prefix):
     shapes = {path: leaf.shape for path, leaf in named_leaves(read.params).items()}
     assert shapes == {
         path: shape
-        for path, shape in path_shapes(config).items()
+        for path, shape in array_shapes(config).items()
         if path.startswith("image_encoder/") and "/neck/" not in path
     }
     assert named_leaves(read.buffers) == {}

@@ -12,10 +12,10 @@ from released import released
 
 from samjax.interop.import_weights import import_weights
 from samjax.interop.table import Naming
-from samjax.interop.torch_weights import entries, path_shapes, to_torch
+from samjax.interop.torch_weights import entries, to_torch
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.image_encoder import ImageEncoder
-from samjax.models.sam.sam import model_with
+from samjax.models.sam.sam import array_shapes, model_with
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_keys_and_shapes_are_those_of_the_papers_sizes(config):
     with torch.device("meta"):
         model = transformers.SamModel(transformers.SamConfig(vision_config=vision.to_dict()))
     theirs = {key: array.shape for key, array in model.state_dict().items()}
-    expected = path_shapes(config)
+    expected = array_shapes(config)
 
     def ours(naming: Naming) -> dict[str, tuple[int, ...]]:
         return {

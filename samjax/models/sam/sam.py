@@ -1,5 +1,6 @@
 """The whole model, from a photo's bytes to masks."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -70,8 +71,7 @@ def model_with(config: SamConfig, *, params: Any, buffers: Any, what: str = "the
     Raises:
       UserError: an array is missing, unexpected or of another shape.
     """
-    graph, *expected = abstract_model(config)
-    wanted = {name: leaf.shape for part in expected for name, leaf in named_leaves(nnx.to_pure_dict(part)).items()}
+    graph, wanted = _structure(config)
     given = {name: leaf.shape for part in (params, buffers) for name, leaf in named_leaves(part).items()}
     wrong = [name for name in sorted({*wanted, *given}) if wanted.get(name) != given.get(name)]
     if wrong:
@@ -81,3 +81,16 @@ def model_with(config: SamConfig, *, params: Any, buffers: Any, what: str = "the
             f"first {name}, {given.get(name, 'missing')}, expected {wanted.get(name, 'none')}"
         )
     return nnx.merge(graph, *jax.tree.map(jnp.asarray, (params, buffers)))
+
+
+def array_shapes(config: SamConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter and buffer of a model of `config`, by path."""
+    return dict(_structure(config)[1])
+
+
+@functools.cache
+def _structure(config: SamConfig) -> tuple[nnx.GraphDef[Sam], dict[str, tuple[int, ...]]]:
+    """Return the model's structure and its arrays' shapes: it takes a second to trace."""
+    graph, *parts = abstract_model(config)
+    leaves = {name: leaf for part in parts for name, leaf in named_leaves(nnx.to_pure_dict(part)).items()}
+    return graph, {name: leaf.shape for name, leaf in leaves.items()}
