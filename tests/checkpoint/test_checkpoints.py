@@ -21,7 +21,10 @@ from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
 
 # Where one of Orbax's reads fails, those it began beside it end after their event loop is closed, and say so to nobody.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("leftovers_collected"),
+]
 
 
 class Position:

@@ -17,7 +17,10 @@ from samjax.models.sam.sam import Sam, model_with
 from samjax.nn.init import Buffer
 
 # See tests/checkpoint/test_checkpoints.py.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("leftovers_collected"),
+]
 
 
 class Position:

@@ -125,6 +125,7 @@ def test_any_description_gives_a_record_or_a_reason():
     run(1_000)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_any_description_gives_a_record_or_a_reason_at_length():
     run(100_000)

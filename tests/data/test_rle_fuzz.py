@@ -145,6 +145,7 @@ def test_counts_are_masks_or_are_refused():
     fuzz(400)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_counts_are_masks_or_are_refused_a_hundred_thousand_times():
     """Memory is measured over all of it: nothing is kept, and nothing grows with what the counts claim."""

@@ -22,7 +22,10 @@ from samjax.train.step import interaction_loss
 from samjax.train.trackers import JsonLines
 
 # Where a read of Orbax's fails, those it began beside it end after their event loop is closed, and say so to nobody.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.usefixtures("leftovers_collected"),
+]
 
 
 class Interrupted(TrainStream):
