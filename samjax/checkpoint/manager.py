@@ -12,6 +12,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from samjax.checkpoint.checksums import Record, compare, differences, record
+from samjax.checkpoint.damage import is_its_fault, reason, told
 from samjax.core.distributed import all_say, is_lead, wait_for_all
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.tree import named_leaves
@@ -19,11 +20,6 @@ from samjax.core.tree import named_leaves
 T = TypeVar("T")
 
 _STATE, _DATA, _CONFIG, _CHECKSUMS = "state", "data", "config", "checksums"
-
-# What is no fault of a checkpoint: a file system or a device in trouble. Of files that are cut off or not what they
-# were Orbax, TensorStore and JSON make errors of every other type, down to a plain Exception.
-_NOT_ITS_FAULT = (UserError, OSError, MemoryError, jax.errors.JaxRuntimeError)
-_MISSING = (FileNotFoundError, NotADirectoryError)
 
 log = logging.getLogger(__name__)
 
@@ -134,13 +130,12 @@ class Checkpoints:
         except CorruptCheckpointError:
             raise
         except Exception as error:
-            if isinstance(error, _NOT_ITS_FAULT) and not isinstance(error, _MISSING):
+            if not is_its_fault(error):
                 raise
-            said = str(error.__cause__ or error).split(" [tensorstore_spec=")[0]
-            raise CorruptCheckpointError(f"it cannot be read: {said:.300}") from error
+            raise CorruptCheckpointError(reason(error)) from error
         wrong = differences(saved, restored)
         if wrong:
-            raise CorruptCheckpointError("; ".join(wrong[:3]) + (f"; {len(wrong) - 3} more" if wrong[3:] else ""))
+            raise CorruptCheckpointError(told(wrong))
         return restored
 
     def _restore(self, step: int, *, like: T, stream: Any) -> T:

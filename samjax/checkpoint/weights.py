@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from samjax.checkpoint.checksums import Record, differences, record
+from samjax.checkpoint.damage import is_its_fault, reason, told
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.tree import nested
 
@@ -64,8 +65,8 @@ def load_weights(path: epath.PathLike) -> Weights:
     """Return the weights at `path`: a run's workdir (its newest checkpoint), one of its checkpoints, or such a folder.
 
     Raises:
-      UserError: there is no checkpoint at `path`.
-      CorruptCheckpointError: it cannot be read, or an array is not what was saved.
+      UserError: there is no checkpoint at `path`, or the file system does not give it.
+      CorruptCheckpointError: it is damaged, or an array is not what was saved.
     """
     folder = find_checkpoint(path)
     try:
@@ -90,13 +91,15 @@ def load_weights(path: epath.PathLike) -> Weights:
                     }
                 ),
             )[_STATE]
-    except (UserError, MemoryError):
+    except Exception as error:
+        if is_its_fault(error):
+            raise _corrupt(folder, reason(error)) from error
+        if isinstance(error, OSError):
+            raise UserError(f"{folder} is there, but {reason(error)}") from error
         raise
-    except Exception as error:  # of a damaged file Orbax and TensorStore make errors of every type
-        raise _corrupt(folder, f"it cannot be read: {error.__cause__ or error!s:.300}") from error
     wrong = differences(saved, state)
     if wrong:
-        raise _corrupt(folder, "; ".join(wrong[:3]) + (f"; {len(wrong) - 3} more" if wrong[3:] else ""))
+        raise _corrupt(folder, told(wrong))
     return Weights(params=state["params"], buffers=state.get("buffers", {}), config=config, path=folder)
 
 

@@ -134,6 +134,20 @@ def test_damaged_weights_are_refused(spoil, sentence, arrays, tmp_path):
     assert "give another checkpoint" in str(error.value)
 
 
+def test_a_file_system_in_trouble_is_no_damage(arrays, tmp_path, monkeypatch):
+    """Nobody is told to throw away a checkpoint that a permission or a disk keeps from being read."""
+    params, buffers = arrays
+    save_weights(tmp_path / "weights", params=params, buffers=buffers, config={"model": {}})
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("orbax.checkpoint.Checkpointer.restore", refuse)
+    with pytest.raises(UserError, match=r"weights is there, but it cannot be read: .*Permission denied") as error:
+        load_weights(tmp_path / "weights")
+    assert not isinstance(error.value, CorruptCheckpointError)
+
+
 def largest(folder):
     return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
 

@@ -1,0 +1,25 @@
+"""What is wrong with a checkpoint, or only with the way to it."""
+
+import jax
+
+from samjax.core.errors import UserError
+
+# What is no fault of a checkpoint: a file system or a device in trouble. Of files that are cut off or not what they
+# were Orbax, TensorStore and JSON make errors of every other type, down to a plain Exception.
+_NOT_ITS_FAULT = (UserError, OSError, MemoryError, jax.errors.JaxRuntimeError)
+_MISSING = (FileNotFoundError, NotADirectoryError)
+
+
+def is_its_fault(error: Exception) -> bool:
+    """Return whether an error in reading a checkpoint says that the checkpoint is damaged."""
+    return isinstance(error, _MISSING) or not isinstance(error, _NOT_ITS_FAULT)
+
+
+def reason(error: Exception) -> str:
+    """Return what an error in reading a checkpoint says, without what TensorStore adds to it."""
+    return f"it cannot be read: {str(error.__cause__ or error).split(' [tensorstore_spec=')[0]:.300}"
+
+
+def told(differences: list[str]) -> str:
+    """Return the first of some differences, and how many more there are."""
+    return "; ".join(differences[:3]) + (f"; {len(differences) - 3} more" if differences[3:] else "")
