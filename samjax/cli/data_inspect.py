@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from samjax.cli.arguments import refuse_more
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
 
@@ -62,8 +63,7 @@ class _Request:
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
-    if rest:
-        raise UserError(f"samjax data inspect does not know {' '.join(rest)}; see samjax data inspect --help")
+    refuse_more(rest, "data inspect")
     request, out = _request(known), Path(known.out)
     request.data.check()
     _make_folder(out)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
 
 _DESCRIPTION = """\
@@ -52,9 +53,8 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         if known.workers:
             raise UserError("--workers is for a run without --runner: give the runner's own option instead")
         run = sa1b.BeamRun(runner=known.runner, options=tuple(option for option in rest if option != "--"))
-    elif rest:
-        raise UserError(f"samjax data prepare does not know {' '.join(rest)}; see samjax data prepare --help")
     else:
+        refuse_more(rest, "data prepare")
         run = sa1b.LocalRun(workers=known.workers)
     try:
         with _display() as watch:

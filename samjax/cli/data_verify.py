@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
 
 
@@ -29,8 +30,7 @@ def add_parser(actions, name: str) -> None:
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from data_pipelines.verify import verify
 
-    if rest:
-        raise UserError(f"samjax data verify does not know {' '.join(rest)}; see samjax data verify --help")
+    refuse_more(rest, "data verify")
     if known.sample < 0 or known.workers < 1:
         raise UserError("--sample must be at least 0 and --workers at least 1")
     report = verify(known.folder, sample=known.sample, workers=known.workers, watch=_say)

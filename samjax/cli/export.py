@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from samjax.core.errors import UserError
+from samjax.cli.arguments import refuse_more
 
 _FORMATS = {
     "huggingface": "a folder for transformers' SamModel.from_pretrained and SamProcessor (extra interop)",
@@ -46,8 +46,7 @@ def add_parser(commands, name: str) -> None:
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
-    if rest:
-        raise UserError(f"samjax export does not know {' '.join(rest)}; see samjax export --help")
+    refuse_more(rest, "export")
     from samjax.interop.export import Format, export
 
     folder = export(known.checkpoint, known.out, Format(known.format), license=known.license)

@@ -139,8 +139,8 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
     took = time.perf_counter() - started
     if done:
         print(
-            f"{done:,} photos, {masks:,} masks in {took:.1f} s, {_rate(done, took, first, started + took)} images/s "
-            f"after the first: {folder.path}",
+            f"{done:,} photos, {masks:,} masks in {took:.1f} s, {_rate(done, took, first, started + took)} images/s"
+            f"{' after the first' if first and done > first[0] else ''}: {folder.path}",
             flush=True,
         )
     if unreadable:

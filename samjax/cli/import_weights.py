@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
 
 _DESCRIPTION = """\
@@ -38,8 +39,7 @@ def add_parser(commands, name: str) -> None:
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from etils import epath
 
-    if rest:
-        raise UserError(f"samjax import does not know {' '.join(rest)}; see samjax import --help")
+    refuse_more(rest, "import")
     if known.decoder_heads is not None and known.decoder_heads < 1:
         raise UserError(f"--decoder-heads {known.decoder_heads} is not at least 1")
     if epath.Path(known.out).exists():  # before minutes of reading

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
 
 _DESCRIPTION = """\
@@ -32,8 +33,7 @@ def add_parser(commands, name: str) -> None:
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
-    if rest:
-        raise UserError(f"samjax predict does not know {' '.join(rest)}; see samjax predict --help")
+    refuse_more(rest, "predict")
     points = [_numbers(text, "--point", (2, 3)) for text in known.point]
     box = None if known.box is None else _numbers(known.box, "--box", (4,))
     if not points and box is None:
@@ -54,12 +54,13 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     from samjax.core.compile_cache import enable_compile_cache
     from samjax.predict.photo import read_photo
-
-    photo = read_photo(image)
-    enable_compile_cache()
     from samjax.predict.predictor import Predictor
+    from samjax.predict.prompts import photo_prompts
 
-    prompts = _prompts(points, box)
+    photo, prompts = read_photo(image), _prompts(points, box)
+    size = photo.shape[:2]
+    photo_prompts(**prompts, mask_logits=None, photo=size, fitted=size, logits_size=(0, 0))  # before minutes of reading
+    enable_compile_cache()
     predictor = Predictor.from_checkpoint(known.checkpoint)
     predictor.set_image(photo)
     prediction = predictor.predict(**prompts, multimask=multimask)
@@ -82,7 +83,7 @@ def _numbers(text: str, option: str, lengths: tuple[int, ...]) -> list[float]:
 
 def _prompts(points: list[list[float]], box: list[float] | None) -> dict[str, Any]:
     """Return them as `Predictor.predict` takes them, for one object."""
-    prompts: dict[str, Any] = {}
+    prompts: dict[str, Any] = {"points": None, "labels": None, "boxes": None}
     if points:
         prompts["points"] = [[point[:2] for point in points]]
         prompts["labels"] = [[point[2] if len(point) == 3 else 1 for point in points]]

@@ -20,7 +20,7 @@ from samjax.interop.portable import decoder, encoder
 from samjax.interop.stablehlo import write_stablehlo
 from samjax.interop.usage import huggingface_use, onnx_use, segment_anything_use, stablehlo_use
 from samjax.models.sam.config import SamConfig, config_of_run
-from samjax.models.sam.sam import model_with
+from samjax.models.sam.sam import check_arrays
 
 
 class Format(enum.Enum):
@@ -94,7 +94,7 @@ def _write(weights: Weights, model: SamConfig, format: Format, folder: Path) -> 
 def _model_of(weights: Weights) -> SamConfig:
     """Return the model's config, whose arrays `weights` has to a one."""
     model = config_of_run(weights.config, name=str(weights.path))
-    model_with(model, params=weights.params, buffers=weights.buffers, what=f"{weights.path}: the weights")
+    check_arrays(model, params=weights.params, buffers=weights.buffers, what=f"{weights.path}: the weights")
     return model
 
 

@@ -15,7 +15,7 @@ from jaxtyping import Array
 from samjax.core.tree import named_leaves, nested
 from samjax.core.types import Prompts
 from samjax.models.sam.config import AttentionKernel, SamConfig
-from samjax.models.sam.sam import Sam
+from samjax.models.sam.sam import Sam, abstract_model
 
 Arrays = dict[str, Any]
 
@@ -104,9 +104,7 @@ def _without(config: SamConfig, *parts: str) -> Sam:
     return model
 
 
-@functools.cache
-def _split(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State]:
-    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))))
+_split = functools.cache(abstract_model)
 
 
 def _weights(model: Sam, params: Any, buffers: Any) -> dict[str, np.ndarray]:

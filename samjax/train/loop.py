@@ -69,9 +69,10 @@ def train(
         if found is not None:
             start, state = found[0], TrainState(**found[1])
         else:
+            weights = load_weights(config.init_from) if config.init_from else None  # before a model is made
             start, state = 0, init_state(blueprint, config.model, run)
-            if config.init_from:
-                state, began_with = begin_with(state, load_weights(config.init_from), blueprint.shardings)
+            if weights is not None:
+                state, began_with = begin_with(state, weights, blueprint.shardings)
         clock.past = Past.of_rows(past_rows, resume_step=start)
         terminal = Terminal(steps=config.steps, start=start, quiet=not is_lead())
         trackers: Sequence[Tracker] = (terminal,)

@@ -105,8 +105,7 @@ def begin_with(state: TrainState, weights: Weights, shardings: TrainState) -> tu
     Raises:
       UserError: an array of `weights` is not one of the model's, or has another shape.
     """
-    given = {"params": weights.params, "buffers": weights.buffers}
-    taken = {name: leaf for part, tree in given.items() for name, leaf in named_leaves({part: tree}).items()}
+    taken = named_leaves({"params": weights.params, "buffers": weights.buffers})
     model = {"params": state.params, "buffers": state.buffers}
     shapes = {name: leaf.shape for name, leaf in named_leaves(model).items()}
     wrong = [name for name, leaf in taken.items() if shapes.get(name) != leaf.shape]

@@ -71,7 +71,17 @@ def model_with(config: SamConfig, *, params: Any, buffers: Any, what: str = "the
     Raises:
       UserError: an array is missing, unexpected or of another shape.
     """
-    graph, wanted = _structure(config)
+    check_arrays(config, params=params, buffers=buffers, what=what)
+    return nnx.merge(_structure(config)[0], *jax.tree.map(jnp.asarray, (params, buffers)))
+
+
+def check_arrays(config: SamConfig, *, params: Any, buffers: Any, what: str) -> None:
+    """Refuse arrays, called `what`, that are not those of a model of `config`.
+
+    Raises:
+      UserError: one is missing, unexpected or of another shape.
+    """
+    wanted = _structure(config)[1]
     given = {name: leaf.shape for part in (params, buffers) for name, leaf in named_leaves(part).items()}
     wrong = [name for name in sorted({*wanted, *given}) if wanted.get(name) != given.get(name)]
     if wrong:
@@ -80,7 +90,6 @@ def model_with(config: SamConfig, *, params: Any, buffers: Any, what: str = "the
             f"{what} are not of the model that their config describes: {len(wrong)} of {len(wanted)} arrays differ, "
             f"first {name}, {given.get(name, 'missing')}, expected {wanted.get(name, 'none')}"
         )
-    return nnx.merge(graph, *jax.tree.map(jnp.asarray, (params, buffers)))
 
 
 def array_shapes(config: SamConfig) -> dict[str, tuple[int, ...]]:
