@@ -10,6 +10,7 @@ import jax
 from etils import epath
 
 from samjax.checkpoint.weights import Weights
+from samjax.interop.geometry import size_name
 from samjax.models.sam.config import SamConfig
 
 UNSPECIFIED = "other"
@@ -40,7 +41,7 @@ def card(weights: Weights, model: SamConfig, use: Use, *, license: str = UNSPECI
     }
     yaml = "\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items())  # JSON is YAML
     parts = [
-        f"---\n{yaml}\n---\n\n# Segment Anything, {_size(model)}",
+        f"---\n{yaml}\n---\n\n# Segment Anything, {size_name(model)}",
         f"{use.files}\n\n```python\n{use.python}```",
         f"## Model\n\n{_table(_of_model(weights, model))}",
         f"## Training\n\n{_training(weights, sources)}",
@@ -48,12 +49,6 @@ def card(weights: Weights, model: SamConfig, use: Use, *, license: str = UNSPECI
         f"## Licence\n\n{_licence(license)}",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _size(model: SamConfig) -> str:
-    encoder = model.image_encoder
-    names = {(768, 12): "ViT-B", (1024, 24): "ViT-L", (1280, 32): "ViT-H"}
-    return names.get((encoder.width, encoder.depth), f"a ViT of {encoder.depth} blocks, {encoder.width} wide")
 
 
 def _table(rows: dict[str, Any]) -> str:
@@ -93,6 +88,7 @@ def _training(weights: Weights, sources: list[str]) -> str:
     schedule = optim.get("schedule", {})
     rows = {
         "data": ", ".join(f"`{source}`" for source in sources) or "not recorded",
+        **({"begun with": f"`{PurePosixPath(begun).name}`"} if (begun := config.get("init_from")) else {}),
         "steps": f"{config.get('steps', 'not recorded')}"
         if step is None
         else f"{step:,} of {config.get('steps', 0):,}",

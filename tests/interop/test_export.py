@@ -21,6 +21,7 @@ from samjax.cli.main import main
 from samjax.core.config import from_json, to_json
 from samjax.core.tree import named_leaves
 from samjax.interop import export as module
+from samjax.interop.card import Use, card
 from samjax.interop.export import Format, export
 from samjax.interop.segment_anything import file_name
 from samjax.interop.table import Naming
@@ -144,6 +145,17 @@ def test_files_are_for_whom_new_files_are(exported, format, tmp_path):
     (tmp_path / "new").touch()
     modes = {path.name: path.stat().st_mode for path in (exported / format).iterdir()}
     assert set(modes.values()) == {(tmp_path / "new").stat().st_mode}, modes
+
+
+def test_a_card_says_what_a_run_began_with(run):
+    """By its name, not by its path: licences of weights go on to those that were trained from them."""
+    weights = load_weights(run)
+    model = from_json(SamConfig, weights.config["model"])
+    use = Use(library="jax", files="", python="")
+    assert "begun with" not in card(weights, model, use)
+    begun = dataclasses.replace(weights, config={**weights.config, "init_from": "/home/me/weights/sam_vit_b"})
+    assert "| begun with | `sam_vit_b` |" in card(begun, model, use)
+    assert "/home" not in card(begun, model, use)
 
 
 @pytest.mark.parametrize("format", FORMATS)
