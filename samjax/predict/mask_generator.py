@@ -24,7 +24,8 @@ from samjax.predict.run_lengths import encode_words
 from samjax.predict.tiles import tilings
 
 _FIRST_SLOTS = 256
-"""Candidates that a crop's pool has slots for at first; it doubles when a crop needs more."""
+"""Candidates that a crop's pool has slots for at first. Where a crop needs more its batch is decoded again, once, with
+a power of two that suffices, which batches after it begin with."""
 
 _DRAWN = 32
 """Masks of a crop drawn at once: 14 MB of a photo of SA-1B."""
