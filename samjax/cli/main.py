@@ -4,7 +4,7 @@ import argparse
 import logging
 import sys
 
-from samjax.cli import data, export, generate, import_weights, plan, predict, train
+from samjax.cli import data, evaluate, export, generate, import_weights, plan, predict, train
 from samjax.core.errors import UserError
 
 _COMMANDS = {
@@ -13,6 +13,7 @@ _COMMANDS = {
     "data": data,
     "predict": predict,
     "generate": generate,
+    "evaluate": evaluate,
     "import": import_weights,
     "export": export,
 }

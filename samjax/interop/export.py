@@ -11,11 +11,11 @@ from pathlib import Path
 
 from samjax.checkpoint.weights import Weights, load_weights
 from samjax.core.errors import UserError
+from samjax.core.optional import optional
 from samjax.interop import segment_anything
 from samjax.interop.card import UNSPECIFIED, Use, card
 from samjax.interop.huggingface import write_huggingface
 from samjax.interop.onnx_model import write_onnx
-from samjax.interop.optional import optional
 from samjax.interop.portable import decoder, encoder
 from samjax.interop.stablehlo import write_stablehlo
 from samjax.interop.usage import huggingface_use, onnx_use, segment_anything_use, stablehlo_use

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
-from samjax.interop.optional import optional
+from samjax.core.optional import optional
 from samjax.interop.table import Naming
 from samjax.interop.torch_weights import entries, to_torch
 from samjax.models.sam.config import SamConfig

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from samjax.interop.optional import optional
+from samjax.core.optional import optional
 
 OPSET = 18
 _SMALL = 1024  # bytes; smaller constants lie in the graph, which reads their shapes and axes from them

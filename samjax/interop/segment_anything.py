@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from samjax.core.optional import optional
 from samjax.interop.huggingface import check_square
-from samjax.interop.optional import optional
 from samjax.interop.table import Naming
 from samjax.interop.torch_weights import to_torch
 from samjax.models.sam.config import ImageEncoderConfig, SamConfig

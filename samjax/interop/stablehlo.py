@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax import export
 
-from samjax.interop.optional import optional
+from samjax.core.optional import optional
 from samjax.interop.portable import Half
 
 PLATFORMS = ("cpu", "tpu", "cuda")

@@ -1,4 +1,4 @@
-"""Packages that one format or another needs and samjax itself does not."""
+"""Packages that one command or another needs and samjax itself does not."""
 
 import importlib
 from typing import Any
@@ -16,6 +16,4 @@ def optional(module: str, *, extra: str) -> Any:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
-        raise UserError(
-            f"this format needs {package}, which is not here ({error}): pip install 'samjax[{extra}]'"
-        ) from None
+        raise UserError(f"this needs {package}, which is not here ({error}): pip install 'samjax[{extra}]'") from None

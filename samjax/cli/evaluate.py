@@ -1,0 +1,25 @@
+"""`samjax evaluate`: zero-shot protocols."""
+
+from samjax.cli import (
+    evaluate_compare,
+    evaluate_edges,
+    evaluate_instances,
+    evaluate_point_to_mask,
+    evaluate_proposals,
+)
+
+_PROTOCOLS = {
+    "point-to-mask": evaluate_point_to_mask,
+    "edges": evaluate_edges,
+    "proposals": evaluate_proposals,
+    "instances": evaluate_instances,
+    "compare": evaluate_compare,
+}
+
+
+def add_parser(commands, name: str) -> None:
+    """Add `samjax evaluate`, with a subcommand a protocol."""
+    parser = commands.add_parser(name, help="evaluate a checkpoint zero-shot", description=__doc__)
+    protocols = parser.add_subparsers(dest="protocol", required=True, metavar="PROTOCOL")
+    for protocol, module in _PROTOCOLS.items():
+        module.add_parser(protocols, protocol)

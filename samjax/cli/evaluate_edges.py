@@ -1,0 +1,5 @@
+"""`samjax evaluate edges`."""
+
+
+def add_parser(protocols, name: str) -> None:
+    """Add the protocol."""

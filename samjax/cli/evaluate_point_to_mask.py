@@ -1,0 +1,5 @@
+"""`samjax evaluate point-to-mask`."""
+
+
+def add_parser(protocols, name: str) -> None:
+    """Add the protocol."""

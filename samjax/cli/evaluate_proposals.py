@@ -1,0 +1,5 @@
+"""`samjax evaluate proposals`."""
+
+
+def add_parser(protocols, name: str) -> None:
+    """Add the protocol."""

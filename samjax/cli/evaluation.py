@@ -1,0 +1,93 @@
+"""What the protocols of `samjax evaluate` have in common."""
+
+import argparse
+import contextlib
+import hashlib
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that every protocol takes."""
+    parser.add_argument("--checkpoint", required=True, metavar="C", help="a run's workdir, a checkpoint, or weights")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write results, table and pictures to")
+    parser.add_argument("--resume", action="store_true", help="go on with an evaluation that was begun in --out")
+    parser.add_argument(
+        "--limit", type=int, metavar="N", help="evaluate the first N photos of each data set alone, for a first look"
+    )
+
+
+def add_allow_missing(parser: argparse.ArgumentParser) -> None:
+    """Add `--allow-missing`."""
+    parser.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="leave out what is missing or damaged in the data, and count it in the results, instead of refusing",
+    )
+
+
+@contextlib.contextmanager
+def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+    """Show a bar of `total` `what`, `done` of which there are; yields what moves it by a number of them.
+
+    Where no terminal shows it, nothing is printed.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("elapsed,"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task(what, total=total, completed=done)
+        yield lambda count: bar.update(task, advance=count)
+
+
+def finish(results, folder: Path) -> None:
+    """Write `results` to the folder and print their table."""
+    results.write(folder)
+    print(results.table())
+    print(f"\nwritten to {folder}", flush=True)
+
+
+def open_images(path: str, *, out: Path):
+    """Return where the photos of annotations are: a folder of pictures, of records, or SA-1B's tars, prepared once."""
+    from samjax.eval.datasets.images import ImageFolder, ImageRecords
+
+    if is_records(path := prepared(path, out=out)):
+        return ImageRecords(path, "train")
+    return ImageFolder(path)
+
+
+def is_records(path: str) -> bool:
+    """Return whether `path` is a folder prepared by `samjax data prepare`, or one around it."""
+    return any(next(Path(path).expanduser().glob(f"{level}dataset_info.json"), None) for level in ("", "*/", "*/*/"))
+
+
+def prepared(path: str, *, out: Path) -> str:
+    """Return `path`, or where its records are if it is tars or pairs of SA-1B: prepared once, under `out`."""
+    from data_pipelines import sa1b
+    from samjax.data.sources import is_sa1b_layout
+
+    if not is_sa1b_layout(path):
+        return path
+    digest = hashlib.sha256(str(Path(path).absolute()).encode()).hexdigest()[:12]
+    records = out / "records" / digest
+    if not (records / "dataset_info.json").exists():
+        report = sa1b.prepare(path, records, split="train")
+        print(f"prepared {path} into {records}: {report.text()}", flush=True)
+    return str(records)

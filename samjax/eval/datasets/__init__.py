@@ -1,0 +1,1 @@
+"""Photos with the objects that protocols ask for, in the formats that data sets come in."""

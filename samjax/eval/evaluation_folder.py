@@ -1,0 +1,122 @@
+"""The folder of one evaluation: what was asked, and what each photo gave so far, so that a killed one can go on."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from samjax.core.errors import UserError
+from samjax.core.workdir import held
+from samjax.eval.results import write_whole
+
+_ABOUT, _RECORDS = "evaluation.json", "photos.jsonl"
+
+
+class EvaluationFolder:
+    """Results of photos by their keys, a line of JSON each in `photos.jsonl`: on disk as soon as they are recorded."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._records, end = _read_records(path / _RECORDS)
+        self._file = open(path / _RECORDS, "ab")  # noqa: SIM115
+        self._file.truncate(end)  # a line that a kill cut short
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._records
+
+    def __getitem__(self, key: str) -> Any:
+        return self._records[key]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def record(self, key: str, result: Any) -> None:
+        """Keep what a photo gave: anything JSON holds. Keys are a protocol's own, such as `DATASET/ID`."""
+        line = json.dumps([key, result], separators=(",", ":"), allow_nan=False)
+        self._file.write(line.encode() + b"\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._records[key] = json.loads(line)[1]  # what a resumed run would read
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+@contextlib.contextmanager
+def open_evaluation(path: str | Path, *, asked: Mapping[str, Any], resume: bool) -> Iterator[EvaluationFolder]:
+    """Hold the folder of an evaluation, made if it is not there, against other processes.
+
+    Args:
+      asked: all that its figures depend on, as JSON holds it; a resumed evaluation must ask the same.
+      resume: go on with what is there.
+
+    Raises:
+      UserError: something is there and `resume` is not given, it was begun otherwise, or is something else.
+    """
+    folder = Path(path).expanduser()
+    about = folder / _ABOUT
+    wanted = json.loads(json.dumps(asked))
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder} is a file; give a folder")
+    there = sorted(entry.name for entry in folder.iterdir() if entry.name != ".lock") if folder.exists() else []
+    if there and not about.exists():
+        raise UserError(f"--out {folder} holds {there[0]}, which samjax evaluate did not write: give another folder")
+    if there and not resume:
+        raise UserError(f"--out {folder} holds an evaluation: give --resume to go on with it, or another folder")
+    with held(folder):
+        if there:
+            _compare(folder, _read_about(about), wanted)
+        else:
+            write_whole(about, json.dumps(wanted, indent=1) + "\n")
+        evaluation = EvaluationFolder(folder)
+        try:
+            yield evaluation
+        finally:
+            evaluation.close()
+
+
+def _read_about(about: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(about.read_text())
+        if isinstance(said, dict):
+            return said
+    except (OSError, ValueError):
+        pass
+    raise UserError(f"{about} is damaged: give another --out, or remove {about.parent} to begin anew")
+
+
+def _compare(folder: Path, said: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name in sorted({*said, *wanted}):
+        if said.get(name) != wanted.get(name):
+            raise UserError(
+                f"--out {folder} was begun with {name} {said.get(name)}, now it is {wanted.get(name)}: go on with "
+                "what it was begun with, or give another --out"
+            )
+
+
+def _read_records(path: Path) -> tuple[dict[str, Any], int]:
+    """Return what is recorded, and where its last whole line ends.
+
+    Raises:
+      UserError: a line that is followed by others is damaged.
+    """
+    records: dict[str, Any] = {}
+    end = 0
+    if not path.exists():
+        return records, end
+    with open(path, "rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                key, result = json.loads(line)
+            except (ValueError, TypeError):
+                raise UserError(
+                    f"{path}, line {number} is damaged: give another --out, or remove {path.parent} to begin anew"
+                ) from None
+            records[key] = result
+            end += len(line)
+    return records, end
