@@ -1,0 +1,40 @@
+"""`small` on a few dozen photos, about an hour on two cores: a model that evaluations can be tried with.
+
+    samjax train experiments/sam/small.py
+    samjax train experiments/sam/small.py --data.source TARS --validation.source OTHER_TARS
+    samjax evaluate point-to-mask --checkpoint runs/small --data experiments/sam/photos/val --out runs/small_points
+
+The recipe is that of benchmarks/overfit.py, with photos mirrored: it learns these photos and something of others.
+"""
+
+from pathlib import Path
+
+from samjax.data.loader import DataConfig
+from samjax.losses.sam import LossConfig
+from samjax.models.sam.config import SamConfig
+from samjax.optim.build import OptimConfig
+from samjax.optim.schedule import ScheduleConfig
+from samjax.prompting.interactive import InteractionConfig, Refinement
+from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
+
+PHOTOS = Path(__file__).parent / "photos"
+
+
+def config() -> TrainConfig:
+    return TrainConfig(
+        model=SamConfig.small(),
+        data=DataConfig(source=str(PHOTOS / "train"), max_masks=6, min_area_fraction=0.005, flip_probability=0.5),
+        prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
+        loss=LossConfig(loss_size=128, focal_weight=4.0),
+        optim=OptimConfig(
+            schedule=ScheduleConfig(peak_lr=1e-3, warmup_steps=50, milestones=(1_000, 1_300), drop_factor=0.3),
+            weight_decay=0.01,
+            layer_decay=1.0,
+            beta2=0.98,
+        ),
+        validation=ValidationConfig(source=str(PHOTOS / "val"), every=750, photos=24, max_masks=8, batch_size=4),
+        checkpoint=CheckpointConfig(every=100, keep=2),
+        steps=1_500,
+        batch_size=4,
+        log_every=25,
+    )

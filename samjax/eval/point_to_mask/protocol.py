@@ -1,0 +1,102 @@
+"""The protocol over data sets, photo by photo, so that it can end at any moment and go on later."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from samjax.core.errors import UserError
+from samjax.eval.datasets.dataset import Dataset, Instance, Photo
+from samjax.eval.evaluation_folder import EvaluationFolder
+from samjax.eval.point_to_mask.clicking import ClickConfig, Clicked, click_objects
+from samjax.predict.predictor import Predictor
+
+CROWDS, EMPTY, UNREADABLE = "crowds", "masks without a pixel", "photos that cannot be read"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of each data set, by its name."""
+
+    found: dict[str, dict[int, list[Clicked]]]
+    """Of each photo, by its id, the objects."""
+    left_out: dict[str, dict[str, int]]
+    """Objects and photos that could not be evaluated, by why."""
+
+
+def click_datasets(
+    predictor: Predictor,
+    datasets: Sequence[Dataset],
+    folder: EvaluationFolder,
+    *,
+    config: ClickConfig,
+    at_once: int,
+    allow_missing: bool,
+    watch: Callable[[int], None],
+) -> Outcome:
+    """Click the objects of all photos that `folder` does not have, `at_once` photos at a time; return those of all.
+
+    `watch` is told how many photos are done, whenever some are.
+
+    Raises:
+      UserError: a photo cannot be read, and `allow_missing` is not given.
+    """
+    for dataset in datasets:
+        todo = [photo for photo in dataset.photos if _key(dataset, photo) not in folder]
+        watch(len(dataset.photos) - len(todo))
+        for start in range(0, len(todo), at_once):
+            part = todo[start : start + at_once]
+            there = list(_read(part, dataset, folder, allow_missing=allow_missing))
+            objects = [_clickable(photo) for photo, _ in there]
+            asked = [(photo, pixels, those) for (photo, pixels), those in zip(there, objects, strict=True) if those]
+            if asked:
+                photos, pixels, those = zip(*asked, strict=True)
+                for photo, watched in zip(photos, click_objects(predictor, pixels, those, config=config), strict=True):
+                    folder.record(_key(dataset, photo), {"objects": [one.clicked.to_json() for one in watched]})
+            for (photo, _), those in zip(there, objects, strict=True):
+                if not those:
+                    folder.record(_key(dataset, photo), {"objects": []})
+            watch(len(part))
+    return _outcome(datasets, folder)
+
+
+def _read(
+    photos: Sequence[Photo], dataset: Dataset, folder: EvaluationFolder, *, allow_missing: bool
+) -> Iterator[tuple[Photo, np.ndarray]]:
+    """Yield the photos with their pixels; those that cannot be read are recorded as such, if that is allowed."""
+    for photo in photos:
+        try:
+            yield photo, photo.read()
+        except UserError as error:
+            if not allow_missing:
+                raise UserError(f"{error}. Mend it, or leave it out with --allow-missing") from error
+            folder.record(_key(dataset, photo), {"unreadable": str(error)})
+
+
+def _clickable(photo: Photo) -> list[Instance]:
+    return [one for one in photo.instances if not one.crowd and one.mask().any()]
+
+
+def _outcome(datasets: Sequence[Dataset], folder: EvaluationFolder) -> Outcome:
+    found, left_out = {}, {}
+    for dataset in datasets:
+        records = {photo.id: folder[_key(dataset, photo)] for photo in dataset.photos}
+        found[dataset.name] = {
+            number: [Clicked.from_json(one) for one in record["objects"]]
+            for number, record in records.items()
+            if record.get("objects")
+        }
+        read = [photo for photo in dataset.photos if "objects" in records[photo.id]]
+        crowds = sum(one.crowd for photo in read for one in photo.instances)
+        clicked = sum(len(of_photo) for of_photo in found[dataset.name].values())
+        counts = {
+            CROWDS: crowds,
+            EMPTY: sum(len(photo.instances) for photo in read) - crowds - clicked,
+            UNREADABLE: len(dataset.photos) - len(read),
+        }
+        left_out[dataset.name] = {kind: count for kind, count in counts.items() if count}
+    return Outcome(found=found, left_out=left_out)
+
+
+def _key(dataset: Dataset, photo: Photo) -> str:
+    return f"{dataset.name}/{photo.id}"
