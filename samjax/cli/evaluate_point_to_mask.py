@@ -1,9 +1,11 @@
 """`samjax evaluate point-to-mask`: single and repeated clicks."""
 
 import argparse
+import dataclasses
+from pathlib import Path
 
-from samjax.cli.arguments import refuse_more
-from samjax.cli.evaluation import add_allow_missing, add_common
+from samjax.cli.evaluation import add_allow_missing, add_common, finish, open_images, prepared, progress
+from samjax.core.errors import UserError
 
 _DESCRIPTION = """\
 Click every object of one or more data sets, once and then where the mask is wrong, and report the mean IoU after some
@@ -14,8 +16,26 @@ median.png to DIR."""
 
 def add_parser(protocols, name: str) -> None:
     """Add `samjax evaluate point-to-mask`."""
-    parser = protocols.add_parser(name, help="mean IoU after clicks", description=_DESCRIPTION)
+    from samjax.eval.datasets.formats import Format, FormatOptions
+
+    options = " ".join(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(FormatOptions))
+    parser = protocols.add_parser(
+        name, help="mean IoU after clicks", description=_DESCRIPTION, epilog=f"Options of formats: {options}"
+    )
     add_common(parser)
+    parser.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="[NAME=]PATH",
+        help="data sets, each a path, or one of the paper's by its name and where it is: cityscapes=/data/cityscapes",
+    )
+    formats = [format.value for format in Format]
+    parser.add_argument("--format", choices=formats, help="of data sets whose path leaves it open")
+    parser.add_argument("--images", metavar="PATH", help="photos of a JSON's annotations: a folder, tars or records")
+    parser.add_argument(
+        "--most-masks", type=int, metavar="N", help="cut each data set to whole photos of about N masks, drawn once"
+    )
     parser.add_argument(
         "--clicks", type=int, nargs="+", default=[1, 2, 3, 5, 9], metavar="N", help="numbers of clicks (1 2 3 5 9)"
     )
@@ -28,5 +48,81 @@ def add_parser(protocols, name: str) -> None:
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
-    refuse_more(rest, "evaluate point-to-mask")
+    from samjax.cli.train import override
+    from samjax.eval.datasets.formats import FormatOptions
+    from samjax.eval.point_to_mask.clicking import ClickConfig, FirstClick
+
+    config = ClickConfig(clicks=tuple(known.clicks), first=FirstClick(known.first_click), seed=known.seed)
+    options = override(FormatOptions(), rest, command="evaluate point-to-mask")
+
+    from samjax.checkpoint.weights import find_checkpoint
+    from samjax.core.compile_cache import enable_compile_cache
+    from samjax.eval.evaluation_folder import open_evaluation
+    from samjax.eval.point_to_mask.protocol import click_datasets
+    from samjax.eval.point_to_mask.report import click_results, write_report
+    from samjax.predict.engine import Engine
+    from samjax.predict.predictor import Predictor
+
+    enable_compile_cache()
+    checkpoint = str(find_checkpoint(known.checkpoint))
+    out = Path(known.out).expanduser()
+    asked = {
+        "protocol": "point-to-mask",
+        "checkpoint": checkpoint,
+        "data": known.data,
+        "format": known.format,
+        "options": dataclasses.asdict(options),
+        "images": known.images,
+        "most masks": known.most_masks,
+        "limit": known.limit,
+        "settings": {"clicks": known.clicks, "first click": known.first_click, "seed": known.seed},
+    }
+    with open_evaluation(out, asked=asked, resume=known.resume) as folder:
+        datasets, notes = _open(known, options, out)
+        engine = Engine.from_checkpoint(checkpoint)
+        predictor = Predictor(engine)
+        with progress("photos", total=sum(len(dataset.photos) for dataset in datasets)) as watch:
+            outcome = click_datasets(
+                predictor,
+                datasets,
+                folder,
+                config=config,
+                at_once=engine.ways,
+                allow_missing=known.allow_missing,
+                watch=watch,
+            )
+        results = click_results(
+            datasets, outcome.found, config=config, checkpoint=checkpoint, left_out=outcome.left_out, notes=notes
+        )
+        write_report(out, predictor, datasets, outcome.found, results, config)
+        finish(results, out)
     return 0
+
+
+def _open(known: argparse.Namespace, options, out: Path):
+    """Return the data sets and what a reader of figures on them must know."""
+    from samjax.eval.datasets.open_dataset import open_dataset
+
+    images = None if known.images is None else open_images(known.images, out=out)
+    opened = [
+        open_dataset(
+            spec,
+            format=known.format,
+            images=images,
+            options=options,
+            most_masks=known.most_masks,
+            allow_missing=known.allow_missing,
+            prepare=lambda path: prepared(path, out=out),
+        )
+        for spec in known.data
+    ]
+    names = [one.dataset.name for one in opened]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"--data gives two data sets the name {twice[0]}: name them apart, as NAME=PATH")
+    notes = [note for one in opened for note in one.notes]
+    datasets = [one.dataset for one in opened]
+    if known.limit is not None:
+        datasets = [dataclasses.replace(one, photos=one.photos[: known.limit]) for one in datasets]
+        notes.append(f"the first {known.limit:,} photos of each data set alone")
+    return datasets, notes

@@ -27,6 +27,8 @@ class SheetRow:
     """(x, y, foreground) of the clicks given so far, for each prediction."""
     captions: Sequence[str]
     details: Sequence[str]
+    name: str = "photo"
+    truth_name: str = "ground truth"
 
 
 def draw_sheet(rows: Sequence[SheetRow]) -> UInt8[np.ndarray, "h w 3"]:
@@ -40,7 +42,7 @@ def draw_sheet(rows: Sequence[SheetRow]) -> UInt8[np.ndarray, "h w 3"]:
         "RGB", (columns * (CELL + _GAP) + _GAP, len(rows) * (CELL + _CAPTION + _GAP) + _GAP), (255, 255, 255)
     )
     for r, row in enumerate(rows):
-        cells = [(row.image, "photo", ""), (overlay(row.image, row.truth, _TRUTH), "ground truth", "")]
+        cells = [(row.image, row.name, ""), (overlay(row.image, row.truth, _TRUTH), row.truth_name, "")]
         for mask, clicks, caption, detail in zip(row.predictions, row.clicks, row.captions, row.details, strict=True):
             painted = outline(overlay(row.image, mask, _PREDICTION), row.truth, _TRUTH)
             cells.append((_with_clicks(painted, clicks), caption, detail))

@@ -19,6 +19,7 @@ from samjax.predict.predictor import Predictor
 MEAN = "mean of data sets"
 _CASES = 4
 """Objects of a sheet that are the worst, and as many around the median."""
+_LETTERS = 26
 
 Found = Mapping[str, Mapping[int, Sequence[Clicked]]]
 """Objects by data set and photo."""
@@ -83,7 +84,9 @@ def _mean(values: Sequence[float | int | None]) -> float | None:
 
 
 def _curve(row: Row, config: ClickConfig) -> Curve:
-    return Curve(name=row.name, x=list(config.clicks), y=[row.metrics[f"miou@{k}"] or 0.0 for k in config.clicks])
+    return Curve(
+        name=row.name, x=[float(k) for k in config.clicks], y=[row.metrics[f"miou@{k}"] or 0.0 for k in config.clicks]
+    )
 
 
 def photo_table(datasets: Sequence[Dataset], found: Found, config: ClickConfig) -> str:
@@ -136,6 +139,8 @@ def draw_cases(predictor: Predictor, chosen: Sequence[_Case], config: ClickConfi
             SheetRow(
                 image=image,
                 truth=instance.mask(),
+                name=_cut(f"{case.dataset} {case.photo.name}"),
+                truth_name=f"object {instance.id}",
                 predictions=[watched.masks[k - 1] for k in config.clicks],
                 clicks=[[(float(x), float(y), on) for x, y, on in clicked.places[:k]] for k in config.clicks],
                 captions=[f"{k}: iou {clicked.iou[k - 1]:.2f}" for k in config.clicks],
@@ -143,6 +148,11 @@ def draw_cases(predictor: Predictor, chosen: Sequence[_Case], config: ClickConfi
             )
         )
     return draw_sheet(rows)
+
+
+def _cut(name: str) -> str:
+    """Return a name of a length that fits over a photo of the sheet."""
+    return name if len(name) <= _LETTERS else f"...{name[3 - _LETTERS :]}"
 
 
 def write_report(
