@@ -38,9 +38,9 @@ def read_coco(path: str | Path, *, images: ImageStore, name: str, allow_missing:
     detection counts, and are not in the data set's photos.
 
     Raises:
-      UserError: not such a JSON; or, all of it in one message and unless `allow_missing`, photos that are missing,
-        or of another size than said, photos without annotations, annotations of unknown photos or categories, masks that
-        are none or of another size, ids given twice.
+      UserError: not such a JSON; or, all of it in one message and unless `allow_missing`, photos that are missing
+        or of another size than said, photos without annotations, annotations of unknown photos or categories, masks
+        that are none or of another size, ids given twice.
     """
     content = read_lists(Path(path).expanduser())
     problems = Problems(str(path))
@@ -59,11 +59,8 @@ def read_coco(path: str | Path, *, images: ImageStore, name: str, allow_missing:
 
     kept: dict[int, dict[str, Any]] = {}
     for annotation in content["annotations"]:
-        number, image, category = (
-            whole(annotation, "id", path),
-            annotation.get("image_id"),
-            annotation.get("category_id"),
-        )
+        number = whole(annotation, "id", path)
+        image, category = annotation.get("image_id"), annotation.get("category_id")
         if "segments_info" in annotation:
             raise UserError(f"{path} is in COCO's panoptic format: give --format panoptic")
         if not isinstance(image, int) or image not in known:

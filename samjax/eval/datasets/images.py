@@ -1,6 +1,7 @@
 """Where the photos of annotations are: pictures in a folder, or records."""
 
 import io
+import os
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
@@ -60,7 +61,8 @@ class ImageFolder:
 
     def name_of(self, path: Path) -> str | None:
         """Return the name of a file in the folder, None if it is not in it."""
-        return path.relative_to(self.path).as_posix() if path.is_relative_to(self.path) else None
+        place, folder = Path(os.path.abspath(path)), Path(os.path.abspath(self.path))
+        return place.relative_to(folder).as_posix() if place.is_relative_to(folder) else None
 
     def _find(self, name: str) -> Path | None:
         relative = PurePosixPath(name)

@@ -4,7 +4,7 @@ Splits, counts and addresses are the table's. Where a data set's own distributio
 `bring` says what to make of it: objects as COCO's JSON, or as label maps.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from samjax.eval.datasets.dataset import Dataset
 from samjax.eval.datasets.formats import Format, FormatOptions
@@ -18,7 +18,7 @@ class Part:
     annotations: str
     photos: str = ""
     """A folder; empty where the format's annotations hold the photos."""
-    options: FormatOptions = FormatOptions()
+    options: FormatOptions = field(default_factory=FormatOptions)
 
 
 @dataclass(frozen=True, kw_only=True)

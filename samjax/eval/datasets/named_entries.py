@@ -8,7 +8,8 @@ def _coco(annotations: str = "annotations.json", photos: str = "photos") -> Part
     return Part(format=Format.COCO, annotations=annotations, photos=photos)
 
 
-def _maps(annotations: str, photos: str, options: FormatOptions = FormatOptions()) -> Part:
+def _maps(annotations: str, photos: str, options: FormatOptions | None = None) -> Part:
+    options = options or FormatOptions()
     return Part(format=Format.LABEL_MAPS, annotations=annotations, photos=photos, options=options)
 
 
@@ -159,7 +160,7 @@ _ENTRIES = (
         url="https://doi.org/10.25405/data.ncl.c.4982342",
         parts=(_coco("above.json", "ABOVE"), _coco("below.json", "BELOW")),
         root="the folder of ABOVE and BELOW",
-        bring="write the polygons of ABOVE_LABELS.json and BELOW_LABELS.json as COCO's JSON to above.json and below.json",
+        bring="write ABOVE_LABELS.json and BELOW_LABELS.json as COCO's JSON to above.json and below.json",
     ),
     NamedDataset(
         key="ndispark",
@@ -180,7 +181,7 @@ _ENTRIES = (
         url="http://songbai.site/ovis/",
         parts=(_coco("annotations.json", "train"),),
         root="the folder of train",
-        bring="write annotations_train.json, which lists videos, as COCO's JSON to annotations.json: each frame an image",
+        bring="write annotations_train.json, of videos, as COCO's JSON of their frames to annotations.json",
     ),
     NamedDataset(
         key="ppdls",

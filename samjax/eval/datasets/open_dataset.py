@@ -52,11 +52,11 @@ def open_dataset(
     Raises:
       UserError: no such name, path or format, or what its reader says.
     """
-    name, path = parse(spec)
-    entry = NAMED.get(name) if "=" in spec and name in NAMED else None
-    if entry is None and format is None and (alike := difflib.get_close_matches(name, NAMED, n=1, cutoff=0.8)):
-        if "=" in spec:
-            raise UserError(f"no data set is called {name!r}: did you mean {alike[0]}? Another NAME takes --format")
+    label, path = parse(spec)
+    entry = None if label is None else NAMED.get(label)
+    if label and entry is None and format is None:
+        _refuse_misspelt(label)
+    name = label or Path(path).stem or path
     if entry is None:
         path = prepare(path)
         chosen = _format(path, format)
@@ -78,14 +78,19 @@ def open_dataset(
     return OpenedDataset(dataset=dataset, notes=notes)
 
 
-def parse(spec: str) -> tuple[str, str]:
-    """Return NAME and PATH of `[NAME=]PATH`; without NAME the last part of PATH is the name."""
+def parse(spec: str) -> tuple[str | None, str]:
+    """Return NAME, if there is one, and PATH of `[NAME=]PATH`."""
     name, given, path = spec.partition("=")
     if not given or "/" in name or Path(spec).expanduser().exists():
-        return Path(spec).stem or spec, spec
+        return None, spec
     if not name or not path:
         raise UserError(f"{spec!r} must be PATH or NAME=PATH")
     return name, path
+
+
+def _refuse_misspelt(label: str) -> None:
+    if alike := difflib.get_close_matches(label.lower(), NAMED, n=1, cutoff=0.75):
+        raise UserError(f"no data set is called {label!r}: did you mean {alike[0]}? Give --format to call yours so")
 
 
 def promptable(dataset: Dataset) -> Dataset:

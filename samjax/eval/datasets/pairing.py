@@ -58,7 +58,7 @@ class Photos:
         return pairs
 
     def is_of_size(self, name: str, size: tuple[int, int], *, kind: str, called: str) -> bool:
-        """Return whether the photo called `name` has `size`, by its header; if not, that is told of what is `called`."""
+        """Return whether the photo called `name` has `size`, by its header; else told of what is `called`."""
         return is_of_size(self._images, name, size, problems=self._problems, kind=kind, called=called)
 
     def photo(self, name: str, *, id: int, size: tuple[int, int], instances: tuple[Instance, ...]) -> Photo:
