@@ -1,6 +1,7 @@
 """Annotations as COCO and LVIS write them: one JSON file for all photos."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,10 +13,13 @@ from samjax.core.errors import UserError
 from samjax.data import rle
 from samjax.eval.datasets.dataset import Dataset, Instance, Photo
 from samjax.eval.datasets.images import ImageStore
+from samjax.eval.datasets.pairing import is_of_size
 from samjax.eval.datasets.problems import Problems
 
 _MOST_BYTES = 4 * 2**30  # LVIS v1's training annotations are 1.2 GB
-_MOST_CORNERS = 2_000_000
+_LONGEST_OUTLINE = 2**22
+"""Pixels; pycocotools takes some fifty bytes for each."""
+_OF_2014 = re.compile(r"COCO_\w+2014_(?=\d+\.jpg$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,41 +38,43 @@ def read_coco(path: str | Path, *, images: ImageStore, name: str, allow_missing:
     detection counts, and are not in the data set's photos.
 
     Raises:
-      UserError: not such a JSON; or, all of it in one message and unless `allow_missing`, photos that are missing,
-        photos without annotations, annotations of unknown photos or categories, masks that are none or of another
-        size, ids given twice.
+      UserError: not such a JSON; or, all of it in one message and unless `allow_missing`, photos that are missing
+        or of another size than said, photos without annotations, annotations of unknown photos or categories, masks
+        that are none or of another size, ids given twice.
     """
-    content = _read(Path(path).expanduser())
+    content = read_lists(Path(path).expanduser())
     problems = Problems(str(path))
-    categories = {_whole(one, "id", path): str(one.get("name", one["id"])) for one in content["categories"]}
+    categories = {whole(one, "id", path): str(one.get("name", one["id"])) for one in content["categories"]}
     readers, listed = {}, {}
     for image in content["images"]:
-        number = _whole(image, "id", path)
-        height, width = _whole(image, "height", path), _whole(image, "width", path)
-        read = images.find(_file_name(image, path), height=height, width=width)
+        number = whole(image, "id", path)
+        height, width = whole(image, "height", path), whole(image, "width", path)
         if number in listed:
             problems.add("images whose id is given twice", number)
-        elif read is None:
+        elif (name_there := _stored_name(image, images, path)) is None:
             problems.add("images whose photo is missing", _file_name(image, path))
-        else:
-            listed[number], readers[number] = image, read
-    unread = {image["id"] for image in content["images"]} - set(listed)
+        elif is_of_size(images, name_there, (height, width), problems=problems):
+            listed[number], readers[number] = image, images.find(name_there, height=height, width=width)
+    known = {image["id"] for image in content["images"]}
 
     kept: dict[int, dict[str, Any]] = {}
     for annotation in content["annotations"]:
-        number, image = _whole(annotation, "id", path), annotation.get("image_id")
-        if image in unread:
-            continue  # told with its photo
-        if image not in listed:
+        number = whole(annotation, "id", path)
+        image, category = annotation.get("image_id"), annotation.get("category_id")
+        if "segments_info" in annotation:
+            raise UserError(f"{path} is in COCO's panoptic format: give --format panoptic")
+        if not isinstance(image, int) or image not in known:
             problems.add("annotations of images that are not in the file", f"id {number}: image {image}")
-        elif annotation.get("category_id") not in categories:
-            problems.add("annotations of unknown categories", f"id {number}: category {annotation.get('category_id')}")
+        elif image not in listed:
+            continue  # told with its photo
+        elif not isinstance(category, int) or category not in categories:
+            problems.add("annotations of unknown categories", f"id {number}: category {category}")
         elif number in kept:
             problems.add("annotations whose id is given twice", number)
         else:
             try:
                 kept[number] = {**annotation, "segmentation": _segmentation(annotation, listed[image])}
-            except (rle.RleError, ValueError, TypeError, KeyError) as error:
+            except (rle.RleError, ValueError, TypeError, KeyError, OverflowError) as error:
                 problems.add("annotations whose mask cannot be used", f"id {number}: {error}")
     annotated = {annotation["image_id"] for annotation in kept.values()}
     for number in sorted(set(listed) - annotated):
@@ -102,7 +108,12 @@ def read_coco(path: str | Path, *, images: ImageStore, name: str, allow_missing:
     return CocoJson(dataset=dataset, content=content)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_lists(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON with the lists `images`, `annotations` and `categories`, of objects each.
+
+    Raises:
+      UserError: the file cannot be read, is too large, or is not such a JSON.
+    """
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise UserError(f"{path} has {path.stat().st_size:,} bytes, more than {_MOST_BYTES:,}")
@@ -118,7 +129,12 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-def _whole(entry: dict[str, Any], key: str, path: str | Path) -> int:
+def whole(entry: dict[str, Any], key: str, path: str | Path) -> int:
+    """Return the whole number that `entry`, of the JSON at `path`, has under `key`.
+
+    Raises:
+      UserError: it has none.
+    """
     value = entry.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise UserError(f"{path}: {key} is {value!r} in {str(entry)[:120]}, but must be a whole number, 0 or more")
@@ -131,6 +147,21 @@ def _file_name(image: dict[str, Any], path: str | Path) -> str:
     if not isinstance(name, str) or not name:
         raise UserError(f"{path}: image {image['id']} has neither file_name nor coco_url")
     return name
+
+
+def _stored_name(image: dict[str, Any], images: ImageStore, path: str | Path) -> str | None:
+    """Return the name that the image's photo has in the store, None if it is not there.
+
+    LVIS v0.5 calls photos of 2017 as they were called in 2014.
+    """
+    name = _file_name(image, path)
+    return next((one for one in (name, _OF_2014.sub("", name)) if images.has(one)), None)
+
+
+def _outline(polygon: list[float]) -> float:
+    """Return a polygon's length as it is drawn: the larger of its steps in x and y, summed."""
+    corners = np.array(polygon).reshape(-1, 2)
+    return float(np.abs(np.roll(corners, -1, axis=0) - corners).max(axis=1).sum())
 
 
 def _segmentation(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
@@ -148,8 +179,10 @@ def _segmentation(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str
         if any(len(polygon) < 6 or len(polygon) % 2 for polygon in corners):
             raise ValueError("a polygon needs three corners, x and y each")
         far = 2 * max(height, width)
-        if sum(map(len, corners)) > _MOST_CORNERS or any(not abs(side) <= far for one in corners for side in one):
-            raise ValueError(f"a polygon has a corner far outside {height} x {width}, or too many")
+        if any(not abs(side) <= far for one in corners for side in one):
+            raise ValueError(f"a polygon has a corner far outside {height} x {width}")
+        if sum(map(_outline, corners)) > _LONGEST_OUTLINE:
+            raise ValueError(f"its outline is longer than {_LONGEST_OUTLINE:,} pixels")
         drawn: Any = coco.frPyObjects(corners, height, width)  # type: ignore[arg-type]
         merged: Any = coco.merge(drawn)
         return {"size": [height, width], "counts": merged["counts"].decode("ascii")}
@@ -157,6 +190,8 @@ def _segmentation(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str
     if list(size) != [height, width]:
         raise ValueError(f"it is {size[0]} x {size[1]}, the image {height} x {width}")
     if isinstance(counts, list):
+        if any(type(run) is not int or not 0 <= run <= height * width for run in counts):
+            raise ValueError(f"its runs are not whole numbers from 0 to {height * width:,}")
         return rle.encode_runs(np.array(counts, np.int64), height=height, width=width)
     rle.parse_runs(counts, height=height, width=width)
     return {"size": [height, width], "counts": counts}

@@ -19,6 +19,17 @@ class Format(enum.Enum):
     """A folder a photo, with a PNG an object."""
 
 
+class Objects(enum.Enum):
+    """What one object of a label map is."""
+
+    VALUES = "values"
+    """All pixels of one value."""
+    CONNECTED = "connected"
+    """Pixels of any value that touch, corners too."""
+    WHOLE = "whole"
+    """All pixels of any value: a photo has one object."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FormatOptions:
     """What a format leaves open; each says which formats ask for it."""
@@ -27,14 +38,21 @@ class FormatOptions:
     """`sa1b`: the split of the prepared folder; None where it has one only."""
     things_only: bool = False
     """`panoptic`: segments of countable categories alone."""
+    objects: Objects = Objects.VALUES
+    """`label-maps`."""
     background: int = 0
     """`label-maps`: the value of pixels that are of no object."""
     ignore: int | None = None
     """`label-maps`: another such value, of pixels nobody judged."""
     class_base: int | None = None
-    """`label-maps`: values are class x `class_base` + number, and smaller ones whole regions that are no objects, as
-    Cityscapes has it with 1000."""
+    """`label-maps`: values are class x `class_base` + number, and smaller ones regions that are no objects, as
+    Cityscapes' instance ids are with 1000."""
     photo_suffix: str = ""
-    """`label-maps`: what photos' names end on, before the dot, that maps' names do not have."""
-    map_suffix: str = ""
-    """`label-maps`: what maps' names end on, before the dot, that photos' names do not have."""
+    """`label-maps`, `instance-pngs`, `panoptic`: what photos' names end on beside what maps' names have, with the dot:
+    `_rgb.png`. Empty for any picture."""
+    map_suffix: str = ".png"
+    """`label-maps`: what maps' names end on beside what photos' names have, with the dot: `_label.png`."""
+    photos_from: tuple[str, ...] = ()
+    """`label-maps`: how the names of photos and maps that belong to the data set begin; empty for all in the folder."""
+    masks_from: tuple[str, ...] = ()
+    """`instance-pngs`: how the names of masks begin; empty for every PNG in a photo's folder."""

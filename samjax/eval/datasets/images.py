@@ -1,17 +1,21 @@
 """Where the photos of annotations are: pictures in a folder, or records."""
 
 import io
+import os
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
 from samjax.core.errors import UserError
-from samjax.data.records import decode_record
+from samjax.data.records import RecordError, decode_record
 from samjax.data.rle import MAX_PIXELS
 from samjax.data.sources import RecordSource, open_source
 from samjax.eval.datasets.dataset import ReadPhoto
+
+_PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 class ImageFolder:
@@ -29,18 +33,51 @@ class ImageFolder:
         Raises:
           UserError: several have that name, or it leads out of the folder.
         """
+        path = self._find(name)
+        return None if path is None else lambda: read_stored(path, name=str(path), height=height, width=width)
+
+    def has(self, name: str) -> bool:
+        """Return whether the photo called `name` is there.
+
+        Raises:
+          UserError: as `find`.
+        """
+        return self._find(name) is not None
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Return the (height, width) that the header of the photo called `name`, which is there, says.
+
+        Raises:
+          OSError: it is no picture, or its header is damaged.
+        """
+        path = self._find(name)
+        assert path is not None, name
+        return stored_size(path)
+
+    def names(self) -> list[str]:
+        """Return the path of every picture in the folder, sorted."""
+        paths = (path.relative_to(self.path) for path in self.path.rglob("*") if path.suffix.lower() in _PICTURES)
+        return sorted(path.as_posix() for path in paths)
+
+    def name_of(self, path: Path) -> str | None:
+        """Return the name of a file in the folder, None if it is not in it."""
+        place, folder = Path(os.path.abspath(path)), Path(os.path.abspath(self.path))
+        return place.relative_to(folder).as_posix() if place.is_relative_to(folder) else None
+
+    def _find(self, name: str) -> Path | None:
         relative = PurePosixPath(name)
         if relative.is_absolute() or ".." in relative.parts:
             raise UserError(f"the photo {name!r} would lie outside {self.path}: names must be of files in it")
         path = self.path / relative
-        if not path.is_file():
-            found = self._named(relative.name)
-            if len(found) > 1:
-                raise UserError(f"{self.path} holds several {relative.name}: {found[0]} and {found[1]}")
-            if not found:
-                return None
-            path = found[0]
-        return lambda: read_stored(path.read_bytes(), name=str(path), height=height, width=width)
+        try:
+            if path.is_file():
+                return path
+        except OSError:  # a name that no file can have
+            return None
+        found = self._named(relative.name)
+        if len(found) > 1:
+            raise UserError(f"{self.path} holds several {relative.name}: {found[0]} and {found[1]}")
+        return found[0] if found else None
 
     def _named(self, name: str) -> list[Path]:
         if self._by_name is None:
@@ -55,7 +92,15 @@ class ImageRecords:
 
     def __init__(self, path: str, split: str):
         self._source: RecordSource = open_source(path, split)
-        self._index = {decode_record(self._source[i]).file_name: i for i in range(len(self._source))}
+        self._index: dict[str, int] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}
+        for index in range(len(self._source)):
+            try:
+                record = decode_record(self._source[index])
+            except RecordError:  # its photo is missing
+                continue
+            self._index[record.file_name] = index
+            self._sizes[index] = (record.height, record.width)
 
     def find(self, name: str, *, height: int, width: int) -> ReadPhoto | None:
         """Return what reads the photo called `name`, None if it is not there."""
@@ -63,24 +108,58 @@ class ImageRecords:
         if index is None:
             return None
         where = f"{name} in {self._source.name}"
-        return lambda: read_stored(decode_record(self._source[index]).jpeg, name=where, height=height, width=width)
+        return lambda: read_stored(
+            io.BytesIO(decode_record(self._source[index]).jpeg), name=where, height=height, width=width
+        )
+
+    def has(self, name: str) -> bool:
+        """Return whether the photo called `name` is there."""
+        return PurePosixPath(name).name in self._index
+
+    def size(self, name: str) -> tuple[int, int]:
+        """Return the (height, width) that the record of the photo called `name`, which is there, says."""
+        return self._sizes[self._index[PurePosixPath(name).name]]
+
+    def names(self) -> list[str]:
+        """Return the name of every photo, sorted."""
+        return sorted(self._index)
+
+    def name_of(self, path: Path) -> None:
+        """Return None: no file is among records."""
 
 
 ImageStore = ImageFolder | ImageRecords
 
 
-def read_stored(content: bytes, *, name: str, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
+def read_stored(file: Path | BinaryIO, *, name: str, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
     """Return a picture's RGB pixels as they are stored, whatever EXIF says of their orientation: masks lie on these.
+
+    Grey of 16 bits keeps its upper 8.
 
     Raises:
       UserError: it is no picture, damaged, or not of that size.
     """
     try:
-        with Image.open(io.BytesIO(content)) as picture:
+        with Image.open(file) as picture:
             if picture.size != (width, height) or height * width > MAX_PIXELS:  # before a pixel is decoded
                 raise UserError(f"{name} is {picture.width} x {picture.height}, its annotations say {width} x {height}")
+            if picture.mode.startswith("I;16"):
+                return np.repeat((np.asarray(picture) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
             return np.array(picture.convert("RGB"))
     except UserError:
         raise
     except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
         raise UserError(f"{name} cannot be read: {error or type(error).__name__}") from error
+
+
+def stored_size(path: Path) -> tuple[int, int]:
+    """Return the (height, width) that a picture's header says.
+
+    Raises:
+      OSError: it is no picture, or damaged there.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.height, picture.width
+    except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
+        raise OSError(f"{path} cannot be read: {error or type(error).__name__}") from error

@@ -1,5 +1,6 @@
-"""Data sets as the command line names them."""
+"""Data sets as the command line names them: `[NAME=]PATH`."""
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,12 @@ from samjax.data import rle
 from samjax.eval.datasets.coco_json import read_coco
 from samjax.eval.datasets.dataset import Dataset, Instance, Photo
 from samjax.eval.datasets.formats import Format, FormatOptions
-from samjax.eval.datasets.images import ImageStore
+from samjax.eval.datasets.images import ImageFolder, ImageStore
+from samjax.eval.datasets.instance_pngs import read_instance_pngs
+from samjax.eval.datasets.label_maps import read_label_maps
+from samjax.eval.datasets.named import NamedDataset
+from samjax.eval.datasets.named_entries import NAMED
+from samjax.eval.datasets.panoptic import read_panoptic
 from samjax.eval.datasets.sa1b_records import read_sa1b
 from samjax.eval.datasets.sampling import sample
 
@@ -35,32 +41,64 @@ def open_dataset(
     """Return the data set that `spec` names. Every mask in it has a pixel, every photo a mask that is no crowd.
 
     Args:
-      spec: `[NAME=]PATH`.
-      format: a value of `Format`; None where PATH leaves no doubt.
-      images: where photos are, for formats that do not say.
-      options: of the format.
-      most_masks: cut to this many masks, if there are more: see `sampling`.
+      spec: `[NAME=]PATH`. A NAME of `NAMED` makes PATH its root, or COCO's JSON of it; any other is a label.
+      format: a value of `Format`; None where PATH leaves no doubt. A named data set has its own.
+      images: where photos are, for formats that do not say, and for named ones where their own folder is missing.
+      options: of the format. A named data set has its own.
+      most_masks: cut to about this many masks, if there are more: see `sampling`. None cuts named ones as the paper.
       allow_missing: leave out, and count, what is missing or damaged.
       prepare: given PATH, makes records of tars and returns where.
 
     Raises:
-      UserError: no such path or format, or what its reader says.
+      UserError: no such name, path or format, or what its reader says.
     """
-    name, path = _parse(spec)
-    path = prepare(path)
-    chosen = _format(path, format)
-    dataset = _read(path, chosen, name, images, options or FormatOptions(), allow_missing)
-    dataset = promptable(dataset)
+    label, path = parse(spec)
+    entry = None if label is None else NAMED.get(label)
+    if label and entry is None and format is None:
+        _refuse_misspelt(label)
+    name = label or Path(path).stem or path
+    if entry is None:
+        path = prepare(path)
+        chosen = _format(path, format)
+        dataset = _read(path, chosen, name, images, options or FormatOptions(), allow_missing)
+    elif Path(path).suffix == ".json":
+        dataset = _read(path, Format.COCO, name, images, FormatOptions(), allow_missing)
+    else:
+        dataset = _read_named(entry, Path(path).expanduser(), images, allow_missing)
+    dataset = whole = promptable(dataset)
+    if most_masks is not None:
+        dataset = sample(whole, most=most_masks, enough=most_masks)
+    elif entry is not None:
+        dataset = sample(whole)
     notes = []
-    if most_masks is not None and dataset.masks > most_masks:
-        whole = dataset
-        dataset = sample(dataset, most=most_masks, enough=most_masks)
+    if dataset.masks < whole.masks:
         notes.append(_drawn(whole, dataset))
+    if entry is not None and (difference := entry.difference(dataset)):
+        notes.append(difference)
     return OpenedDataset(dataset=dataset, notes=notes)
 
 
+def parse(spec: str) -> tuple[str | None, str]:
+    """Return NAME, if there is one, and PATH of `[NAME=]PATH`."""
+    name, given, path = spec.partition("=")
+    if not given or "/" in name or Path(spec).expanduser().exists():
+        return None, spec
+    if not name or not path:
+        raise UserError(f"{spec!r} must be PATH or NAME=PATH")
+    return name, path
+
+
+def _refuse_misspelt(label: str) -> None:
+    if alike := difflib.get_close_matches(label.lower(), NAMED, n=1, cutoff=0.75):
+        raise UserError(f"no data set is called {label!r}: did you mean {alike[0]}? Give --format to call yours so")
+
+
 def promptable(dataset: Dataset) -> Dataset:
-    """Return `dataset` without masks that have no pixel and photos that have only those, or only crowds; counted."""
+    """Return `dataset` without masks that have no pixel and photos that have only those, or only crowds; counted.
+
+    Raises:
+      UserError: nothing remains.
+    """
     photos: list[Photo] = []
     empty = unusable = 0
     for photo in dataset.photos:
@@ -70,10 +108,10 @@ def promptable(dataset: Dataset) -> Dataset:
             unusable += 1
         else:
             photos.append(replace(photo, instances=kept))
-    counts = {"masks without a pixel": empty, "photos without a mask to prompt": unusable}
-    left_out = {**dataset.left_out, **{kind: count for kind, count in counts.items() if count}}
     if not photos:
         raise UserError(f"{dataset.name} has no photo with a mask: nothing can be evaluated on it")
+    counts = {"masks without a pixel": empty, "photos without a mask to prompt": unusable}
+    left_out = {**dataset.left_out, **{kind: count for kind, count in counts.items() if count}}
     return replace(dataset, photos=photos, left_out=left_out)
 
 
@@ -89,15 +127,6 @@ def _drawn(whole: Dataset, dataset: Dataset) -> str:
     )
 
 
-def _parse(spec: str) -> tuple[str, str]:
-    name, given, path = spec.partition("=")
-    if not given or "/" in name or Path(spec).expanduser().exists():
-        return Path(spec).stem or spec, spec
-    if not name or not path:
-        raise UserError(f"--data {spec!r} must be PATH or NAME=PATH")
-    return name, path
-
-
 def _format(path: str, format: str | None) -> Format:
     if format is not None:
         try:
@@ -105,12 +134,12 @@ def _format(path: str, format: str | None) -> Format:
         except ValueError:
             raise UserError(f"no format is called {format!r}: it must be one of {_formats()}") from None
     place = Path(path).expanduser()
+    if not place.exists():
+        raise UserError(f"{path}: no such file or folder")
     if place.suffix == ".json":
         return Format.COCO
     if any(next(place.glob(f"{level}dataset_info.json"), None) for level in ("", "*/", "*/*/")):
         return Format.SA1B
-    if not place.exists():
-        raise UserError(f"{path}: no such file or folder")
     raise UserError(f"{path} may be of several formats: give --format, one of {_formats()}")
 
 
@@ -121,12 +150,47 @@ def _formats() -> str:
 def _read(
     path: str, format: Format, name: str, images: ImageStore | None, options: FormatOptions, allow_missing: bool
 ) -> Dataset:
-    match format:
-        case Format.SA1B:
-            return read_sa1b(path, name=name, split=options.split, allow_missing=allow_missing)
-        case Format.COCO:
-            if images is None:
-                raise UserError(f"{path} does not hold photos: give their folder with --images")
-            return read_coco(path, images=images, name=name, allow_missing=allow_missing).dataset
-        case _:
-            raise UserError(f"{path}: the format {format.value} cannot be read yet")
+    if format is Format.SA1B:
+        return read_sa1b(path, name=name, split=options.split, allow_missing=allow_missing)
+    if format is Format.INSTANCE_PNGS:
+        return read_instance_pngs(path, images=images, name=name, options=options, allow_missing=allow_missing)
+    if images is None:
+        raise UserError(f"{path} holds no photos: give their folder with --images")
+    if format is Format.COCO:
+        return read_coco(path, images=images, name=name, allow_missing=allow_missing).dataset
+    read = read_panoptic if format is Format.PANOPTIC else read_label_maps
+    return read(path, images=images, name=name, options=options, allow_missing=allow_missing)
+
+
+def _read_named(entry: NamedDataset, root: Path, images: ImageStore | None, allow_missing: bool) -> Dataset:
+    parts = []
+    for part in entry.parts:
+        place, photos = root / part.annotations, root / part.photos
+        if not place.exists():
+            first = f"; {entry.bring}" if entry.bring else ""
+            raise UserError(
+                f"{place} is missing: the root of {entry.key} must be {entry.root}{first}. It is downloaded from "
+                f"{entry.url}"
+            )
+        store = ImageFolder(photos) if part.photos and (photos.is_dir() or images is None) else images
+        parts.append(_read(str(place), part.format, entry.key, store, part.options, allow_missing))
+    return parts[0] if len(parts) == 1 else joined(entry, parts)
+
+
+def joined(entry: NamedDataset, parts: list[Dataset]) -> Dataset:
+    """Return the data set of several parts: photos and masks are numbered anew, photos named with their folder."""
+    photos: list[Photo] = []
+    masks = 0
+    left_out: dict[str, int] = {}
+    for part, dataset in zip(entry.parts, parts, strict=True):
+        for photo in dataset.photos:
+            instances = tuple(
+                replace(instance, id=masks + place) for place, instance in enumerate(photo.instances, start=1)
+            )
+            masks += len(instances)
+            name = f"{part.photos}/{photo.name}"
+            photos.append(replace(photo, id=len(photos) + 1, name=name, instances=instances))
+        for kind, count in dataset.left_out.items():
+            left_out[kind] = left_out.get(kind, 0) + count
+    categories = {number: name for dataset in parts for number, name in dataset.categories.items()}
+    return Dataset(name=entry.key, photos=photos, categories=categories, left_out=left_out)

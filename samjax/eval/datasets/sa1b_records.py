@@ -1,5 +1,6 @@
 """Masks as SA-1B has them, in records made by `samjax data prepare`."""
 
+import io
 from dataclasses import replace
 
 from samjax.core.errors import UserError
@@ -73,7 +74,7 @@ def _instances(record: Record, problems: Problems) -> tuple[Instance, ...]:
 
 def _reader(source: RecordSource, index: int, record: Record) -> ReadPhoto:
     where, height, width = f"{record.file_name} in {source.name}", record.height, record.width
-    return lambda: read_stored(decode_record(source[index]).jpeg, name=where, height=height, width=width)
+    return lambda: read_stored(io.BytesIO(decode_record(source[index]).jpeg), name=where, height=height, width=width)
 
 
 def _with_unique_ids(photos: list[Photo]) -> list[Photo]:
