@@ -62,7 +62,7 @@ long = pytest.mark.long
     ("phase", "victim"),
     [
         pytest.param("loading", 0, marks=long),
-        ("loading", 1),
+        pytest.param("loading", 1, marks=long),
         pytest.param("restoring", 1, marks=long),
         ("compiling", 0),
         pytest.param("validating", 1, marks=long),
