@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_refused_and_counted_where_allowed(folder, kind):
 
 
 MASKS = {
-    "it is 23 x 32, the image 24 x 32": {"size": [23, 32], "counts": [736]},
+    r"its size is \[23, 32\], the image's \[24, 32\]": {"size": [23, 32], "counts": [736]},
     "counts hold a character outside the code": {"size": list(SIZE), "counts": "\u00fc"},
     "runs cover 5 pixels": {"size": list(SIZE), "counts": [5]},
     "not whole numbers from 0": {"size": list(SIZE), "counts": [5, 1.5]},
