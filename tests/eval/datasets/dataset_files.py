@@ -67,5 +67,12 @@ def panoptic_rgb(values):
     return np.stack([values % 256, values // 256 % 256, values // 65536], axis=-1).astype(np.uint8)
 
 
+def read_every_photo(dataset):
+    """What is kept can be read: a photo of another size than its masks is refused then."""
+    for photo in dataset.photos:
+        assert photo.read().shape == (photo.height, photo.width, 3)
+        assert all(mask.shape == (photo.height, photo.width) for mask in masks_of(photo))
+
+
 def masks_of(photo):
     return [instance.mask() for instance in photo.instances]

@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 import pytest
-from dataset_files import SIZE, coco_content, masks_of, random_masks, write_json, write_photo
+from dataset_files import SIZE, coco_content, masks_of, random_masks, read_every_photo, write_json, write_photo
 from pycocotools.coco import COCO
 
 from samjax.core.errors import UserError
@@ -128,6 +128,7 @@ def test_what_does_not_fit_is_refused_and_counted_where_allowed(folder, kind):
     assert "\n" not in str(caught.value)
     found = read(folder, said, allow_missing=True)
     assert found.dataset.left_out == {kind: 1}
+    read_every_photo(found.dataset)
     assert {one["image_id"] for one in found.content["annotations"]} <= {one["id"] for one in found.content["images"]}
 
 

@@ -12,6 +12,7 @@ from dataset_files import (
     masks_of,
     panoptic_rgb,
     random_masks,
+    read_every_photo,
     write_json,
     write_photo,
     write_png,
@@ -126,6 +127,14 @@ def test_photos_and_maps_may_share_a_folder(tmp_path):
     assert [photo.name for photo in dataset.photos] == ["p0_rgb.png", "p1_rgb.png"]
 
 
+def test_a_map_beside_its_photo_is_no_photo(tmp_path):
+    write_photo(tmp_path / "p.jpg")
+    write_png(tmp_path / "p_seg.png", label_map((1,)))
+    images = ImageFolder(tmp_path / "../" / tmp_path.name)
+    dataset = read_label_maps(tmp_path, images=images, name="x", options=FormatOptions(map_suffix="_seg.png"))
+    assert [photo.name for photo in dataset.photos] == ["p.jpg"]
+
+
 def test_photos_of_a_part_of_the_folder(tmp_path):
     for name in ("ego4d_1", "thu_1", "epick_1"):
         write_photo(tmp_path / f"photos/{name}.jpg")
@@ -164,8 +173,9 @@ def test_maps_that_do_not_fit_are_refused_and_counted_where_allowed(tmp_path, ki
     with pytest.raises(UserError, match=f"maps has 1 {kind}") as caught:
         maps(tmp_path)
     assert "\n" not in str(caught.value)
-    left_out = maps(tmp_path, allow_missing=True).left_out
-    assert left_out == {kind.partition(" \\(")[0]: 1}
+    dataset = maps(tmp_path, allow_missing=True)
+    assert dataset.left_out == {kind.partition(" \\(")[0]: 1}
+    read_every_photo(dataset)
 
 
 def test_a_folder_without_maps_is_refused(tmp_path):
@@ -268,7 +278,9 @@ def test_panoptic_that_does_not_fit_is_refused_and_counted_where_allowed(tmp_pat
     BROKEN_PANOPTIC[kind](tmp_path, said)
     with pytest.raises(UserError, match=f"panoptic.json has 1 {kind}"):
         panoptic(tmp_path, said)
-    assert panoptic(tmp_path, said, allow_missing=True).left_out == {kind.partition(" \\(")[0]: 1}
+    dataset = panoptic(tmp_path, said, allow_missing=True)
+    assert dataset.left_out == {kind.partition(" \\(")[0]: 1}
+    read_every_photo(dataset)
 
 
 def test_a_panoptic_png_cannot_lie_outside_the_folder(tmp_path):
@@ -345,7 +357,9 @@ def test_masks_that_do_not_fit_are_refused_and_counted_where_allowed(tmp_path, k
     BROKEN_MASKS[kind](tmp_path)
     with pytest.raises(UserError, match=f"has 1 {kind}"):
         pngs(tmp_path)
-    assert pngs(tmp_path, allow_missing=True).left_out == {kind: 1}
+    dataset = pngs(tmp_path, allow_missing=True)
+    assert dataset.left_out == {kind: 1}
+    read_every_photo(dataset)
 
 
 def test_a_photo_with_no_mask_left_is_left_out(tmp_path):
