@@ -36,8 +36,8 @@ def test_the_table_is_whole():
         assert all(part.annotations and (part.photos or part.format is Format.INSTANCE_PNGS) for part in entry.parts)
 
 
-def lay_out(root, part, *, number=1):
-    """One photo with two masks as `part` has them, or one if it takes all for one; of the same name in all parts."""
+def lay_out(root, part, *, number):
+    """One photo with two masks as `part` has them, or one if it takes all for one; of the same name in every folder of photos."""
     place, photos, options = root / part.annotations, root / part.photos, part.options
     stem = f"{(*options.photos_from, '')[0]}{number}"
     photo = photos / f"{stem}{options.photo_suffix or '.jpg'}"
@@ -66,8 +66,8 @@ def lay_out(root, part, *, number=1):
 @pytest.mark.parametrize("key", NAMED)
 def test_a_copy_laid_out_as_the_entry_says_opens(tmp_path, key):
     entry = NAMED[key]
-    for part in entry.parts:
-        lay_out(tmp_path, part)
+    for place, part in enumerate(entry.parts):
+        lay_out(tmp_path, part, number=[one.photos for one in entry.parts[:place]].count(part.photos))
     opened = open_dataset(f"{key}={tmp_path}")
     dataset, parts = opened.dataset, len(entry.parts)
     assert dataset.name == key
