@@ -37,7 +37,7 @@ def test_the_table_is_whole():
 
 
 def lay_out(root, part, *, number):
-    """One photo with two masks as `part` has them, or one if it takes all for one; of the same name in every folder of photos."""
+    """One photo with two masks as `part` has them, or one if it takes all for one; in every folder of the same name."""
     place, photos, options = root / part.annotations, root / part.photos, part.options
     stem = f"{(*options.photos_from, '')[0]}{number}"
     photo = photos / f"{stem}{options.photo_suffix or '.jpg'}"
