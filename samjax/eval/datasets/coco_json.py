@@ -188,10 +188,12 @@ def _segmentation(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str
         return {"size": [height, width], "counts": merged["counts"].decode("ascii")}
     size, counts = given["size"], given["counts"]
     if list(size) != [height, width]:
-        raise ValueError(f"it is {size[0]} x {size[1]}, the image {height} x {width}")
+        raise ValueError(f"its size is {str(list(size))[:80]}, the image's {[height, width]}")
     if isinstance(counts, list):
         if any(type(run) is not int or not 0 <= run <= height * width for run in counts):
             raise ValueError(f"its runs are not whole numbers from 0 to {height * width:,}")
         return rle.encode_runs(np.array(counts, np.int64), height=height, width=width)
+    if not isinstance(counts, str):
+        raise ValueError("its counts are neither text nor a list")
     rle.parse_runs(counts, height=height, width=width)
     return {"size": [height, width], "counts": counts}

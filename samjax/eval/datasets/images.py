@@ -3,7 +3,6 @@
 import io
 import os
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 import numpy as np
 from jaxtyping import UInt8
@@ -131,7 +130,7 @@ class ImageRecords:
 ImageStore = ImageFolder | ImageRecords
 
 
-def read_stored(file: Path | BinaryIO, *, name: str, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
+def read_stored(file: Path | io.BytesIO, *, name: str, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
     """Return a picture's RGB pixels as they are stored, whatever EXIF says of their orientation: masks lie on these.
 
     Grey of 16 bits keeps its upper 8.
