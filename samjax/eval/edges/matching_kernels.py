@@ -1,0 +1,148 @@
+"""Compiled loops that match the pixels of two edge maps, one to one, as many as can be and at the least cost.
+
+A pair within the radius is worth `WORTH` less its cost, and matchings of the greatest worth are looked for: `WORTH` is
+more than all costs together, so a pair more outweighs them. Every pixel carries a price of at least 0, and it is kept
+that (1) the prices of two pixels within the radius sum to their worth or more, (2) those of a pair to just their worth,
+(3) pixels without a partner have the price 0. Prices and pairs that satisfy all three are a proof that no matching is
+worth more. A pixel that comes or goes upsets (3) for one pixel alone, and one search for the cheapest way to alter
+pairs around it, Dijkstra's, restores it: hence edge maps of falling thresholds, which differ by a few pixels, are
+matched one from the other.
+
+Maps are flat, with a margin as wide as the radius, so that a neighbour is an offset away and none lies outside.
+Pixels of the one map are on side 0, those of the other on side 1.
+"""
+
+from typing import no_type_check
+
+import numpy as np
+
+from samjax.core.compiled import compiled
+
+WORTH = 2**40
+_WORTH = WORTH
+
+# The functions below carry no_type_check so that the tests' run-time type checks leave them to Numba.
+
+
+@compiled
+@no_type_check
+def _rise(heap, place_of, distance, place):
+    """Move the pixel at `place` of the heap up to where it belongs."""
+    pixel = heap[place]
+    key = distance[pixel]
+    while place > 0:
+        above = (place - 1) >> 1
+        if distance[heap[above]] <= key:
+            break
+        heap[place] = heap[above]
+        place_of[heap[place]] = place
+        place = above
+    heap[place] = pixel
+    place_of[pixel] = place
+
+
+@compiled
+@no_type_check
+def _sink(heap, place_of, distance, size):
+    """Move the pixel at the heap's top down to where it belongs."""
+    pixel = heap[0]
+    key = distance[pixel]
+    place = 0
+    while True:
+        below = 2 * place + 1
+        if below >= size:
+            break
+        if below + 1 < size and distance[heap[below + 1]] < distance[heap[below]]:
+            below += 1
+        if distance[heap[below]] >= key:
+            break
+        heap[place] = heap[below]
+        place_of[heap[place]] = place
+        place = below
+    heap[place] = pixel
+    place_of[pixel] = place
+
+
+@compiled
+@no_type_check
+def appear(side, pixel, present, price, partner, offsets, costs):
+    """Put a pixel on its side at the least price that satisfies (1); `settle` it next."""
+    other = 1 - side
+    least = np.int64(0)
+    for k in range(len(offsets)):
+        worth = _WORTH - costs[k]
+        if worth <= least:
+            break
+        neighbour = pixel + offsets[k]
+        if present[other, neighbour]:
+            least = max(least, worth - price[other, neighbour])
+    present[side, pixel] = True
+    price[side, pixel] = least
+    partner[side, pixel] = -1
+
+
+@compiled
+@no_type_check
+def settle(side, start, present, price, partner, offsets, costs, distance, seen, origin, heap, place_of, reached, turn):
+    """Restore (3) for `start`, a pixel of `side` without a partner: find it one, or bring its price to 0.
+
+    Others may have their partners changed, and one may lose it to `start`. Distances are of pixels of the other side,
+    from `start`, in price; `seen` says by the number `turn` of this search which are meant.
+    """
+    other = 1 - side
+    bound = price[side, start]  # the least distance to an end so far: `start` itself, left without a partner
+    goal, left = -1, start
+    size = count = 0
+    pixel, so_far = start, np.int64(0)
+    while True:
+        base = so_far + price[side, pixel] - _WORTH
+        for k in range(len(offsets)):
+            if base + costs[k] >= bound:
+                break
+            neighbour = pixel + offsets[k]
+            if not present[other, neighbour]:
+                continue
+            far = base + costs[k] + price[other, neighbour]
+            if far >= bound:
+                continue
+            if partner[other, neighbour] < 0:
+                bound, goal, left = far, neighbour, -1
+                origin[neighbour] = pixel
+            elif seen[neighbour] != turn:
+                seen[neighbour], distance[neighbour], origin[neighbour] = turn, far, pixel
+                heap[size] = neighbour
+                _rise(heap, place_of, distance, size)
+                size += 1
+            elif place_of[neighbour] >= 0 and far < distance[neighbour]:
+                distance[neighbour], origin[neighbour] = far, pixel
+                _rise(heap, place_of, distance, place_of[neighbour])
+        if size == 0 or distance[heap[0]] >= bound:
+            break
+        nearest = heap[0]
+        place_of[nearest] = -1
+        size -= 1
+        if size:
+            heap[0] = heap[size]
+            _sink(heap, place_of, distance, size)
+        reached[count] = nearest
+        count += 1
+        pixel, so_far = partner[other, nearest], distance[nearest]
+        if so_far + price[side, pixel] < bound:
+            bound, goal, left = so_far + price[side, pixel], -1, pixel
+    price[side, start] -= bound
+    for k in range(count):
+        gain = bound - distance[reached[k]]
+        price[other, reached[k]] += gain
+        price[side, partner[other, reached[k]]] -= gain
+    if left == start:
+        return
+    if goal < 0:
+        goal = partner[side, left]
+        partner[side, left] = -1
+    while True:
+        pixel = origin[goal]
+        before = partner[side, pixel]
+        partner[side, pixel], partner[other, goal] = goal, pixel
+        if pixel == start:
+            return
+        goal = before
