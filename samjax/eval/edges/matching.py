@@ -101,14 +101,14 @@ def count(
     """
     height, width = edges.shape
     near = _Neighbourhood.of(RADIUS * np.hypot(height, width) if radius is None else radius, width=width)
-    levels = np.array([_level(threshold) for threshold in reversed(thresholds)])
+    levels = np.array([level_of(threshold) for threshold in reversed(thresholds)])
     counts, _ = _count(edges, boundaries, levels, near, thin=thinning.TABLES)
     found, right, detected = counts[::-1].T.copy()
     total = sum(int(one.sum()) for one in boundaries)
     return Counts(found=found, boundary=total, right=right, detected=detected)
 
 
-def _level(threshold: float) -> int:
+def level_of(threshold: float) -> int:
     """Return the least value of 1 to 255 that is `threshold` or more of 255, but for rounding in the threshold."""
     return max(1, int(np.ceil(round(255 * threshold, 6))))
 
