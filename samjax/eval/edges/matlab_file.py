@@ -17,7 +17,7 @@ from samjax.data.rle import MAX_PIXELS
 
 _MOST_BYTES = 2**25
 """Of a file; BSDS500's have a hundredth of it."""
-_MOST_UNPACKED = 2**30
+_MOST_UNPACKED = 2**28
 _MOST_PEOPLE = 100
 _HEADER, _COMPRESSED = 128, 15
 

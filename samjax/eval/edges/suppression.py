@@ -18,8 +18,8 @@ _SMOOTH = 4
 def ridges(edges: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     """Return the map with zeros where a neighbour across the edge is stronger.
 
-    The edge's direction is that of the strongest curvature, downwards, of the map smoothed by a triangle filter, as
-    the structured edge toolbox takes it.
+    Across is where the map, smoothed by a triangle filter as in the structured edge toolbox, is curved the most: the
+    eigenvector of its second derivatives with the greatest absolute value.
     """
     triangle = np.bartlett(2 * _SMOOTH + 3)[1:-1]
     smooth = edges.astype(np.float64)
@@ -28,7 +28,8 @@ def ridges(edges: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
     dy, dx = np.gradient(smooth)
     dyy, dyx = np.gradient(dy)
     dxx = np.gradient(dx, axis=1)
-    return suppressed(edges, (0.5 * np.arctan2(-2 * dyx, dyy - dxx)).astype(np.float32))
+    sign = np.where(dxx + dyy < 0, -1, 1)
+    return suppressed(edges, (0.5 * np.arctan2(sign * 2 * dyx, sign * (dxx - dyy))).astype(np.float32))
 
 
 def suppressed(edges: Float32[np.ndarray, "h w"], across: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
