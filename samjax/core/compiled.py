@@ -12,7 +12,11 @@ import numba
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Return `function` compiled at its first call, from a cache on disk where there is a place for one."""
+    """Return `function` compiled at its first call, from a cache on disk where there is a place for one.
+
+    The cache is renewed when the file of `function` changes, not when another file does: what it calls belongs beside
+    it.
+    """
     compile_ = functools.partial(numba.njit, nogil=True)
     try:
         return compile_(cache=True)(function)

@@ -84,6 +84,7 @@ def test_a_killed_evaluation_goes_on_to_the_same_numbers(evaluated, bsds, tmp_pa
     assert (out / "sheet.png").read_bytes() == (evaluated / "sheet.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_evaluated(bsds, checkpoint, tmp_path):
     assert run(bsds, tmp_path / "out", "--checkpoint", str(checkpoint), "--limit", "2") == 0
     results = Results.read(tmp_path / "out")

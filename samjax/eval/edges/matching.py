@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, Integer, UInt8
 
 from samjax.eval.edges import thinning
-from samjax.eval.edges.level_kernels import count_levels
+from samjax.eval.edges.matching_kernels import count_levels
 
 RADIUS = 0.0075
 """Of a photo's diagonal: how far apart a detected and a true pixel of a pair may be."""

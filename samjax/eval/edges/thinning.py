@@ -4,12 +4,12 @@ The parallel algorithm of Guo and Hall (1989) in the form of Lam, Lee and Suen (
 standard benchmark does to each thresholded map.
 """
 
-from typing import NamedTuple, no_type_check
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int64
 
-from samjax.core.compiled import compiled
+from samjax.eval.edges.matching_kernels import thin_flat
 
 _AROUND = ((0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1), (1, 0), (1, 1))
 """(y, x) of a pixel's neighbours x1 to x8: the one to the right, and on against the clock."""
@@ -49,40 +49,3 @@ def thinned(picture: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     pixels = np.flatnonzero(padded).astype(np.int32)
     thin_flat(padded.reshape(-1), pixels, len(pixels), around(padded.shape[1]), *TABLES)
     return padded[1:-1, 1:-1].astype(bool)
-
-
-@compiled
-@no_type_check
-def thin_flat(picture, pixels, count, offsets, first, second):
-    """Thin the flat `picture`, of whose margin no pixel is set, until nothing changes; return how many pixels stay.
-
-    Args:
-      pixels: where it is set, the first `count`; those that stay afterwards, in the same order.
-      offsets: of the eight neighbours, whose bits make an entry of `first` and `second`.
-      first: by neighbourhood, whether the first turn of a round removes a pixel; `second` likewise.
-    """
-    gone = np.empty(count, np.int64)
-    while True:
-        before = count
-        for turn in range(2):
-            removed = 0
-            for k in range(count):
-                pixel = pixels[k]
-                around = 0
-                for bit in range(8):
-                    around |= picture[pixel + offsets[bit]] << bit
-                if (second if turn else first)[around]:
-                    gone[removed] = pixel
-                    removed += 1
-            if removed == 0:
-                continue
-            for k in range(removed):
-                picture[gone[k]] = 0
-            kept = 0
-            for k in range(count):
-                if picture[pixels[k]]:
-                    pixels[kept] = pixels[k]
-                    kept += 1
-            count = kept
-        if count == before:
-            return count
