@@ -5,7 +5,8 @@
 
 Photos are made, of BSDS500's size: regions whose borders five annotators draw a pixel or two apart, each leaving more
 of them out, 4,000 to 6,000 pixels a person; and an edge map of these borders and of texture, thinned along its ridges
-and of 23,000 pixels at the lowest threshold: more of both than most photos of the data set have. All are counted at the benchmark's 99 thresholds, on threads.
+and of 23,000 pixels at the lowest threshold: more of both than most photos of the data set have. All are counted at the
+benchmark's 99 thresholds, on threads.
 
 Whole photos are more than scipy's dense assignment can hold, so that both sides match the same windows of 160 x 160
 pixels of them, at one threshold: as many pairs, at the same cost.

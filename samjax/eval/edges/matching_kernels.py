@@ -19,10 +19,9 @@ import numpy as np
 from samjax.core.compiled import compiled
 
 WORTH = 2**40
-_WORTH = WORTH
 
-# In one file, since the cache of compiled code knows of changes in the file of the calling function alone. The functions
-# below carry no_type_check so that the tests' run-time type checks leave them to Numba.
+# All in one file: the cache of compiled code knows of changes in the caller's file alone. The functions below carry
+# no_type_check so that the tests' run-time type checks leave them to Numba.
 
 
 @compiled
@@ -71,7 +70,7 @@ def appear(side, pixel, present, price, partner, offsets, costs):
     other = 1 - side
     least = np.int64(0)
     for k in range(len(offsets)):
-        worth = _WORTH - costs[k]
+        worth = WORTH - costs[k]
         if worth <= least:
             break
         neighbour = pixel + offsets[k]
@@ -96,7 +95,7 @@ def settle(side, start, present, price, partner, offsets, costs, distance, seen,
     size = count = 0
     pixel, so_far = start, np.int64(0)
     while True:
-        base = so_far + price[side, pixel] - _WORTH
+        base = so_far + price[side, pixel] - WORTH
         for k in range(len(offsets)):
             if base + costs[k] >= bound:
                 break
