@@ -1,5 +1,86 @@
-"""`samjax evaluate edges`."""
+"""`samjax evaluate edges`: the boundary benchmark of BSDS500."""
+
+import argparse
+
+from samjax.cli.arguments import refuse_more
+from samjax.cli.evaluation import add_allow_missing, add_common, finish, progress
+from samjax.core.errors import UserError
+
+_DESCRIPTION = """\
+Find the edges of BSDS500's photos with a checkpoint that was never trained to (Segment Anything, section 7.2), or with
+Sobel's or Canny's detector, and measure them by the data set's benchmark: F at one threshold for all photos (ODS) and
+at the best of each (OIS), average precision, recall at a precision of one half."""
 
 
 def add_parser(protocols, name: str) -> None:
     """Add the protocol."""
+    parser = protocols.add_parser(name, help="edges, by the benchmark of BSDS500", description=_DESCRIPTION)
+    add_common(parser, needs_checkpoint=False)
+    parser.add_argument(
+        "--data",
+        required=True,
+        metavar="DIR",
+        help="BSDS500 as it is unpacked, or a folder with images/ID.jpg and groundTruth/ID.mat",
+    )
+    parser.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
+    parser.add_argument(
+        "--method",
+        default="sam",
+        choices=("sam", "sobel", "canny"),
+        help="sam, the default, needs --checkpoint; sobel and canny are baselines without a model",
+    )
+    add_allow_missing(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    refuse_more(rest, "evaluate edges")
+    if (known.checkpoint is None) == (known.method == "sam"):
+        way = "give --checkpoint, or --method sobel or canny" if known.method == "sam" else "leave out --checkpoint"
+        need = "needs a checkpoint" if known.method == "sam" else "has no checkpoint"
+        raise UserError(f"--method {known.method} {need}: {way}")
+    if known.limit is not None and known.limit < 1:
+        raise UserError(f"--limit is {known.limit}; it must be at least 1")
+
+    import dataclasses
+
+    from samjax.eval.edges.bsds import open_bsds
+    from samjax.eval.edges.protocol import BASELINES, conclude, detect_and_count, settings
+    from samjax.eval.evaluation_folder import open_evaluation
+
+    dataset = open_bsds(known.data, split=known.split, allow_missing=known.allow_missing)
+    dataset = dataclasses.replace(dataset, photos=dataset.photos[: known.limit])
+    checkpoint = known.method
+    if known.method == "sam":
+        from samjax.checkpoint.weights import find_checkpoint
+
+        checkpoint = str(find_checkpoint(known.checkpoint))
+    asked = {
+        "protocol": "edges",
+        "checkpoint": checkpoint,
+        "data": known.data,
+        "photos": len(dataset.photos),
+        **settings(known.method, split=known.split),
+    }
+    with open_evaluation(known.out, asked=asked, resume=known.resume) as folder:
+        done = sum(photo.id in folder for photo in dataset.photos)
+        if done:
+            print(f"{known.out} has {done:,} of {len(dataset.photos):,} photos already", flush=True)
+        if done < len(dataset.photos):
+            detect, batch_size = _mask_edges(checkpoint) if known.method == "sam" else (BASELINES[known.method], 1)
+            with progress("photos", total=len(dataset.photos), done=done) as advance:
+                detect_and_count(dataset, detect, folder, batch_size=batch_size, progress=advance)
+        results = conclude(dataset, folder, method=known.method, checkpoint=checkpoint, split=known.split)
+        finish(results, folder.path)
+    return 0
+
+
+def _mask_edges(checkpoint: str):
+    """Return the detector and how many photos it takes at a time."""
+    from samjax.core.compile_cache import enable_compile_cache
+    from samjax.eval.edges.mask_edges import MaskEdges
+    from samjax.predict.engine import Engine
+
+    enable_compile_cache()
+    detector = MaskEdges(Engine.from_checkpoint(checkpoint))
+    return detector, detector.batch_size

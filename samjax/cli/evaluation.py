@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 
-def add_common(parser: argparse.ArgumentParser) -> None:
+def add_common(parser: argparse.ArgumentParser, *, needs_checkpoint: bool = True) -> None:
     """Add the arguments that every protocol takes."""
-    parser.add_argument("--checkpoint", required=True, metavar="C", help="a run's workdir, a checkpoint, or weights")
+    parser.add_argument(
+        "--checkpoint", required=needs_checkpoint, metavar="C", help="a run's workdir, a checkpoint, or weights"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write results, table and pictures to")
     parser.add_argument("--resume", action="store_true", help="go on with an evaluation that was begun in --out")
     parser.add_argument(

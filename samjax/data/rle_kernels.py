@@ -2,18 +2,14 @@
 
 Each mask is read digit by digit, twice at most: once to judge it (`scan`), once to use it. Nothing is kept between a
 mask's runs but the last two, so memory does not depend on what a file says.
-
-Numba compiles at the first call, about two seconds on a laptop, and keeps the code beside this file or, where that
-cannot be written, in the user's cache folder.
 """
 
 import enum
-import functools
-from collections.abc import Callable
-from typing import Any, no_type_check
+from typing import no_type_check
 
-import numba
 import numpy as np
+
+from samjax.core.compiled import compiled
 
 MAX_PIXELS = 2**26  # 67 million: twenty times a photo of SA-1B
 
@@ -37,19 +33,10 @@ _LONGEST = 30  # bits of a number: sign and 29, above MAX_PIXELS
 _NEVER = 2**62  # a pixel that no run reaches
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Return `function` compiled at its first call, from a cache on disk where there is a place for one."""
-    compile_ = functools.partial(numba.njit, nogil=True)
-    try:
-        return compile_(cache=True)(function)
-    except RuntimeError:  # neither this folder nor the user's cache folder can be written
-        return compile_()(function)
-
-
 # The functions below carry no_type_check so that the tests' run-time type checks leave them to Numba.
 
 
-@_compiled
+@compiled
 @no_type_check
 def scan(data, ends, pixels, verdicts, covered, runs, areas):
     """Judge masks of `pixels` pixels, and measure them.
@@ -111,7 +98,7 @@ def scan(data, ends, pixels, verdicts, covered, runs, areas):
 # for reading one number would cost ten times as much, its results going through memory.
 
 
-@_compiled
+@compiled
 @no_type_check
 def expand(data, runs):
     """Write the run lengths of one mask that `scan` found good to `runs`."""
@@ -130,7 +117,7 @@ def expand(data, runs):
             value, shift = np.int64(0), np.int64(0)
 
 
-@_compiled
+@compiled
 @no_type_check
 def _mark_changes(data, at, end, height, columns, row_at, rows, flip, out, bounds):
     """Flip the bits where a sampled column begins inside, or changes between outside and inside on the way down.
@@ -186,7 +173,7 @@ def _mark_changes(data, at, end, height, columns, row_at, rows, flip, out, bound
     bounds[0], bounds[1], bounds[2], bounds[3] = top, bottom, left, right
 
 
-@_compiled
+@compiled
 @no_type_check
 def _fill(out, rows, flip, bounds):
     """Turn marked changes into pixels, downwards, and return whether there is one."""
@@ -210,7 +197,7 @@ def _fill(out, rows, flip, bounds):
     return found != 0
 
 
-@_compiled
+@compiled
 @no_type_check
 def paint(data, ends, order, height, columns, row_at, rows, flip, out):
     """Write masks at sampled rows and columns, packed; return how many, and how many were left out as empty.

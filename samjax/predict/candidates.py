@@ -11,6 +11,7 @@ from samjax.core.types import struct
 from samjax.predict.generator_config import GeneratorConfig
 from samjax.predict.mask_statistics import draw, measure
 from samjax.predict.nms import suppress
+from samjax.predict.restore import Resize
 from samjax.predict.tiles import Tiling
 
 EDGE = 20
@@ -204,6 +205,20 @@ def choose(pool: Pool, *, threshold: float) -> Chosen:
         )
 
     return jax.lax.map(of_crop, (pool.iou, pool.stability, pool.box, pool.area, pool.source, pool.count))
+
+
+@struct
+class ChosenLogits:
+    """The logits of the candidates of b photos that suppression left: the first `count` of `slot`, by descending IoU.
+
+    `size` is each photo's (h, w), and `resize` brings logits there.
+    """
+
+    logits: Float32[Array, "b c low_h low_w"]
+    slot: Int32[Array, "b c"]
+    count: Int32[Array, "b"]
+    size: Int32[Array, "b 2"]
+    resize: Resize
 
 
 def draw_chosen(

@@ -13,13 +13,14 @@ from samjax.core.errors import UserError
 from samjax.core.groups import power_of_two
 from samjax.data import rle
 from samjax.predict.candidate_programs import add_to, choose_from, draw_from, new_pool
-from samjax.predict.candidates import CANDIDATES, Chosen, Pool, Window, filters_of
+from samjax.predict.candidates import CANDIDATES, Chosen, ChosenLogits, Pool, Window, filters_of
 from samjax.predict.crops import Crop, crops_of, point_grid
 from samjax.predict.engine import Engine
 from samjax.predict.generator_config import GeneratorConfig
 from samjax.predict.nms import kept_boxes
 from samjax.predict.photo import fit_photo, to_frame
 from samjax.predict.regions import without_specks
+from samjax.predict.restore import resize_plans
 from samjax.predict.run_lengths import encode_words
 from samjax.predict.tiles import tilings
 
@@ -73,6 +74,18 @@ class _Look:
     crop: Crop
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """The candidates of a batch of crops."""
+
+    points: list[np.ndarray]
+    fitted: np.ndarray
+    window: Window
+    pool: Pool
+    chosen: Chosen
+    """On the host."""
+
+
 class MaskGenerator:
     """Finds the objects of photos with the model of `engine`, `batch_size` crops at a time, split over its mesh.
 
@@ -119,8 +132,29 @@ class MaskGenerator:
                     found[look.photo].append(masks)
         return [self._conclude(of_crops) for of_crops in found]
 
+    def chosen_logits(self, photos: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> ChosenLogits:
+        """Return, on the devices, what `generate` makes masks of: of up to a batch of photos, each looked at whole."""
+        looks = [
+            _Look(photo=number, crop=Crop(layer=0, x0=0, y0=0, x1=photo.shape[1], y1=photo.shape[0]))
+            for number, photo in enumerate(photos)
+        ]
+        found = self._find(looks, photos)
+        sizes = [(photo.shape[0], photo.shape[1]) for photo in photos] + [(1, 1)] * (self.batch_size - len(photos))
+        resize = resize_plans(
+            sizes,
+            low=self.engine.config.logits_size,
+            frame=self.engine.config.image_size,
+            fitted=[(int(height), int(width)) for height, width in found.fitted],
+        )
+        parts = (found.chosen.slot, found.chosen.count, np.array(sizes, np.int32), resize)
+        slot, count, size, resize = self.engine.split(parts)
+        return ChosenLogits(logits=found.pool.logits, slot=slot, count=count, size=size, resize=resize)
+
     def _look(self, looks: list[_Look], photos: Sequence[np.ndarray]) -> list[list[GeneratedMask]]:
         """Return the masks of each of up to a batch of crops of one layer, by descending predicted IoU."""
+        return self._masks(looks, photos, self._find(looks, photos))
+
+    def _find(self, looks: list[_Look], photos: Sequence[np.ndarray]) -> _Found:
         frame = self.engine.config.image_size
         images = np.zeros((self.batch_size, *frame, 3), np.uint8)
         fitted = np.ones((self.batch_size, 2), np.int32)
@@ -135,7 +169,7 @@ class MaskGenerator:
             coords[row] = to_frame(of_crop, photo=size, fitted=tuple(fitted[row].tolist()))
         window = self._window(looks, fitted, photos)
         pool, chosen = self._candidates(embedding, coords, np.arange(self.batch_size) < len(looks), window)
-        return self._masks(looks, points, photos, window, pool, chosen)
+        return _Found(points=points, fitted=fitted, window=window, pool=pool, chosen=chosen)
 
     def _points(self, crop: Crop) -> Float[np.ndarray, "n 2"]:
         """Return the grid's points in pixels of the crop."""
@@ -181,22 +215,16 @@ class MaskGenerator:
                 return pool, chosen
             self._slots = min(power_of_two(most), power_of_two(total * CANDIDATES))
 
-    def _masks(
-        self,
-        looks: list[_Look],
-        points: list[np.ndarray],
-        photos: Sequence[np.ndarray],
-        window: Window,
-        pool: Pool,
-        chosen: Chosen,
-    ) -> list[list[GeneratedMask]]:
+    def _masks(self, looks: list[_Look], photos: Sequence[np.ndarray], candidates: _Found) -> list[list[GeneratedMask]]:
         """Return the chosen masks of each crop, drawn a few at a time."""
+        points, chosen = candidates.points, candidates.chosen
+        pool, tiling = candidates.pool, candidates.window.tiling
         found: list[list[GeneratedMask]] = [[] for _ in looks]
         slots = np.pad(chosen.slot, ((0, 0), (0, _DRAWN)))
         for start in range(0, int(chosen.count.max()), _DRAWN):
             part, left = slots[:, start : start + _DRAWN], np.maximum(chosen.count - start, 0)
             part, left = self.engine.split((part, left))
-            drawn = np.asarray(draw_from(pool.logits, part, left, window.tiling, mesh=self.engine.mesh))
+            drawn = np.asarray(draw_from(pool.logits, part, left, tiling, mesh=self.engine.mesh))
             for row, (look, masks) in enumerate(zip(looks, found, strict=True)):
                 crop, photo = look.crop, photos[look.photo].shape[:2]
                 for place in range(start, min(start + _DRAWN, int(chosen.count[row]))):

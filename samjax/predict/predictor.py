@@ -1,6 +1,5 @@
 """Masks for prompts on photos of any size, from Python."""
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +17,7 @@ from samjax.models.sam.config import SamConfig
 from samjax.predict.engine import Engine
 from samjax.predict.photo import fit_photo
 from samjax.predict.prompts import PhotoPrompts, photo_prompts, stacked
-from samjax.predict.restore import Resize, packed_masks, resize_plan
+from samjax.predict.restore import Resize, packed_masks, resize_plans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,16 +174,16 @@ class Predictor:
         return answers
 
     def _resize_plans(self, count: int) -> Resize:
-        """Return all photos' plans, cut to one size: the largest."""
-        plans = [
-            resize_plan(low=self.config.logits_size, frame=self.config.image_size, fitted=fitted, photo=photo)
-            for fitted, photo in zip(self._fitted, self._photos, strict=True)
-        ]
-        height = max(plan.row_index.shape[0] for plan in plans)
-        width = max(plan.columns.shape[1] for plan in plans)
-        padded = [plan.padded(height, width) for plan in plans]
-        padded += itertools.repeat(padded[0], count - len(padded))
-        return self._engine.split(jax.tree.map(lambda *parts: np.stack(parts), *padded))
+        """Return all photos' plans, the first one's again for those that fill up a batch of `count`."""
+        missing = count - len(self._photos)
+        return self._engine.split(
+            resize_plans(
+                [*self._photos, *[self._photos[0]] * missing],
+                low=self.config.logits_size,
+                frame=self.config.image_size,
+                fitted=[*self._fitted, *[self._fitted[0]] * missing],
+            )
+        )
 
 
 def _rounded_up(count: int, ways: int) -> int:

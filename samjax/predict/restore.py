@@ -5,6 +5,7 @@ photo covers, to the photo's size. Both are linear and act on each axis apart, s
 photo is a sum of at most three neighbouring logits, and the frame in between is never made.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jax
@@ -103,6 +104,23 @@ def resize_plan(
         for axis in range(2)
     )
     return Resize(row_index=rows.index, row_weight=rows.weight, columns=columns.matrix(low[1]))
+
+
+def resize_plans(
+    photos: Sequence[tuple[int, int]],
+    *,
+    low: tuple[int, int],
+    frame: tuple[int, int],
+    fitted: Sequence[tuple[int, int]],
+) -> Resize:
+    """Return the plans of several photos with a leading axis, all for results of one size: the largest's."""
+    plans = [
+        resize_plan(low=low, frame=frame, fitted=covered, photo=photo)
+        for covered, photo in zip(fitted, photos, strict=True)
+    ]
+    height = max(plan.row_index.shape[0] for plan in plans)
+    width = max(plan.columns.shape[1] for plan in plans)
+    return jax.tree.map(lambda *parts: np.stack(parts), *(plan.padded(height, width) for plan in plans))
 
 
 def bucket(side: int) -> int:

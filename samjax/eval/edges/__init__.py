@@ -1,0 +1,1 @@
+"""Edges by the benchmark of BSDS500."""
