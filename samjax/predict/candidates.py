@@ -17,9 +17,6 @@ from samjax.predict.tiles import Tiling
 EDGE = 20
 """Pixels: a box that ends this near to the edge of its crop was cut by it, unless the photo ends there too."""
 
-CANDIDATES = 3
-"""Masks a point."""
-
 
 @struct
 class Window:
@@ -60,7 +57,7 @@ class Pool:
     """The candidates of each of b crops that passed the filters, in the order of their points, in c slots.
 
     `count` goes on where the slots end: then some were lost. Boxes are in pixels of the crop, the last ones included;
-    `source` is three times the point's number plus the candidate's.
+    `source` is the point's number times the masks a point, plus the mask's.
     """
 
     logits: Float32[Array, "b c low_h low_w"]

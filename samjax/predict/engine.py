@@ -41,12 +41,12 @@ class Engine:
             answer = nnx.merge(graph, *weights).decoder(embedding)(prompts, None)
             return answer.candidates() if multimask else answer.single()
 
-        def decode_points(weights, embedding, coords):
-            return decode(weights, embedding, _lone_points(coords, config), multimask=True, masked=False)
+        def decode_points(weights, embedding, coords, multimask):
+            return decode(weights, embedding, _lone_points(coords, config), multimask=multimask, masked=False)
 
         self._encode = jax.jit(encode)
         self._decode = jax.jit(decode, static_argnums=(3, 4))
-        self._decode_points = jax.jit(decode_points)
+        self._decode_points = jax.jit(decode_points, static_argnums=3)
 
     @classmethod
     def from_checkpoint(
@@ -77,10 +77,12 @@ class Engine:
         with jax.set_mesh(self.mesh):
             return self._decode(self._weights, embedding, self.split(prompts), multimask, masked)
 
-    def decode_points(self, embedding: Float[Array, "b gh gw c"], coords: Float32[Array, "b m 2"]) -> MaskOutput:
-        """Predict three candidates for each of m points on an object, alone, in pixels of the frame, as `decode`."""
+    def decode_points(
+        self, embedding: Float[Array, "b gh gw c"], coords: Float32[Array, "b m 2"], *, multimask: bool = True
+    ) -> MaskOutput:
+        """Predict, as `decode`, for each of m points on an object, alone, in pixels of the frame."""
         with jax.set_mesh(self.mesh):
-            return self._decode_points(self._weights, embedding, coords)
+            return self._decode_points(self._weights, embedding, coords, multimask)
 
     def split(self, tree):
         """Return arrays with a leading axis of photos on the devices."""

@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 
 from samjax.core.errors import UserError
 
+CANDIDATES = 3
+"""Masks that a point may mean."""
+
 _MOST_LAYERS = 4  # 341 crops
 
 
@@ -15,7 +18,9 @@ class GeneratorConfig:
     """
 
     points_per_side: int = 32
-    """Of the whole photo's grid; three candidates a point."""
+    """Of the whole photo's grid."""
+    masks_per_point: int = CANDIDATES
+    """The three candidates of an ambiguous prompt; or 1, the mask that answers an unambiguous one, for comparison."""
     points_per_batch: int = 64
     """Points of a photo decoded at once. Changes memory and speed alone."""
     pred_iou_threshold: float = 0.88
@@ -40,6 +45,8 @@ class GeneratorConfig:
     """Masks that cover more of the photo are dropped."""
 
     def __post_init__(self):
+        if self.masks_per_point not in (1, CANDIDATES):
+            raise UserError(f"masks_per_point is {self.masks_per_point}; it must be 1 or {CANDIDATES}")
         for name in ("points_per_side", "points_per_batch", "points_downscale"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}; it must be at least 1")

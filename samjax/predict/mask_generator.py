@@ -13,10 +13,10 @@ from samjax.core.errors import UserError
 from samjax.core.groups import power_of_two
 from samjax.data import rle
 from samjax.predict.candidate_programs import add_to, choose_from, draw_from, new_pool
-from samjax.predict.candidates import CANDIDATES, Chosen, ChosenLogits, Pool, Window, filters_of
+from samjax.predict.candidates import Chosen, ChosenLogits, Pool, Window, filters_of
 from samjax.predict.crops import Crop, crops_of, point_grid
 from samjax.predict.engine import Engine
-from samjax.predict.generator_config import GeneratorConfig
+from samjax.predict.generator_config import CANDIDATES, GeneratorConfig
 from samjax.predict.nms import kept_boxes
 from samjax.predict.photo import fit_photo, to_frame
 from samjax.predict.regions import without_specks
@@ -198,6 +198,7 @@ class MaskGenerator:
     ) -> tuple[Pool, Chosen]:
         """Return the pool of candidates that pass the filters, and on the host which of them suppression leaves."""
         mesh, at_once, total = self.engine.mesh, self.config.points_per_batch, coords.shape[1]
+        per_point = self.config.masks_per_point
         filters = filters_of(self.config)
         while True:
             pool = new_pool(mesh, crops=len(coords), slots=self._slots, logits_size=self.engine.config.logits_size)
@@ -206,14 +207,14 @@ class MaskGenerator:
                 missing = at_once - part.shape[1]
                 valid = there[:, None] & (np.arange(at_once) < part.shape[1])
                 part = self.engine.split(np.pad(part, ((0, 0), (0, missing), (0, 0))))
-                output = self.engine.decode_points(embedding, part)
+                output = self.engine.decode_points(embedding, part, multimask=per_point == CANDIDATES)
                 valid, first = self.engine.split((valid, np.full(len(coords), start, np.int32)))
                 pool = add_to(pool, output.logits, output.iou, valid, first, window, filters, mesh=mesh)
             chosen = jax.device_get(choose_from(pool, mesh=mesh, threshold=self.config.box_nms_threshold))
             most = int(chosen.wanted.max())
             if most <= self._slots:
                 return pool, chosen
-            self._slots = min(power_of_two(most), power_of_two(total * CANDIDATES))
+            self._slots = min(power_of_two(most), power_of_two(total * per_point))
 
     def _masks(self, looks: list[_Look], photos: Sequence[np.ndarray], candidates: _Found) -> list[list[GeneratedMask]]:
         """Return the chosen masks of each crop, drawn a few at a time."""
@@ -229,7 +230,7 @@ class MaskGenerator:
                 crop, photo = look.crop, photos[look.photo].shape[:2]
                 for place in range(start, min(start + _DRAWN, int(chosen.count[row]))):
                     box = tuple(chosen.box[row, place].tolist())
-                    x, y = points[row][chosen.source[row, place] // CANDIDATES].tolist()
+                    x, y = points[row][chosen.source[row, place] // self.config.masks_per_point].tolist()
                     masks.append(
                         GeneratedMask(
                             segmentation=encode_words(drawn[row, place - start], box=box, crop=crop, photo=photo),

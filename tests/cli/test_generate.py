@@ -163,6 +163,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_done(checkpoint, pictures, tm
     [
         (["--images", "nothing/*.jpg"], "--images nothing/*.jpg matches nothing"),
         (["--points-per-side", "0"], "points_per_side is 0; it must be at least 1"),
+        (["--masks-per-point", "2"], "masks_per_point is 2; it must be 1 or 3"),
         (["--box-nms-threshold", "1.5"], "box_nms_threshold is 1.5; it must be between 0 and 1"),
         (["--crop-layers", "2", "--points-downscale", "4"], "leaves no point in layer 2"),
         (["--crop-layers", "9"], "crop_layers is 9"),

@@ -37,7 +37,8 @@ class DiscEngine(Engine):
     radii: tuple[float, float, float]
     ripple: float
 
-    def decode_points(self, embedding, coords):
+    def decode_points(self, embedding, coords, *, multimask=True):
+        assert multimask
         return self.split(self._discs(jnp.asarray(coords)))
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -68,7 +69,8 @@ class GivenEngine(Engine):
     logits: np.ndarray
     iou: tuple[float, float, float]
 
-    def decode_points(self, embedding, coords):
+    def decode_points(self, embedding, coords, *, multimask=True):
+        assert multimask
         images, points, _ = coords.shape
         logits = np.broadcast_to(self.logits, (images, points, *self.logits.shape)).astype(np.float32)
         iou = np.broadcast_to(np.array(self.iou, np.float32), (images, points, 3))
@@ -81,7 +83,7 @@ def given_engine(logits: np.ndarray, *, iou: tuple[float, float, float] = (0.9, 
     return engine
 
 
-def as_function(engine: Engine):
+def as_function(engine: Engine, *, multimask: bool = True):
     """Return the model as the restatement takes it: a crop at a time, all its points at once."""
 
     def model(pixels, points):
@@ -89,7 +91,7 @@ def as_function(engine: Engine):
         image, fitted = fit_photo(pixels, engine.config.image_size)
         embedding = engine.encode(np.stack([image] * ways), np.array([fitted] * ways, np.int32))
         coords = to_frame(points, photo=pixels.shape[:2], fitted=fitted).astype(np.float32)
-        output = engine.decode_points(embedding, engine.split(np.stack([coords] * ways)))
+        output = engine.decode_points(embedding, engine.split(np.stack([coords] * ways)), multimask=multimask)
         return np.asarray(output.logits[0]), np.asarray(output.iou[0])
 
     return model

@@ -44,7 +44,8 @@ def check(engine, photos, config, **generator) -> list[list[GeneratedMask]]:
     """Return the masks, after comparing those of each photo."""
     found = MaskGenerator(engine, config, **generator).generate(photos)
     for photo, masks in zip(photos, found, strict=True):
-        theirs = restated(photo, as_function(engine), config, frame=engine.config.image_size)
+        model = as_function(engine, multimask=config.masks_per_point == 3)
+        theirs = restated(photo, model, config, frame=engine.config.image_size)
         same(masks, theirs, offset=config.stability_offset)
     return found
 
@@ -95,6 +96,25 @@ def test_a_random_model_is_as_published(layers, random_model):
     first, second = check(random_model, [noise(90, 130), noise(70, 48)], config)
     assert len(first) + len(second) > 20
     assert len({mask.segmentation["counts"] for mask in first}) == len(first)
+
+
+def test_one_mask_a_point_is_as_published(random_model):
+    """The mask of an unambiguous prompt: none of the three candidates, and each with its point."""
+    config = GeneratorConfig(
+        points_per_side=5,
+        points_per_batch=16,
+        masks_per_point=1,
+        pred_iou_threshold=0.0,
+        stability_threshold=0.0,
+        stability_offset=0.02,
+        box_nms_threshold=1.0,
+    )
+    (single,) = check(random_model, [noise(90, 130)], config)
+    (three,) = check(random_model, [noise(90, 130)], dataclasses.replace(config, masks_per_point=3))
+    assert len(single) == 25
+    assert len({mask.point for mask in single}) == 25
+    assert len(three) > 50
+    assert not {mask.segmentation["counts"] for mask in single} & {mask.segmentation["counts"] for mask in three}
 
 
 def test_specks_are_cleaned_as_published():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -29,6 +30,8 @@ class CocoJson:
     dataset: Dataset
     content: dict[str, Any]
     """`images`, `annotations` and `categories` as in the file, segmentations as compressed run lengths."""
+    unannotated: Sequence[Photo] = ()
+    """Photos without annotations, by their ids: all that is detected on them is false."""
 
 
 def read_coco(path: str | Path, *, images: ImageStore, name: str, allow_missing: bool = False) -> CocoJson:
@@ -97,15 +100,16 @@ def read_coco(path: str | Path, *, images: ImageStore, name: str, allow_missing:
             name=PurePosixPath(_file_name(image, path)).name,
             height=image["height"],
             width=image["width"],
-            instances=tuple(instances[number]),
+            instances=tuple(instances.get(number, ())),
             read=readers[number],
         )
         for number, image in sorted(listed.items())
-        if number in instances
     ]
-    dataset = Dataset(name=name, photos=photos, categories=categories, left_out=left_out)
+    with_objects = [photo for photo in photos if photo.instances]
+    dataset = Dataset(name=name, photos=with_objects, categories=categories, left_out=left_out)
     content = {**content, "images": list(listed.values()), "annotations": list(kept.values())}
-    return CocoJson(dataset=dataset, content=content)
+    unannotated = [photo for photo in photos if not photo.instances]
+    return CocoJson(dataset=dataset, content=content, unannotated=unannotated)
 
 
 def read_lists(path: Path) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Instance segmentation from the boxes of a detector."""

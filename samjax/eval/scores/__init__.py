@@ -1,0 +1,1 @@
+"""Average precision and recall as COCO and LVIS count them: no model is needed."""

@@ -1,0 +1,133 @@
+"""Annotations as COCO's library is to see them, whatever their file leaves out."""
+
+import contextlib
+import io
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pycocotools import mask as coco
+from pycocotools.coco import COCO
+
+from samjax.eval.datasets.problems import Problems
+
+BAD_BOXES, BAD_AREAS = "boxes of annotations that are none", "areas of annotations that are no numbers"
+
+NO_SIZE = -1.0
+"""An area outside the range of every size: COCO's library ignores an object that has it, and a detection that has it
+and matches none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """What predictions are scored by.
+
+    Each of `annotations` has `id` from 1, `image_id`, `category_id`, `iscrowd`, `area`, `bbox` and `segmentation`, as
+    compressed run lengths. COCO's library takes an object that is found for one that is not if its id is 0.
+    """
+
+    images: Mapping[int, Mapping[str, Any]]
+    annotations: Sequence[Mapping[str, Any]]
+    frequencies: Mapping[int, str | None]
+    """Of categories by their ids: r, c and f in LVIS, None in COCO."""
+    federated: bool
+    """As LVIS: a photo is annotated with some categories alone, and others are not held against it."""
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any], problems: Problems | None = None) -> "Truth":
+        """Return what the content of a COCO or LVIS JSON says, see `CocoJson.content`.
+
+        An object's box and area are those of its mask where the file has none. LVIS is known by its photos'
+        `neg_category_ids` and its categories' `frequency`; there, objects without an area are left out, as its package
+        does, and `ignore` becomes an area that no size has.
+
+        Args:
+          problems: is told of boxes and areas that are there and make no sense. They are taken from masks then.
+        """
+        federated = any("neg_category_ids" in image for image in content["images"]) and any(
+            "frequency" in category for category in content["categories"]
+        )
+        problems = Problems("annotations") if problems is None else problems
+        annotations = [
+            _annotation(one, id=number, problems=problems) for number, one in enumerate(content["annotations"], 1)
+        ]
+        if federated:
+            given = zip(annotations, content["annotations"], strict=True)
+            annotations = [_as_lvis(one, ignored=bool(said.get("ignore", 0))) for one, said in given if one["area"] > 0]
+        return cls(
+            images={image["id"]: image for image in content["images"]},
+            annotations=annotations,
+            frequencies={one["id"]: one.get("frequency") for one in content["categories"]},
+            federated=federated,
+        )
+
+    def of_photos(self, photos: Sequence[int]) -> "Truth":
+        """Return that of these photos alone, by their ids."""
+        return Truth(
+            images={photo: self.images[photo] for photo in photos},
+            annotations=[one for one in self.annotations if one["image_id"] in set(photos)],
+            frequencies=self.frequencies,
+            federated=self.federated,
+        )
+
+
+def _as_lvis(annotation: dict[str, Any], *, ignored: bool) -> dict[str, Any]:
+    return {**annotation, "iscrowd": 0, "area": NO_SIZE if ignored else annotation["area"]}
+
+
+def _annotation(given: Mapping[str, Any], *, id: int, problems: Problems) -> dict[str, Any]:
+    segmentation = given["segmentation"]
+    box, area = given.get("bbox"), given.get("area")
+    if box is not None and not is_box(box):
+        problems.add(BAD_BOXES, f"id {given['id']}: {box}")
+        box = None
+    if area is not None and not _is_number(area):
+        problems.add(BAD_AREAS, f"id {given['id']}: {area}")
+        area = None
+    if area is None:
+        area = float(coco.area(segmentation))  # type: ignore[arg-type]
+    return {
+        "id": id,
+        "image_id": given["image_id"],
+        "category_id": given["category_id"],
+        "iscrowd": int(bool(given.get("iscrowd", 0))),
+        "area": area,
+        "bbox": [float(side) for side in coco.toBbox(segmentation)] if box is None else box,  # type: ignore[arg-type]
+        "segmentation": segmentation,
+    }
+
+
+def is_box(value: Any) -> bool:
+    """Return whether `value` is x, y, width and height of a box with an area, all of them finite."""
+    return (
+        isinstance(value, list | tuple)
+        and len(value) == 4
+        and all(map(_is_number, value))
+        and value[2] > 0
+        and value[3] > 0
+        and math.isfinite(value[2] * value[3])
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def indexed(annotations: Sequence[Mapping[str, Any]], images: Mapping[int, Mapping[str, Any]]) -> COCO:
+    """Return copies of the annotations as COCO's library takes them, all of category 1: it changes what it is given."""
+    index = COCO()
+    index.dataset = {
+        "images": [{"id": number, "height": one["height"], "width": one["width"]} for number, one in images.items()],
+        "annotations": [{**one, "category_id": 1} for one in annotations],
+        "categories": [{"id": 1}],
+    }
+    index.createIndex()
+    return index
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Print nothing meanwhile: COCO's library tells what it does."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield
