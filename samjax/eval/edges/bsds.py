@@ -39,7 +39,7 @@ class EdgePhoto:
         Raises:
           UserError: the photo is damaged.
         """
-        return read_stored(self.path.read_bytes(), name=str(self.path), height=self.height, width=self.width)
+        return read_stored(self.path, name=str(self.path), height=self.height, width=self.width)
 
     def boundaries(self) -> list[Bool[np.ndarray, "h w"]]:
         """Return where each annotator saw a boundary.
