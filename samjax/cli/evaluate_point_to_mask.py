@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import json
 from pathlib import Path
 
 from samjax.cli.evaluation import add_allow_missing, add_common, finish, open_images, prepared, progress
@@ -57,6 +58,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.core.compile_cache import enable_compile_cache
+    from samjax.core.config import to_json
     from samjax.eval.evaluation_folder import open_evaluation
     from samjax.eval.point_to_mask.protocol import click_datasets
     from samjax.eval.point_to_mask.report import click_results, write_report
@@ -71,7 +73,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         "checkpoint": checkpoint,
         "data": known.data,
         "format": known.format,
-        "options": dataclasses.asdict(options),
+        "options": json.loads(to_json(options)),
         "images": known.images,
         "most masks": known.most_masks,
         "limit": known.limit,

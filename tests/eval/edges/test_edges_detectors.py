@@ -87,7 +87,8 @@ class Discs(Engine):
     def encode(self, images, sizes):
         return self.split(np.zeros((len(images), 1, 1, 1), np.float32))
 
-    def decode_points(self, embedding, coords):
+    def decode_points(self, embedding, coords, *, multimask=True):
+        assert multimask
         coords = np.asarray(coords)
         rows, columns = self.config.logits_size
         y, x = (np.mgrid[:rows, :columns] + 0.5) * self.config.image_size[0] / rows

@@ -1,5 +1,6 @@
 """Clicks on a photo's own pixels: those of the annotator on the device, and drawn ones."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from samjax.eval.point_to_mask.places import Place, central_place, correcting_pl
 from samjax.prompting.clicks import central_click, central_correction
 
 SIZE = (9, 12)
+first_click, correction = jax.jit(central_click), jax.jit(central_correction)
 MASKS = arrays.arrays(bool, SIZE)
 
 
@@ -17,7 +19,7 @@ MASKS = arrays.arrays(bool, SIZE)
 @given(MASKS.filter(np.any))
 def test_the_first_click_is_the_annotators(mask):
     """Training's validation places it by a transform of its own."""
-    click = central_click(masks=jnp.asarray(mask)[None, None], valid_size=jnp.array([SIZE]))
+    click = first_click(masks=jnp.asarray(mask)[None, None], valid_size=jnp.array([SIZE]))
     assert central_place(mask) == Place(*np.asarray(click.coords[0, 0]).astype(int).tolist(), True)
 
 
@@ -25,7 +27,7 @@ def test_the_first_click_is_the_annotators(mask):
 @given(MASKS.filter(np.any), MASKS)
 def test_corrections_are_the_annotators(truth, predicted):
     logits = jnp.where(jnp.asarray(predicted), 1.0, -1.0)[None, None]
-    click = central_correction(logits=logits, masks=jnp.asarray(truth)[None, None], valid_size=jnp.array([SIZE]))
+    click = correction(logits=logits, masks=jnp.asarray(truth)[None, None], valid_size=jnp.array([SIZE]))
     x, y = np.asarray(click.coords[0, 0]).astype(int).tolist()
     assert correcting_place(predicted=predicted, truth=truth) == Place(x, y, bool(click.labels[0, 0]))
 

@@ -70,10 +70,11 @@ def scene():
     return generator.integers(0, 256, (64, 64, 3), np.uint8), masks
 
 
+@pytest.mark.slow
 def test_of_a_photo_of_the_frames_size_it_is_trainings_validation(predictor, scene):
     """The other way to the same: on the device, without a step between frame and photo."""
     photo, masks = scene
-    config = ClickConfig(clicks=(1, 4))
+    config = ClickConfig(clicks=(1, 3))
     [found] = click_objects(predictor, [photo], [[instance(mask, i) for i, mask in enumerate(masks)]], config=config)
     batch = Batch(
         image=jnp.asarray(photo)[None],
@@ -82,13 +83,13 @@ def test_of_a_photo_of_the_frames_size_it_is_trainings_validation(predictor, sce
         mask_valid=jnp.ones((1, 3), bool),
         record_id=jnp.zeros(1, jnp.int32),
     )
-    result, prompts = click_through(drawn_micro(), batch, micro_model(), clicks=4)
+    result, prompts = click_through(drawn_micro(), batch, micro_model(), clicks=3)
     for m, watched in enumerate(found):
         clicked = watched.clicked
         np.testing.assert_allclose(clicked.iou, result.iou[:, 0, m], atol=1e-6)
         np.testing.assert_allclose(clicked.oracle, result.oracle[:, 0, m], atol=1e-6)
         np.testing.assert_allclose(clicked.predicted, result.predicted[:, 0, m], atol=1e-5)
-        slots = [0, 2, 3, 4]
+        slots = [0, 2, 3]
         assert [list(place[:2]) for place in clicked.places] == np.asarray(prompts.coords)[0, m, slots].tolist()
 
 
