@@ -1,5 +1,96 @@
-"""`samjax evaluate instances`."""
+"""`samjax evaluate instances`: masks of a detector's boxes."""
+
+import argparse
+from pathlib import Path
+
+from samjax.cli.arguments import refuse_more
+from samjax.cli.evaluation import add_allow_missing, add_annotations, add_common, finish, open_annotations, progress
+
+_DESCRIPTION = """\
+Prompt with the boxes of a detector, refine the masks once, and report their average precision, as the Segment Anything
+paper does in its section 7.4: by the rules of LVIS if the annotations are LVIS's, else by those of COCO. Scores are the
+detector's, whose own boxes are scored beside. Writes results.json, table.txt, predictions.json, refined.json, ap.png,
+worst.png and median.png to DIR."""
+
+_TRUE = "ground-truth"
 
 
 def add_parser(protocols, name: str) -> None:
-    """Add the protocol."""
+    """Add `samjax evaluate instances`."""
+    parser = protocols.add_parser(name, help="average precision of masks from boxes", description=_DESCRIPTION)
+    add_common(parser)
+    add_annotations(parser)
+    parser.add_argument(
+        "--boxes",
+        required=True,
+        metavar=f"JSON|{_TRUE}",
+        help="a detector's boxes, COCO's results JSON, or those of the annotations, with score 1",
+    )
+    parser.add_argument("--no-refine", action="store_true", help="leave out the second pass")
+    add_allow_missing(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    refuse_more(rest, "evaluate instances")
+
+    from samjax.checkpoint.weights import find_checkpoint
+    from samjax.core.compile_cache import enable_compile_cache
+    from samjax.eval.evaluation_folder import open_evaluation
+    from samjax.eval.instances.detections import read_detections, true_boxes
+    from samjax.eval.instances.protocol import segment_photos
+    from samjax.eval.instances.report import instance_results, write_report
+    from samjax.predict.engine import Engine
+    from samjax.predict.predictor import Predictor
+
+    enable_compile_cache()
+    checkpoint = str(find_checkpoint(known.checkpoint))
+    out = Path(known.out).expanduser()
+    refine = not known.no_refine
+    settings = {"boxes": known.boxes, "refined": refine}
+    asked = {
+        "protocol": "instances",
+        "checkpoint": checkpoint,
+        "annotations": known.annotations,
+        "images": known.images,
+        "limit": known.limit,
+        "settings": settings,
+    }
+    with open_evaluation(out, asked=asked, resume=known.resume) as folder:
+        data = open_annotations(known, out)
+        photos = data.photos[: known.limit]
+        if known.boxes == _TRUE:
+            detections, left_out = true_boxes(data.truth, photos)
+        else:
+            detections, left_out = read_detections(
+                known.boxes,
+                photos=data.photos,
+                categories=data.truth.frequencies,
+                allow_missing=known.allow_missing,
+            )
+        engine = Engine.from_checkpoint(checkpoint)
+        with progress("photos", total=len(photos)) as watch:
+            segment_photos(
+                Predictor(engine),
+                photos,
+                detections,
+                folder,
+                refine=refine,
+                at_once=engine.ways,
+                allow_missing=known.allow_missing,
+                watch=watch,
+            )
+        results = instance_results(
+            data.truth,
+            photos,
+            detections,
+            folder,
+            refine=refine,
+            checkpoint=checkpoint,
+            settings=settings,
+            left_out={**data.left_out, **left_out},
+            notes=data.notes,
+        )
+        write_report(data.truth, photos, folder, results, refine=refine)
+        finish(results, out)
+    return 0

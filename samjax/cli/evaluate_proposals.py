@@ -1,5 +1,90 @@
-"""`samjax evaluate proposals`."""
+"""`samjax evaluate proposals`: recall of everything found."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from samjax.cli.evaluation import add_allow_missing, add_annotations, add_common, finish, open_annotations, progress
+
+_DESCRIPTION = """\
+Find everything on photos with a grid of points, rank it, and report the average recall of masks at 1000 proposals, as
+the Segment Anything paper does in its section 7.3: of all objects, by size, and of LVIS by frequency. Writes
+results.json, table.txt, ar.png, worst.png and median.png to DIR. Any setting of the generator can follow, such as
+--points-per-side 32 and --points-per-batch 256."""
 
 
 def add_parser(protocols, name: str) -> None:
-    """Add the protocol."""
+    """Add `samjax evaluate proposals`."""
+    parser = protocols.add_parser(name, help="average recall of proposals", description=_DESCRIPTION)
+    add_common(parser)
+    add_annotations(parser)
+    parser.add_argument(
+        "--single-output", action="store_true", help="one mask a point instead of three: the paper's ablation"
+    )
+    parser.add_argument("--max-proposals", type=int, default=1000, metavar="N", help="proposals of a photo (1000)")
+    parser.add_argument(
+        "--write-proposals",
+        action="store_true",
+        help="write all proposals too, to DIR/proposals/ID.json as COCO's results: some 300 kB a photo",
+    )
+    add_allow_missing(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    from samjax.cli.train import override
+    from samjax.eval.proposals.protocol import ProposalConfig, paper_generator, propose
+    from samjax.eval.proposals.report import proposal_results, write_report
+
+    preset = paper_generator(**({"masks_per_point": 1} if known.single_output else {}))
+    generator_config = override(preset, rest, command="evaluate proposals")
+    config = ProposalConfig(generator=generator_config, most=known.max_proposals)
+
+    from samjax.checkpoint.weights import find_checkpoint
+    from samjax.core.compile_cache import enable_compile_cache
+    from samjax.eval.evaluation_folder import open_evaluation
+    from samjax.predict.engine import Engine
+    from samjax.predict.mask_generator import MaskGenerator
+
+    enable_compile_cache()
+    checkpoint = str(find_checkpoint(known.checkpoint))
+    out = Path(known.out).expanduser()
+    settings = {**dataclasses.asdict(generator_config), "max proposals": config.most}
+    del settings["points_per_batch"]  # changes memory and speed alone
+    asked = {
+        "protocol": "proposals",
+        "checkpoint": checkpoint,
+        "annotations": known.annotations,
+        "images": known.images,
+        "limit": known.limit,
+        "proposals written": known.write_proposals,
+        "settings": settings,
+    }
+    with open_evaluation(out, asked=asked, resume=known.resume) as folder:
+        data = open_annotations(known, out)
+        photos = data.with_objects[: known.limit]
+        generator = MaskGenerator(Engine.from_checkpoint(checkpoint), generator_config)
+        with progress("photos", total=len(photos)) as watch:
+            propose(
+                generator,
+                data.truth,
+                photos,
+                folder,
+                config=config,
+                allow_missing=known.allow_missing,
+                written=out / "proposals" if known.write_proposals else None,
+                watch=watch,
+            )
+        results = proposal_results(
+            data.truth,
+            photos,
+            folder,
+            config=config,
+            checkpoint=checkpoint,
+            settings=settings,
+            left_out=data.left_out,
+            notes=data.notes,
+        )
+        write_report(data.truth, photos, folder, results)
+        finish(results, out)
+    return 0

@@ -29,6 +29,20 @@ def add_allow_missing(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_annotations(parser: argparse.ArgumentParser) -> None:
+    """Add `--annotations` and `--images`."""
+    parser.add_argument("--annotations", required=True, metavar="JSON", help="annotations as COCO or LVIS write them")
+    parser.add_argument("--images", required=True, metavar="PATH", help="their photos: a folder, tars or records")
+
+
+def open_annotations(known: argparse.Namespace, out: Path):
+    """Return the annotations and photos that `add_annotations` asked for, see `Annotated`."""
+    from samjax.eval.annotated import read_annotated
+
+    images = open_images(known.images, out=out)
+    return read_annotated(known.annotations, images=images, allow_missing=known.allow_missing)
+
+
 @contextlib.contextmanager
 def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
     """Show a bar of `total` `what`, `done` of which there are; yields what moves it by a number of them.

@@ -6,7 +6,7 @@ from typing import Any
 
 from samjax.core.errors import UserError
 from samjax.core.optional import optional
-from samjax.eval.results import Curve, Results
+from samjax.eval.results import Curve, Results, as_text
 
 COLOURS = ("#1f6feb", "#d1572a", "#2da44e", "#8250df", "#bf8700", "#0f7b8a", "#cf222e", "#57606a")
 _INK, _GRID = "#24292f", "#d8dee4"
@@ -50,6 +50,26 @@ def plot_lines(axes: Any, curves: Sequence[Curve], *, suffix: str = "", style: s
     for curve in curves:
         marker = "o" if len(curve.x) <= _MARKED else None
         axes.plot(curve.x, curve.y, style, label=curve.name + suffix, linewidth=1.8, marker=marker, markersize=4)
+
+
+def plot_bars(path: Path, results: Results, *, unit: str) -> None:
+    """Write the metrics of `results` as bars, a group for each metric and a colour for each row."""
+    names = list(dict.fromkeys(name for row in results.rows for name in row.metrics))
+    rows = results.rows
+    drawn, axes = figure(results.protocol, height=1.4 + 0.22 * len(names) * (len(rows) + 1))
+    thick = 0.8 / len(rows)
+    for place, row in enumerate(rows):
+        there = [(n, row.metrics[name]) for n, name in enumerate(names) if row.metrics.get(name) is not None]
+        heights = [n + thick * (place + 0.5) - 0.4 for n, _ in there]
+        bars = axes.barh(heights, [value for _, value in there], height=0.9 * thick, label=row.name)
+        axes.bar_label(bars, [as_text(value) for _, value in there], padding=3, fontsize=8, color=_INK)
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.set_xlabel(unit)
+    axes.margins(x=0.12)
+    if len(rows) > 1:
+        axes.legend(frameon=False, fontsize=8)
+    save(drawn, path)
 
 
 def plot_curves(path: Path, results: Results) -> None:

@@ -31,27 +31,46 @@ class SheetRow:
     truth_name: str = "ground truth"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A picture with up to two lines above it."""
+
+    picture: UInt8[np.ndarray, "_ _ 3"]
+    caption: str
+    detail: str = ""
+
+
 def draw_sheet(rows: Sequence[SheetRow]) -> UInt8[np.ndarray, "h w 3"]:
     """Return photo, truth and predictions side by side, a row an object.
 
     Truth is green and predictions blue; the truth's outline stays on every prediction. Clicks are green on the
     object and red beside it.
     """
-    columns = 2 + max(len(row.predictions) for row in rows)
-    sheet = Image.new(
-        "RGB", (columns * (CELL + _GAP) + _GAP, len(rows) * (CELL + _CAPTION + _GAP) + _GAP), (255, 255, 255)
-    )
-    for r, row in enumerate(rows):
-        cells = [(row.image, row.name, ""), (overlay(row.image, row.truth, _TRUTH), row.truth_name, "")]
+    cells = []
+    for row in rows:
+        of_row = [
+            Cell(picture=row.image, caption=row.name),
+            Cell(picture=overlay(row.image, row.truth, _TRUTH), caption=row.truth_name),
+        ]
         for mask, clicks, caption, detail in zip(row.predictions, row.clicks, row.captions, row.details, strict=True):
             painted = outline(overlay(row.image, mask, _PREDICTION), row.truth, _TRUTH)
-            cells.append((_with_clicks(painted, clicks), caption, detail))
-        for c, (picture, caption, detail) in enumerate(cells):
-            x, y = _GAP + c * (CELL + _GAP), _GAP + r * (CELL + _CAPTION + _GAP)
-            sheet.paste(_fit(picture), (x, y + _CAPTION))
-            draw = ImageDraw.Draw(sheet)
-            draw.text((x, y), caption, fill=(36, 41, 47), font=text_font(14))
-            draw.text((x, y + 16), detail, fill=(101, 109, 118), font=text_font(13))
+            of_row.append(Cell(picture=_with_clicks(painted, clicks), caption=caption, detail=detail))
+        cells.append(of_row)
+    return draw_cells(cells)
+
+
+def draw_cells(rows: Sequence[Sequence[Cell]], *, side: int = CELL) -> UInt8[np.ndarray, "h w 3"]:
+    """Return the cells in rows and columns, the longer side of each picture `side` pixels."""
+    columns = max(map(len, rows))
+    size = (columns * (side + _GAP) + _GAP, len(rows) * (side + _CAPTION + _GAP) + _GAP)
+    sheet = Image.new("RGB", size, (255, 255, 255))
+    draw = ImageDraw.Draw(sheet)
+    for r, row in enumerate(rows):
+        for c, cell in enumerate(row):
+            x, y = _GAP + c * (side + _GAP), _GAP + r * (side + _CAPTION + _GAP)
+            sheet.paste(_fit(cell.picture, side), (x, y + _CAPTION))
+            draw.text((x, y), cell.caption, fill=(36, 41, 47), font=text_font(14))
+            draw.text((x, y + 16), cell.detail, fill=(101, 109, 118), font=text_font(13))
     return np.asarray(sheet)
 
 
@@ -65,7 +84,7 @@ def _with_clicks(
     return np.asarray(picture)
 
 
-def _fit(picture: UInt8[np.ndarray, "h w 3"]) -> Image.Image:
-    scale = CELL / max(picture.shape[:2])
-    height, width = (max(1, round(side * scale)) for side in picture.shape[:2])
+def _fit(picture: UInt8[np.ndarray, "h w 3"], side: int) -> Image.Image:
+    scale = side / max(picture.shape[:2])
+    height, width = (max(1, round(length * scale)) for length in picture.shape[:2])
     return Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)

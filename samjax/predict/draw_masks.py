@@ -2,13 +2,13 @@
 
 import colorsys
 from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
 from samjax.data.resample import resample
-from samjax.predict.mask_generator import GeneratedMask
 from samjax.predict.overlay import outline
 
 _LONGEST = 1600
@@ -17,9 +17,21 @@ _STRENGTH = 0.55
 _GOLDEN = 0.618034
 
 
-def draw_masks(
-    photo: UInt8[np.ndarray, "h w 3"], masks: Sequence[GeneratedMask]
-) -> UInt8[np.ndarray, "drawn_h drawn_w 3"]:
+class Drawable(Protocol):
+    """A mask, such as a `GeneratedMask`."""
+
+    @property
+    def segmentation(self) -> dict[str, Any]:
+        """Compressed COCO run lengths of the photo's size."""
+        ...
+
+    @property
+    def area(self) -> float:
+        """What masks are ordered by."""
+        ...
+
+
+def draw_masks(photo: UInt8[np.ndarray, "h w 3"], masks: Sequence[Drawable]) -> UInt8[np.ndarray, "drawn_h drawn_w 3"]:
     """Return the photo with every mask tinted and outlined in a colour of its own, small ones over large ones.
 
     What no mask covers is shown in grey.

@@ -18,6 +18,7 @@ from samjax.eval.datasets.pairing import is_of_size
 from samjax.eval.datasets.problems import Problems
 
 _MOST_BYTES = 4 * 2**30  # LVIS v1's training annotations are 1.2 GB
+UNANNOTATED = "images without annotations"
 _LONGEST_OUTLINE = 2**22
 """Pixels; pycocotools takes some fifty bytes for each."""
 _OF_2014 = re.compile(r"COCO_\w+2014_(?=\d+\.jpg$)")
@@ -38,7 +39,7 @@ def read_coco(path: str | Path, *, images: ImageStore, name: str, allow_missing:
     """Read the annotations in `path`, whose photos are in `images`.
 
     Polygons become run lengths by COCO's own rule. Photos without annotations stay in `content`, where a false
-    detection counts, and are not in the data set's photos.
+    detection counts, and are `unannotated`: not in the data set's photos.
 
     Raises:
       UserError: not such a JSON; or, all of it in one message and unless `allow_missing`, photos that are missing
@@ -81,7 +82,7 @@ def read_coco(path: str | Path, *, images: ImageStore, name: str, allow_missing:
                 problems.add("annotations whose mask cannot be used", f"id {number}: {error}")
     annotated = {annotation["image_id"] for annotation in kept.values()}
     for number in sorted(set(listed) - annotated):
-        problems.add("images without annotations", number)
+        problems.add(UNANNOTATED, number)
     left_out = problems.settle(allow_missing=allow_missing)
 
     instances: dict[int, list[Instance]] = {}
@@ -118,19 +119,28 @@ def read_lists(path: Path) -> dict[str, Any]:
     Raises:
       UserError: the file cannot be read, is too large, or is not such a JSON.
     """
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"{path} has {path.stat().st_size:,} bytes, more than {_MOST_BYTES:,}")
-        content = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give a JSON in COCO's format") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
+    content = read_json(path)
     for key in ("images", "annotations", "categories"):
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
             raise UserError(f"{path} has no list {key!r}: it must be annotations in COCO's format")
     return content
+
+
+def read_json(path: Path) -> Any:
+    """Return what the JSON holds.
+
+    Raises:
+      UserError: the file cannot be read, is too large, or is no JSON.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"{path} has {path.stat().st_size:,} bytes, more than {_MOST_BYTES:,}")
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; give a JSON in COCO's format") from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
 
 
 def whole(entry: dict[str, Any], key: str, path: str | Path) -> int:

@@ -27,8 +27,8 @@ class PhotoMatches:
     matched: Mapping[str, Mapping[str, Sequence[int]]]
     """By group and most proposals, as text: at each threshold of IoU from .50 to .95."""
     best: Sequence[tuple[int, float, int | None]]
-    """Of each object that is no crowd: its place in the photo's annotations, the highest IoU that a proposal has with
-    it, and that proposal's place by rank; None if there is none."""
+    """Of each object that is no crowd: its place in `Truth.by_photo`, the highest IoU that a proposal has with it, and
+    that proposal's place by rank; None if there is none."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON holds it."""
@@ -49,7 +49,7 @@ def match_photo(
       ranked: masks, as compressed run lengths of the photo's size, the best first.
       limits: most proposals, ascending.
     """
-    objects = [one for one in truth.annotations if one["image_id"] == photo]
+    objects = truth.by_photo.get(photo, ())
     ranked = ranked[: limits[-1]]
     groups = {"all": objects}
     if truth.federated:

@@ -1,6 +1,7 @@
 """Annotations as COCO's library is to see them, whatever their file leaves out."""
 
 import contextlib
+import functools
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -62,11 +63,19 @@ class Truth:
             federated=federated,
         )
 
+    @functools.cached_property
+    def by_photo(self) -> Mapping[int, Sequence[Mapping[str, Any]]]:
+        """The annotations of each photo that has some, by its id."""
+        found: dict[int, list[Mapping[str, Any]]] = {}
+        for one in self.annotations:
+            found.setdefault(one["image_id"], []).append(one)
+        return found
+
     def of_photos(self, photos: Sequence[int]) -> "Truth":
         """Return that of these photos alone, by their ids."""
         return Truth(
             images={photo: self.images[photo] for photo in photos},
-            annotations=[one for one in self.annotations if one["image_id"] in set(photos)],
+            annotations=[one for photo in photos for one in self.by_photo.get(photo, ())],
             frequencies=self.frequencies,
             federated=self.federated,
         )
