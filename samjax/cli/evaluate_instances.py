@@ -4,7 +4,15 @@ import argparse
 from pathlib import Path
 
 from samjax.cli.arguments import refuse_more
-from samjax.cli.evaluation import add_allow_missing, add_annotations, add_common, finish, open_annotations, progress
+from samjax.cli.evaluation import (
+    add_allow_missing,
+    add_annotations,
+    add_common,
+    check_counts,
+    finish,
+    open_annotations,
+    progress,
+)
 
 _DESCRIPTION = """\
 Prompt with the boxes of a detector, refine the masks once, and report their average precision, as the Segment Anything
@@ -33,6 +41,7 @@ def add_parser(protocols, name: str) -> None:
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "evaluate instances")
+    check_counts(known, "limit")
 
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.core.compile_cache import enable_compile_cache

@@ -5,7 +5,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from samjax.cli.evaluation import add_allow_missing, add_common, finish, open_images, prepared, progress
+from samjax.cli.evaluation import add_allow_missing, add_common, check_counts, finish, open_images, prepared, progress
 from samjax.core.errors import UserError
 
 _DESCRIPTION = """\
@@ -54,6 +54,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.eval.point_to_mask.clicking import ClickConfig, FirstClick
 
     config = ClickConfig(clicks=tuple(known.clicks), first=FirstClick(known.first_click), seed=known.seed)
+    check_counts(known, "limit", "most_masks")
     options = override(FormatOptions(), rest, command="evaluate point-to-mask")
 
     from samjax.checkpoint.weights import find_checkpoint

@@ -4,7 +4,14 @@ import argparse
 import dataclasses
 from pathlib import Path
 
-from samjax.cli.evaluation import add_allow_missing, add_annotations, add_common, finish, open_annotations, progress
+from samjax.cli.evaluation import (
+    add_allow_missing,
+    add_annotations,
+    add_common,
+    finish,
+    open_annotations,
+    progress,
+)
 
 _DESCRIPTION = """\
 Find everything on photos with a grid of points, rank it, and report the average recall of masks at 1000 proposals, as

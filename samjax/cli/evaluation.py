@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from samjax.core.errors import UserError
+
 
 def add_common(parser: argparse.ArgumentParser, *, needs_checkpoint: bool = True) -> None:
     """Add the arguments that every protocol takes."""
@@ -41,6 +43,18 @@ def open_annotations(known: argparse.Namespace, out: Path):
 
     images = open_images(known.images, out=out)
     return read_annotated(known.annotations, images=images, allow_missing=known.allow_missing)
+
+
+def check_counts(known: argparse.Namespace, *names: str) -> None:
+    """Refuse counts that were given and are below 1.
+
+    Raises:
+      UserError: one is.
+    """
+    for name in names:
+        value = getattr(known, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
 
 
 @contextlib.contextmanager

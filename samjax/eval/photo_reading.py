@@ -1,6 +1,6 @@
 """Photos read a few at a time, those that cannot be told or left out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -11,10 +11,19 @@ from samjax.eval.evaluation_folder import EvaluationFolder
 UNREADABLE = "photos that cannot be read"
 
 
+def photo_key(photo: Photo) -> str:
+    """Return the key of a photo's record, where there is one data set."""
+    return str(photo.id)
+
+
 def read_photos(
-    photos: Sequence[Photo], folder: EvaluationFolder, *, allow_missing: bool
+    photos: Sequence[Photo],
+    folder: EvaluationFolder,
+    *,
+    allow_missing: bool,
+    key: Callable[[Photo], str] = photo_key,
 ) -> Iterator[tuple[Photo, np.ndarray]]:
-    """Yield the photos with their pixels; those that cannot be read are recorded as such, by id, if that is allowed.
+    """Yield the photos with their pixels; those that cannot be read are recorded as such, if that is allowed.
 
     Raises:
       UserError: one cannot be read, and `allow_missing` is not given.
@@ -25,9 +34,9 @@ def read_photos(
         except UserError as error:
             if not allow_missing:
                 raise UserError(f"{error}. Mend it, or leave it out with --allow-missing") from error
-            folder.record(str(photo.id), {"unreadable": str(error)})
+            folder.record(key(photo), {"unreadable": str(error)})
 
 
 def readable(photos: Sequence[Photo], folder: EvaluationFolder) -> list[Photo]:
     """Return the photos, all of them recorded, that could be read."""
-    return [photo for photo in photos if "unreadable" not in folder[str(photo.id)]]
+    return [photo for photo in photos if "unreadable" not in folder[photo_key(photo)]]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from samjax.cli.main import main
 from samjax.data import rle
-from samjax.eval.point_to_mask import protocol
+from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.results import Results
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -63,18 +63,17 @@ def test_a_killed_one_goes_on_to_the_same_numbers(evaluated, coco, checkpoint, t
     class KilledError(BaseException):
         pass
 
-    real, calls = protocol.click_objects, []
+    real = EvaluationFolder.record
 
-    def dies_at_the_second(*arguments, **named):
-        calls.append(1)
-        if len(calls) == 2:
+    def dies_at_the_second(folder, key, result):
+        if len(folder) == 1:
             raise KilledError
-        return real(*arguments, **named)
+        real(folder, key, result)
 
-    monkeypatch.setattr(protocol, "click_objects", dies_at_the_second)
+    monkeypatch.setattr(EvaluationFolder, "record", dies_at_the_second)
     with pytest.raises(KilledError):
         run(coco, checkpoint, tmp_path / "out", "--allow-missing")
-    monkeypatch.setattr(protocol, "click_objects", real)
+    monkeypatch.setattr(EvaluationFolder, "record", real)
     assert run(coco, checkpoint, tmp_path / "out", "--allow-missing") == 2
     assert "give --resume" in capsys.readouterr().err
     assert run(coco, checkpoint, tmp_path / "out", "--allow-missing", "--resume") == 0

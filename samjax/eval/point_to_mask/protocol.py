@@ -1,17 +1,16 @@
 """The protocol over data sets, photo by photo, so that it can end at any moment and go on later."""
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from samjax.core.errors import UserError
 from samjax.eval.datasets.dataset import Dataset, Instance, Photo
 from samjax.eval.evaluation_folder import EvaluationFolder
+from samjax.eval.photo_reading import UNREADABLE, read_photos
 from samjax.eval.point_to_mask.clicking import ClickConfig, Clicked, click_objects
 from samjax.predict.predictor import Predictor
 
-CROWDS, EMPTY, UNREADABLE = "crowds", "masks without a pixel", "photos that cannot be read"
+CROWDS, EMPTY = "crowds", "masks without a pixel"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +45,7 @@ def click_datasets(
         watch(len(dataset.photos) - len(todo))
         for start in range(0, len(todo), at_once):
             part = todo[start : start + at_once]
-            there = list(_read(part, dataset, folder, allow_missing=allow_missing))
+            there = list(read_photos(part, folder, allow_missing=allow_missing, key=functools.partial(_key, dataset)))
             objects = [_clickable(photo) for photo, _ in there]
             asked = [(photo, pixels, those) for (photo, pixels), those in zip(there, objects, strict=True) if those]
             if asked:
@@ -58,19 +57,6 @@ def click_datasets(
                     folder.record(_key(dataset, photo), {"objects": []})
             watch(len(part))
     return _outcome(datasets, folder)
-
-
-def _read(
-    photos: Sequence[Photo], dataset: Dataset, folder: EvaluationFolder, *, allow_missing: bool
-) -> Iterator[tuple[Photo, np.ndarray]]:
-    """Yield the photos with their pixels; those that cannot be read are recorded as such, if that is allowed."""
-    for photo in photos:
-        try:
-            yield photo, photo.read()
-        except UserError as error:
-            if not allow_missing:
-                raise UserError(f"{error}. Mend it, or leave it out with --allow-missing") from error
-            folder.record(_key(dataset, photo), {"unreadable": str(error)})
 
 
 def _clickable(photo: Photo) -> list[Instance]:
