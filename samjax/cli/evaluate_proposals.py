@@ -8,6 +8,7 @@ from samjax.cli.evaluation import (
     add_allow_missing,
     add_annotations,
     add_common,
+    check_counts,
     finish,
     open_annotations,
     progress,
@@ -43,6 +44,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.eval.proposals.protocol import ProposalConfig, paper_generator, propose
     from samjax.eval.proposals.report import proposal_results, write_report
 
+    check_counts(known, "limit")
     preset = paper_generator(**({"masks_per_point": 1} if known.single_output else {}))
     generator_config = override(preset, rest, command="evaluate proposals")
     config = ProposalConfig(generator=generator_config, most=known.max_proposals)
