@@ -68,7 +68,7 @@ def plot_bars(path: Path, results: Results, *, unit: str) -> None:
     axes.set_xlabel(unit)
     axes.margins(x=0.12)
     if len(rows) > 1:
-        axes.legend(frameon=False, fontsize=8)
+        drawn.legend(loc="outside lower center", ncols=len(rows), frameon=False, fontsize=8)
     save(drawn, path)
 
 

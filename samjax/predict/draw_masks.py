@@ -2,7 +2,7 @@
 
 import colorsys
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -17,6 +17,7 @@ _STRENGTH = 0.55
 _GOLDEN = 0.618034
 
 
+@runtime_checkable
 class Drawable(Protocol):
     """A mask, such as a `GeneratedMask`."""
 

@@ -31,7 +31,8 @@ class Detection:
     def corners(self, photo: Photo) -> tuple[float, float, float, float] | None:
         """Return (x0, y0, x1, y1) of what of the box is in the photo, None if that has no area."""
         x, y, width, height = self.box
-        x0, y0, x1, y1 = max(x, 0.0), max(y, 0.0), min(x + width, photo.width), min(y + height, photo.height)
+        x0, y0 = max(x, 0.0), max(y, 0.0)
+        x1, y1 = min(x + width, float(photo.width)), min(y + height, float(photo.height))
         return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
 
     def result(self, photo: int) -> dict[str, Any]:
@@ -96,6 +97,6 @@ def _is_in(value: Any, known: Mapping[int, Any]) -> bool:
     return isinstance(value, int) and value in known
 
 
-def _detection(category: int, box: Sequence[float], score: float) -> Detection:
+def _detection(category: int, box: Sequence[float | int], score: float | int) -> Detection:
     x, y, width, height = map(float, box)
     return Detection(category=category, box=(x, y, width, height), score=float(score))

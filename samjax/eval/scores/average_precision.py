@@ -72,7 +72,7 @@ def _mean(values: Float64[np.ndarray, "*_"]) -> float | None:
 def _size(result: Result, of: Compared) -> float:
     if of is Compared.MASKS:
         return float(coco.area(result["segmentation"]))
-    return result["bbox"][2] * result["bbox"][3]
+    return float(result["bbox"][2] * result["bbox"][3])
 
 
 def _as_lvis(truth: Truth, results: Sequence[Result], *, of: Compared) -> list[tuple[Result, float]]:
