@@ -61,7 +61,7 @@ def match_photo(
     near = np.flatnonzero((overlaps >= _LEAST_IOU).any(axis=1))
     found: dict[str, _Counted] = {}
     for name, those in groups.items():
-        counted = _count(truth, photo, those, [ranked[place] for place in near], near, limits)
+        counted = _count(truth, photo, those, [ranked[int(place)] for place in near], near, limits)
         found |= counted if name == "all" else {name: counted["all"]}
     best = [(place, *_best(overlaps[:, place])) for place, one in enumerate(objects) if not one["iscrowd"]]
     return PhotoMatches(

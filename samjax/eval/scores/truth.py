@@ -126,11 +126,12 @@ def _is_number(value: Any) -> bool:
 def indexed(annotations: Sequence[Mapping[str, Any]], images: Mapping[int, Mapping[str, Any]]) -> COCO:
     """Return copies of the annotations as COCO's library takes them, all of category 1: it changes what it is given."""
     index = COCO()
-    index.dataset = {
+    content: Any = {
         "images": [{"id": number, "height": one["height"], "width": one["width"]} for number, one in images.items()],
         "annotations": [{**one, "category_id": 1} for one in annotations],
         "categories": [{"id": 1}],
     }
+    index.dataset = content
     index.createIndex()
     return index
 
