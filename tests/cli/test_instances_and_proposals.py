@@ -37,7 +37,7 @@ def data(tmp_path_factory):
                 annotations.append(
                     {**about, "id": len(annotations), "area": int(mask.sum()), "segmentation": rle.encode(mask)}
                 )
-            detections.append({**about, "score": 0.5 + 0.1 * n})
+            detections.append({**about, "score": 0.5 + 0.1 * n + 0.3 * (place == 2)})
     categories = [{"id": 1, "name": "a"}, {"id": 2, "name": "b"}]
     content = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations.json").write_text(json.dumps(content))
