@@ -64,33 +64,51 @@ def test_lvis(seed, ignored, of):
     assert 0.05 < ours["AP"] < 0.95
 
 
-def many(content, count):
-    """Return more detections of one photo than are looked at, many of them equally sure."""
-    draw = np.random.default_rng(0)
-    photo = content["annotations"][0]["image_id"]
-    those = [one for one in content["annotations"] if one["image_id"] == photo]
+def ranked(masks, places):
+    """Return 320 detections of one photo, the last first: those at `places` by descending score are of `masks`."""
+    nothing = rle.encode(rectangle(100, 100, 3))
+    scores = np.linspace(1, 0, 320)
+    found = [masks[places.index(n)] if n in places else nothing for n in range(320)]
     return [
-        {
-            "image_id": photo,
-            "category_id": those[n % len(those)]["category_id"],
-            "score": float(draw.integers(0, 20)) / 20,
-            "segmentation": those[n % len(those) if n % 7 == 0 else draw.integers(len(those))]["segmentation"],
-        }
-        for n in range(count)
-    ]
+        {"image_id": 1, "category_id": 1, "score": float(score), "segmentation": mask}
+        for mask, score in zip(found, scores, strict=True)
+    ][::-1]
+
+
+def rectangle(top, left, side):
+    mask = np.zeros(SIZE, bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
 
 
 def test_no_more_detections_than_the_benchmarks_look_at():
-    """COCO's 100 of a category, LVIS's 300 of a photo; of equally sure ones the first."""
-    content = random_content(5, categories=3)
-    results = many(content, 700)
-    assert average_precision(Truth.of(content), results, of=Compared.MASKS) == theirs_coco(
-        content, results, Compared.MASKS
-    )
+    """Of a photo COCO's 100 of a category, LVIS's 300, those with the highest scores."""
+    masks = [rle.encode(rectangle(0, left, 20)) for left in (0, 30, 60)]
+    annotations = [
+        {
+            "id": n,
+            "image_id": 1,
+            "category_id": 1,
+            "iscrowd": 0,
+            "area": 400.0,
+            "segmentation": mask,
+            "bbox": [0, 0, 1, 1],
+        }
+        for n, mask in enumerate(masks, 1)
+    ]
+    image = {"id": 1, "height": SIZE[0], "width": SIZE[1]}
+    content = {"images": [image], "annotations": annotations, "categories": [{"id": 1, "name": "a"}]}
     federated = as_lvis(content, 0)
-    assert average_precision(Truth.of(federated), results, of=Compared.MASKS) == theirs_lvis(
-        federated, results, Compared.MASKS
-    )
+    federated["images"][0]["not_exhaustive_category_ids"] = []
+    found = {}
+    for places in ((0, 150, 310), (0, 310, 311), (99, 150, 310), (100, 299, 310), (0, 299, 310), (0, 300, 310)):
+        results = ranked(masks, places)
+        coco, lvis = (average_precision(Truth.of(one), results, of=Compared.MASKS) for one in (content, federated))
+        assert coco == theirs_coco(content, results, Compared.MASKS)
+        assert lvis == theirs_lvis(federated, results, Compared.MASKS)
+        found[places] = coco["AP"], lvis["AP"]
+    assert found[0, 150, 310][0] == found[0, 310, 311][0] > found[99, 150, 310][0] > found[100, 299, 310][0] == 0
+    assert found[0, 150, 310][1] > found[0, 299, 310][1] > found[0, 300, 310][1] == found[0, 310, 311][1]
 
 
 @pytest.mark.parametrize("federated", [False, True])
