@@ -108,6 +108,7 @@ def test_proposals(checkpoint, data, tmp_path, capsys):
     assert "was begun with proposals written True" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_proposals_of_one_mask_a_point(checkpoint, data, tmp_path):
     asked = ("proposals", checkpoint, data, tmp_path / "out", *GRID, "--allow-missing", "--single-output")
     assert run(*asked, "--max-proposals", "5") == 0
