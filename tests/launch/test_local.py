@@ -59,6 +59,7 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(undisturbed, exper
 
 
 @pytest.mark.multihost
+@pytest.mark.long  # tests/launch/test_faults.py has the signal in two phases of a run
 def test_sigterm_to_one_saves_and_ends_all(undisturbed, experiment, tmp_path):
     run = Started(experiment, tmp_path, processes=2, options=("--checkpoint.every", "1000", "--validation.source", ""))
     run.until(rows=1)

@@ -48,17 +48,6 @@ def one_device(config):
     return _run(config, make_mesh(MeshConfig(), jax.devices()[:1]), steps=1)
 
 
-@pytest.mark.parametrize("mesh", [MeshConfig(data=2, fsdp=2, tensor=2)], ids=["all_axes"])
-def test_eight_devices_take_the_step_of_one(config, one_device, mesh):
-    state, history = _run(config, make_mesh(mesh), steps=1)
-    expected_state, expected = one_device
-    for name in ("loss", "focal", "dice", "iou_mse", "grad_norm", "lr"):
-        np.testing.assert_allclose(history[0][name], expected[0][name], rtol=1e-5, err_msg=name)
-    assert int(state.step) == int(expected_state.step) == 1
-    kernel = named_leaves(state.params)["image_encoder/groups/windowed/mlp/up/kernel"]
-    assert len({str(shard.index) for shard in kernel.addressable_shards}) == mesh.fsdp * mesh.tensor
-
-
 def test_slots_without_a_mask_weigh_nothing(config, one_device):
     """Twice the slots, the new ones invalid and full of noise: the same first loss."""
     mesh = make_mesh(MeshConfig(), jax.devices()[:1])
