@@ -12,10 +12,12 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from samjax.cli import export, generate, import_weights, plan, predict, train
+from samjax.cli import evaluate, export, generate, import_weights, plan, predict, train
 from samjax.cli.main import main
 from samjax.core import distributed
 from samjax.core.config import load_experiment
+from samjax.eval.datasets.formats import FormatOptions
+from samjax.eval.proposals.protocol import paper_generator
 from samjax.models.sam.sam import abstract_model
 from samjax.parallel.aot import parse_topology
 from samjax.predict.generator_config import GeneratorConfig
@@ -121,6 +123,34 @@ def test_documented_commands_are_taken(command, monkeypatch):
     (rest,) = taken
     if name == "generate":
         train.override(GeneratorConfig(), rest, command="generate")
+    else:
+        assert not rest
+
+
+def documented_evaluations() -> list[str]:
+    """Return every `samjax evaluate PROTOCOL ...` in the documents and experiments' docstrings."""
+    found = []
+    for document in (*DOCUMENTS, *PAGES, *EXPERIMENTS):
+        text = (ROOT / document).read_text().replace("\\\n", " ")
+        found += re.findall(r"^ *samjax evaluate (\S[^`#\n]*)", text, re.M)
+    return sorted({command.strip() for command in found})
+
+
+def test_every_protocol_is_documented():
+    assert {command.split()[0] for command in documented_evaluations()} == set(evaluate.PROTOCOLS)
+
+
+@pytest.mark.parametrize("command", documented_evaluations())
+def test_documented_evaluations_are_taken(command, monkeypatch):
+    taken = []
+    name, *_ = arguments = shlex.split(command)
+    monkeypatch.setattr(evaluate.PROTOCOLS[name], "_run", lambda known, rest: taken.append(rest) or 0)
+    assert main(["evaluate", *arguments]) == 0
+    (rest,) = taken
+    if name == "proposals":
+        train.override(paper_generator(), rest, command="evaluate proposals")
+    elif name == "point-to-mask":
+        train.override(FormatOptions(), rest, command="evaluate point-to-mask")
     else:
         assert not rest
 

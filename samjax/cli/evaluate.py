@@ -8,7 +8,7 @@ from samjax.cli import (
     evaluate_proposals,
 )
 
-_PROTOCOLS = {
+PROTOCOLS = {
     "point-to-mask": evaluate_point_to_mask,
     "edges": evaluate_edges,
     "proposals": evaluate_proposals,
@@ -21,5 +21,5 @@ def add_parser(commands, name: str) -> None:
     """Add `samjax evaluate`, with a subcommand a protocol."""
     parser = commands.add_parser(name, help="evaluate a checkpoint zero-shot", description=__doc__)
     protocols = parser.add_subparsers(dest="protocol", required=True, metavar="PROTOCOL")
-    for protocol, module in _PROTOCOLS.items():
+    for protocol, module in PROTOCOLS.items():
         module.add_parser(protocols, protocol)
