@@ -6,13 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import UInt8
 
-from samjax.core.groups import power_of_two
 from samjax.data import rle
+from samjax.eval.prompt_groups import AT_ONCE, padded
 from samjax.predict.predictor import Predictor
-
-AT_ONCE = 16
-"""Boxes of a photo that are prompted together: three masks each at the photo's size are 160 MB of one of SA-1B."""
-_FEWEST = 4  # boxes are padded to 4, 8 or 16: programs are compiled for each number
 
 Corners = tuple[float, float, float, float]
 
@@ -43,16 +39,10 @@ def segment_boxes(
     for start in range(0, max(map(len, boxes)), AT_ONCE):
         parts = [of_photo[start : start + AT_ONCE] for of_photo in boxes]
         # A photo whose boxes are all done waits for the others with the ones it began with.
-        shown = [_padded(part or of_photo[:1]) for part, of_photo in zip(parts, boxes, strict=True)]
+        shown = [padded(part or of_photo[:1]) for part, of_photo in zip(parts, boxes, strict=True)]
         for masks, part, more in zip(found, parts, _segment(predictor, shown, refine=refine), strict=True):
             masks.extend(more[: len(part)])
     return found
-
-
-def _padded(boxes: Sequence[Corners]) -> list[Corners]:
-    """Return them with the first repeated up to a number that programs are compiled for."""
-    wanted = max(_FEWEST, power_of_two(len(boxes)))
-    return [*boxes, *[boxes[0]] * (wanted - len(boxes))]
 
 
 def _segment(predictor: Predictor, boxes: Sequence[Sequence[Corners]], *, refine: bool) -> list[list[Segmented]]:

@@ -9,14 +9,10 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from samjax.core.errors import UserError
-from samjax.core.groups import power_of_two
 from samjax.eval.datasets.dataset import Instance
 from samjax.eval.point_to_mask.places import Place, central_place, correcting_place, random_place
+from samjax.eval.prompt_groups import AT_ONCE, padded
 from samjax.predict.predictor import Prediction, Predictor
-
-AT_ONCE = 16
-"""Objects of a photo that are prompted together: three masks each at the photo's size are 160 MB of one of SA-1B."""
-_FEWEST = 4  # objects are padded to 4, 8 or 16: programs are compiled for each number
 
 
 class FirstClick(enum.Enum):
@@ -155,23 +151,17 @@ def _click(
         for of_photo in sessions:
             for session in of_photo:
                 session.click(config)
-        padded = [_padded(of_photo) for of_photo in sessions]
+        asked = [padded(of_photo) for of_photo in sessions]
         answers = predictor.predict_each(
-            points=[[[place[:2] for place in one.places] for one in of_photo] for of_photo in padded],
-            labels=[[[int(place.foreground) for place in one.places] for one in of_photo] for of_photo in padded],
-            mask_logits=[[one.logits for one in of_photo] for of_photo in padded] if round_index else None,
+            points=[[[place[:2] for place in one.places] for one in of_photo] for of_photo in asked],
+            labels=[[[int(place.foreground) for place in one.places] for one in of_photo] for of_photo in asked],
+            mask_logits=[[one.logits for one in of_photo] for of_photo in asked] if round_index else None,
             multimask=round_index == 0,
         )
         for of_photo, answer in zip(sessions, answers, strict=True):
             for m, session in enumerate(of_photo):
                 session.take(answer, m, keep_masks=keep_masks)
     return [[session.watched() for session in of_photo] for of_photo in sessions]
-
-
-def _padded(sessions: list[_Session]) -> list[_Session]:
-    """Return them with the first repeated up to a number that programs are compiled for; its answers count once."""
-    wanted = max(_FEWEST, power_of_two(len(sessions)))
-    return sessions + sessions[:1] * (wanted - len(sessions))
 
 
 def mask_iou(predicted: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"]) -> float:

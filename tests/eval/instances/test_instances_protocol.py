@@ -21,7 +21,7 @@ from samjax.eval.instances.detections import (
 )
 from samjax.eval.instances.protocol import segment_photos
 from samjax.eval.instances.report import BOXES, ONE_PASS, REFINED_ROW, instance_results, photo_case, write_report
-from samjax.eval.instances.segmenting import AT_ONCE
+from samjax.eval.prompt_groups import AT_ONCE
 from samjax.eval.scores.truth import Truth
 
 

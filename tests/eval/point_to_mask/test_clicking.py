@@ -11,8 +11,9 @@ from samjax.core.types import Batch
 from samjax.data import rle
 from samjax.eval.click_validation import click_through
 from samjax.eval.datasets.dataset import Instance
-from samjax.eval.point_to_mask.clicking import AT_ONCE, ClickConfig, Clicked, FirstClick, click_objects
+from samjax.eval.point_to_mask.clicking import ClickConfig, Clicked, FirstClick, click_objects
 from samjax.eval.point_to_mask.places import Place
+from samjax.eval.prompt_groups import AT_ONCE
 from samjax.predict.engine import Engine
 from samjax.predict.predictor import Predictor
 
