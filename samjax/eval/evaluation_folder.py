@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
+from samjax.core.optional import optional
 from samjax.core.workdir import held
 from samjax.eval.results import write_whole
 
@@ -54,8 +55,10 @@ def open_evaluation(path: str | Path, *, asked: Mapping[str, Any], resume: bool)
       resume: go on with what is there.
 
     Raises:
-      UserError: something is there and `resume` is not given, it was begun otherwise, or is something else.
+      UserError: something is there and `resume` is not given, it was begun otherwise, or is something else; matplotlib
+        is not installed.
     """
+    optional("matplotlib", extra="eval")  # every protocol ends in a plot: say so before hours of work
     folder = Path(path).expanduser()
     about = folder / _ABOUT
     wanted = json.loads(json.dumps(asked))

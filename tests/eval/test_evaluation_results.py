@@ -1,5 +1,7 @@
 """The folder of an evaluation, its results, and two of them side by side."""
 
+import sys
+
 import pytest
 
 from samjax.cli.main import main
@@ -96,6 +98,14 @@ def test_a_folder_is_one_evaluations(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         opened(tmp_path / "file", {}, False)
+
+
+def test_what_plots_need_is_asked_for_before_anything_is_done(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match=r"samjax\[eval\]"), open_evaluation(out, asked={}, resume=False):
+        pass
+    assert not out.exists()
 
 
 def test_problems_are_told_together_or_counted():
