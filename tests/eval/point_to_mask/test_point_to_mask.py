@@ -105,6 +105,12 @@ def test_nothing_to_average_is_no_number(tmp_path):
     assert not results.curves
 
 
+def test_a_data_set_without_a_number_does_not_count_in_the_mean(tmp_path):
+    data = [dataset_of("a", [photo_of(1, [NINE], crowd={0})]), dataset_of("b", [photo_of(1, [THREE])])]
+    results, _ = run(tmp_path / "out", data)
+    assert results.rows[-1].metrics["miou@1"] == pytest.approx(9 / 25)
+
+
 def test_a_line_for_each_photo(tmp_path, datasets):
     _, outcome = run(tmp_path / "out", datasets)
     lines = list(csv.DictReader(io.StringIO(photo_table(datasets, outcome.found, CONFIG))))
