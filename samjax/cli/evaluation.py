@@ -96,16 +96,11 @@ def finish(results, folder: Path) -> None:
 
 def open_images(path: str, *, out: Path):
     """Return where the photos of annotations are: a folder of pictures, of records, or SA-1B's tars, prepared once."""
+    from samjax.data.sources import holds_records
     from samjax.eval.datasets.images import ImageFolder, ImageRecords
 
-    if is_records(path := prepared(path, out=out)):
-        return ImageRecords(path, "train")
-    return ImageFolder(path)
-
-
-def is_records(path: str) -> bool:
-    """Return whether `path` is a folder prepared by `samjax data prepare`, or one around it."""
-    return any(next(Path(path).expanduser().glob(f"{level}dataset_info.json"), None) for level in ("", "*/", "*/*/"))
+    path = prepared(path, out=out)
+    return ImageRecords(path) if holds_records(path) else ImageFolder(path)
 
 
 def prepared(path: str, *, out: Path) -> str:

@@ -20,11 +20,11 @@ def is_bucket(workdir: epath.PathLike) -> bool:
 
 
 @contextlib.contextmanager
-def held(workdir: epath.PathLike) -> Iterator[None]:
-    """Keep other runs out of `workdir`, which is made; they would write over each other's checkpoints.
+def held(workdir: epath.PathLike, *, option: str = "--workdir") -> Iterator[None]:
+    """Keep other runs out of `workdir`, which is made; they would write over each other's files.
 
     A lock on its file `.lock`, which the operating system takes back however this process ends. Where the file system
-    has no locks, as buckets, nothing keeps them out.
+    has no locks, as buckets, nothing keeps them out. `option` is what the user gave the folder by.
 
     Raises:
       UserError: another process holds it, or the folder cannot be written to.
@@ -38,7 +38,7 @@ def held(workdir: epath.PathLike) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         file = open(folder / ".lock", "a+")  # noqa: SIM115
     except OSError as error:
-        raise UserError(f"the workdir cannot be written to: {error}; give another --workdir") from None
+        raise UserError(f"{workdir} cannot be written to: {error}; give another {option}") from None
     with file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -46,7 +46,7 @@ def held(workdir: epath.PathLike) -> Iterator[None]:
             file.seek(0)
             raise UserError(
                 f"{workdir} is in use by another run ({file.read(200).strip() or 'unknown'}): "
-                "stop that one first, or give this one another --workdir"
+                f"stop that one first, or give this one another {option}"
             ) from None
         except OSError as error:
             log.info("%s cannot be locked (%s): see to it that no two runs share it", workdir, error.strerror)

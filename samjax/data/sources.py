@@ -62,6 +62,12 @@ def is_sa1b_layout(path: str) -> bool:
     return any(next(folder.glob(pattern), None) for pattern in ("*.tar", "sa_*.json"))
 
 
+def holds_records(path: str) -> bool:
+    """Return whether `path` is a folder prepared by `samjax data prepare`, or one up to two levels above such."""
+    folder = Path(path).expanduser()
+    return any(next(folder.glob("*/" * level + "dataset_info.json"), None) for level in range(_LEVELS + 1))
+
+
 def open_source(path: str, split: str) -> RecordSource:
     """Return the records of `split` in a prepared folder, or synthetic ones.
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
+from samjax.core.files import write_whole
 from samjax.core.optional import optional
 from samjax.core.workdir import held
-from samjax.eval.results import write_whole
 
 _ABOUT, _RECORDS = "evaluation.json", "photos.jsonl"
 
@@ -34,16 +34,27 @@ class EvaluationFolder:
         return len(self._records)
 
     def record(self, key: str, result: Any) -> None:
-        """Keep what a photo gave: anything JSON holds. Keys are a protocol's own, such as `DATASET/ID`."""
+        """Keep what a photo gave: anything JSON holds. Keys are a protocol's own, such as `DATASET/ID`.
+
+        Raises:
+          UserError: it cannot be written; what was kept before is there.
+        """
         line = json.dumps([key, result], separators=(",", ":"), allow_nan=False)
-        self._file.write(line.encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(line.encode() + b"\n")
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise UserError(
+                f"{self.path / _RECORDS} cannot be written ({error.strerror or error}): free some room, and go on with "
+                "--resume"
+            ) from error
         self._records[key] = json.loads(line)[1]  # what a resumed run would read
 
     def close(self) -> None:
-        """Let go of the file."""
-        self._file.close()
+        """Let go of the file. What a full disk has refused was told when it was recorded."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 @contextlib.contextmanager
@@ -69,7 +80,7 @@ def open_evaluation(path: str | Path, *, asked: Mapping[str, Any], resume: bool)
         raise UserError(f"--out {folder} holds {there[0]}, which samjax evaluate did not write: give another folder")
     if there and not resume:
         raise UserError(f"--out {folder} holds an evaluation: give --resume to go on with it, or another folder")
-    with held(folder):
+    with held(folder, option="--out"):
         if there:
             _compare(folder, _read_about(about), wanted)
         else:

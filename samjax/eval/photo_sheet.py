@@ -1,6 +1,5 @@
 """Sheets of photos whose objects were found worst, and of those in the middle."""
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,16 +7,14 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
 from pycocotools import mask as coco
 
+from samjax.core.files import write_png
 from samjax.data import rle
 from samjax.eval.datasets.dataset import Photo
-from samjax.eval.results import write_whole
-from samjax.eval.sheet import Cell, draw_cells
+from samjax.eval.sheet import Cell, draw_cells, shortened, worst_and_median
 from samjax.predict.draw_masks import draw_masks
 
-_CASES = 4
 _SIDE = 320
 _LETTERS = 40
 
@@ -57,21 +54,15 @@ def write_sheets(folder: Path, cases: Sequence[PhotoCase]) -> None:
     An object and what was found of it have one colour.
     """
     ranked = sorted(cases, key=lambda case: (case.mean(list(case.found)[-1]), case.photo.id))
-    middle = max(0, min(len(ranked) // 2 - _CASES // 2, len(ranked) - _CASES))
-    chosen = {"worst": ranked[:_CASES], "median": ranked[max(middle, _CASES) : max(middle, _CASES) + _CASES]}
-    for name, those in chosen.items():
+    for name, those in worst_and_median(ranked)._asdict().items():
         if those:
-            encoded: Any = io.BytesIO()
-            cells = draw_cells([_cells(case) for case in those], side=_SIDE)
-            Image.fromarray(cells).save(encoded, format="PNG")
-            write_whole(folder / f"{name}.png", encoded.getvalue())
+            write_png(folder / f"{name}.png", draw_cells([_cells(case) for case in those], side=_SIDE))
 
 
 def _cells(case: PhotoCase) -> list[Cell]:
     image = case.photo.read()
-    name = case.photo.name
     cells = [
-        Cell(picture=image, caption=name if len(name) <= _LETTERS else f"...{name[3 - _LETTERS :]}"),
+        Cell(picture=image, caption=shortened(case.photo.name, _LETTERS)),
         Cell(picture=_draw(image, case.objects, case.objects), caption=f"{len(case.objects)} objects"),
     ]
     for by, overlaps in case.found.items():

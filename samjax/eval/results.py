@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
+from samjax.core.files import write_whole
 
 FILE = "results.json"
 _FORMAT = 1
@@ -114,10 +115,3 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(side(cell, width) for side, cell, width in zip(sides, line, widths, strict=True)).rstrip()
         for line in lines
     ]
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write the file whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    partial.replace(path)

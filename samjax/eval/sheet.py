@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, UInt8
@@ -38,6 +39,24 @@ class Cell:
     picture: UInt8[np.ndarray, "_ _ 3"]
     caption: str
     detail: str = ""
+
+
+class Cases(NamedTuple):
+    """What sheets of an evaluation show; each field names its picture."""
+
+    worst: Sequence[Any]
+    median: Sequence[Any]
+
+
+def worst_and_median(ranked: Sequence[Any], *, count: int = 4) -> Cases:
+    """Return the first `count` of things ranked from the worst, and as many in the middle that are none of these."""
+    middle = max(count, min(len(ranked) // 2 - count // 2, len(ranked) - count))
+    return Cases(worst=ranked[:count], median=ranked[middle : middle + count])
+
+
+def shortened(name: str, letters: int) -> str:
+    """Return the end of a name that is too long to stand over a picture."""
+    return name if len(name) <= letters else f"...{name[3 - letters :]}"
 
 
 def draw_sheet(rows: Sequence[SheetRow]) -> UInt8[np.ndarray, "h w 3"]:

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image
 
 from samjax.core.errors import UserError
+from samjax.core.files import write_png, write_whole
 from samjax.predict.generator_config import GeneratorConfig
 from samjax.predict.mask_generator import GeneratedMask
 
@@ -56,17 +56,15 @@ class MaskFolder:
             "source": str(path),
         }
         annotations = [mask.annotation(image_id * _MOST_MASKS + place) for place, mask in enumerate(masks)]
-        _write(jpeg, _as_jpeg(Path(path), photo))
+        write_whole(jpeg, _as_jpeg(Path(path), photo))
         text = json.dumps({"image": image, "annotations": annotations}, separators=(",", ":"), allow_nan=False)
-        _write(described, text.encode())
+        write_whole(described, text.encode())
 
     def write_overlay(self, path: str | Path, picture: UInt8[np.ndarray, "h w 3"]) -> Path:
         """Write a picture of the photo's masks, and return where."""
         place = self.path / "overlays" / f"{self._file(path, '.png').name}"
         place.parent.mkdir(exist_ok=True)
-        encoded = io.BytesIO()
-        Image.fromarray(picture).save(encoded, format="PNG")
-        _write(place, encoded.getvalue())
+        write_png(place, picture)
         return place
 
     def _file(self, photo: str | Path, suffix: str) -> Path:
@@ -96,7 +94,7 @@ def open_folder(
         elif others := sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".")):
             raise UserError(f"{folder} holds {others[0]}, which samjax generate did not write: give another --out")
         ids = _with_ids(ids, [_name(photo) for photo in photos])
-        _write(about, (json.dumps({**made_by, "photos": ids}, indent=1) + "\n").encode())
+        write_whole(about, (json.dumps({**made_by, "photos": ids}, indent=1) + "\n").encode())
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror or error}): give another --out") from error
     return MaskFolder(folder, settings=made_by, ids=ids)
@@ -160,13 +158,3 @@ def _as_jpeg(path: Path, photo: UInt8[np.ndarray, "h w 3"]) -> bytes:
     encoded = io.BytesIO()
     Image.fromarray(photo).save(encoded, format="JPEG", quality=_QUALITY)
     return encoded.getvalue()
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write the file whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)

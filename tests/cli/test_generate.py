@@ -106,7 +106,7 @@ def test_masks_lie_on_the_photo_that_is_written(generated, pictures):
 @pytest.mark.parametrize("suffix", [".jpg", ".json"])
 def test_it_goes_on_where_it_was_killed(suffix, generated, checkpoint, pictures, tmp_path, monkeypatch, capsys):
     """Killed while it writes the third photo, it does that and the fourth again, the others not, to equal files."""
-    write, count = mask_folder._write, 0
+    write, count = mask_folder.write_whole, 0
 
     def dies(path, content):
         nonlocal count
@@ -115,7 +115,7 @@ def test_it_goes_on_where_it_was_killed(suffix, generated, checkpoint, pictures,
             raise KeyboardInterrupt
         write(path, content)
 
-    monkeypatch.setattr(mask_folder, "_write", dies)
+    monkeypatch.setattr(mask_folder, "write_whole", dies)
     with pytest.raises(KeyboardInterrupt):
         run(checkpoint, pictures / "*", tmp_path)
     monkeypatch.undo()

@@ -1,5 +1,8 @@
 """The folder of an evaluation, its results, and two of them side by side."""
 
+import resource
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -106,6 +109,48 @@ def test_what_plots_need_is_asked_for_before_anything_is_done(tmp_path, monkeypa
     with pytest.raises(UserError, match=r"samjax\[eval\]"), open_evaluation(out, asked={}, resume=False):
         pass
     assert not out.exists()
+
+
+def test_two_at_once_in_a_folder_are_refused(tmp_path):
+    """The lock is a process's, so another one asks."""
+    out = tmp_path / "out"
+    code = f"""
+from samjax.eval.evaluation_folder import open_evaluation
+with open_evaluation({str(out)!r}, asked={{}}, resume=True): pass
+"""
+    with open_evaluation(out, asked={}, resume=False):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "is in use by another run" in done.stderr
+    assert "give this one another --out" in done.stderr
+
+
+@pytest.fixture
+def full_disk():
+    """Returns what makes files of more bytes fail, as on a full disk."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    yield lambda most: resource.setrlimit(resource.RLIMIT_FSIZE, (most, limit[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    signal.signal(signal.SIGXFSZ, before)
+
+
+def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path, full_disk):
+    def fill() -> None:
+        with open_evaluation(tmp_path / "out", asked={}, resume=False) as folder:
+            folder.record("a/1", 1)
+            full_disk(20)
+            folder.record("a/2", "long " * 10)
+
+    with pytest.raises(UserError, match=r"photos\.jsonl cannot be written .*--resume"):
+        fill()
+    full_disk(2**30)
+    with open_evaluation(tmp_path / "out", asked={}, resume=True) as folder:
+        assert folder["a/1"] == 1
+        assert "a/2" not in folder
+        folder.record("a/2", 2)
+    with open_evaluation(tmp_path / "out", asked={}, resume=True) as folder:
+        assert (folder["a/1"], folder["a/2"]) == (1, 2)
 
 
 def test_problems_are_told_together_or_counted():

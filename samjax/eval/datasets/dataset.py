@@ -24,6 +24,12 @@ class Instance:
     crowd: bool = False
     """A region of many objects: never prompted, and no prediction on it is held against a model."""
 
+    @property
+    def area(self) -> int:
+        """The pixels inside, counted without drawing them."""
+        height, width = self.segmentation["size"]
+        return rle.area(rle.parse_runs(self.segmentation["counts"], height=height, width=width))
+
     def mask(self) -> Bool[np.ndarray, "h w"]:
         """Return the pixels inside."""
         height, width = self.segmentation["size"]
@@ -47,6 +53,11 @@ class Photo:
       UserError: the photo cannot be read, or is not of its size.
     """
 
+    @property
+    def objects(self) -> tuple[Instance, ...]:
+        """The instances that are no crowd."""
+        return tuple(instance for instance in self.instances if not instance.crowd)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
@@ -61,4 +72,4 @@ class Dataset:
     @property
     def masks(self) -> int:
         """How many objects the photos have, crowds not counted."""
-        return sum(not instance.crowd for photo in self.photos for instance in photo.instances)
+        return sum(len(photo.objects) for photo in self.photos)

@@ -11,7 +11,7 @@ from PIL import Image
 from samjax.core.errors import UserError
 from samjax.data.records import RecordError, decode_record
 from samjax.data.rle import MAX_PIXELS
-from samjax.data.sources import RecordSource, open_source
+from samjax.data.sources import RecordSource, open_info, open_source
 from samjax.eval.datasets.dataset import ReadPhoto
 
 _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -87,10 +87,10 @@ class ImageFolder:
 
 
 class ImageRecords:
-    """Photos of a prepared folder of records, each found by its file's name."""
+    """Photos of a prepared folder of records, each found by its file's name; of all splits if none is named."""
 
-    def __init__(self, path: str, split: str):
-        self._source: RecordSource = open_source(path, split)
+    def __init__(self, path: str, split: str | None = None):
+        self._source: RecordSource = open_source(path, split or "+".join(open_info(path)[0].splits))
         self._index: dict[str, int] = {}
         self._sizes: dict[int, tuple[int, int]] = {}
         for index in range(len(self._source)):

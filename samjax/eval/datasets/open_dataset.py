@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from samjax.core.errors import UserError
-from samjax.data import rle
+from samjax.data.sources import holds_records
 from samjax.eval.datasets.coco_json import read_coco
-from samjax.eval.datasets.dataset import Dataset, Instance, Photo
+from samjax.eval.datasets.dataset import Dataset, Photo
 from samjax.eval.datasets.formats import Format, FormatOptions
 from samjax.eval.datasets.images import ImageFolder, ImageStore
 from samjax.eval.datasets.instance_pngs import read_instance_pngs
@@ -102,7 +102,7 @@ def promptable(dataset: Dataset) -> Dataset:
     photos: list[Photo] = []
     empty = unusable = 0
     for photo in dataset.photos:
-        kept = tuple(instance for instance in photo.instances if _has_pixels(instance))
+        kept = tuple(instance for instance in photo.instances if instance.area)
         empty += len(photo.instances) - len(kept)
         if all(instance.crowd for instance in kept):
             unusable += 1
@@ -113,11 +113,6 @@ def promptable(dataset: Dataset) -> Dataset:
     counts = {"masks without a pixel": empty, "photos without a mask to prompt": unusable}
     left_out = {**dataset.left_out, **{kind: count for kind, count in counts.items() if count}}
     return replace(dataset, photos=photos, left_out=left_out)
-
-
-def _has_pixels(instance: Instance) -> bool:
-    height, width = instance.segmentation["size"]
-    return rle.area(rle.parse_runs(instance.segmentation["counts"], height=height, width=width)) > 0
 
 
 def _drawn(whole: Dataset, dataset: Dataset) -> str:
@@ -138,7 +133,7 @@ def _format(path: str, format: str | None) -> Format:
         raise UserError(f"{path}: no such file or folder")
     if place.suffix == ".json":
         return Format.COCO
-    if any(next(place.glob(f"{level}dataset_info.json"), None) for level in ("", "*/", "*/*/")):
+    if holds_records(path):
         return Format.SA1B
     raise UserError(f"{path} may be of several formats: give --format, one of {_formats()}")
 

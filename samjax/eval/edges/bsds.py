@@ -10,10 +10,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from PIL import Image
 
 from samjax.core.errors import UserError
-from samjax.eval.datasets.images import read_stored
+from samjax.eval.datasets.images import read_stored, stored_size
 from samjax.eval.datasets.problems import Problems
 from samjax.eval.edges.matlab_file import read_boundaries
 
@@ -118,10 +117,9 @@ def _folders(root: Path, split: str) -> tuple[Path, Path, str]:
 def _photos(pairs: Mapping[str, tuple[Path, Path]], problems: Problems) -> Iterator[EdgePhoto]:
     for stem, (photo, truth) in pairs.items():
         try:
-            with Image.open(photo) as picture:
-                width, height = picture.size
-        except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
-            problems.add("photos that cannot be read", f"{photo.name}: {error or type(error).__name__}")
+            height, width = stored_size(photo)
+        except OSError as error:
+            problems.add("photos that cannot be read", f"{photo.name}: {error}")
             continue
         try:
             boundaries = read_boundaries(truth)

@@ -1,7 +1,6 @@
 """Zero-shot edges: every photo of a data set detected, counted, and the figures of all (section 7.2)."""
 
 import collections
-import io
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -11,15 +10,16 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 from PIL import Image
 
-from samjax.core.errors import UserError
+from samjax.core.files import write_png
 from samjax.eval.edges.bsds import EdgeDataset, EdgePhoto
 from samjax.eval.edges.edge_plots import draw_precision_recall
 from samjax.eval.edges.edge_scores import THRESHOLDS, EdgeScores, best_of, score
 from samjax.eval.edges.edge_sheet import EdgeRow, draw_edge_sheet
 from samjax.eval.edges.gradient_edges import canny, sobel
+from samjax.eval.edges.mask_edges import edges_config
 from samjax.eval.edges.matching import RADIUS, Counts, count
 from samjax.eval.evaluation_folder import EvaluationFolder
-from samjax.eval.results import Curve, Results, Row, write_whole
+from samjax.eval.results import Curve, Results, Row
 
 Detect = Callable[[Sequence[UInt8[np.ndarray, "_ _ 3"]]], list[Float32[np.ndarray, "_ _"]]]
 """Edge maps of photos, in [0, 1]."""
@@ -38,7 +38,8 @@ def settings(method: str, *, split: str) -> dict[str, Any]:
     """Return what the figures of `method` depend on, besides checkpoint and data."""
     about = {"method": method, "split": split, "radius": RADIUS, "thresholds": len(THRESHOLDS)}
     if method == "sam":
-        about |= {"points_per_side": 16, "box_nms_threshold": 0.7}
+        config = edges_config()
+        about |= {"points_per_side": config.points_per_side, "box_nms_threshold": config.box_nms_threshold}
     return about
 
 
@@ -85,12 +86,7 @@ def detect_and_count(
 
 def _count(photo: EdgePhoto, edges: Float32[np.ndarray, "h w"], path: Path) -> Counts:
     levels = np.rint(255 * edges).astype(np.uint8)
-    png = io.BytesIO()
-    Image.fromarray(levels).save(png, format="PNG")
-    try:
-        write_whole(path, png.getvalue())
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}): give another --out") from error
+    write_png(path, levels)
     return count(levels, photo.boundaries(), thresholds=THRESHOLDS)
 
 
@@ -115,7 +111,7 @@ def conclude(dataset: EdgeDataset, folder: EvaluationFolder, *, method: str, che
     counts = [from_json(folder[photo.id]) for photo in dataset.photos]
     scores = score(counts)
     draw_precision_recall(folder.path / "pr_curve.png", {method: scores})
-    Image.fromarray(draw_edge_sheet(_examples(dataset, counts, folder.path / "edges"))).save(folder.path / "sheet.png")
+    write_png(folder.path / "sheet.png", draw_edge_sheet(_examples(dataset, counts, folder.path / "edges")))
     ascending = np.argsort(scores.recall, kind="stable")
     curve = Curve(name=method, x=scores.recall[ascending].tolist(), y=scores.precision[ascending].tolist())
     return Results(

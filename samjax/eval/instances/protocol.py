@@ -7,7 +7,7 @@ from samjax.eval.datasets.dataset import Photo
 from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.instances.detections import Detections
 from samjax.eval.instances.segmenting import segment_boxes
-from samjax.eval.photo_reading import read_photos
+from samjax.eval.photo_reading import photo_key, read_photos
 from samjax.predict.predictor import Predictor
 
 ONCE, REFINED = "once", "refined"
@@ -31,11 +31,11 @@ def segment_photos(
     Raises:
       UserError: a photo cannot be read, and `allow_missing` is not given.
     """
-    todo = [photo for photo in photos if str(photo.id) not in folder]
+    todo = [photo for photo in photos if photo_key(photo) not in folder]
     watch(len(photos) - len(todo))
     without = [photo for photo in todo if not detections.get(photo.id)]
     for photo in without:
-        folder.record(str(photo.id), {ONCE: [], **({REFINED: []} if refine else {})})
+        folder.record(photo_key(photo), {ONCE: [], **({REFINED: []} if refine else {})})
     watch(len(without))
     todo = [photo for photo in todo if detections.get(photo.id)]
     for start in range(0, len(todo), at_once):
@@ -48,7 +48,7 @@ def segment_photos(
                 record: dict[str, list[str | None]] = {ONCE: [one.once for one in of_photo]}
                 if refine:
                     record[REFINED] = [one.refined for one in of_photo]
-                folder.record(str(photo.id), record)
+                folder.record(photo_key(photo), record)
         watch(len(part))
 
 
@@ -60,7 +60,7 @@ def mask_results(
         {**one.result(photo.id), "segmentation": {"size": [photo.height, photo.width], "counts": counts}}
         for photo in photos
         if photo.id in detections
-        for one, counts in zip(detections[photo.id], folder[str(photo.id)][which], strict=True)
+        for one, counts in zip(detections[photo.id], folder[photo_key(photo)][which], strict=True)
     ]
 
 

@@ -7,14 +7,15 @@ from typing import Any
 import numpy as np
 from pycocotools import mask as coco
 
+from samjax.core.files import write_whole
 from samjax.eval.datasets.dataset import Photo
 from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.instances.detections import Detections
 from samjax.eval.instances.protocol import ONCE, REFINED, box_results, mask_results
-from samjax.eval.photo_reading import UNREADABLE, readable
+from samjax.eval.photo_reading import UNREADABLE, photo_key, readable
 from samjax.eval.photo_sheet import Overlap, PhotoCase, write_sheets
 from samjax.eval.plots import plot_bars
-from samjax.eval.results import Results, Row, write_whole
+from samjax.eval.results import Results, Row
 from samjax.eval.scores.average_precision import Compared, average_precision
 from samjax.eval.scores.truth import Truth
 
@@ -84,7 +85,7 @@ def photo_case(truth: Truth, photo: Photo, folder: EvaluationFolder, *, refine: 
         return None
     found = {}
     for which in (ONCE, REFINED) if refine else (ONCE,):
-        masks = folder[str(photo.id)][which]
+        masks = folder[photo_key(photo)][which]
         found[_ROWS[which]] = [Overlap(iou=0.0, found=None)] * len(objects)
         if masks:
             given = [{"size": [photo.height, photo.width], "counts": one} for one in masks]

@@ -60,7 +60,7 @@ def click_datasets(
 
 
 def _clickable(photo: Photo) -> list[Instance]:
-    return [one for one in photo.instances if not one.crowd and one.mask().any()]
+    return [one for one in photo.objects if one.area]
 
 
 def _outcome(datasets: Sequence[Dataset], folder: EvaluationFolder) -> Outcome:
@@ -73,7 +73,7 @@ def _outcome(datasets: Sequence[Dataset], folder: EvaluationFolder) -> Outcome:
             if record.get("objects")
         }
         read = [photo for photo in dataset.photos if "objects" in records[photo.id]]
-        crowds = sum(one.crowd for photo in read for one in photo.instances)
+        crowds = sum(len(photo.instances) - len(photo.objects) for photo in read)
         clicked = sum(len(of_photo) for of_photo in found[dataset.name].values())
         counts = {
             CROWDS: crowds,

@@ -4,21 +4,19 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from samjax.core.files import write_png, write_whole
 from samjax.eval.datasets.dataset import Dataset, Photo
 from samjax.eval.plots import plot_curves
 from samjax.eval.point_to_mask.clicking import ClickConfig, Clicked, click_objects
-from samjax.eval.results import Curve, Results, Row, write_whole
-from samjax.eval.sheet import SheetRow, draw_sheet
+from samjax.eval.results import Curve, Results, Row
+from samjax.eval.sheet import Cases, SheetRow, draw_sheet, shortened, worst_and_median
 from samjax.predict.predictor import Predictor
 
 MEAN = "mean of data sets"
-_CASES = 4
-"""Objects of a sheet that are the worst, and as many around the median."""
 _LETTERS = 26
 
 Found = Mapping[str, Mapping[int, Sequence[Clicked]]]
@@ -114,7 +112,7 @@ class _Case(NamedTuple):
     clicked: Clicked
 
 
-def cases(datasets: Sequence[Dataset], found: Found) -> tuple[list[_Case], list[_Case]]:
+def cases(datasets: Sequence[Dataset], found: Found) -> Cases:
     """Return the objects with the least IoU after the first click, and those in the middle of all."""
     every = [
         _Case(dataset.name, photo, one)
@@ -123,8 +121,7 @@ def cases(datasets: Sequence[Dataset], found: Found) -> tuple[list[_Case], list[
         for one in found[dataset.name].get(photo.id, ())
     ]
     ranked = sorted(every, key=lambda case: (case.clicked.iou[0], case.dataset, case.clicked.instance))
-    middle = max(0, min(len(ranked) // 2 - _CASES // 2, len(ranked) - _CASES))
-    return ranked[:_CASES], ranked[max(middle, _CASES) : max(middle, _CASES) + _CASES]
+    return worst_and_median(ranked)
 
 
 def draw_cases(predictor: Predictor, chosen: Sequence[_Case], config: ClickConfig) -> np.ndarray:
@@ -139,7 +136,7 @@ def draw_cases(predictor: Predictor, chosen: Sequence[_Case], config: ClickConfi
             SheetRow(
                 image=image,
                 truth=instance.mask(),
-                name=_cut(f"{case.dataset} {case.photo.name}"),
+                name=shortened(f"{case.dataset} {case.photo.name}", _LETTERS),
                 truth_name=f"object {instance.id}",
                 predictions=[watched.masks[k - 1] for k in config.clicks],
                 clicks=[[(float(x), float(y), on) for x, y, on in clicked.places[:k]] for k in config.clicks],
@@ -150,11 +147,6 @@ def draw_cases(predictor: Predictor, chosen: Sequence[_Case], config: ClickConfi
     return draw_sheet(rows)
 
 
-def _cut(name: str) -> str:
-    """Return a name of a length that fits over a photo of the sheet."""
-    return name if len(name) <= _LETTERS else f"...{name[3 - _LETTERS :]}"
-
-
 def write_report(
     folder: Path, predictor: Predictor, datasets: Sequence[Dataset], found: Found, results: Results, config: ClickConfig
 ) -> None:
@@ -162,8 +154,6 @@ def write_report(
     write_whole(folder / "photos.csv", photo_table(datasets, found, config))
     if results.curves:
         plot_curves(folder / "clicks.png", results)
-    for name, chosen in zip(("worst", "median"), cases(datasets, found), strict=True):
+    for name, chosen in cases(datasets, found)._asdict().items():
         if chosen:
-            encoded: Any = io.BytesIO()
-            Image.fromarray(draw_cases(predictor, chosen, config)).save(encoded, format="PNG")
-            write_whole(folder / f"{name}.png", encoded.getvalue())
+            write_png(folder / f"{name}.png", draw_cases(predictor, chosen, config))

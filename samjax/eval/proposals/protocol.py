@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
+from samjax.core.files import write_whole
 from samjax.eval.datasets.dataset import Photo
 from samjax.eval.evaluation_folder import EvaluationFolder
-from samjax.eval.photo_reading import read_photos
-from samjax.eval.results import write_whole
+from samjax.eval.photo_reading import photo_key, read_photos
 from samjax.eval.scores.recall import PhotoMatches, match_photo
 from samjax.eval.scores.truth import Truth
 from samjax.predict.generator_config import GeneratorConfig
@@ -95,7 +95,7 @@ def propose(
     Raises:
       UserError: a photo cannot be read, and `allow_missing` is not given.
     """
-    todo = [photo for photo in photos if str(photo.id) not in folder]
+    todo = [photo for photo in photos if photo_key(photo) not in folder]
     watch(len(photos) - len(todo))
     for start in range(0, len(todo), generator.batch_size):
         part = todo[start : start + generator.batch_size]
@@ -107,7 +107,7 @@ def propose(
             counts = [mask.segmentation for mask in ranked]
             matches = match_photo(truth, photo.id, counts, limits=config.limits)
             best = [None if place is None else counts[place]["counts"] for *_, place in matches.best]
-            folder.record(str(photo.id), {"proposals": len(ranked), "matches": matches.to_json(), "best": best})
+            folder.record(photo_key(photo), {"proposals": len(ranked), "matches": matches.to_json(), "best": best})
         watch(len(part))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from samjax.eval.datasets.dataset import Photo
 from samjax.eval.evaluation_folder import EvaluationFolder
-from samjax.eval.photo_reading import UNREADABLE, readable
+from samjax.eval.photo_reading import UNREADABLE, photo_key, readable
 from samjax.eval.photo_sheet import Overlap, PhotoCase, write_sheets
 from samjax.eval.plots import plot_bars
 from samjax.eval.proposals.protocol import ProposalConfig, Proposed
@@ -36,7 +36,7 @@ def proposal_results(
     categories, all with the most proposals.
     """
     there = readable(photos, folder)
-    found = [Proposed.from_json(folder[str(photo.id)]) for photo in there]
+    found = [Proposed.from_json(folder[photo_key(photo)]) for photo in there]
     recall = average_recall(one.matches for one in found)
     most = config.limits[-1]
     metrics = {f"AR@{most}": _percent(recall, "all", most)}
@@ -77,7 +77,7 @@ def write_report(truth: Truth, photos: Sequence[Photo], folder: EvaluationFolder
     plot_bars(folder.path / "ar.png", Results(**{**vars(results), "rows": [bars]}), unit="AR, percent")
     cases = []
     for photo in readable(photos, folder):
-        found = Proposed.from_json(folder[str(photo.id)])
+        found = Proposed.from_json(folder[photo_key(photo)])
         objects = truth.by_photo.get(photo.id, ())
         if found.matches.best:
             overlaps = [

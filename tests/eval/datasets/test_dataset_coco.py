@@ -6,6 +6,7 @@ import pytest
 from dataset_files import SIZE, coco_content, masks_of, random_masks, read_every_photo, write_json, write_photo
 from pycocotools.coco import COCO
 
+from samjax.cli.evaluation import open_images
 from samjax.core.errors import UserError
 from samjax.data import rle
 from samjax.eval.datasets.coco_json import read_coco
@@ -102,6 +103,13 @@ def test_photos_may_be_records(prepared, tmp_path):
     said["images"][0]["height"] += 1
     with pytest.raises(UserError, match="1 photos of another size than the file says"):
         read_coco(write_json(tmp_path / "x.json", said), images=images, name="x")
+
+
+def test_photos_of_every_split_are_found(prepared, tmp_path):
+    """Whatever the splits are called: of annotations' photos nobody is asked for one."""
+    assert (
+        open_images(str(prepared / "val"), out=tmp_path).names() == ImageRecords(str(prepared / "val"), "val").names()
+    )
 
 
 def first(said, key):
