@@ -4,11 +4,12 @@ import shutil
 
 import pytest
 import tensorflow_datasets as tfds
+from etils import epath
 from shards import record, write_tar
 
 from samjax.core.errors import UserError
 from samjax.data.records import RecordError, decode_record
-from samjax.data.sources import is_sa1b_layout, open_source
+from samjax.data.sources import holds_records, is_sa1b_layout, open_info, open_source
 
 
 def test_every_record_is_read_once_also_after_pickling(prepared):
@@ -111,3 +112,19 @@ def test_tars_are_told_from_prepared_folders(prepared, photos, tmp_path):
     assert is_sa1b_layout(str(tmp_path / "pairs"))
     write_tar(tmp_path / "sa_1.tar", {})
     assert is_sa1b_layout(str(tmp_path))
+
+
+@pytest.mark.parametrize(("levels", "held"), [(0, True), (1, True), (2, True), (3, False)])
+def test_records_are_seen_where_they_are_opened(prepared, tmp_path, levels, held):
+    folder = tmp_path.joinpath(*"abc"[:levels])
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if levels == 0:
+        folder = tmp_path / "here"
+    shutil.copytree(prepared / "val", folder)
+    root = str(folder if levels == 0 else tmp_path)
+    assert holds_records(root) is held
+    if held:
+        assert open_info(root)[1] == epath.Path(folder)
+    else:
+        with pytest.raises(UserError, match="no dataset_info"):
+            open_info(root)
