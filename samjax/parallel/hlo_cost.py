@@ -246,19 +246,20 @@ def _read(program: Program, name: str, number: int) -> int:
 def _written(program: Program, name: str) -> list[int]:
     """Return the bytes that each result of a fused computation writes: of an update in place, the update."""
     computation = program.computations[name]
+    return _written_by(program, computation, computation.root)
 
-    def size(one: Instruction) -> list[int]:
-        if one.opcode == "tuple":
-            return [part for operand in one.operands for part in size(computation.instructions[operand])]
-        if one.opcode == "bitcast":
-            inner = size(computation.instructions[one.operands[0]])
-            return inner if len(inner) == 1 else [shape.padded_bytes for shape in one.shapes]
-        if one.opcode == "dynamic-update-slice":
-            return [computation.instructions[one.operands[1]].shapes[0].padded_bytes]
-        if one.opcode == "fusion" and (target := one.called("calls")):
-            return _written(program, target)
-        if one.opcode == "parameter":
-            return [0 for _ in one.shapes]
-        return [shape.padded_bytes for shape in one.shapes]
 
-    return size(computation.root)
+def _written_by(program: Program, computation: Computation, one: Instruction) -> list[int]:
+    if one.opcode == "tuple":
+        operands = [computation.instructions[operand] for operand in one.operands]
+        return [part for operand in operands for part in _written_by(program, computation, operand)]
+    if one.opcode == "bitcast":
+        inner = _written_by(program, computation, computation.instructions[one.operands[0]])
+        return inner if len(inner) == 1 else [shape.padded_bytes for shape in one.shapes]
+    if one.opcode == "dynamic-update-slice":
+        return [computation.instructions[one.operands[1]].shapes[0].padded_bytes]
+    if one.opcode == "fusion" and (target := one.called("calls")):
+        return _written(program, target)
+    if one.opcode == "parameter":
+        return [0 for _ in one.shapes]
+    return [shape.padded_bytes for shape in one.shapes]

@@ -16,7 +16,10 @@ import jax
 from samjax.core.distributed import leave_word, words_of_all
 from samjax.train.clock import Part, RunClock
 
-_TOPIC = "turns"
+_TURNS = "turns"
+_STACKS = "stacks"
+_LONGEST_TICK_S = 5.0
+_WAIT_FOR_STACKS_S = 3 * _LONGEST_TICK_S
 _DOING = {
     Part.START: "starting",
     Part.DATA: "waiting for data",
@@ -54,7 +57,8 @@ class StallWatch:
     """Ends this process, and so the run, where no step is dispatched for longer than `timeout_s`; 0 never does.
 
     A thread looks at `clock` and shares what this process is at with the others, so that whichever of them runs out of
-    time first can name the one behind. A process that is gone altogether is missed by JAX's heartbeat, not here.
+    time first can name the one behind. Then every process prints its stack before any of them ends, so that the one
+    that hangs is read too. A process that is gone altogether is missed by JAX's heartbeat, not here.
     """
 
     def __init__(self, clock: RunClock, *, start: int, timeout_s: float, end: Callable[[str], None] | None = None):
@@ -76,31 +80,46 @@ class StallWatch:
 
     def _watch(self) -> None:
         said = None
-        while not self._closed.wait(min(5.0, self._timeout_s / 10)):
+        while not self._closed.wait(min(_LONGEST_TICK_S, self._timeout_s / 10)):
             mine = Turn(self._steps, _DOING[self._clock.part], socket.gethostname())
             seconds = time.monotonic() - self._since
             if seconds > self._timeout_s:
-                who = verdict({**_turns(), jax.process_index(): mine}, processes=jax.process_count())
+                turns = {process: Turn(*json.loads(word)) for process, word in _words(_TURNS).items()}
+                who = verdict({**turns, jax.process_index(): mine}, processes=jax.process_count())
                 self._end(f"no step in {seconds:.0f} s (stall_timeout_s is {self._timeout_s:g}): {who}")
                 return
+            if printed := _words(_STACKS):
+                self._end(f"process {min(printed)} found that the run stands still")
+                return
             if mine != said:
-                with contextlib.suppress(jax.errors.JaxRuntimeError):  # without an answer the heartbeat ends us all
-                    leave_word(_TOPIC, json.dumps(mine))
+                _leave(_TURNS, json.dumps(mine))
                 said = mine
 
 
-def _turns() -> dict[int, Turn]:
-    """Return what the processes have said; none where the one that keeps it does not answer."""
+def _words(topic: str) -> dict[int, str]:
+    """Return the word of each process; none where the process that keeps them does not answer."""
     try:
-        return {process: Turn(*json.loads(word)) for process, word in words_of_all(_TOPIC).items()}
+        return words_of_all(topic)
     except jax.errors.JaxRuntimeError:
         return {}
 
 
+def _leave(topic: str, word: str) -> None:
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # without an answer the heartbeat ends us all
+        leave_word(topic, word)
+
+
 def _end(message: str) -> None:
-    """End this process at once, since its main thread does not answer, and print where that one is."""
+    """Print where the main thread is, which does not answer, wait until the other processes did so, and exit.
+
+    The exit of one process ends the others: without the wait the stack of the process that hangs could be missing.
+    """
     print(f"samjax: {message}\nprocess {jax.process_index()} ends; its main thread is at:", file=sys.stderr)
     main = threading.main_thread().ident
     traceback.print_stack(sys._current_frames().get(main) if main is not None else None)
     sys.stderr.flush()
+    _leave(_STACKS, "printed")
+    deadline = time.monotonic() + _WAIT_FOR_STACKS_S
+    while 0 < len(_words(_STACKS)) < jax.process_count() and time.monotonic() < deadline:
+        time.sleep(0.2)
     os._exit(1)

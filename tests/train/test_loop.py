@@ -9,15 +9,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled_steps import share
 from jax.experimental.compilation_cache import compilation_cache
 
 from samjax.core.errors import UserError
+from samjax.core.tree import named_leaves
 from samjax.data.loader import TrainStream, train_stream
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.train import step as step_module
 from samjax.train.loop import train
 from samjax.train.metrics import NonFiniteLossError
+from samjax.train.state import init_state, make_blueprint
 from samjax.train.step import interaction_loss
 from samjax.train.trackers import JsonLines
 
@@ -63,6 +66,13 @@ def _losses(workdir):
     return [(row["step"], row["loss"], row["grad_norm"]) for row in rows]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_shared():
+    with pytest.MonkeyPatch.context() as patch:
+        share(patch)
+        yield
+
+
 @pytest.fixture(scope="module")
 def whole(micro_run, tmp_path_factory):
     """An uninterrupted run."""
@@ -90,6 +100,16 @@ def test_the_workdir_holds_what_the_readme_says(micro_run, whole):
     assert list((workdir / "tensorboard").iterdir())
 
 
+def test_updates_move_parameters_and_never_buffers(micro_run, whole):
+    mesh = make_mesh(micro_run.mesh, jax.devices()[:1])
+    blueprint = make_blueprint(micro_run.model, micro_run.optim, mesh)
+    first = jax.device_get(init_state(blueprint, micro_run.model, jax.random.key(micro_run.seed)))
+    for name, leaf in named_leaves(whole[1].params).items():
+        assert not np.array_equal(leaf, named_leaves(first.params)[name]), name
+    for name, leaf in named_leaves(whole[1].buffers).items():
+        np.testing.assert_array_equal(leaf, named_leaves(first.buffers)[name])
+
+
 def test_the_logged_loss_is_the_sum_of_its_terms(micro_run, whole):
     for row in JsonLines.read(whole[0] / "metrics.jsonl"):
         weighted = 20 * row["focal"] + row["dice"] + row["iou_mse"]
@@ -106,13 +126,19 @@ def test_a_stopped_run_resumes_bit_for_bit(micro_run, whole, tmp_path):
 
 
 def test_a_run_begins_with_another_runs_weights(micro_run, whole, tmp_path, capsys):
-    """Where nothing is learned, they are what it ends with; a run that goes on does not ask for them again."""
-    still = dataclasses.replace(micro_run.optim.schedule, peak_lr=0.0)
-    config = dataclasses.replace(
-        micro_run, steps=1, init_from=str(whole[0]), optim=dataclasses.replace(micro_run.optim, schedule=still)
-    )
-    state = _train(config, tmp_path)
-    for got, expected in zip(jax.tree.leaves(state.params), jax.tree.leaves(whole[1].params), strict=True):
+    """They are what it is validated with first; a run that goes on does not ask for them again."""
+    first = []
+
+    def make_validator(_):
+        def validate(state, step):
+            first.append(jax.device_get(state.params))
+            return {"miou@1": 0.5}, {}
+
+        return validate
+
+    config = dataclasses.replace(micro_run, steps=1, init_from=str(whole[0]))
+    _train(config, tmp_path, make_validator=make_validator)
+    for got, expected in zip(jax.tree.leaves(first[0]), jax.tree.leaves(whole[1].params), strict=True):
         np.testing.assert_array_equal(got, expected)
     assert f"arrays begin as in {whole[0] / 'checkpoints' / '6'}" in capsys.readouterr().out
     _train(dataclasses.replace(config, steps=2, init_from="nowhere"), tmp_path)
@@ -210,57 +236,76 @@ def test_the_order_is_evaluate_save_step(micro_run, tmp_path):
     assert [(row["step"], row["miou@1"]) for row in validated] == [(0, 0.5), (4, 0.5), (6, 0.5)]
 
 
-def broken_by(bad):
-    """Return an `interaction_loss` that is not finite where photo `bad` is in the batch."""
+BREAKS = 2**30
+"""Added to the image_id of photos that break the step they are in."""
+
+
+class Breaking(TrainStream):
+    """A stream some of whose batches break the step, by number from 1; it shares the state of the one it wraps."""
+
+    def __init__(self, stream, breaks):
+        self.__dict__ = stream.__dict__
+        self.breaks, self.step, self.ids = breaks, 0, []
+
+    def __next__(self):
+        batch = super().__next__()
+        self.step += 1
+        if self.step in self.breaks:
+            batch = dataclasses.replace(batch, record_id=batch.record_id + BREAKS)
+        self.ids.append(sorted(int(i) for i in batch.record_id))
+        return batch
+
+
+@pytest.fixture(scope="module")
+def breaking(micro_run):
+    """Takes the steps that break, a workdir and fields of the run; returns the last state and each step's image_ids."""
 
     def loss(model, batch, config, **keys):
         loss, metrics = interaction_loss(model, batch, config, **keys)
-        loss = jnp.where((batch.record_id == bad).any(), jnp.nan, loss)
+        loss = jnp.where((batch.record_id >= BREAKS).any(), jnp.nan, loss)
         return loss, {**metrics, "loss": loss}
 
-    return loss
+    def run(breaks, workdir, **fields):
+        streams = []
+
+        def wrap(stream):
+            streams.append(Breaking(stream, breaks))
+            return streams[0]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(step_module, "interaction_loss", loss)
+            try:
+                return _train(dataclasses.replace(micro_run, **fields), workdir, wrap=wrap), streams[0].ids
+            except NonFiniteLossError as error:
+                return error, streams[0].ids
+
+    return run
 
 
-def test_a_broken_step_is_skipped_named_and_counted(micro_run, whole, tmp_path, monkeypatch, caplog):
+def test_a_broken_step_is_skipped_named_and_counted(breaking, whole, tmp_path, caplog):
     """It leaves parameters and moments as they were, and the steps after it are taken."""
-    stream = train_stream(micro_run.data, image_size=(64, 64), batch_size=2, seed=micro_run.seed)
-    batches = [sorted(int(i) for i in next(stream).record_id) for _ in range(micro_run.steps)]
-    stream.close()
-    bad = next(i for i in batches[4] if sum(i in ids for ids in batches) == 1)
-    monkeypatch.setattr(step_module, "interaction_loss", broken_by(bad))
-    _train(micro_run, tmp_path)
-    assert f"step 5: loss is nan; its photos are image_id {batches[4]}. It is skipped." in caplog.text
+    _, ids = breaking([5], tmp_path)
+    assert f"step 5: loss is nan; its photos are image_id {ids[4]}. It is skipped." in caplog.text
     rows = JsonLines.read(tmp_path / "metrics.jsonl")
     assert [row.get("skipped") for row in rows] == [None] * 4 + [1, None]
     assert "loss" not in rows[4]
     assert [row["loss"] for row in rows[:4]] == [loss for _, loss, _ in _losses(whole[0])[:4]]
     assert np.isfinite(rows[5]["loss"])
     # The state of step 4, one step later.
-    before = _train(dataclasses.replace(micro_run, steps=4), tmp_path / "before")
-    after = _train(dataclasses.replace(micro_run, steps=5), tmp_path / "after")
+    before, _ = breaking([], tmp_path / "before", steps=4)
+    after, _ = breaking([5], tmp_path / "after", steps=5)
     assert int(after.step) == 5
     for got, expected in zip(jax.tree.leaves(after.params), jax.tree.leaves(before.params), strict=True):
         np.testing.assert_array_equal(got, expected)
 
 
-def test_too_many_broken_steps_name_the_step_and_its_photos(micro_run, tmp_path):
-    """Learning at 1e30 breaks the second step and all that follow; found at the next log, and never saved."""
-    ids = []
-
-    class Noted(Interrupted):
-        def __next__(self):
-            batch = super().__next__()
-            ids.append(sorted(int(i) for i in batch.record_id))
-            return batch
-
-    schedule = dataclasses.replace(micro_run.optim.schedule, peak_lr=1e30)
-    optim = dataclasses.replace(micro_run.optim, schedule=schedule)
-    config = dataclasses.replace(micro_run, optim=optim, log_every=3, skip_limit=1)
-    with pytest.raises(NonFiniteLossError) as error:
-        _train(config, tmp_path, wrap=lambda stream: Noted(stream, 0))
-    assert "step 3" in str(error.value)
-    assert "2. in a row" in str(error.value)
-    assert str(ids[2]) in str(error.value)
+def test_too_many_broken_steps_name_the_step_and_its_photos(breaking, tmp_path):
+    """Found at the next log, and never saved."""
+    error, ids = breaking([2, 3, 4, 5, 6], tmp_path, log_every=3, skip_limit=1)
+    assert isinstance(error, NonFiniteLossError)
+    assert "step 3" in str(error)
+    assert "2. in a row" in str(error)
+    assert str(ids[2]) in str(error)
     assert not list((tmp_path / "checkpoints").iterdir())
 
 

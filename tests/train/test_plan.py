@@ -19,6 +19,7 @@ from samjax.parallel.hlo import parse
 from samjax.parallel.hlo_cost import work
 from samjax.parallel.mesh import MeshConfig
 from samjax.parallel.roofline import floor
+from samjax.prompting.interactive import InteractionConfig, Refinement
 from samjax.train import plan as plan_module
 from samjax.train.fit import CompiledStep, OutOfMemoryError, compile_step
 from samjax.train.plan import Plan, make_plan, model_flops_per_photo
@@ -26,7 +27,8 @@ from samjax.train.plan import Plan, make_plan, model_flops_per_photo
 
 @pytest.fixture(scope="module")
 def config(micro_run):
-    return dataclasses.replace(micro_run, mesh=MeshConfig(data=1, fsdp=-1), batch_size=8)
+    prompting = InteractionConfig(corrections=0, refinement=Refinement.LAST)
+    return dataclasses.replace(micro_run, prompting=prompting, mesh=MeshConfig(data=1, fsdp=-1), batch_size=8)
 
 
 @pytest.fixture(scope="module")
