@@ -27,7 +27,7 @@ ROOT = Path(__file__).parent.parent
 LAUNCHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.md"))
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *LAUNCHERS, "experiments/sam/photos/README.md")
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
-EXPERIMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("*.py"))
+EXPERIMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("[!_]*.py"))
 
 
 def documented_commands() -> list[str]:
@@ -165,10 +165,12 @@ def test_links_lead_somewhere(document):
 
 def test_every_folder_of_modules_is_installed():
     """setuptools takes folders with `__init__.py`: a console script does not see the others."""
-    folders = {path.parent for name in ("samjax", "data_pipelines") for path in (ROOT / name).rglob("*.py")}
+    folders = {
+        path.parent for name in ("samjax", "data_pipelines", "experiments") for path in (ROOT / name).rglob("*.py")
+    }
     assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
     find = pyproject()["tool"]["setuptools"]["packages"]["find"]
-    assert find["include"] == ["samjax*", "data_pipelines*"]
+    assert find["include"] == ["samjax*", "data_pipelines*", "experiments*"]
 
 
 def pyproject() -> dict:

@@ -10,8 +10,7 @@ ViT-L's run with a higher learning rate and stronger drop path and layer decay. 
 
 from dataclasses import replace
 
-import vit_l
-
+from experiments.sam import vit_l
 from samjax.models.sam.config import SamConfig
 from samjax.train.config import TrainConfig
 

@@ -9,8 +9,7 @@ Half of ViT-H's photos a step for twice its steps. Parameters and optimiser mome
 
 from dataclasses import replace
 
-import vit_h
-
+from experiments.sam import vit_h
 from samjax.models.sam.config import SamConfig
 from samjax.optim.schedule import ScheduleConfig
 from samjax.train.config import TrainConfig

@@ -33,6 +33,48 @@ def test_an_experiment_without_a_config_is_one_sentence(tmp_path, content, sente
     assert str(path) in str(error.value)
 
 
+BUILDS_ON_VIT_B = """
+from dataclasses import replace
+
+from experiments.sam import vit_b
+from samjax.optim.build import OptimConfig
+
+
+def config():
+    return replace(vit_b.config(), steps=7)
+"""
+
+
+def test_an_experiment_in_any_folder_builds_on_a_shipped_one(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(BUILDS_ON_VIT_B)
+    assert load_experiment(path, TrainConfig).steps == 7
+
+
+def test_a_shipped_experiment_is_found_from_any_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert load_experiment("experiments/sam/vit_b.py", TrainConfig).steps == 180_000
+    with pytest.raises(UserError, match=r"vit_x\.py: no such experiment file; those shipped are .*sam/vit_b\.py"):
+        load_experiment("experiments/sam/vit_x.py", TrainConfig)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("return replace(vit_b.config(), step=7)", r"line 9: TypeError: .*'step'"),
+        ("return OptimConfig(wait_decay=0.1)", r"line 9: TypeError: .*'wait_decay'; did you mean weight_decay\?"),
+        ("return nothing", r"line 9: NameError: name 'nothing' is not defined"),
+        ("return (", "line 9: SyntaxError"),
+    ],
+)
+def test_an_error_in_an_experiment_is_one_sentence_with_its_line(tmp_path, line, sentence):
+    path = tmp_path / "mine.py"
+    path.write_text(BUILDS_ON_VIT_B.replace("return replace(vit_b.config(), steps=7)", line))
+    with pytest.raises(UserError, match=sentence) as error:
+        load_experiment(path, TrainConfig)
+    assert str(path) in str(error.value)
+
+
 def test_a_missing_experiment_names_the_path(tmp_path):
     with pytest.raises(UserError, match=r"nothing\.py"):
         load_experiment(tmp_path / "nothing.py", TrainConfig)
