@@ -15,22 +15,16 @@ os.environ["XLA_FLAGS"] = " ".join(
 )
 
 import jax
-import jaxlib
 import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 8)
 install_import_hook("samjax", "beartype.beartype")
 
-from samjax.core.compile_cache import machine  # noqa: E402
+from kept_programs import settings  # noqa: E402  imports samjax
 
-# Workers share compiled programs and keep them for the next run. With a maximum size JAX locks the folder, and reads
-# every entry for each program that it adds: programs that compile in a blink are not worth it.
-_compiled = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "samjax" / "tests"
-jax.config.update("jax_compilation_cache_dir", str(_compiled / f"jaxlib-{jaxlib.__version__}-{machine()}"))
-jax.config.update("jax_compilation_cache_max_size", 4 * 2**30)
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
-jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+for name, value in settings().items():
+    jax.config.update(name, value)
 
 PHOTOS = Path(__file__).parent.parent / "experiments" / "sam" / "photos"
 

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+import kept_programs
+
 # Half of the time to compile, all that such a run takes.
 QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 
@@ -71,7 +73,7 @@ class Started:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env={**os.environ, **settings, **variables},
+            env={**os.environ, **kept_programs.variables(), **settings, **variables},
         )
 
     def until(self, *, rows: int, since: float = 0.0) -> None:
