@@ -11,9 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from samjax.cli.arguments import whole_number
 from samjax.core import signals
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
+from samjax.core.ranges import COUNT_OR_NONE, Range
+
+_EXIT_CODE = Range(at_least=0, at_most=255, why="a process ends with one of these codes")
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +41,16 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument("--dry-run", action="store_true", help="check devices, data and workdir on every host")
     parser.add_argument("--multihost", action="store_true", help="join the other hosts of this job first")
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where JAX cannot find the others")
-    parser.add_argument("--processes", type=int, metavar="N", help="how many there are")
-    parser.add_argument("--process", type=int, metavar="I", help="which of them this is, from 0")
+    parser.add_argument("--processes", type=whole_number("--processes"), metavar="N", help="how many there are")
+    parser.add_argument(
+        "--process",
+        type=whole_number("--process", COUNT_OR_NONE),
+        metavar="I",
+        help="which of them this is, from 0",
+    )
     parser.add_argument(
         "--stopped-code",
-        type=int,
+        type=whole_number("--stopped-code", _EXIT_CODE),
         default=0,
         metavar="N",
         help="exit code where a signal ended the run before its last step (default: 0), for what starts it again",
