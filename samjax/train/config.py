@@ -37,6 +37,8 @@ class ValidationConfig:
     """mIoU is reported after each of these many clicks, ascending."""
     sheet_rows: CountOrNone = 6
     """Objects drawn in the picture sheet; 0 draws none."""
+    patience: CountOrNone = 0
+    """End the run when so many validations in a row are no better by `checkpoint.best`; 0 goes on to the last step."""
 
     def __post_init__(self):
         if not self.clicks or list(self.clicks) != sorted(set(self.clicks)):
@@ -51,6 +53,9 @@ class CheckpointConfig:
     """Steps between saves; also at the end and on SIGTERM."""
     keep: Annotated[int, Range(at_least=1, why="with none kept, every checkpoint would be deleted")] = 3
     """Newest checkpoints to keep; older ones are deleted. There is no number for all: give a large one."""
+    best: str = ""
+    """Also keep the checkpoint whose validation has the highest of this figure, as `miou@1`, whatever `keep` says, and
+    save at each validation that is better; WORKDIR/best leads to it. Empty keeps none."""
 
 
 _INT32 = 2**31 - 1
@@ -94,3 +99,10 @@ class TrainConfig:
     stall_timeout_s: Annotated[float, Range(at_least=0, why="it is a time, and 0 waits for ever")] = 1_800.0
     """Longer than this between two steps, with validation and saves, ends the run, and the process that holds it up is
     named; 0 waits for ever."""
+
+    def __post_init__(self):
+        if self.validation.patience and not self.checkpoint.best:
+            raise UserError(
+                f"validation.patience is {self.validation.patience}, but nothing says which figure should rise: "
+                f"give checkpoint.best, such as miou@{self.validation.clicks[0]}"
+            )
