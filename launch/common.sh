@@ -3,6 +3,7 @@
 
 ((BASH_VERSINFO[0] >= 5)) || { echo "${0##*/} needs bash 5 or later, this is $BASH_VERSION" >&2 && exit 2; }
 
+repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 dry_run=no
 training=() # what stands after --
 command=     # the script's first word
@@ -46,6 +47,18 @@ needs() {
     variable=${option#--} && variable=${variable//-/_}
     [[ -n ${!variable} ]] || fail "$command needs $option"
   done
+}
+
+# needs_experiment: end with a sentence where what stands after -- begins with no experiment that is there.
+needs_experiment() {
+  local file=${training[0]:-}
+  [[ -n $file ]] || fail "$command needs -- EXPERIMENT.py and its options"
+  [[ $file == *.py ]] || fail "$file is no EXPERIMENT.py; it comes first after --"
+  if [[ $file == /* ]]; then
+    [[ -f $file ]] || note "$file is not on this machine: see to it that the workers have it"
+  else
+    [[ -f $file || -f $repository/$file ]] || fail "$file: no such experiment file here or in $repository"
+  fi
 }
 
 # Words as a line of shell, quoted where they must be.

@@ -47,6 +47,27 @@ gcloud_container() {
   run gcloud container "$@" "--location=$zone" ${project:+"--project=$project"}
 }
 
+# Whether there are slices of --type and --topology, by GKE's rules; sets sizes, which says what there are.
+slice_exists() {
+  local a b c most
+  IFS=x read -r a b c <<<"$topology"
+  if [[ -z $c ]]; then
+    sizes='2x2, 2x4, 4x4, 4x8, 8x8, 8x16 and 16x16'
+    [[ " ${sizes//[,and]/} " == *" $topology "* ]]
+    return
+  fi
+  most=12x16x16
+  [[ $type == v4 ]] || most=16x16x24
+  sizes="2x2x1 and ascending AxBxC up to $most, of 2 and 4, or of multiples of 4"
+  [[ $topology == 2x2x1 ]] && return
+  ((a <= b && b <= c && a <= ${most%%x*} && b <= 16 && c <= ${most##*x})) || return
+  if ((c <= 4)); then
+    ((a % 2 == 0 && b % 2 == 0 && c % 2 == 0))
+  else
+    ((a % 4 == 0 && b % 4 == 0 && c % 4 == 0))
+  fi
+}
+
 # From --type and --topology: accelerator, machine, chips and hosts of a slice.
 plan() {
   local shape='^[0-9]+x[0-9]+$' expected=AxB
@@ -64,6 +85,7 @@ plan() {
   chips=$((${topology//x/*}))
   hosts=$((chips / 4))
   ((chips > 0 && chips % 4 == 0)) || fail "--topology $topology has $chips chips; hosts have four"
+  slice_exists || fail "--topology is $topology; $type has $sizes"
   [[ $slices =~ ^[1-9][0-9]*$ ]] || fail "--slices is $slices; expected 1 or more"
   ((slices == 1 || hosts > 1)) || fail "--slices $slices of one host each; GKE joins slices of several hosts alone"
 }
@@ -111,11 +133,11 @@ create() {
 }
 
 start() {
-  ((${#training[@]})) || fail "start needs -- EXPERIMENT.py and its options"
   plan
   [[ $name =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] || fail "--name is $name; expected up to 40 of a-z, 0-9 and -"
   [[ $max_restarts =~ ^[0-9]+$ ]] || fail "--max-restarts is $max_restarts; expected a number"
   [[ $user =~ ^[0-9]+$ ]] || fail "--user is $user; expected a number"
+  needs_experiment
   if [[ $dry_run == yes ]]; then
     echo "kubectl create --filename=- <<'END'"
     manifest

@@ -78,6 +78,8 @@ def main() -> int:
     known = parser.parse_args()
     if known.processes < 1:
         parser.error(f"--processes is {known.processes}; give 1 or more")
+    if not 0 <= known.grace < float("inf"):
+        parser.error(f"--grace is {known.grace}; give a number of seconds, 0 or more")
 
     planned = commands(known.processes, known.arguments, port=free_port())
     if known.dry_run:

@@ -45,6 +45,7 @@ while (($#)); do
 done
 (($# > 1)) || fail "nothing to train; give -- EXPERIMENT.py and its options at the end"
 shift
+[[ -f $1 ]] || fail "$1: no such experiment file, seen from $PWD; submit from the repository's folder"
 
 # One that ends first waits for the others for 300 s, whatever the cluster's defaults: they may still be saving.
 command=(srun --kill-on-bad-exit=0 --wait=300)

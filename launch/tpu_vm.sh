@@ -33,7 +33,6 @@ END
 
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
-repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 name=samjax zone='' project='' type='' runtime='' spot='' nfs=''
 
@@ -53,12 +52,22 @@ readonly if_idle="mkdir -p $files && \
 { flock -n $files/lock true || { echo \"a training runs on \$(hostname)\"; exit 1; }; }"
 
 chips() {
-  local number=${type##*-}
-  [[ $type =~ ^(v4|v5p|v5litepod|v6e)-[0-9]+$ ]] || fail "--type is $type; expected v4-N, v5litepod-N, v5p-N or v6e-N"
+  local number=${type##*-} sizes='1, 4, 8, 16, 32, 64, 128 or 256' most=0
+  [[ $type =~ ^(v4|v5p|v5litepod|v6e)-[1-9][0-9]{0,4}$ ]] ||
+    fail "--type is $type; expected v4-N, v5litepod-N, v5p-N or v6e-N"
   case $type in
-    v4-* | v5p-*) echo $((number / 2)) ;;
-    *) echo "$number" ;;
+    v4-*) most=6144 ;;
+    v5p-*) most=12288 ;;
+    *)
+      [[ " ${sizes//[,or]/} " == *" $number "* ]] || fail "--type is $type; there are slices of $sizes chips"
+      echo "$number"
+      return
+      ;;
   esac
+  # Two cores a chip; above 64 chips slices are of whole cubes of 64.
+  [[ " 8 16 32 64 " == *" $number "* ]] || ((number % 128 == 0 && number <= most)) ||
+    fail "--type is $type; there are slices of 8, 16, 32, 64 or a multiple of 128 cores, up to $most"
+  echo $((number / 2))
 }
 
 create() {
@@ -97,7 +106,7 @@ setup() {
 }
 
 start() {
-  ((${#training[@]})) || fail "$command needs -- EXPERIMENT.py and its options"
+  needs_experiment
   # Asked everywhere first: started on some workers alone, it would wait for the others.
   on all "$if_idle"
   on all "cd samjax && exec 9>>../$files/lock && flock -n 9 \

@@ -17,7 +17,12 @@ def is_its_fault(error: Exception) -> bool:
 
 def reason(error: Exception) -> str:
     """Return what an error in reading a checkpoint says, without what TensorStore adds to it."""
-    return f"it cannot be read: {str(error.__cause__ or error).split(' [tensorstore_spec=')[0]:.300}"
+    return f"it cannot be read: {detail(error)}"
+
+
+def detail(error: Exception) -> str:
+    """Return what an error of a library says, without what TensorStore adds to it."""
+    return f"{str(error.__cause__ or error).split(' [tensorstore_spec=')[0]:.300}"
 
 
 def told(differences: list[str]) -> str:

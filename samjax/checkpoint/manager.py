@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import json
 import logging
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import grain
@@ -12,7 +13,8 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from samjax.checkpoint.checksums import Record, compare, differences, record
-from samjax.checkpoint.damage import is_its_fault, reason, told
+from samjax.checkpoint.damage import detail, is_its_fault, reason, told
+from samjax.checkpoint.preservation import Preservation
 from samjax.core.distributed import all_say, is_lead, wait_for_all
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.tree import named_leaves
@@ -24,16 +26,17 @@ _STATE, _DATA, _CONFIG, _CHECKSUMS = "state", "data", "config", "checksums"
 log = logging.getLogger(__name__)
 
 
-class NonFiniteStateError(RuntimeError):
+class NonFiniteStateError(UserError):
     """A state to be saved holds numbers that are not finite."""
 
 
 class Checkpoints:
-    """The checkpoints under `directory`, the newest `keep` of them. Saving overlaps with training."""
+    """The checkpoints under `directory`, the newest `keep` of them and that of `keep_also`. Saving overlaps with
+    training."""
 
     def __init__(self, directory: epath.PathLike, *, keep: int):
         self.directory = epath.Path(directory)
-        self._keep = keep
+        self._kept = Preservation(keep)
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
@@ -47,13 +50,27 @@ class Checkpoints:
         }
         return ocp.CheckpointManager(
             self.directory.absolute(),
-            options=ocp.CheckpointManagerOptions(max_to_keep=self._keep, create=True),
+            options=ocp.CheckpointManagerOptions(preservation_policy=self._kept, create=True),
             item_handlers=handlers,
         )
 
     def latest(self) -> int | None:
         """Return the newest whole checkpoint's step, None if there is none."""
         return self._manager.latest_step()
+
+    def steps(self) -> list[int]:
+        """Return the steps that have a whole checkpoint, ascending."""
+        return sorted(self._manager.all_steps())
+
+    def newest_on_disk(self) -> int | None:
+        """Return the newest step that has its folder now, None if none has; may be asked by any thread."""
+        with contextlib.suppress(OSError):
+            return max((int(entry.name) for entry in self.directory.iterdir() if entry.name.isdecimal()), default=None)
+        return None
+
+    def keep_also(self, step: int | None) -> None:
+        """From the next save on keep this step beside the newest, instead of the one given before."""
+        self._kept.other = step
 
     def save(self, step: int, *, state: dict[str, Any], stream: Any, config: str) -> None:
         """Save `state`, the position of `stream` and the config's JSON; nothing if the step is there already.
@@ -67,10 +84,11 @@ class Checkpoints:
         arrays, finite = record(state)
         if not finite:
             raise NonFiniteStateError(
-                f"the state of step {step} holds numbers that are not finite, and is not saved; "
-                f"the last checkpoint is of step {self.latest()}: go on from it with a lower learning rate"
+                f"the state of step {step} holds numbers that are not finite, and is not saved; {self._way_on()} "
+                "with a lower learning rate"
             )
-        self._manager.save(
+        self._telling(
+            self._manager.save,
             step,
             args=ocp.args.Composite(
                 **{
@@ -111,6 +129,20 @@ class Checkpoints:
             )
         return None
 
+    def check_newest(self, *, like: Any, stream: Any) -> int | None:
+        """Return the newest checkpoint's step once it fits `like`, and move `stream` to its position; reads no array.
+
+        Raises:
+          CorruptCheckpointError: what it says of itself is damaged.
+          UserError: as `restore`.
+        """
+        step = self.latest()
+        if step is not None:
+            with _reading():
+                self._check_arrays(step, self._record_of(step), like)
+                stream.set_state(self._position_files(step)[0].read_bytes())
+        return step
+
     def restore(self, step: int, *, like: T, stream: Any) -> T:
         """Return the state of `step`, shaped and sharded like `like`, and move `stream` to its position.
 
@@ -120,19 +152,10 @@ class Checkpoints:
           CorruptCheckpointError: it cannot be read, or an array is not what was saved.
           UserError: the checkpoint is of another model, or its data position of another stream.
         """
-        try:
-            saved: Record = self._manager.restore(
-                step,
-                args=ocp.args.Composite(**{_CHECKSUMS: ocp.args.JsonRestore()}),  # type: ignore[call-arg]
-            )[_CHECKSUMS]
+        with _reading():
+            saved = self._record_of(step)
             self._check_arrays(step, saved, like)
             restored = self._restore(step, like=like, stream=stream)
-        except CorruptCheckpointError:
-            raise
-        except Exception as error:
-            if not is_its_fault(error):
-                raise
-            raise CorruptCheckpointError(reason(error)) from error
         wrong = differences(saved, restored)
         if wrong:
             raise CorruptCheckpointError(told(wrong))
@@ -146,23 +169,53 @@ class Checkpoints:
             items[_DATA] = grain.checkpoint.CheckpointRestore(stream)  # type: ignore[call-arg]
         restored = self._manager.restore(step, args=ocp.args.Composite(**items))
         if not own.exists():
-            others = sorted(positions.glob("process_*.json"))
-            if not others:
-                raise CorruptCheckpointError(f"{positions} holds no position in the data")
-            stream.set_state(others[0].read_bytes())
+            stream.set_state(self._position_files(step)[0].read_bytes())
         return restored[_STATE]
 
+    def _record_of(self, step: int) -> Record:
+        return self._manager.restore(
+            step,
+            args=ocp.args.Composite(**{_CHECKSUMS: ocp.args.JsonRestore()}),  # type: ignore[call-arg]
+        )[_CHECKSUMS]
+
+    def _position_files(self, step: int) -> list[epath.Path]:
+        positions = self.directory / str(step) / _DATA
+        found = sorted(positions.glob("process_*.json"))
+        if not found:
+            raise CorruptCheckpointError(f"{positions} holds no position in the data")
+        return found
+
     def wait(self) -> None:
-        """Block until the last save is on disk; raises what went wrong with it."""
-        self._manager.wait_until_finished()
+        """Block until the last save is on disk.
+
+        Raises:
+          UserError: it failed; the message says why, and what is saved.
+        """
+        self._telling(self._manager.wait_until_finished)
 
     def close(self) -> None:
         """Finish saving and release the directory."""
         self._manager.close()
 
     def check(self) -> None:
-        """Raise what went wrong with a save that is under way; does not wait for it."""
-        self._manager.check_for_errors()
+        """Raise as `wait` does if a save that is under way has failed; does not wait for it."""
+        self._telling(self._manager.check_for_errors)
+
+    def _telling(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> None:
+        """Do a part of saving; of what goes wrong make a sentence."""
+        try:
+            act(*arguments, **named)
+        except (OSError, ValueError) as error:  # TensorStore's are ValueErrors
+            raise UserError(
+                f"a checkpoint cannot be saved in {self.directory}: {detail(error)}; {self._way_on()}, once it can be "
+                "written to"
+            ) from error
+
+    def _way_on(self) -> str:
+        saved = self.newest_on_disk()
+        if saved is None:
+            return "nothing has been saved yet: start again"
+        return f"the last checkpoint is of step {saved}: go on from it"
 
     @property
     def _aside(self) -> epath.Path:
@@ -200,6 +253,19 @@ class Checkpoints:
                 f"{wanted.get(name, {}).get('shape', 'none')}; give this run a new --workdir, or the experiment and "
                 "overrides that the checkpoint was made with"
             )
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Tell what makes a checkpoint unreadable from what goes wrong on the way to it."""
+    try:
+        yield
+    except CorruptCheckpointError:
+        raise
+    except Exception as error:
+        if not is_its_fault(error):
+            raise
+        raise CorruptCheckpointError(reason(error)) from error
 
 
 def _tree_of(metadata: Any) -> Any:

@@ -3,7 +3,9 @@
 A folder of weights is a checkpoint without an optimiser and without a position in the data, and is checked like one.
 """
 
+import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,7 @@ from etils import epath
 from samjax.checkpoint.checksums import Record, differences, record
 from samjax.checkpoint.damage import is_its_fault, reason, told
 from samjax.core.errors import CorruptCheckpointError, UserError
-from samjax.core.tree import nested
+from samjax.core.tree import named_leaves, nested
 
 _STATE, _CONFIG, _CHECKSUMS = "state", "config", "checksums"
 
@@ -30,6 +32,24 @@ class Weights:
     buffers: dict[str, Any]
     config: dict[str, Any]
     """The run's whole config as JSON, with `model` in it; of imported weights, `model` and `imported`."""
+    path: epath.Path
+    """The folder they were read from."""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """By path name, `params/...` and `buffers/...`."""
+        leaves = named_leaves({"params": self.params, "buffers": self.buffers})
+        return {name: tuple(leaf.shape) for name, leaf in leaves.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedShapes:
+    """What a checkpoint says of a model's arrays, without them."""
+
+    shapes: dict[str, tuple[int, ...]]
+    """By path name, `params/...` and `buffers/...`."""
+    config: dict[str, Any]
+    """As `Weights.config`."""
     path: epath.Path
     """The folder they were read from."""
 
@@ -61,6 +81,21 @@ def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dic
         )
 
 
+def read_shapes(path: epath.PathLike) -> SavedShapes:
+    """Return the shapes of the weights at `path`, which is as for `load_weights`; reads no array.
+
+    Raises:
+      UserError: there is no checkpoint at `path`, or the file system does not give it.
+      CorruptCheckpointError: what it says of itself is damaged.
+    """
+    folder = find_checkpoint(path)
+    with _reading(folder), _checkpointer() as checkpointer:
+        config, saved = _record_in(checkpointer, folder)
+    return SavedShapes(
+        shapes={name: tuple(entry["shape"]) for name, entry in saved.items()}, config=config, path=folder
+    )
+
+
 def load_weights(path: epath.PathLike) -> Weights:
     """Return the weights at `path`: a run's workdir (its newest checkpoint), one of its checkpoints, or such a folder.
 
@@ -69,34 +104,21 @@ def load_weights(path: epath.PathLike) -> Weights:
       CorruptCheckpointError: it is damaged, or an array is not what was saved.
     """
     folder = find_checkpoint(path)
-    try:
-        with _checkpointer() as checkpointer:
-            said = checkpointer.restore(
-                folder,
-                ocp.args.Composite(
-                    **{_CONFIG: ocp.args.JsonRestore(), _CHECKSUMS: ocp.args.JsonRestore()}  # type: ignore[call-arg]
-                ),
-            )
-            config, saved = said[_CONFIG], _of_model(said[_CHECKSUMS])
-            like = nested({name: np.empty(entry["shape"], entry["dtype"]) for name, entry in saved.items()})
-            state = checkpointer.restore(
-                folder,
-                ocp.args.Composite(
-                    **{
-                        _STATE: ocp.args.PyTreeRestore(  # type: ignore[call-arg]
-                            like,
-                            restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like),
-                            partial_restore=True,  # without the optimiser's
-                        )
-                    }
-                ),
-            )[_STATE]
-    except Exception as error:
-        if is_its_fault(error):
-            raise _corrupt(folder, reason(error)) from error
-        if isinstance(error, OSError):
-            raise UserError(f"{folder} is there, but {reason(error)}") from error
-        raise
+    with _reading(folder), _checkpointer() as checkpointer:
+        config, saved = _record_in(checkpointer, folder)
+        like = nested({name: np.empty(entry["shape"], entry["dtype"]) for name, entry in saved.items()})
+        state = checkpointer.restore(
+            folder,
+            ocp.args.Composite(
+                **{
+                    _STATE: ocp.args.PyTreeRestore(  # type: ignore[call-arg]
+                        like,
+                        restore_args=jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), like),
+                        partial_restore=True,  # without the optimiser's
+                    )
+                }
+            ),
+        )[_STATE]
     wrong = differences(saved, state)
     if wrong:
         raise _corrupt(folder, told(wrong))
@@ -121,6 +143,30 @@ def find_checkpoint(path: epath.PathLike) -> epath.Path:
     raise UserError(
         f"{path}: {what}; give the --workdir of a run, one of its checkpoints/STEP, or what `samjax import` wrote"
     )
+
+
+@contextlib.contextmanager
+def _reading(folder: epath.Path) -> Iterator[None]:
+    """Make a sentence of what goes wrong in reading the checkpoint in `folder`."""
+    try:
+        yield
+    except Exception as error:
+        if is_its_fault(error):
+            raise _corrupt(folder, reason(error)) from error
+        if isinstance(error, OSError):
+            raise UserError(f"{folder} is there, but {reason(error)}") from error
+        raise
+
+
+def _record_in(checkpointer: ocp.Checkpointer, folder: epath.Path) -> tuple[dict[str, Any], Record]:
+    """Return the config in a checkpoint, and what it says of parameters and buffers."""
+    said = checkpointer.restore(
+        folder,
+        ocp.args.Composite(
+            **{_CONFIG: ocp.args.JsonRestore(), _CHECKSUMS: ocp.args.JsonRestore()}  # type: ignore[call-arg]
+        ),
+    )
+    return said[_CONFIG], _of_model(said[_CHECKSUMS])
 
 
 def _checkpointer() -> ocp.Checkpointer:

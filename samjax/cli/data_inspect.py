@@ -10,9 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from samjax.cli.arguments import refuse_more
+from samjax.cli.arguments import refuse_more, whole_number
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
+from samjax.core.ranges import PIXELS, SEED
 
 _DESCRIPTION = """\
 Draw a batch of SOURCE exactly as the model gets it (photos in their frames, masks, first prompts), count what a sample
@@ -34,18 +35,29 @@ def add_parser(actions, name: str) -> None:
     )
     parser.add_argument("--split", help="split of the source (default: the experiment's, or train)")
     parser.add_argument("--out", default="inspection", metavar="DIR", help="folder to write (default: inspection)")
-    parser.add_argument("--photos", type=int, default=6, metavar="N", help="photos to draw (default: 6)")
     parser.add_argument(
-        "--records", type=int, default=1_000, metavar="N", help="records to count, drawn at random (default: 1,000)"
+        "--photos", type=whole_number("--photos"), default=6, metavar="N", help="photos to draw (default: 6)"
+    )
+    parser.add_argument(
+        "--records",
+        type=whole_number("--records"),
+        default=1_000,
+        metavar="N",
+        help="records to count, drawn at random (default: 1,000)",
     )
     parser.add_argument(
         "--image-size",
-        type=int,
+        type=whole_number("--image-size", PIXELS),
         nargs=2,
         metavar=("H", "W"),
         help="the model's frame (default: the experiment's, or 1024 1024)",
     )
-    parser.add_argument("--seed", type=int, metavar="S", help="of the order and the draws (default: the experiment's)")
+    parser.add_argument(
+        "--seed",
+        type=whole_number("--seed", SEED),
+        metavar="S",
+        help="of the order and the draws (default: the experiment's)",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -65,7 +77,6 @@ class _Request:
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "data inspect")
     request, out = _request(known), Path(known.out)
-    request.data.check()
     _make_folder(out)
     with _as_records(request) as (request, prepared):
         found = {
@@ -84,9 +95,6 @@ def _request(known: argparse.Namespace) -> _Request:
     from samjax.data.pipeline import DataConfig
     from samjax.prompting.interactive import InteractionConfig
 
-    for name in ("photos", "records"):
-        if getattr(known, name) < 1:
-            raise UserError(f"--{name} is {getattr(known, name)}: give at least 1")
     if known.experiment is not None:
         from samjax.train.config import TrainConfig
 

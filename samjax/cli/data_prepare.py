@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from samjax.cli.arguments import refuse_more
+from samjax.cli.arguments import refuse_more, whole_number
 from samjax.core.errors import UserError
 
 _DESCRIPTION = """\
@@ -34,16 +34,11 @@ def add_parser(actions, name: str) -> None:
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, or to go on with")
     parser.add_argument("--split", default="train", help="name of the split (default: train)")
-    parser.add_argument("--workers", type=_positive, metavar="N", help="processes (default: one for every core)")
+    parser.add_argument(
+        "--workers", type=whole_number("--workers"), metavar="N", help="processes (default: one for every core)"
+    )
     parser.add_argument("--runner", metavar="NAME", help="a Beam runner: DirectRunner, DataflowRunner, ...")
     parser.set_defaults(run=_run)
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not at least 1")
-    return number
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:

@@ -4,8 +4,9 @@ import argparse
 import os
 import sys
 
-from samjax.cli.arguments import refuse_more
+from samjax.cli.arguments import refuse_more, whole_number
 from samjax.core.errors import UserError
+from samjax.core.ranges import COUNT_OR_NONE
 
 
 def add_parser(actions, name: str) -> None:
@@ -19,10 +20,18 @@ def add_parser(actions, name: str) -> None:
     )
     parser.add_argument("folder", metavar="DIR", help="a folder made by samjax data prepare, or by TFDS")
     parser.add_argument(
-        "--sample", type=int, default=100, metavar="N", help="photos to decode with their masks (default: 100)"
+        "--sample",
+        type=whole_number("--sample", COUNT_OR_NONE),
+        default=100,
+        metavar="N",
+        help="photos to decode with their masks (default: 100)",
     )
     parser.add_argument(
-        "--workers", type=int, metavar="N", default=len(os.sched_getaffinity(0)), help="processes (default: all cores)"
+        "--workers",
+        type=whole_number("--workers"),
+        metavar="N",
+        default=len(os.sched_getaffinity(0)),
+        help="processes (default: all cores)",
     )
     parser.set_defaults(run=_run)
 
@@ -31,8 +40,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from data_pipelines.verify import verify
 
     refuse_more(rest, "data verify")
-    if known.sample < 0 or known.workers < 1:
-        raise UserError("--sample must be at least 0 and --workers at least 1")
     report = verify(known.folder, sample=known.sample, workers=known.workers, watch=_say)
     print(report.text())
     if report.problems:

@@ -1,4 +1,4 @@
-"""`samjax train --dry-run`: what every process of a run can see, before anything is compiled."""
+"""What is looked at before a run starts; `samjax train --dry-run` looks at all of it and starts nothing."""
 
 import socket
 
@@ -6,18 +6,55 @@ import jax
 from etils import epath
 from jax.sharding import Mesh
 
-from samjax.core.errors import UserError
-from samjax.data.loader import TrainStream
+from samjax.checkpoint.manager import Checkpoints, state_shapes
+from samjax.checkpoint.weights import read_shapes
+from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.data.config import DataConfig
+from samjax.data.loader import TrainStream, validation_batches
+from samjax.data.mixture import open_mixture
+from samjax.parallel.sharding import batch_sharding
+from samjax.train.config import TrainConfig
+from samjax.train.start import as_dict
+from samjax.train.state import check_weights, make_blueprint
 
 
-def check(*, mesh: Mesh, stream: TrainStream, workdir: str) -> str:
-    """Read a batch and write to the workdir, and return what this process has, as a line.
+def validation_data(config: TrainConfig) -> DataConfig:
+    """Return what a run validates on, as data."""
+    validation = config.validation
+    return DataConfig(
+        source=validation.source,
+        split=validation.split,
+        max_masks=validation.max_masks,
+        min_area_fraction=validation.min_area_fraction,
+    )
+
+
+def open_validation(config: TrainConfig) -> None:
+    """Open the validation's photos, so that what is wrong with them is said before a model is made.
 
     Raises:
-      UserError: the data cannot be used, or the workdir cannot be written to.
+      UserError: they cannot be used.
     """
+    if config.validation.source:
+        try:
+            open_mixture(validation_data(config))
+        except UserError as error:
+            raise UserError(f"validation.source: {error}") from None
+
+
+def check(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str) -> str:
+    """Read what the run would, write to the workdir, and return what this process has, as a line.
+
+    Weights to begin with, or a checkpoint to go on from, are held against the model that the run would make; of the
+    data a batch is read, and one of the validation's.
+
+    Raises:
+      UserError: data or weights cannot be used, or the workdir cannot be written to.
+    """
+    start = _check_start(config, mesh=mesh, stream=stream, workdir=workdir)
     batch = next(stream)
     rows = sum(shard.data.shape[0] for shard in batch.record_id.addressable_shards if shard.replica_id == 0)
+    validated = _check_validation(config, mesh)
     probe = epath.Path(workdir) / f".dry-run-{jax.process_index()}"
     try:
         probe.parent.mkdir(parents=True, exist_ok=True)
@@ -31,5 +68,44 @@ def check(*, mesh: Mesh, stream: TrainStream, workdir: str) -> str:
     return (
         f"process {jax.process_index()} of {jax.process_count()} on {socket.gethostname()}: {len(local)} of "
         f"{jax.device_count()} devices ({local[0].device_kind}), mesh {dict(mesh.shape)}, {rows} of "
-        f"{batch.record_id.shape[0]} photos a step from {stream.records:,} records, {workdir} can be written to"
+        f"{batch.record_id.shape[0]} photos a step from {stream.records:,} records, {validated}, {start}, "
+        f"{workdir} can be written to"
     )
+
+
+def _check_start(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str) -> str:
+    """Hold what the run would begin with against its model and its data; return it in words."""
+    blueprint = make_blueprint(config.model, config.optim, mesh)
+    folder = epath.Path(workdir) / "checkpoints"
+    if folder.exists() and any(entry.name.isdecimal() for entry in folder.iterdir()):
+        checkpoints = Checkpoints(folder, keep=config.checkpoint.keep)
+        try:
+            like = state_shapes(as_dict(blueprint.shapes), as_dict(blueprint.shardings))
+            return f"goes on from step {checkpoints.check_newest(like=like, stream=stream)}"
+        except CorruptCheckpointError as error:
+            return f"goes on from the checkpoint before {checkpoints.latest()}, which is damaged ({error})"
+        finally:
+            checkpoints.close()
+    if not config.init_from:
+        return "begins with random weights"
+    found = read_shapes(config.init_from)
+    check_weights(found, config.model, blueprint.shapes)
+    return f"begins with {len(found.shapes)} arrays of {found.path}"
+
+
+def _check_validation(config: TrainConfig, mesh: Mesh) -> str:
+    """Read a batch of the validation's photos; return what there is, in words."""
+    validation = config.validation
+    if not validation.source:
+        return "no validation"
+    batches = validation_batches(
+        validation_data(config),
+        image_size=config.model.image_size,
+        batch_size=validation.batch_size,
+        sharding=batch_sharding(mesh),
+        limit=validation.batch_size,
+    )
+    for _ in batches:
+        pass
+    photos = min(validation.photos, len(open_mixture(validation_data(config))))
+    return f"{photos} photos of {validation.source} to validate on"

@@ -3,7 +3,7 @@
 import argparse
 
 from samjax.cli.arguments import refuse_more
-from samjax.cli.evaluation import add_allow_missing, add_common, check_counts, finish, progress
+from samjax.cli.evaluation import add_allow_missing, add_common, finish, progress
 from samjax.core.errors import UserError
 
 _DESCRIPTION = """\
@@ -39,7 +39,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         way = "give --checkpoint, or --method sobel or canny" if known.method == "sam" else "leave out --checkpoint"
         need = "needs a checkpoint" if known.method == "sam" else "has no checkpoint"
         raise UserError(f"--method {known.method} {need}: {way}")
-    check_counts(known, "limit")
 
     import dataclasses
 

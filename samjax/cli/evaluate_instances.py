@@ -8,7 +8,6 @@ from samjax.cli.evaluation import (
     add_allow_missing,
     add_annotations,
     add_common,
-    check_counts,
     finish,
     open_annotations,
     progress,
@@ -41,7 +40,6 @@ def add_parser(protocols, name: str) -> None:
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "evaluate instances")
-    check_counts(known, "limit")
 
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.core.compile_cache import enable_compile_cache

@@ -5,8 +5,10 @@ import dataclasses
 import json
 from pathlib import Path
 
-from samjax.cli.evaluation import add_allow_missing, add_common, check_counts, finish, open_images, prepared, progress
+from samjax.cli.arguments import whole_number
+from samjax.cli.evaluation import add_allow_missing, add_common, finish, open_images, prepared, progress
 from samjax.core.errors import UserError
+from samjax.core.ranges import SEED
 
 _DESCRIPTION = """\
 Click every object of one or more data sets, once and then where the mask is wrong, and report the mean IoU after some
@@ -35,15 +37,23 @@ def add_parser(protocols, name: str) -> None:
     parser.add_argument("--format", choices=formats, help="of data sets whose path leaves it open")
     parser.add_argument("--images", metavar="PATH", help="photos of a JSON's annotations: a folder, tars or records")
     parser.add_argument(
-        "--most-masks", type=int, metavar="N", help="cut each data set to whole photos of about N masks, drawn once"
+        "--most-masks",
+        type=whole_number("--most-masks"),
+        metavar="N",
+        help="cut each data set to whole photos of about N masks, drawn once",
     )
     parser.add_argument(
-        "--clicks", type=int, nargs="+", default=[1, 2, 3, 5, 9], metavar="N", help="numbers of clicks (1 2 3 5 9)"
+        "--clicks",
+        type=whole_number("--clicks"),
+        nargs="+",
+        default=[1, 2, 3, 5, 9],
+        metavar="N",
+        help="numbers of clicks (1 2 3 5 9)",
     )
     parser.add_argument(
         "--first-click", choices=("center", "random"), default="center", help="where an object is clicked first"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of random first clicks")
+    parser.add_argument("--seed", type=whole_number("--seed", SEED), default=0, help="of random first clicks")
     add_allow_missing(parser)
     parser.set_defaults(run=_run)
 
@@ -54,7 +64,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.eval.point_to_mask.clicking import ClickConfig, FirstClick
 
     config = ClickConfig(clicks=tuple(known.clicks), first=FirstClick(known.first_click), seed=known.seed)
-    check_counts(known, "limit", "most_masks")
     options = override(FormatOptions(), rest, command="evaluate point-to-mask")
 
     from samjax.checkpoint.weights import find_checkpoint

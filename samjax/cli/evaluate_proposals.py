@@ -4,11 +4,11 @@ import argparse
 import dataclasses
 from pathlib import Path
 
+from samjax.cli.arguments import whole_number
 from samjax.cli.evaluation import (
     add_allow_missing,
     add_annotations,
     add_common,
-    check_counts,
     finish,
     open_annotations,
     progress,
@@ -29,7 +29,13 @@ def add_parser(protocols, name: str) -> None:
     parser.add_argument(
         "--single-output", action="store_true", help="one mask a point instead of three: the paper's ablation"
     )
-    parser.add_argument("--max-proposals", type=int, default=1000, metavar="N", help="proposals of a photo (1000)")
+    parser.add_argument(
+        "--max-proposals",
+        type=whole_number("--max-proposals"),
+        default=1000,
+        metavar="N",
+        help="proposals of a photo (1000)",
+    )
     parser.add_argument(
         "--write-proposals",
         action="store_true",
@@ -44,7 +50,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.eval.proposals.protocol import ProposalConfig, paper_generator, propose
     from samjax.eval.proposals.report import proposal_results, write_report
 
-    check_counts(known, "limit")
     preset = paper_generator(**({"masks_per_point": 1} if known.single_output else {}))
     generator_config = override(preset, rest, command="evaluate proposals")
     config = ProposalConfig(generator=generator_config, most=known.max_proposals)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from samjax.core.errors import UserError
+from samjax.cli.arguments import whole_number
 
 
 def add_common(parser: argparse.ArgumentParser, *, needs_checkpoint: bool = True) -> None:
@@ -18,7 +18,10 @@ def add_common(parser: argparse.ArgumentParser, *, needs_checkpoint: bool = True
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write results, table and pictures to")
     parser.add_argument("--resume", action="store_true", help="go on with an evaluation that was begun in --out")
     parser.add_argument(
-        "--limit", type=int, metavar="N", help="evaluate the first N photos of each data set alone, for a first look"
+        "--limit",
+        type=whole_number("--limit"),
+        metavar="N",
+        help="evaluate the first N photos of each data set alone, for a first look",
     )
 
 
@@ -43,18 +46,6 @@ def open_annotations(known: argparse.Namespace, out: Path):
 
     images = open_images(known.images, out=out)
     return read_annotated(known.annotations, images=images, allow_missing=known.allow_missing)
-
-
-def check_counts(known: argparse.Namespace, *names: str) -> None:
-    """Refuse counts that were given and are below 1.
-
-    Raises:
-      UserError: one is.
-    """
-    for name in names:
-        value = getattr(known, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name.replace('_', '-')} is {value}; it must be at least 1")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from samjax.cli.arguments import whole_number
 from samjax.core.errors import UserError
 from samjax.predict.generator_config import GeneratorConfig
 
@@ -47,7 +48,7 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument("--draw", action="store_true", help="also draw each photo's masks, to DIR/overlays")
     parser.add_argument(
         "--batch-size",
-        type=int,
+        type=whole_number("--batch-size"),
         metavar="N",
         help="photos or crops at a time, over all devices (default: a device each)",
     )

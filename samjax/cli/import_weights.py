@@ -4,8 +4,9 @@ import argparse
 import json
 from pathlib import Path
 
-from samjax.cli.arguments import refuse_more
+from samjax.cli.arguments import refuse_more, whole_number
 from samjax.core.errors import UserError
+from samjax.core.ranges import PIXELS
 
 _DESCRIPTION = """\
 Read weights of the Segment Anything release (.pth), of transformers' SamModel (a folder, or its .safetensors or .bin),
@@ -23,13 +24,13 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument(
         "--image-size",
         nargs=2,
-        type=int,
+        type=whole_number("--image-size", PIXELS),
         metavar=("HEIGHT", "WIDTH"),
         help="frame in pixels to resize position tables for (default: a whole model's own, and 1024 1024 for a ViT)",
     )
     parser.add_argument(
         "--decoder-heads",
-        type=int,
+        type=whole_number("--decoder-heads"),
         metavar="N",
         help="heads of a mask decoder that is not 256 channels wide: no state dict says how many",
     )
@@ -40,8 +41,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from etils import epath
 
     refuse_more(rest, "import")
-    if known.decoder_heads is not None and known.decoder_heads < 1:
-        raise UserError(f"--decoder-heads {known.decoder_heads} is not at least 1")
     if epath.Path(known.out).exists():  # before minutes of reading
         raise UserError(f"{known.out} is there already, and nothing is written over: give another folder")
 

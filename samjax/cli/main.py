@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in _COMMANDS.items():
         module.add_parser(commands, name)
-    known, rest = parser.parse_known_args(arguments)
     try:
+        known, rest = parser.parse_known_args(arguments)
         return known.run(known, rest)
     except UserError as error:
         print(f"samjax: {error}", file=sys.stderr)

@@ -11,9 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from samjax.cli.arguments import whole_number
 from samjax.core import signals
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
+from samjax.core.ranges import COUNT_OR_NONE, Range
+
+_EXIT_CODE = Range(at_least=0, at_most=255, why="a process ends with one of these codes")
 
 log = logging.getLogger(__name__)
 
@@ -37,11 +41,16 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument("--dry-run", action="store_true", help="check devices, data and workdir on every host")
     parser.add_argument("--multihost", action="store_true", help="join the other hosts of this job first")
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where JAX cannot find the others")
-    parser.add_argument("--processes", type=int, metavar="N", help="how many there are")
-    parser.add_argument("--process", type=int, metavar="I", help="which of them this is, from 0")
+    parser.add_argument("--processes", type=whole_number("--processes"), metavar="N", help="how many there are")
+    parser.add_argument(
+        "--process",
+        type=whole_number("--process", COUNT_OR_NONE),
+        metavar="I",
+        help="which of them this is, from 0",
+    )
     parser.add_argument(
         "--stopped-code",
-        type=int,
+        type=whole_number("--stopped-code", _EXIT_CODE),
         default=0,
         metavar="N",
         help="exit code where a signal ended the run before its last step (default: 0), for what starts it again",
@@ -124,20 +133,22 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
     shared = jax.process_count() > 1 and not is_bucket(workdir)
     enable_compile_cache(shared=Path(workdir) / "compiled" if shared else None)
 
-    from samjax.cli.dry_run import check
+    from samjax.cli.dry_run import check, open_validation
     from samjax.core.distributed import is_lead, wait_for_all
     from samjax.data.loader import train_stream
     from samjax.parallel.mesh import make_mesh
     from samjax.parallel.sharding import batch_sharding, check_batch
+    from samjax.train.best import is_over
     from samjax.train.loop import train
+    from samjax.train.trackers import JsonLines
 
     mesh = make_mesh(config.mesh)
     check_batch("batch_size", config.batch_size, mesh)
     if config.validation.source:
         check_batch("validation.batch_size", config.validation.batch_size, mesh)
+    _check_best(config)
     with contextlib.ExitStack() as stack:
-        if is_lead():
-            stack.enter_context(held(workdir))
+        locked = is_lead() and stack.enter_context(held(workdir))
         config = _prepared(config, Path(workdir))
         stream = train_stream(
             config.data,
@@ -147,20 +158,59 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
             sharding=batch_sharding(mesh),
         )
         stack.callback(stream.close)
+        open_validation(config)
         if dry:
-            print(check(mesh=mesh, stream=stream, workdir=workdir), flush=True)
+            print(check(config, mesh=mesh, stream=stream, workdir=workdir), flush=True)
             wait_for_all("every process has said what it has")
             return True
         if is_lead():
             kind = jax.devices()[0].platform
             print(f"{jax.device_count()} {kind} device(s), mesh {dict(mesh.shape)}, workdir {workdir}", flush=True)
+            _tell_half_written(workdir, locked=locked)
+        wait_for_all("half-written checkpoints are removed")
         make_validator = functools.partial(_make_validator, config, mesh)
         state = train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator, profile=profile)
-        return int(state.step) >= config.steps
+        return is_over(config, JsonLines.read(Path(workdir) / "metrics.jsonl"), step=int(state.step))
+
+
+def _tell_half_written(workdir: str, *, locked: bool) -> None:
+    """Remove the checkpoints that killed processes left half written, where no other run can be writing them."""
+    from etils import epath
+
+    from samjax.checkpoint.half_written import half_written, remove_half_written
+
+    checkpoints = epath.Path(workdir) / "checkpoints"
+    count, size = remove_half_written(checkpoints) if locked else (0, 0)
+    if count:
+        print(f"removed {count} half-written checkpoint(s) of killed runs, {size / 1e6:,.1f} MB", flush=True)
+    if left := half_written(checkpoints):
+        why = "cannot be deleted" if locked else f"stay, since {workdir} cannot be locked"
+        print(
+            f"{len(left)} half-written checkpoint(s) in {checkpoints} {why}, such as {left[0].name}; delete them when "
+            "no run uses it",
+            flush=True,
+        )
+
+
+def _check_best(config) -> None:
+    """Refuse a figure to keep the best checkpoint by that no validation of the run reports.
+
+    Raises:
+      UserError: there is no validation, or it reports others.
+    """
+    from samjax.eval.click_validation import figures
+
+    best, validation = config.checkpoint.best, config.validation
+    if best and not validation.source:
+        raise UserError(f"checkpoint.best is {best!r}, but there is no validation: give validation.source")
+    if best and best not in figures(validation.clicks):
+        names = ", ".join(figures(validation.clicks))
+        raise UserError(f"checkpoint.best is {best!r}, which validation does not report; it reports {names}")
 
 
 def _make_validator(config, mesh, blueprint):
     """Return what the loop validates with, None if `config` has no validation."""
+    from samjax.cli.dry_run import validation_data
     from samjax.data.loader import validation_batches
     from samjax.eval.click_validation import ClickValidator
     from samjax.parallel.sharding import batch_sharding, replicated
@@ -168,12 +218,7 @@ def _make_validator(config, mesh, blueprint):
     validation = config.validation
     if not validation.source:
         return None
-    data = type(config.data)(
-        source=validation.source,
-        split=validation.split,
-        max_masks=validation.max_masks,
-        min_area_fraction=validation.min_area_fraction,
-    )
+    data = validation_data(config)
     return ClickValidator(
         blueprint.model,
         config.model,

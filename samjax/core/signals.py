@@ -4,7 +4,10 @@ Without JAX: they may come while it is being imported.
 """
 
 import contextlib
+import ctypes
+import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,7 +35,90 @@ def interrupting() -> Iterator[list[int]]:
 
 
 @contextlib.contextmanager
+def answering(
+    *, first: Callable[[], str], second: Callable[[], str], pass_on: bool = False
+) -> Iterator[list[int] | None]:
+    """Answer signals at once, whatever the main thread is at; yield a list that they are added to as they come.
+
+    Python runs handlers between two operations of its main thread, and an XLA compilation is one, of minutes. So a
+    thread of its own answers: the first signal by a line, the second by a line and the end of this process, with exit
+    code 128 + the signal's number.
+
+    Args:
+      first: returns the line for the first signal.
+      second: returns the line for the second.
+      pass_on: whether the first is also handed to the SIGTERM handler that was there, one that Python does not know:
+        JAX's, which stops a multi-process run.
+
+    Yields:
+      None outside the main thread, where Python lets no signal be handled: nothing is answered.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield None
+        return
+    came: list[int] = []
+    terminal = os.dup(2)
+    before = _NativeHandler(signal.SIGTERM)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+
+    def say(line: str) -> None:
+        start = "\n" if os.isatty(terminal) else ""  # a progress bar may stand there
+        with contextlib.suppress(OSError):
+            os.write(terminal, f"{start}samjax: {line}\n".encode())
+
+    def answer() -> None:
+        presses = 0
+        while byte := os.read(reader, 1):
+            if byte[0] not in _STOPS:
+                continue
+            presses += 1
+            if presses == 1:
+                say(first())
+                if pass_on:
+                    before.call()
+            else:
+                say(second())
+                os._exit(128 + byte[0])
+
+    thread = threading.Thread(target=answer, name="signals", daemon=True)
+    with _handling(lambda number, _: came.append(number)):
+        earlier = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        thread.start()
+        try:
+            yield came
+        finally:
+            signal.set_wakeup_fd(earlier)
+            os.close(writer)
+            thread.join()
+            os.close(reader)
+            os.close(terminal)
+
+
+class _NativeHandler:
+    """The handler that a signal has now, which need not be one of Python's."""
+
+    def __init__(self, number: signal.Signals):
+        self._number = number
+        self._action = self._exchange(None)
+
+    def call(self) -> None:
+        """Let it handle the signal once."""
+        ours = self._exchange(self._action)
+        signal.raise_signal(self._number)
+        self._exchange(ours)
+
+    def _exchange(self, action: Any) -> Any:
+        before = ctypes.create_string_buffer(1024)  # a struct sigaction, which is smaller everywhere
+        ctypes.CDLL(None).sigaction(int(self._number), action, before)
+        return before
+
+
+@contextlib.contextmanager
 def _handling(handler: Callable[[int, Any], None]) -> Iterator[Callable[[], None]]:
+    if threading.current_thread() is not threading.main_thread():  # Python handles none there
+        yield lambda: None
+        return
     previous = {number: signal.signal(number, handler) for number in _STOPS}
 
     def restore() -> None:

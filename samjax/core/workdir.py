@@ -20,11 +20,14 @@ def is_bucket(workdir: epath.PathLike) -> bool:
 
 
 @contextlib.contextmanager
-def held(workdir: epath.PathLike, *, option: str = "--workdir") -> Iterator[None]:
+def held(workdir: epath.PathLike, *, option: str = "--workdir") -> Iterator[bool]:
     """Keep other runs out of `workdir`, which is made; they would write over each other's files.
 
     A lock on its file `.lock`, which the operating system takes back however this process ends. Where the file system
     has no locks, as buckets, nothing keeps them out. `option` is what the user gave the folder by.
+
+    Yields:
+      Whether nobody else can be in it.
 
     Raises:
       UserError: another process holds it, or the folder cannot be written to.
@@ -32,7 +35,7 @@ def held(workdir: epath.PathLike, *, option: str = "--workdir") -> Iterator[None
     folder = epath.Path(workdir)
     if is_bucket(workdir):
         folder.mkdir(parents=True, exist_ok=True)
-        yield
+        yield False
         return
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -40,6 +43,7 @@ def held(workdir: epath.PathLike, *, option: str = "--workdir") -> Iterator[None
     except OSError as error:
         raise UserError(f"{workdir} cannot be written to: {error}; give another {option}") from None
     with file:
+        locked = True
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):  # either, by POSIX
@@ -49,8 +53,9 @@ def held(workdir: epath.PathLike, *, option: str = "--workdir") -> Iterator[None
                 f"stop that one first, or give this one another {option}"
             ) from None
         except OSError as error:
+            locked = False
             log.info("%s cannot be locked (%s): see to it that no two runs share it", workdir, error.strerror)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
-        yield
+        yield locked

@@ -152,7 +152,6 @@ def train_stream(
     Raises:
       UserError: no such data, a value that cannot be used, or a batch that the sharding cannot split.
     """
-    config.check()
     layout = Layout(image_size=image_size, max_masks=config.max_masks, batch_size=batch_size, sharding=sharding)
     return TrainStream(config, layout=layout, mixture=open_mixture(config), seed=seed)
 
@@ -180,7 +179,6 @@ def validation_batches(
     Raises:
       UserError: as `train_stream`, or more than 1% of the records are corrupt.
     """
-    config.check()
     layout = Layout(image_size=image_size, max_masks=config.max_masks, batch_size=batch_size, sharding=sharding)
     mixture = open_mixture(config)
     total = len(mixture) if limit is None else min(limit, len(mixture))

@@ -7,7 +7,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, UInt8
 
-from samjax.core.errors import UserError
 from samjax.data import rle
 from samjax.data.records import Annotation
 from samjax.data.resample import MaskGrid
@@ -25,19 +24,6 @@ class MaskRules:
     min_area: int = 0
     min_predicted_iou: float = 0.0
     min_stability_score: float = 0.0
-
-    def check(self) -> None:
-        """Raise UserError where a value cannot be used."""
-        if not 0 <= self.min_area_fraction < self.max_area_fraction <= 1:
-            raise UserError(
-                f"data min_area_fraction is {self.min_area_fraction} and max_area_fraction {self.max_area_fraction}: "
-                "give shares between 0 and 1, the first below the second"
-            )
-        if self.min_area < 0:
-            raise UserError(f"data min_area is {self.min_area}: give a number of pixels, at least 0")
-        for name in ("min_predicted_iou", "min_stability_score"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"data {name} is {getattr(self, name)}: give a bound from 0 to 1")
 
 
 class LeftOut(NamedTuple):

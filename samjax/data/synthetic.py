@@ -13,12 +13,13 @@ import difflib
 import io
 import math
 import re
-from typing import Any, SupportsIndex
+from typing import Annotated, Any, SupportsIndex
 
 import numpy as np
 from pycocotools import mask as coco
 
 from samjax.core.errors import UserError
+from samjax.core.ranges import Pixels, Range, Seed, config_class
 from samjax.data import records
 from samjax.data.rle import MAX_PIXELS
 from samjax.data.synthetic_photo import SyntheticPhoto, draw_photo
@@ -36,27 +37,23 @@ _PORTRAIT = 0.3
 _QUALITY = 92  # about 0.7 MB at 1,500 x 2,250; a photo of SA-1B is about 0.9 MB
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@config_class("synthetic")
 class SyntheticConfig:
     """Which synthetic photos there are; the names of the fields are those of the parameters after `synthetic:`."""
 
-    photos: int = 1_000
+    photos: Annotated[int, Range(at_least=1, at_most=_MOST_PHOTOS, why="the splits share their numbers")] = 1_000
     """Records of each split."""
-    size: int | tuple[int, int] = 1_500
+    size: Pixels | tuple[Pixels, Pixels] = 1_500
     """Shortest side, the aspect ratio varying as cameras' do, or (height, width) of every photo, written `HxW`."""
-    masks: int = 100
+    masks: Annotated[int, Range(at_least=1, at_most=1_000, why="each is drawn")] = 100
     """Masks of a photo, on average; photos of few pixels have fewer."""
-    seed: int = 0
-    keep: int = 64
+    seed: Seed = 0
+    """Fixes the photos."""
+    keep: Annotated[int, Range(at_least=0, at_most=_MOST_PHOTOS, why="it counts photos")] = 64
     """Photos of each split kept encoded in memory once drawn, in each process that reads: drawing one of 1,500 x 2,250
     takes a fifth of a second. With `photos` at most `keep` only the first epoch draws."""
 
     def __post_init__(self):
-        if not 1 <= self.photos <= _MOST_PHOTOS:
-            raise UserError(f"synthetic photos is {self.photos}: give 1 to {_MOST_PHOTOS:,}")
-        for name, least, most in (("masks", 1, 1_000), ("seed", 0, 2**32 - 1), ("keep", 0, _MOST_PHOTOS)):
-            if not least <= getattr(self, name) <= most:
-                raise UserError(f"synthetic {name} is {getattr(self, name)}: give {least} to {most:,}")
         sides = (self.size, round(2 * self.size)) if isinstance(self.size, int) else self.size
         if min(sides) < _SIDES[0] or max(sides) > _SIDES[1] or math.prod(sides) > MAX_PIXELS:
             raise UserError(

@@ -62,6 +62,11 @@ def click_through(model: Sam, batch: Batch, config: SamConfig, *, clicks: int) -
     return interaction.observed, interaction.prompts
 
 
+def figures(clicks: Sequence[int]) -> list[str]:
+    """Return the names of the IoUs that a validation reports: of the carried mask, and of the best of the first."""
+    return [*(f"miou@{k}" for k in clicks), "oracle@1"]
+
+
 class ClickValidator:
     """Clicks through the same held-out photos each time it is called.
 
@@ -90,7 +95,7 @@ class ClickValidator:
     def __call__(self, state: Any, step: int) -> tuple[dict[str, float | int], dict[str, np.ndarray]]:
         """Return the row of metrics and the picture sheet; `state` has `params` and `buffers`."""
         del step
-        totals = {**{f"miou@{k}": 0.0 for k in self._clicks}, "oracle@1": 0.0}
+        totals = dict.fromkeys(figures(self._clicks), 0.0)
         photos = count = 0
         rows: list[SheetRow] = []
         for batch in self._batches():

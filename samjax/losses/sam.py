@@ -1,6 +1,6 @@
 """The training loss of Segment Anything: each round of an interaction, and their sum over a batch."""
 
-import dataclasses
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 
 from samjax.core.errors import UserError
 from samjax.core.groups import map_groups
+from samjax.core.ranges import Pixels, Range, config_class
 from samjax.core.types import MaskOutput, struct
 from samjax.losses.dice import dice_loss
 from samjax.losses.focal import focal_loss
@@ -19,22 +20,31 @@ from samjax.losses.iou import iou_loss, mask_iou
 PIXELS_AT_ONCE = 2**24
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+_Weight = Annotated[float, Range(at_least=0, why="below 0 the term would be maximised")]
+
+
+@config_class("loss")
 class LossConfig:
     """Weights of the terms are the paper's (appendix A); alpha, gamma and smoothing, on which it is silent, SAM 2's."""
 
-    focal_weight: float = 20.0
-    dice_weight: float = 1.0
-    iou_weight: float = 1.0
-    focal_alpha: float = 0.25
-    focal_gamma: float = 2.0
-    dice_smoothing: float = 1.0
-    loss_size: int = 256
+    focal_weight: _Weight = 20.0
+    """Weight of the focal loss."""
+    dice_weight: _Weight = 1.0
+    """Weight of the dice loss."""
+    iou_weight: _Weight = 1.0
+    """Weight of the squared error of the predicted IoU."""
+    focal_alpha: Annotated[float, Range(at_least=0, at_most=1, why="background gets the rest")] = 0.25
+    """Share of the focal loss's weight that foreground pixels get."""
+    focal_gamma: Annotated[float, Range(at_least=0, why="below 0 easy pixels would weigh more than hard ones")] = 2.0
+    """Exponent that lowers the focal loss of pixels that are right already."""
+    dice_smoothing: Annotated[float, Range(above=0, why="the loss of an empty mask would be 0 / 0")] = 1.0
+    """Added to both sides of the dice loss's fraction."""
+    loss_size: Pixels = 256
     """Longest side of the frame the losses are computed at, in pixels; at most the model's input size."""
 
     def __post_init__(self):
-        if self.loss_size < 1:
-            raise UserError(f"loss_size is {self.loss_size}, but it is a number of pixels; give 1 or more")
+        if not self.focal_weight + self.dice_weight > 0:
+            raise UserError("loss.focal_weight and loss.dice_weight are both 0: no mask would be learned; raise one")
 
 
 @struct

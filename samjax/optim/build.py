@@ -1,10 +1,11 @@
 """The optimiser of the pretraining recipe."""
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import field
+from typing import Annotated, Any
 
 import optax
 
+from samjax.core.ranges import Range, config_class
 from samjax.core.tree import first_match, map_named
 from samjax.optim.layer_decay import Depth, scale_by_layer
 from samjax.optim.schedule import ScheduleConfig, learning_rate
@@ -19,18 +20,25 @@ WEIGHT_DECAY_RULES = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
+_Beta = Annotated[float, Range(at_least=0, below=1, why="a moving average keeps this share of itself at each update")]
+
+
+@config_class("optim")
 class OptimConfig:
     """AdamW with layer-wise decay and a global-norm clip (Segment Anything, appendix A; clip and exemptions ours)."""
 
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    beta1: float = 0.9
-    beta2: float = 0.999
-    epsilon: float = 1e-8
-    weight_decay: float = 0.1
-    layer_decay: float = 0.8
+    beta1: _Beta = 0.9
+    """Share of the gradient's moving average that stays at each update."""
+    beta2: _Beta = 0.999
+    """Share of the squared gradient's moving average that stays at each update."""
+    epsilon: Annotated[float, Range(above=0, why="updates are divided by it where gradients are 0")] = 1e-8
+    """Added to the square root that updates are divided by."""
+    weight_decay: Annotated[float, Range(at_least=0, why="below 0 weights would grow by themselves")] = 0.1
+    """Share of the learning rate by which weights shrink at each update; biases, norms and positions do not."""
+    layer_decay: Annotated[float, Range(above=0, at_most=1, why="lower layers learn more slowly")] = 0.8
     """Ratio of one layer's learning rate to the next one's; 1 turns it off."""
-    clip_norm: float = 1.0
+    clip_norm: Annotated[float, Range(at_least=0, why="it is a norm, and 0 turns clipping off")] = 1.0
     """Largest global norm of the gradient; 0 turns clipping off."""
 
 

@@ -1,19 +1,30 @@
 """The learning rate of a run."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
 import jax.numpy as jnp
 import optax
 
+from samjax.core.errors import UserError
+from samjax.core.ranges import Count, CountOrNone, Range, config_class
 
-@dataclass(frozen=True, kw_only=True)
+
+@config_class("optim.schedule")
 class ScheduleConfig:
     """Linear warmup, then a constant rate that drops by `drop_factor` at each milestone (Segment Anything, A)."""
 
-    peak_lr: float = 8e-4
-    warmup_steps: int = 250
-    milestones: tuple[int, ...] = (60_000, 86_666)
-    drop_factor: float = 0.1
+    peak_lr: Annotated[float, Range(above=0, why="a rate below 0 learns the opposite, and 0 nothing")] = 8e-4
+    """Learning rate after the warmup."""
+    warmup_steps: CountOrNone = 250
+    """Updates until the rate is at its peak, rising linearly; 0 begins at the peak."""
+    milestones: tuple[Count, ...] = (60_000, 86_666)
+    """Numbers of updates after which the rate drops, ascending."""
+    drop_factor: Annotated[float, Range(above=0, at_most=1, why="the rate is multiplied by it at a milestone")] = 0.1
+    """What the rate is multiplied by at each milestone."""
+
+    def __post_init__(self):
+        if list(self.milestones) != sorted(set(self.milestones)):
+            raise UserError(f"optim.schedule.milestones are {self.milestones}; give ascending numbers of updates")
 
 
 def learning_rate(config: ScheduleConfig) -> optax.Schedule:

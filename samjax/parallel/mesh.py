@@ -3,7 +3,7 @@
 import enum
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Annotated
 
 import jax
 import numpy as np
@@ -12,6 +12,7 @@ from jax.sharding import AxisType, Mesh
 
 from samjax.core.errors import UserError
 from samjax.core.groups import largest_divisor
+from samjax.core.ranges import Count, Range, config_class
 
 AXES = ("data", "fsdp", "tensor")
 MOST_SPLIT = 16
@@ -32,7 +33,10 @@ class Preset(enum.Enum):
     """As FSDP, and four neighbours share their photos and split heads and MLPs: for fewer photos than devices."""
 
 
-@dataclass(frozen=True, kw_only=True)
+_Axis = Annotated[int, Range(at_least=1, also=(-1,), why="it counts devices, and -1 takes whatever is left")]
+
+
+@config_class("mesh")
 class MeshConfig:
     """Devices along each mesh axis. `data` and `fsdp` split the batch, `fsdp` and `tensor` the parameters.
 
@@ -40,10 +44,14 @@ class MeshConfig:
     """
 
     preset: Preset = Preset.REPLICATED
-    data: int | None = None
-    fsdp: int | None = None
-    tensor: int | None = None
-    dcn_data: int = 1
+    """How parameters are split: not at all, over up to 16 devices, or also heads and MLPs over four neighbours."""
+    data: _Axis | None = None
+    """Devices along the axis that splits the batch alone; None is the preset's, -1 what is left."""
+    fsdp: _Axis | None = None
+    """Devices along the axis that splits batch and parameters; None is the preset's, -1 what is left."""
+    tensor: _Axis | None = None
+    """Devices along the axis that splits heads and MLPs; None is the preset's, -1 what is left."""
+    dcn_data: Count = 1
     """Groups of devices that `data` spans over the data-centre network: TPU slices, or hosts where there are none.
     `data` counts the devices of all groups; `fsdp` and `tensor` stay within one."""
 
@@ -63,14 +71,14 @@ class MeshConfig:
         given = (self.data, self.fsdp, self.tensor)
         sizes = [usual if size is None else size for usual, size in zip(preset, given, strict=True)]
         wanted = dict(zip(AXES, sizes, strict=True))
-        if any(size == 0 or size < -1 for size in sizes) or sizes.count(-1) > 1:
-            raise UserError(f"mesh {wanted}: each axis needs a positive size, one of them may be -1")
+        if sizes.count(-1) > 1:
+            raise UserError(f"mesh {wanted}: one axis alone may be -1")
         if -1 in sizes:
             sizes[sizes.index(-1)] = max(1, devices // -math.prod(sizes))
         if math.prod(sizes) != devices:
             raise UserError(f"mesh {wanted} does not cover {devices} devices; set one axis of --mesh to -1")
         data, fsdp, tensor = sizes
-        if self.dcn_data < 1 or data % self.dcn_data:
+        if data % self.dcn_data:
             raise UserError(
                 f"mesh.dcn_data is {self.dcn_data}, but data, of {data} devices, must be a positive multiple of it: "
                 "set --mesh.data or --mesh.dcn-data"

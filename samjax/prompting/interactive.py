@@ -5,17 +5,16 @@ one ambiguous prompt with three candidates; every later round has more than one 
 and answers with token 0 alone.
 """
 
-import dataclasses
 import enum
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from samjax.core.errors import UserError
+from samjax.core.ranges import CountOrNone, Probability, Range, config_class
 from samjax.core.types import MaskOutput, PointLabel, Prompts
 from samjax.prompting.boxes import mask_box, noisy_box
 from samjax.prompting.clicks import add_click, sample_correction
@@ -50,34 +49,26 @@ class CarriedGradient(enum.StrEnum):
     STOP = "stop"
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+_Spread = Annotated[float, Range(at_least=0, why="it is a distance, and 0 leaves boxes alone")]
+
+
+@config_class("prompting")
 class InteractionConfig:
-    """The simulated annotator of training; defaults are the paper's, 11 rounds in all.
+    """The simulated annotator of training; defaults are the paper's, 11 rounds in all."""
 
-    Fewer `corrections` make a cheaper step. `carried_gradient`: the paper does not say whether the logits fed back
-    carry gradient; SAM 2's released training code lets them, and so does the default.
-    """
-
-    point_probability: float = 0.5
+    point_probability: Probability = 0.5
     """Share of masks whose first prompt is a point; the others start with a box."""
-    box_noise_std: float = 0.1
+    box_noise_std: _Spread = 0.1
     """Standard deviation of a box coordinate, as a share of the box's side."""
-    box_noise_max: float = 20.0
+    box_noise_max: _Spread = 20.0
     """Largest move of a box coordinate, in pixels of the model's input."""
-    corrections: int = 8
-    """Rounds that add a click from the error region."""
+    corrections: CountOrNone = 8
+    """Rounds that add a click from the error region. Fewer make a cheaper step."""
     refinement: Refinement = Refinement.RANDOM_AND_LAST
+    """Which rounds see the carried mask but no new click: none, the last, or also one at a random place before."""
     carried_gradient: CarriedGradient = CarriedGradient.FLOW
-
-    def __post_init__(self):
-        if self.corrections < 0:
-            raise UserError(f"corrections is {self.corrections}, but it counts rounds; give 0 or more")
-        if not 0 <= self.point_probability <= 1:
-            raise UserError(f"point_probability is {self.point_probability}, not a probability; give 0 to 1")
-        if self.box_noise_std < 0 or self.box_noise_max < 0:
-            raise UserError(
-                f"box_noise_std is {self.box_noise_std} and box_noise_max {self.box_noise_max}; give 0 or more to both"
-            )
+    """Whether gradients flow through the logits that a round hands to the next. The paper does not say; SAM 2's
+    released training code lets them."""
 
     @property
     def clicking_rounds(self) -> int:

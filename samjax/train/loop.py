@@ -2,26 +2,27 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 from etils import epath
 from jax.sharding import Mesh
 
-from samjax.checkpoint.manager import Checkpoints, state_shapes
-from samjax.checkpoint.weights import load_weights
+from samjax.checkpoint.manager import Checkpoints
 from samjax.core.config import to_json
-from samjax.core.distributed import is_lead, stops_together, wait_for_all
-from samjax.core.signals import noting
+from samjax.core.distributed import is_lead, wait_for_all
 from samjax.data.loader import TrainStream
+from samjax.train.best import BestValidation, link_best, way_on
 from samjax.train.clock import Part, Past, RunClock
 from samjax.train.config import TrainConfig
 from samjax.train.metrics import PendingMetrics, peak_images_per_s
 from samjax.train.profiling import Profiler, StepRange
 from samjax.train.stall import StallWatch
-from samjax.train.state import TrainState, begin_with, init_state, make_blueprint
+from samjax.train.start import as_dict, begin
+from samjax.train.state import TrainState, make_blueprint
 from samjax.train.step import lower_train_step
+from samjax.train.stopping import Stopping
 from samjax.train.trackers import JsonLines, Pictures, Row, TensorBoard, Terminal, Tracker
 
 Validator = Callable[[TrainState, int], tuple[Row, dict[str, Any]]]
@@ -40,8 +41,9 @@ def train(
     """Run `config` in `workdir`, from its newest checkpoint if it has one, and return the last state.
 
     The order of a turn is fixed: evaluate, save (model, optimiser and data position as one), take the next batch,
-    step, log. SIGTERM or Ctrl-C, to any process of the run, ends all of them after the same step, saved. The steps of
-    `profile` are traced. Of several processes the first one alone reports.
+    step, log. SIGTERM or Ctrl-C, to any process of the run, ends all of them after the same step, saved; outside the
+    main thread signals are not handled. The steps of `profile` are traced. Of several processes the first one alone
+    reports. A run that has nothing left to do compiles nothing.
 
     Raises:
       UserError: the workdir holds a checkpoint of another model, or none of its checkpoints is whole; or the weights
@@ -56,23 +58,16 @@ def train(
     clock = RunClock()
     past_rows = JsonLines.read(workdir / "metrics.jsonl")
     wait_for_all("the rows of earlier starts are read")
-    blueprint = make_blueprint(config.model, config.optim, mesh)
-    run = jax.random.key(config.seed)
     with contextlib.ExitStack() as stack:
         stack.callback(checkpoints.close)
         stack.enter_context(jax.set_mesh(mesh))
+        stopping = stack.enter_context(Stopping.listening(checkpoints, clock))
+        blueprint = make_blueprint(config.model, config.optim, mesh)
+        run = jax.random.key(config.seed)
+        beginning = begin(config, blueprint, checkpoints=checkpoints, stream=stream, run=run)
+        start, state = beginning.step, beginning.state
+        stopping.dispatched = start
 
-        # Where to start: the newest whole checkpoint, else a fresh state, with the weights it is to begin with.
-        like = state_shapes(_as_dict(blueprint.shapes), _as_dict(blueprint.shardings))
-        found = checkpoints.restore_newest(like=like, stream=stream)
-        began_with = ""
-        if found is not None:
-            start, state = found[0], TrainState(**found[1])
-        else:
-            weights = load_weights(config.init_from) if config.init_from else None  # before a model is made
-            start, state = 0, init_state(blueprint, config.model, run)
-            if weights is not None:
-                state, began_with = begin_with(state, weights, blueprint.shardings)
         clock.past = Past.of_rows(past_rows, resume_step=start)
         terminal = Terminal(steps=config.steps, start=start, quiet=not is_lead())
         trackers: Sequence[Tracker] = (terminal,)
@@ -82,19 +77,23 @@ def train(
             trackers = (terminal, rows, TensorBoard(workdir / "tensorboard"), Pictures(workdir / "samples"))
         for tracker in trackers:
             stack.callback(tracker.close)
-        if start:
-            terminal.say(f"resumed from step {start} in {workdir / 'checkpoints'}")
-        elif began_with:
-            terminal.say(began_with)
+        if beginning.said:
+            terminal.say(beginning.said)
+        if not stopping.listens:
+            terminal.say("SIGTERM and Ctrl-C do not save this run: it is not in the main thread of its process")
         if profile is not None and profile.last <= start:
             terminal.say(f"no trace: steps {profile.first} to {profile.last} are past")
         validated = {row["step"] for row in past_rows if row.get("split") == "val" and int(row["step"]) <= start}
+        best = BestValidation(config, past_rows, start=start, saved=checkpoints.steps())
+        linked: int | None = None
         validator = make_validator(blueprint)
-        stopping = stack.enter_context(_stop_signals())
 
-        began = time.monotonic()
-        step_function = lower_train_step(config, blueprint, mesh).compile()
-        terminal.say(f"compiled the training step in {time.monotonic() - began:.1f} s")
+        step_function = None
+        if start < config.steps and not best.patience_is_over and not (stopping.came and jax.process_count() == 1):
+            terminal.say("compiling the training step; a large model takes minutes")
+            began = time.monotonic()
+            step_function = lower_train_step(config, blueprint, mesh).compile()
+            terminal.say(f"compiled the training step in {time.monotonic() - began:.1f} s")
         pending = PendingMetrics(
             batch_size=config.batch_size,
             clock=clock,
@@ -115,26 +114,34 @@ def train(
         watch = StallWatch(clock, start=start, timeout_s=config.stall_timeout_s)
         stack.callback(watch.close)
         while True:
-            last = step >= config.steps or stopping(step)
+            stopping.turn = step + 1
+            over = step >= config.steps or best.patience_is_over
+            stopped = not over and stopping.at(step)
 
-            # 1. Evaluate: at step 0, every so often, and at the end; not again after a resume.
-            due = step % config.validation.every == 0 or step >= config.steps
-            if validator is not None and due and step not in validated:
+            # 1. Evaluate: at step 0, every so often, and at the end; not again after a resume, nor after a signal.
+            due = step % config.validation.every == 0 or over
+            if validator is not None and due and step not in validated and not stopped:
                 log()
                 with clock.on(Part.EVAL):
                     row, pictures = validator(state, step)
+                    row = {"step": step, "split": "val", **row}
+                    best.add(row)
+                    over = over or best.patience_is_over
                     for tracker in trackers:
-                        tracker.row({"step": step, "split": "val", **row})
+                        tracker.row(row)
                         for name, picture in pictures.items():
                             tracker.picture(name, picture, step)
 
             # 2. Save: never a state whose loss has not been looked at. A save that failed is heard of here.
             checkpoints.check()
-            if last or (step % config.checkpoint.every == 0 and step > start):
+            if best.step is not None and linked != best.step and is_lead() and link_best(workdir, best.step):
+                linked = best.step
+            if over or stopped or best.step == step or (step % config.checkpoint.every == 0 and step > start):
                 log()
                 with clock.on(Part.SAVE):
-                    checkpoints.save(step, state=_as_dict(state), stream=stream, config=config_json)
-            if last:
+                    checkpoints.keep_also(best.step)
+                    checkpoints.save(step, state=as_dict(state), stream=stream, config=config_json)
+            if over or stopped or step_function is None:
                 break
 
             with profiler.step(step + 1, state):
@@ -145,6 +152,7 @@ def train(
                 # 4. Step: dispatched, not waited for.
                 state, metrics = step_function(state, batch, run)
             step += 1
+            stopping.dispatched = step
             watch.dispatched(step)
             pending.add(step, metrics, batch)
             if traced := profiler.stepped(step, metrics):
@@ -156,22 +164,16 @@ def train(
 
         with clock.on(Part.SAVE):
             checkpoints.wait()
+        if best.step is not None and is_lead():
+            link_best(workdir, best.step)
         terminal.say(clock.summary())
         terminal.say(f"data read: {stream.counts}")
-        if step < config.steps:
+        if best.step is not None:
+            terminal.say(best.summary(workdir))
+        if stopped:
             terminal.say(f"stopped by a signal at step {step}, saved; run the same command again to go on")
+        elif step_function is None:
+            terminal.say(f"finished at step {step}: nothing was left to do; {way_on(config, step)}")
+        elif step < config.steps:
+            terminal.say(f"ended early at step {step}: {best.waited}; {way_on(config, step)}")
         return state
-
-
-def _as_dict(state: TrainState) -> dict[str, Any]:
-    return {"params": state.params, "buffers": state.buffers, "opt_state": state.opt_state, "step": state.step}
-
-
-@contextlib.contextmanager
-def _stop_signals() -> Iterator[Callable[[int], bool]]:
-    """Yield a function that says whether to stop at a step: SIGTERM or Ctrl-C came; a second one acts as usual."""
-    if jax.process_count() > 1:
-        yield stops_together
-        return
-    with noting() as came:
-        yield lambda _: bool(came)

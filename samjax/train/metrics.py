@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from samjax.core.errors import UserError
 from samjax.core.types import Batch
 from samjax.models.sam.flops import photo_flops
 from samjax.parallel.chips import chip_of
@@ -16,7 +17,7 @@ from samjax.train.config import TrainConfig
 log = logging.getLogger(__name__)
 
 
-class NonFiniteLossError(RuntimeError):
+class NonFiniteLossError(UserError):
     """More steps in a row than are allowed had a loss or gradient that is not finite; the message names the photos."""
 
 

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Key
 
-from samjax.checkpoint.weights import Weights
+from samjax.checkpoint.weights import SavedShapes, Weights
 from samjax.core.errors import UserError
 from samjax.core.random import Stream, derive
 from samjax.core.tree import map_named, named_leaves
@@ -99,22 +99,43 @@ def init_state(blueprint: Blueprint, config: SamConfig, run: Key[Array, ""]) -> 
     return jax.jit(init, out_shardings=blueprint.shardings)(run)
 
 
+def check_weights(found: SavedShapes | Weights, model: SamConfig, planned: TrainState) -> None:
+    """Refuse weights that a run of `model` cannot begin with, before anything is made or read; `planned` has shapes.
+
+    Raises:
+      UserError: an array is not one of the model's, or has another shape; where it is for another frame, the sentence
+        says how to bring it to this one.
+    """
+    expected = named_leaves({"params": planned.params, "buffers": planned.buffers})
+    shapes = {name: tuple(leaf.shape) for name, leaf in expected.items()}
+    wrong = [name for name, shape in found.shapes.items() if shapes.get(name) != shape]
+    if not wrong:
+        return
+    frame = found.config.get("model", {}).get("image_size")
+    height, width = model.image_size
+    if frame is not None and tuple(frame) != model.image_size:
+        way = (
+            f": they are for frames of {frame[0]} x {frame[1]} pixels, the run's are {height} x {width}. "
+            f"`samjax import WEIGHTS --out CKPT --image-size {height} {width}` resizes weights of other codebases; or "
+            f"give --model.image-size {frame[0]} {frame[1]}"
+        )
+    else:
+        way = "; give weights of this model, or the experiment and overrides that they were made with"
+    raise UserError(
+        f"init_from: {found.path} is of another model than this experiment's: {len(wrong)} of its {len(found.shapes)} "
+        f"arrays do not fit, first {wrong[0]}, {found.shapes[wrong[0]]}, "
+        f"expected {shapes.get(wrong[0], 'no such array')}{way}"
+    )
+
+
 def begin_with(state: TrainState, weights: Weights, shardings: TrainState) -> tuple[TrainState, str]:
     """Return `state` with the parameters and buffers that `weights` has, and a sentence that says which it has not.
 
-    Raises:
-      UserError: an array of `weights` is not one of the model's, or has another shape.
+    `check_weights` has looked at them.
     """
     taken = named_leaves({"params": weights.params, "buffers": weights.buffers})
     model = {"params": state.params, "buffers": state.buffers}
     shapes = {name: leaf.shape for name, leaf in named_leaves(model).items()}
-    wrong = [name for name, leaf in taken.items() if shapes.get(name) != leaf.shape]
-    if wrong:
-        name = wrong[0]
-        raise UserError(
-            f"init_from: {weights.path} is of another model than this experiment's: {len(wrong)} of its {len(taken)} "
-            f"arrays do not fit, first {name}, {taken[name].shape}, expected {shapes.get(name, 'no such array')}"
-        )
 
     def put(name: str, leaf: Array, sharding: jax.sharding.Sharding) -> Array:
         if name not in taken:

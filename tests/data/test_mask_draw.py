@@ -6,6 +6,7 @@ from shards import annotation
 
 from samjax.core.errors import UserError
 from samjax.data import records, rle
+from samjax.data.config import DataConfig
 from samjax.data.resample import MaskGrid
 from samjax.data.sampling import LeftOut, MaskRules, draw_masks
 
@@ -134,10 +135,10 @@ def test_a_mask_is_counted_under_one_reason_alone():
         ({"min_area": -1}, "min_area is -1"),
         ({"min_predicted_iou": 1.5}, "min_predicted_iou is 1.5"),
         ({"min_stability_score": float("nan")}, "min_stability_score is nan"),
-        ({"max_area_fraction": 1.1}, "max_area_fraction 1.1"),
+        ({"max_area_fraction": 1.1}, "max_area_fraction is 1.1"),
         ({"min_area_fraction": 0.9}, "min_area_fraction is 0.9"),
     ],
 )
 def test_rules_that_cannot_be_used_are_one_sentence(rules, says):
     with pytest.raises(UserError, match=says):
-        MaskRules(**rules).check()
+        DataConfig(source="", **rules)

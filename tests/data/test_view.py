@@ -142,4 +142,4 @@ def test_validation_shows_photos_as_they_are(prepared):
 )
 def test_views_that_cannot_be_drawn_are_one_sentence(changes, says):
     with pytest.raises(UserError, match=says):
-        DataConfig(source="", **changes).check()
+        DataConfig(source="", **changes)

@@ -62,6 +62,9 @@ class Launch:
         self._programs = folder / "programs"
         self._programs.mkdir()
         self._calls = folder / "calls"
+        for experiment in ("mine.py", "experiments/sam/vit_h.py", ODD[0]):
+            (folder / experiment).parent.mkdir(parents=True, exist_ok=True)
+            (folder / experiment).touch()
         for name in ("gcloud", "kubectl", "git", "srun", "scontrol", "sbatch", "samjax"):
             self.program(name, 'echo "$0 was called"; exit 99')
 
@@ -200,6 +203,32 @@ def test_help_names_each_command_and_option(launch, script, names):
         ),
         ("gke.sh", [*START[:7], "--slices", "two", "--", "x"], "--slices is two; expected 1 or more"),
         ("gke.sh", [*START[:7], "--name", "My_Run", "--", "x"], "--name is My_Run"),
+        ("gke.sh", [*START[:5], "--topology", "16x15", "--", "mine.py"], "--topology is 16x15; v5e has 2x2, 2x4, 4x4"),
+        ("gke.sh", [*START[:5], "--topology", "16x4", "--", "mine.py"], "--topology is 16x4; v5e has 2x2, 2x4, 4x4"),
+        ("gke.sh", [*START[:5], "--topology", "32x32", "--", "mine.py"], "--topology is 32x32; v5e has 2x2"),
+        (
+            "gke.sh",
+            [*START[:3], "--type", "v4", "--topology", "4x4x6", "--", "mine.py"],
+            "--topology is 4x4x6; v4 has 2x2x1 and ascending AxBxC up to 12x16x16",
+        ),
+        (
+            "gke.sh",
+            [*START[:3], "--type", "v5p", "--topology", "8x4x4", "--", "mine.py"],
+            "--topology is 8x4x4; v5p has 2x2x1 and ascending AxBxC up to 16x16x24",
+        ),
+        ("gke.sh", ["create", *GKE["create"][:7], "16x15"], "--topology is 16x15; v5e has 2x2, 2x4"),
+        ("tpu_vm.sh", ["create", "--zone", "z", "--type", "v5litepod-255"], "there are slices of 1, 4, 8, 16, 32, 64"),
+        (
+            "tpu_vm.sh",
+            ["create", "--zone", "z", "--type", "v4-7"],
+            "slices of 8, 16, 32, 64 or a multiple of 128 cores",
+        ),
+        ("tpu_vm.sh", ["create", "--zone", "z", "--type", "v4-8192"], "a multiple of 128 cores, up to 6144"),
+        ("gke.sh", [*START[:7], "--", "none.py"], "none.py: no such experiment file here or in "),
+        ("gke.sh", [*START[:7], "--", "--data.source", "x"], "--data.source is no EXPERIMENT.py; it comes first"),
+        ("tpu_vm.sh", ["start", "--zone", "z", "--", "none.py"], "none.py: no such experiment file here or in "),
+        ("tpu_vm.sh", ["resume", "--zone", "z", "--", "none.py"], "none.py: no such experiment file here or in "),
+        ("slurm.sh", ["--dry-run", "--", "none.py"], "none.py: no such experiment file, seen from "),
         ("slurm.sh", [], "nothing to train; give -- EXPERIMENT.py"),
         ("slurm.sh", ["--"], "nothing to train; give -- EXPERIMENT.py"),
         ("slurm.sh", ["--nodes=2", "--", "mine.py"], "--nodes=2 is no option of this script"),

@@ -80,7 +80,7 @@ def test_an_error_of_one_ends_all_with_its_message(experiment, tmp_path):
     run = Started(experiment, tmp_path, processes=2, options=("--data.max-masks", "0"))
     code, said = run.end()
     assert code == 2
-    assert "samjax: data max_masks is 0" in said
+    assert "samjax: data.max_masks is 0" in said
     assert "is killed" not in said
 
 

@@ -54,12 +54,10 @@ def test_presets_split_parameters_into_whole_tiles(config, devices, sizes):
     [
         MeshConfig(data=3),
         MeshConfig(data=-1, fsdp=-1),
-        MeshConfig(data=0),
         MeshConfig(data=-1, fsdp=16),
         MeshConfig(preset=Preset.FSDP_TENSOR, tensor=3),
         MeshConfig(preset=Preset.FSDP, data=-1),
         MeshConfig(dcn_data=3),
-        MeshConfig(dcn_data=0),
         MeshConfig(data=1, fsdp=-1, dcn_data=2),
         MeshConfig(dcn_data=2),  # the eight devices are of one host
     ],

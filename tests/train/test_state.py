@@ -11,7 +11,7 @@ from samjax.core.tree import named_leaves
 from samjax.models.sam.config import SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
-from samjax.train.state import begin_with, init_state, make_blueprint
+from samjax.train.state import begin_with, check_weights, init_state, make_blueprint
 
 
 def test_vit_h_is_planned_without_allocating_it():
@@ -87,9 +87,9 @@ def test_a_run_may_begin_with_all_of_it(split_state):
         ),
     ],
 )
-def test_a_run_does_not_begin_with_another_model(spoil, sentence, split_state):
+def test_a_run_does_not_begin_with_another_model(spoil, sentence, split_state, micro):
     blueprint, state = split_state
     weights = other_weights(state, "image_encoder")
     spoil(weights.params)
     with pytest.raises(UserError, match=sentence):
-        begin_with(state, weights, blueprint.shardings)
+        check_weights(weights, micro, blueprint.shapes)

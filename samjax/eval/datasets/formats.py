@@ -1,7 +1,9 @@
 """The formats that data sets come in, and what a reader of each must be told."""
 
 import enum
-from dataclasses import dataclass
+from typing import Annotated
+
+from samjax.core.ranges import Range, config_class
 
 
 class Format(enum.Enum):
@@ -30,7 +32,10 @@ class Objects(enum.Enum):
     """All pixels of any value: a photo has one object."""
 
 
-@dataclass(frozen=True, kw_only=True)
+_Value = Annotated[int, Range(at_least=0, why="it is the value of a pixel")]
+
+
+@config_class("")
 class FormatOptions:
     """What a format leaves open; each says which formats ask for it."""
 
@@ -39,12 +44,12 @@ class FormatOptions:
     things_only: bool = False
     """`panoptic`: segments of countable categories alone."""
     objects: Objects = Objects.VALUES
-    """`label-maps`."""
-    background: int = 0
+    """`label-maps`: what one object is."""
+    background: _Value = 0
     """`label-maps`: the value of pixels that are of no object."""
-    ignore: int | None = None
+    ignore: _Value | None = None
     """`label-maps`: another such value, of pixels nobody judged."""
-    class_base: int | None = None
+    class_base: Annotated[int, Range(at_least=2, why="a class has that many numbers")] | None = None
     """`label-maps`: values are class x `class_base` + number, and smaller ones regions that are no objects, as
     Cityscapes' instance ids are with 1000."""
     photo_suffix: str = ""

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from samjax.core.errors import UserError
+from samjax.core.ranges import Count, Seed, config_class
 from samjax.eval.datasets.dataset import Instance
 from samjax.eval.point_to_mask.places import Place, central_place, correcting_place, random_place
 from samjax.eval.prompt_groups import AT_ONCE, padded
@@ -24,21 +25,20 @@ class FirstClick(enum.Enum):
     """On any of its pixels, as the paper's figure 9d."""
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@config_class("")
 class ClickConfig:
     """How objects are clicked (Segment Anything, section 7.1 and appendix D.1)."""
 
-    clicks: tuple[int, ...] = (1, 2, 3, 5, 9)
+    clicks: tuple[Count, ...] = (1, 2, 3, 5, 9)
     """Numbers of clicks after which masks are compared, ascending."""
     first: FirstClick = FirstClick.CENTER
-    seed: int = 0
-    """Of random first clicks."""
+    """Where an object is clicked first."""
+    seed: Seed = 0
+    """Fixes random first clicks."""
 
     def __post_init__(self):
-        if not self.clicks or self.clicks[0] < 1 or list(self.clicks) != sorted(set(self.clicks)):
+        if not self.clicks or list(self.clicks) != sorted(set(self.clicks)):
             raise UserError(f"clicks are {list(self.clicks)}; give ascending numbers from 1, such as 1 2 3 5 9")
-        if self.seed < 0:
-            raise UserError(f"seed is {self.seed}; it must be 0 or more")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samjax.core.errors import UserError
 from samjax.core.files import write_whole
+from samjax.core.ranges import Count, config_class
 from samjax.eval.datasets.dataset import Photo
 from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.photo_reading import photo_key, read_photos
@@ -19,17 +19,14 @@ from samjax.predict.mask_generator import GeneratedMask, MaskGenerator
 _LIMITS = (10, 100)
 
 
-@dataclass(frozen=True, kw_only=True)
+@config_class("")
 class ProposalConfig:
     """What is proposed; the defaults are the paper's."""
 
     generator: GeneratorConfig
-    most: int = 1000
+    """How masks are found."""
+    most: Count = 1000
     """Proposals of a photo, those with the highest mean of predicted IoU and stability."""
-
-    def __post_init__(self):
-        if self.most < 1:
-            raise UserError(f"max proposals is {self.most}; it must be at least 1")
 
     @property
     def limits(self) -> tuple[int, ...]:

@@ -1,56 +1,69 @@
 """Sizes of a Segment Anything model."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import field, replace
+from typing import Annotated, Any, Literal
 
 import jax.numpy as jnp
 
 from samjax.core.config import from_json
 from samjax.core.errors import UserError
+from samjax.core.ranges import Count, DropRate, Pixels, Range, config_class
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
 
 
-@dataclass(frozen=True, kw_only=True)
+@config_class("model.image_encoder")
 class ImageEncoderConfig:
     """A plain ViT with windowed attention, every `global_every`-th block global (ViTDet)."""
 
-    patch: int = 16
-    width: int = 1280
-    depth: int = 32
-    heads: int = 16
-    mlp_ratio: int = 4
-    window: int = 14
+    patch: Pixels = 16
+    """Side of a patch, which becomes one token, in pixels."""
+    width: Count = 1280
+    """Channels of a token, a multiple of the heads."""
+    depth: Count = 32
+    """Number of blocks, a multiple of `global_every`."""
+    heads: Count = 16
+    """Number of attention heads of a block."""
+    mlp_ratio: Count = 4
+    """Hidden units of a block's MLP for each channel."""
+    window: Count = 14
     """Side of a local attention window, in tokens."""
-    global_every: int = 8
+    global_every: Annotated[int, Range(at_least=2, why="each group has a windowed block and a global one")] = 8
     """The last block of each group of this many attends globally; depth is a multiple of it."""
-    drop_path: float = 0.0
-    """Rate of the last block; it rises linearly from 0 at the first."""
+    drop_path: DropRate = 0.0
+    """Rate at which the last block is dropped in training; it rises linearly from 0 at the first."""
     remat: Remat = Remat.NONE
+    """What a block keeps for the backward pass: everything, the results of dense layers, or its input alone. Less
+    memory, more time."""
     attention: AttentionKernel = AttentionKernel.AUTO
+    """Kernel that computes attention. All give the same result up to rounding; AUTO takes the platform's fastest."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config_class("model.mask_decoder")
 class MaskDecoderConfig:
     """Two-way transformer and mask heads (Segment Anything, appendix A)."""
 
-    depth: int = 2
-    heads: int = 8
-    hidden: int = 2048
-    dropout: float = 0.1
+    depth: Count = 2
+    """Number of two-way blocks."""
+    heads: Count = 8
+    """Number of attention heads of a block."""
+    hidden: Count = 2048
+    """Hidden units of a block's MLP."""
+    dropout: DropRate = 0.1
     """On every residual branch in training. The paper's value; the released inference code has none."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@config_class("model")
 class SamConfig:
     """A whole model. `vit_b`, `vit_l` and `vit_h` are the paper's; `tiny` and `small` are for laptops."""
 
-    image_size: tuple[int, int] = (1024, 1024)
+    image_size: tuple[Pixels, Pixels] = (1024, 1024)
     """The model's frame, (height, width) in pixels, multiples of the patch."""
-    embedding: int = 256
+    embedding: Count = 256
     """Channels of the image embedding, of the prompts and of the decoder."""
-    mask_prompt_channels: int = 16
+    mask_prompt_channels: Annotated[int, Range(at_least=4, why="its first layer has a quarter of them")] = 16
+    """Channels that a mask prompt passes through on its way to the embedding's."""
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
@@ -59,7 +72,7 @@ class SamConfig:
     def __post_init__(self):
         encoder = self.image_encoder
         for side in self.image_size:
-            if side <= 0 or side % encoder.patch:
+            if side % encoder.patch:
                 raise UserError(
                     f"model.image_size {self.image_size} is not a multiple of the patch, {encoder.patch}; "
                     f"use {max(1, round(side / encoder.patch)) * encoder.patch} instead of {side}"
@@ -70,10 +83,8 @@ class SamConfig:
             ("model.embedding", self.embedding, 2 * self.mask_decoder.heads),
             ("model.embedding", self.embedding, 8),
         ]:
-            if part <= 0 or whole <= 0 or whole % part:
+            if whole % part:
                 raise UserError(f"{name} is {whole}; it must be a positive multiple of {part}")
-        if encoder.global_every < 2:
-            raise UserError("model.image_encoder.global_every must be at least 2: one windowed block, one global")
 
     @property
     def grid(self) -> tuple[int, int]:

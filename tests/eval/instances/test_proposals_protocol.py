@@ -119,5 +119,5 @@ def test_the_papers_settings_and_a_number_that_is_none():
     assert (config.points_per_side, config.box_nms_threshold) == (64, 0.9)
     assert (config.pred_iou_threshold, config.stability_threshold, config.masks_per_point) == (0.0, 0.0, 3)
     assert paper_generator(points_per_side=8, masks_per_point=1).masks_per_point == 1
-    with pytest.raises(UserError, match="max proposals is 0"):
+    with pytest.raises(UserError, match="most is 0; it must be at least 1"):
         ProposalConfig(generator=config, most=0)

@@ -1,0 +1,53 @@
+"""What a start of a run begins with: its newest checkpoint, or a fresh state."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Array, Key
+
+from samjax.checkpoint.manager import Checkpoints, state_shapes
+from samjax.checkpoint.weights import load_weights, read_shapes
+from samjax.data.loader import TrainStream
+from samjax.train.config import TrainConfig
+from samjax.train.state import Blueprint, TrainState, begin_with, check_weights, init_state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """A state, and where it is from."""
+
+    step: int
+    """Steps taken so far, over all starts of the run."""
+    state: TrainState
+    said: str
+    """A line for the user; empty for a fresh state."""
+
+
+def begin(
+    config: TrainConfig, blueprint: Blueprint, *, checkpoints: Checkpoints, stream: TrainStream, run: Key[Array, ""]
+) -> Beginning:
+    """Return the newest whole checkpoint's state and move `stream` to its place, or a fresh state.
+
+    A fresh state takes what it can from `config.init_from`, which is looked at before a model is made.
+
+    Raises:
+      UserError: the checkpoints hold another model or none of them is whole; or the weights are of another model.
+    """
+    like = state_shapes(as_dict(blueprint.shapes), as_dict(blueprint.shardings))
+    found = checkpoints.restore_newest(like=like, stream=stream)
+    if found is not None:
+        step, state = found
+        return Beginning(
+            step=step, state=TrainState(**state), said=f"resumed from step {step} in {checkpoints.directory}"
+        )
+    if not config.init_from:
+        return Beginning(step=0, state=init_state(blueprint, config.model, run), said="")
+    check_weights(read_shapes(config.init_from), config.model, blueprint.shapes)
+    weights = load_weights(config.init_from)
+    state, said = begin_with(init_state(blueprint, config.model, run), weights, blueprint.shardings)
+    return Beginning(step=0, state=state, said=said)
+
+
+def as_dict(state: TrainState) -> dict[str, Any]:
+    """Return the state, or what is shaped like one, as checkpoints hold it."""
+    return {"params": state.params, "buffers": state.buffers, "opt_state": state.opt_state, "step": state.step}

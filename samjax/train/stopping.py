@@ -1,0 +1,69 @@
+"""How a run answers SIGTERM and Ctrl-C."""
+
+import contextlib
+from collections.abc import Iterator
+
+import jax
+
+from samjax.checkpoint.manager import Checkpoints
+from samjax.core.distributed import stops_together
+from samjax.core.signals import answering
+from samjax.train.clock import Part, RunClock
+
+_AGAIN = "press again to end at once"
+
+
+class Stopping:
+    """Whether to stop at a step, and what a signal is answered with; `listening` makes it."""
+
+    def __init__(self, checkpoints: Checkpoints, clock: RunClock):
+        self._checkpoints = checkpoints
+        self._clock = clock
+        self._came: list[int] | None = []
+        self.turn = 0
+        """The step that the current turn of the loop ends with."""
+        self.dispatched = 0
+        """Steps dispatched, over all starts of the run."""
+
+    @classmethod
+    @contextlib.contextmanager
+    def listening(cls, checkpoints: Checkpoints, clock: RunClock) -> Iterator["Stopping"]:
+        """Yield one that answers signals meanwhile."""
+        stopping = cls(checkpoints, clock)
+        several = jax.process_count() > 1
+        with answering(first=stopping.first, second=stopping.second, pass_on=several) as stopping._came:
+            yield stopping
+
+    @property
+    def listens(self) -> bool:
+        """Whether signals are handled: outside a process's main thread they are not."""
+        return self._came is not None
+
+    @property
+    def came(self) -> bool:
+        """Whether this process got a signal."""
+        return bool(self._came)
+
+    def at(self, step: int) -> bool:
+        """Return whether to stop after `step`; of several processes each asks once a step, and all get one answer."""
+        return stops_together(step) if jax.process_count() > 1 else self.came
+
+    def first(self) -> str:
+        """Return what the first signal is answered with."""
+        if self._clock.part is Part.START:
+            return f"ending as soon as the run has started (restoring, compiling); no step is taken; {_AGAIN}"
+        if jax.process_count() > 1:
+            return f"all processes finish the same step, {self.turn} or one soon after, then save it; {_AGAIN}"
+        return f"finishing step {self.turn}, then saving; {_AGAIN}"
+
+    def second(self) -> str:
+        """Return what the second signal is answered with: what its end loses."""
+        saved = self._checkpoints.newest_on_disk()
+        if self.dispatched <= (saved or 0):
+            lost = "no step is lost"
+        elif self.dispatched == (saved or 0) + 1:
+            lost = f"step {self.dispatched} is lost"
+        else:
+            lost = f"steps {(saved or 0) + 1} to {self.dispatched} are lost"
+        way = "begins again, nothing has been saved" if saved is None else f"goes on from step {saved}"
+        return f"ended at once by a second signal: {lost}; the same command {way}"
