@@ -7,7 +7,6 @@ unit's key, and its result beside it. At the end the shards get the names TFDS g
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import tempfile
@@ -25,6 +24,7 @@ from data_pipelines.shards import ShardResult, cannot_write, result_name, shard_
 from data_pipelines.storage import TEMPORARY, WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import UserError
+from samjax.core.workdir import try_lock
 from samjax.data import records
 
 NAME = "sa1b"
@@ -243,10 +243,8 @@ def _lock(folder: Folder) -> Iterator[None]:
         yield
         return
     with open(folder.at(f"{WORK}/lock"), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{folder.path} is being prepared by another process: wait for it, or stop it") from error
+        if not try_lock(file, folder=folder.path):
+            raise UserError(f"{folder.path} is being prepared by another process: wait for it, or stop it")
         yield
 
 

@@ -15,6 +15,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from samjax.core.errors import UserError
+from samjax.core.files import move_whole
 
 
 class Entry(NamedTuple):
@@ -143,9 +144,7 @@ class Folder:
         path = work / f"{target.name}.{os.getpid()}{TEMPORARY}"
         try:
             yield path
-            _flush(path)
-            path.replace(target)
-            _flush(target.parent)
+            move_whole(path, target)
         finally:
             path.unlink(missing_ok=True)
 
@@ -162,8 +161,7 @@ class Folder:
     def rename(self, name: str, new: str) -> None:
         """Give the file `name` the name `new`."""
         if self.local:
-            os.replace(self.at(name), self.at(new))
-            _flush(Path(self.at(new)).parent)
+            move_whole(Path(self.at(name)), Path(self.at(new)))
         else:
             self._files.mv(self.at(name), self.at(new))
 
@@ -179,15 +177,6 @@ class Folder:
         path = self.at(name).rstrip("/")
         if self._files.isdir(path):
             self._files.rm(path, recursive=True)
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file, or a folder's names, to the disk: a rename must not outlive its content."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def open_bytes(files: AbstractFileSystem, path: str) -> BinaryIO:

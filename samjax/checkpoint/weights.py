@@ -5,6 +5,7 @@ A folder of weights is a checkpoint without an optimiser and without a position 
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +16,9 @@ from etils import epath
 from samjax.checkpoint.checksums import Record, differences, record
 from samjax.checkpoint.damage import is_its_fault, reason, told
 from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.core.files import sync, sync_all
 from samjax.core.tree import nested
+from samjax.core.workdir import is_bucket
 
 _STATE, _CONFIG, _CHECKSUMS = "state", "config", "checksums"
 
@@ -59,6 +62,9 @@ def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dic
                 }
             ),
         )
+    if not is_bucket(folder):
+        sync_all(Path(folder))
+        sync(Path(folder).parent)
 
 
 def load_weights(path: epath.PathLike) -> Weights:

@@ -13,6 +13,7 @@ from samjax.checkpoint.manager import Checkpoints, state_shapes
 from samjax.checkpoint.weights import load_weights
 from samjax.core.config import to_json
 from samjax.core.distributed import is_lead, stops_together, wait_for_all
+from samjax.core.files import write_whole
 from samjax.core.signals import noting
 from samjax.data.loader import TrainStream
 from samjax.train.clock import Part, Past, RunClock
@@ -77,7 +78,7 @@ def train(
         terminal = Terminal(steps=config.steps, start=start, quiet=not is_lead())
         trackers: Sequence[Tracker] = (terminal,)
         if is_lead():
-            (workdir / "config.json").write_text(config_json + "\n")
+            write_whole(workdir / "config.json", config_json + "\n")
             rows = JsonLines(workdir / "metrics.jsonl", resume_step=start)
             trackers = (terminal, rows, TensorBoard(workdir / "tensorboard"), Pictures(workdir / "samples"))
         for tracker in trackers:

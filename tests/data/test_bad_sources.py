@@ -1,7 +1,10 @@
 """Tars and folders that are broken, hostile or out of reach, and disks that take no more."""
 
+import errno
+import fcntl
 import io
 import os
+import stat
 import subprocess
 import sys
 import tarfile
@@ -17,6 +20,7 @@ from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.tars import read_tar
 from data_pipelines.units import find_units
 from data_pipelines.verify import verify
+from samjax.core import files
 from samjax.core.errors import UserError
 from samjax.data.records import decode_record
 from samjax.data.sources import open_source
@@ -294,6 +298,29 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     with pytest.raises(UserError, match="out cannot be written"):
         prepare(str(tmp_path / "in"), tmp_path / "out", run=SERIAL)
     assert (tmp_path / "out").read_text() == "mine"
+
+
+def test_a_file_system_without_locks_or_sync_is_written_to_and_told_of(tmp_path, monkeypatch, caplog):
+    """As Lustre without flock, CIFS and shared folders of virtual machines are: there is room, and it is allowed."""
+    caplog.set_level("INFO")
+    sync = os.fsync
+
+    def refuse_lock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    def refuse_folders(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(handle)
+
+    monkeypatch.setattr(fcntl, "flock", refuse_lock)
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    monkeypatch.setattr(files, "_told", set())
+    write_tar(tmp_path / "in/sa_000000.tar", good(3))
+    prepare(str(tmp_path / "in"), tmp_path / "out", run=SERIAL)
+    assert ids(tmp_path / "out") == [1, 2, 3]
+    assert "out cannot be locked (Function not implemented)" in caplog.text
+    assert caplog.text.count("cannot be synced (Invalid argument)") == 1
 
 
 FULL = """
