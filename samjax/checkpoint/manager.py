@@ -15,6 +15,7 @@ from samjax.checkpoint.checksums import Record, compare, differences, record
 from samjax.checkpoint.damage import is_its_fault, reason, told
 from samjax.core.distributed import all_say, is_lead, wait_for_all
 from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.core.machine_faults import raise_machine_fault
 from samjax.core.tree import named_leaves
 
 T = TypeVar("T")
@@ -130,6 +131,7 @@ class Checkpoints:
         except CorruptCheckpointError:
             raise
         except Exception as error:
+            raise_machine_fault(error, what=f"checkpoint {step} of {self.directory} cannot be read")
             if not is_its_fault(error):
                 raise
             raise CorruptCheckpointError(reason(error)) from error

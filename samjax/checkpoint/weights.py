@@ -17,6 +17,7 @@ from samjax.checkpoint.checksums import Record, differences, record
 from samjax.checkpoint.damage import is_its_fault, reason, told
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.files import sync, sync_all
+from samjax.core.machine_faults import raise_machine_fault
 from samjax.core.tree import nested
 from samjax.core.workdir import is_bucket
 
@@ -98,6 +99,7 @@ def load_weights(path: epath.PathLike) -> Weights:
                 ),
             )[_STATE]
     except Exception as error:
+        raise_machine_fault(error, what=f"{folder} is there, but it cannot be read")
         if is_its_fault(error):
             raise _corrupt(folder, reason(error)) from error
         if isinstance(error, OSError):

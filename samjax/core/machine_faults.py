@@ -58,6 +58,12 @@ def machine_fault(error: BaseException) -> str | None:
     return None
 
 
+def raise_machine_fault(error: BaseException, *, what: str) -> None:
+    """Raise MachineError, "`what` (the fault)", where `error` comes from the machine."""
+    if fault := machine_fault(error):
+        raise MachineError(f"{what} ({fault})") from error
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     """Yield `error` and what it was raised from, or while handling."""
     seen: set[int] = set()

@@ -72,3 +72,20 @@ def test_the_soft_limit_of_files_becomes_the_hard_one():
         [sys.executable, "-c", RAISES], preexec_fn=limit, capture_output=True, text=True, check=True
     ).stdout
     assert said == "100\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "damaged"),
+    [
+        (ValueError("RESOURCE_EXHAUSTED: Failed to open: x: Too many open files [os_error_code='24']"), False),
+        (ValueError("DATA_LOSS: Error reading local file x: Input/output error [os_error_code='5']"), False),
+        (raised(KeyError("state"), cause=MemoryError()), False),
+        (ValueError("NOT_FOUND: x is missing"), True),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), True),
+    ],
+    ids=str,
+)
+def test_a_checkpoint_is_not_put_aside_for_what_the_machine_lacks(error, damaged):
+    from samjax.checkpoint.damage import is_its_fault
+
+    assert is_its_fault(error) is damaged
