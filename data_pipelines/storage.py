@@ -25,7 +25,7 @@ class Entry(NamedTuple):
     size: int
     stamp: str
     is_file: bool
-    """A plain file: neither folder, link, device nor pipe."""
+    """A plain file, or a link to one: neither folder, device nor pipe."""
     is_folder: bool
 
 
@@ -69,12 +69,15 @@ def entry(files: AbstractFileSystem, path: str) -> Entry:
 
 
 def _local_entry(found: os.DirEntry[str]) -> Entry:
-    info = found.stat(follow_symlinks=False)
+    try:
+        info = found.stat()
+    except OSError:  # a link that leads nowhere
+        info = found.stat(follow_symlinks=False)
     return Entry(
         name=found.name,
         size=info.st_size,
         stamp=str(info.st_mtime_ns),
-        is_file=found.is_file(follow_symlinks=False),
+        is_file=found.is_file(),
         is_folder=found.is_dir(),
     )
 

@@ -5,8 +5,8 @@ import jax
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import machine_fault
 
-# What is no fault of a checkpoint: a file system or a device in trouble, beside what `machine_fault` sees. Of files that
-# are cut off or changed Orbax, TensorStore and JSON make errors of every type, down to a plain Exception.
+# What is no fault of a checkpoint: a file system or a device in trouble, beside what `machine_fault` sees. Of files
+# that are cut off or changed Orbax, TensorStore and JSON make errors of every type, down to a plain Exception.
 _NOT_ITS_FAULT = (UserError, OSError, MemoryError, jax.errors.JaxRuntimeError)
 _MISSING = (FileNotFoundError, NotADirectoryError)
 

@@ -155,10 +155,11 @@ def _as_records(request: _Request) -> Iterator[tuple[_Request, dict[str, Any] | 
 
 def _first_tars(source: str) -> str:
     """Return `source`, or its first tar where all of them would take long to prepare."""
-    import glob
+    from data_pipelines.units import find_units
 
-    tars = sorted(glob.glob(f"{source}/*.tar") if Path(source).is_dir() else glob.glob(source))
-    return tars[0] if len(tars) > 1 and sum(Path(tar).stat().st_size for tar in tars) > _MOST_TARS else source
+    units = find_units(source)
+    tars = [unit for unit in units if unit.pairs is None]
+    return tars[0].path if tars and len(units) > 1 and sum(unit.size for unit in units) > _MOST_TARS else source
 
 
 def _survey(request: _Request, out: Path) -> dict[str, Any]:

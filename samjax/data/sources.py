@@ -68,7 +68,7 @@ def is_sa1b_layout(path: str) -> bool:
     folder = Path(path)
     if not folder.is_dir() or (folder / "dataset_info.json").exists():
         return False
-    return any(next(folder.glob(pattern), None) for pattern in ("*.tar", "sa_*.json"))
+    return any(next(folder.glob(pattern), None) for pattern in ("[!.]*.tar", "sa_*.json"))
 
 
 def holds_records(path: str) -> bool:

@@ -110,6 +110,8 @@ def test_tars_are_told_from_prepared_folders(prepared, photos, tmp_path):
     (tmp_path / "pairs").mkdir()
     (tmp_path / "pairs" / "sa_7.json").touch()
     assert is_sa1b_layout(str(tmp_path / "pairs"))
+    (tmp_path / "._sa_1.tar").touch()
+    assert not is_sa1b_layout(str(tmp_path))
     write_tar(tmp_path / "sa_1.tar", {})
     assert is_sa1b_layout(str(tmp_path))
 
