@@ -242,6 +242,11 @@ def _across(
             for entry in report.shards
             if entry.file and entry.file not in named
         ]
+        problems += [
+            f"{entry.source} gave no photo, and none was dropped: it was not whole; fetch it again, and prepare again"
+            for entry in report.shards
+            if not entry.file and not report.dropped
+        ]
         for what in ("records", "masks", "area"):
             parts = sum(getattr(entry, what) for entry in report.shards)
             if parts != (said := getattr(report, what)):
