@@ -63,7 +63,7 @@ class OutFolder:
             if WORK in names:
                 self.folder.remove_folder(WORK)  # killed after the last file, before this
             return report
-        if names and WORK not in names:
+        if WORK not in names and any(not name.startswith(".") for name in names):
             raise UserError(f"{self.path} exists already: give a new folder to write to, or remove it")
         return None
 
@@ -227,7 +227,7 @@ def open_out(path: str) -> Iterator[OutFolder]:
     with contextlib.ExitStack() as stack:
         try:
             names = folder.names()
-            if not names or WORK in names:
+            if WORK in names or all(name.startswith(".") for name in names):
                 folder.make(WORK)
                 stack.callback(_tidy, folder)
                 stack.enter_context(_lock(folder))

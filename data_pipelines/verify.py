@@ -234,7 +234,7 @@ def _across(
     if (counts > 1).any():
         first = ", ".join(str(value) for value in values[counts > 1][:5])
         problems.append(f"{int((counts > 1).sum()):,} image ids come more than once: {first}")
-    others = [name for name in names if ".array_record-" in name and name not in named]
+    others = [name for name in names if ".array_record-" in name and name not in named and not name.startswith(".")]
     problems += [f"{name} is not named by {INFO}" for name in others]
     if report is not None:
         problems += [

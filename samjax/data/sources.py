@@ -73,8 +73,7 @@ def is_sa1b_layout(path: str) -> bool:
 
 def holds_records(path: str) -> bool:
     """Return whether `path` is a folder prepared by `samjax data prepare`, or one up to two levels above such."""
-    folder = Path(path).expanduser()
-    return any(next(folder.glob("*/" * level + "dataset_info.json"), None) for level in range(_LEVELS + 1))
+    return bool(_datasets(epath.Path(path).expanduser()))
 
 
 def open_source(path: str, split: str) -> RecordSource:
@@ -127,17 +126,24 @@ def _find_dataset(path: str) -> epath.Path:
     root = epath.Path(path).expanduser()
     if not root.is_dir():
         raise UserError(f"{path} is not a folder: {_PREPARE}, and give that FOLDER as data source")
-    level = [root]
-    for depth in range(_LEVELS + 1):
-        if found := [folder for folder in level if (folder / "dataset_info.json").exists()]:
-            break
-        if depth < _LEVELS:
-            level = sorted(child for folder in level for child in folder.iterdir() if child.is_dir())
-    else:
+    found = _datasets(root)
+    if not found:
         raise UserError(f"{path} holds no dataset_info.json: {_PREPARE}, and give that FOLDER as data source")
     if len(found) > 1:
         raise UserError(f"{path} holds several data sets: give one of {', '.join(str(folder) for folder in found[:5])}")
     return found[0]
+
+
+def _datasets(root: epath.Path) -> list[epath.Path]:
+    """Return the folders of data sets that are the least levels below `root`; hidden folders hold none."""
+    level = [root] if root.is_dir() else []
+    for depth in range(_LEVELS + 1):
+        if found := [folder for folder in level if (folder / "dataset_info.json").exists()]:
+            return found
+        if depth < _LEVELS:
+            children = [child for folder in level for child in folder.iterdir() if not child.name.startswith(".")]
+            level = sorted(child for child in children if child.is_dir())
+    return []
 
 
 def _count_shards(split: Any) -> dict[str, int]:

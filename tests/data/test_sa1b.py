@@ -226,9 +226,12 @@ def test_sources_are_a_folder_a_pattern_or_a_tar(tmp_path):
 def test_nothing_is_overwritten(tmp_path, photos):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/mine.txt").write_text("x")
+    (tmp_path / "out/.DS_Store").write_text("x")
     with pytest.raises(UserError, match="exists already"):
         prepare(str(photos / "train"), tmp_path / "out")
-    assert left(tmp_path / "out") == ["mine.txt"]
+    assert left(tmp_path / "out") == [".DS_Store", "mine.txt"]
+    (tmp_path / "out/mine.txt").unlink()
+    prepare(str(photos / "train"), tmp_path / "out")
 
 
 def test_the_shipped_photos_are_free_small_and_apart(photos):

@@ -20,6 +20,8 @@ def test_every_record_is_read_once_also_after_pickling(prepared):
 
 def test_a_data_set_is_found_up_to_two_levels_below(prepared, tmp_path):
     shutil.copytree(prepared / "train", tmp_path / "sa1b/1.0.0")
+    shutil.copytree(prepared / "train", tmp_path / ".trash")
+    shutil.copytree(prepared / "train", tmp_path / "sa1b/.snapshot")
     assert len(open_source(str(tmp_path), "train")) == 42
     assert len(open_source(str(tmp_path / "sa1b"), "train")) == 42
     shutil.copytree(prepared / "train", tmp_path / "sa1b/1.0.1")

@@ -39,6 +39,11 @@ def shard(folder, number):
     return folder / f"sa1b-train.array_record-{number:05d}-of-{SHARDS:05d}"
 
 
+def test_hidden_files_are_no_shards(out):
+    (out / f"._{shard(out, 0).name}").write_bytes(b"x")
+    assert verify(str(out), sample=1).problems == ()
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_what_was_prepared_is_all_there(whole, workers):
     report = verify(str(whole), workers=workers, sample=6)
