@@ -1,17 +1,16 @@
 """Reads SA-1B's JSON: what a photo and its description say, checked. Both are untrusted."""
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from data_pipelines.jpegs import check_jpeg
+from data_pipelines.json_fields import Faults, Fields, shown
 from data_pipelines.pairs import Pair
 from samjax.data import records, rle, transforms
 
-_FAR = 2.0**53  # beyond it a float is no exact pixel; NaN and infinity are not below it either
-
 
 class DescriptionError(ValueError):
-    """A JSON that is not SA-1B's; the message names the field."""
+    """A JSON that is not SA-1B's; the message names every field that is missing or wrong."""
 
 
 KINDS: dict[type[Exception], str] = {
@@ -21,8 +20,22 @@ KINDS: dict[type[Exception], str] = {
 }
 
 
+class _Described(NamedTuple):
+    """An annotation as its JSON has it, before it is compared with the photo."""
+
+    id: int
+    counts: str
+    size: tuple[float, ...]
+    area: int
+    bbox: tuple[float, ...]
+    crop_box: tuple[float, ...]
+    point: tuple[float, ...]
+    predicted_iou: float
+    stability_score: float
+
+
 def parse_pair(pair: Pair) -> records.Record:
-    """Return the record that a photo and its SA-1B description make.
+    """Return the record that a photo and its SA-1B description make; docs/data.md lists the fields.
 
     Raises:
       DescriptionError, rle.RleError, transforms.PhotoError: why they make none.
@@ -31,97 +44,97 @@ def parse_pair(pair: Pair) -> records.Record:
         described = json.loads(pair.text)
     except (ValueError, RecursionError) as error:
         raise DescriptionError(f"not JSON: {error}") from error
-    image = _member(described, "image", dict)
-    height, width = _count(image, "height"), _count(image, "width")
-    rle.check_size(height, width)
-    image_id = _count(image, "image_id")
-    if image_id >= 2**31:
-        raise DescriptionError(f"image_id {image_id} does not fit in 31 bits")
-    check_jpeg(pair.jpeg, height=height, width=width)
-    annotations = []
-    for index, annotation in enumerate(_member(described, "annotations", list)):
+    if not isinstance(described, dict):
+        raise DescriptionError(f"the JSON is {shown(described)}, expected an object with image and annotations")
+    faults = Faults()
+    top = Fields(described, faults)
+    image, annotations = top.part("image"), top.items("annotations")
+    height, width = image.count("height"), image.count("width")
+    image_id, file_name = image.count("image_id", bits=31), image.name("file_name")
+    if not faults:
+        rle.check_size(height, width)
+        check_jpeg(pair.jpeg, height=height, width=width)
+    found: list[_Described] = []
+    for index, annotation in enumerate(annotations):
+        own = Faults()
+        found.append(_read_annotation(annotation, own))
+        if own:
+            faults.wrong.append(f"annotation {index}: {own}")
+            break  # the others are likely to lack the same
+    if faults:
+        raise DescriptionError(str(faults))
+    checked = []
+    for index, annotation in enumerate(found):
         try:
-            annotations.append(_annotation(annotation, height=height, width=width))
+            checked.append(_check_annotation(annotation, height=height, width=width))
         except (DescriptionError, rle.RleError) as error:
             raise type(error)(f"annotation {index}: {error}") from error
     return records.Record(
         image_id=image_id,
-        file_name=_file_name(image),
+        file_name=file_name,
         height=height,
         width=width,
         jpeg=pair.jpeg,
-        annotations=tuple(annotations),
+        annotations=tuple(checked),
     )
 
 
-def _annotation(described: Any, *, height: int, width: int) -> records.Annotation:
-    segmentation = _member(described, "segmentation", dict)
-    counts = _member(segmentation, "counts", str)
-    size = _numbers(segmentation.get("size"), "segmentation.size", 2)
-    if size != (height, width):
-        found = " x ".join(f"{side:.9g}" for side in size)
-        raise DescriptionError(f"segmentation.size is {found} but the photo's is {height} x {width}")
-    covered = rle.area(rle.parse_runs(counts, height=height, width=width))
-    area = _count(described, "area")
-    if area != covered:
-        raise DescriptionError(f"area is {area} but the runs cover {covered:,} pixels")
-    points = _member(described, "point_coords", list)
-    if len(points) != 1:
-        raise DescriptionError(f"point_coords holds {len(points)} points, not one")
-    x, y = _numbers(points[0], "point_coords", 2)
-    predicted_iou, stability_score = _numbers(
-        [described.get("predicted_iou"), described.get("stability_score")], "predicted_iou, stability_score", 2
+def _read_annotation(described: Any, faults: Faults) -> _Described:
+    if not isinstance(described, dict):
+        faults.wrong.append(f"{shown(described)}, expected an object")
+    fields = Fields(described, faults)
+    segmentation = fields.part("segmentation")
+    points = fields.items("point_coords")
+    if isinstance(described, dict) and isinstance(described.get("point_coords"), list) and len(points) != 1:
+        faults.wrong.append(f"point_coords holds {len(points)} points, not one")
+    return _Described(
+        id=fields.count("id"),
+        counts=segmentation.text("counts", expected="text (compressed run lengths, as pycocotools encodes them)"),
+        size=segmentation.numbers("size", 2),
+        area=fields.count("area"),
+        bbox=fields.numbers("bbox", 4),
+        crop_box=fields.numbers("crop_box", 4),
+        point=fields.as_numbers("point_coords", points[0], 2) if len(points) == 1 else (0.0, 0.0),
+        predicted_iou=fields.number("predicted_iou"),
+        stability_score=fields.number("stability_score"),
     )
+
+
+def _check_annotation(found: _Described, *, height: int, width: int) -> records.Annotation:
+    """Return an annotation that agrees with itself and with its photo.
+
+    Raises:
+      DescriptionError, rle.RleError: it does not.
+    """
+    faults = []
+    if found.size != (height, width):
+        size = " x ".join(f"{side:.9g}" for side in found.size)
+        faults.append(f"segmentation.size is {size} but the photo's is {height} x {width}")
+    boxes = []
+    for key, box in (("bbox", found.bbox), ("crop_box", found.crop_box)):
+        boxes.append(_normalised(box, height=height, width=width))
+        top, left, bottom, right = boxes[-1]
+        if not (0 <= top <= bottom <= 1 and 0 <= left <= right <= 1):
+            faults.append(f"{key} {list(box)} is not inside the photo, {height} x {width}")
+    if faults:
+        raise DescriptionError("; ".join(faults))
+    covered = rle.area(rle.parse_runs(found.counts, height=height, width=width))
+    if found.area != covered:
+        raise DescriptionError(f"area is {found.area} but the runs cover {covered:,} pixels")
+    x, y = found.point
     return records.Annotation(
-        id=_count(described, "id"),
-        counts=counts,
-        area=area,
-        bbox=_box(described, "bbox", height=height, width=width),
-        crop_box=_box(described, "crop_box", height=height, width=width),
+        id=found.id,
+        counts=found.counts,
+        area=found.area,
+        bbox=boxes[0],
+        crop_box=boxes[1],
         point=(x, y),
-        predicted_iou=predicted_iou,
-        stability_score=stability_score,
+        predicted_iou=found.predicted_iou,
+        stability_score=found.stability_score,
     )
 
 
-def _member(described: Any, key: str, kind: type) -> Any:
-    value = described.get(key) if isinstance(described, dict) else None
-    if not isinstance(value, kind):
-        raise DescriptionError(f"{key} is missing or not {kind.__name__}")
-    return value
-
-
-def _count(described: Any, key: str) -> int:
-    value = _member(described, key, int)
-    if value >= 2**63:
-        raise DescriptionError(f"{key} has more than 63 bits")
-    if isinstance(value, bool) or value < 0:
-        raise DescriptionError(f"{key} is {value}, not a count")
-    return value
-
-
-def _file_name(image: Any) -> str:
-    """JSON can hold half a surrogate pair, which no file can."""
-    name = _member(image, "file_name", str)
-    if len(name) > 255 or not name.isprintable():
-        raise DescriptionError("file_name is not a name of up to 255 printable characters")
-    return name
-
-
-def _numbers(value: Any, key: str, length: int) -> tuple[float, ...]:
-    numbers = value if isinstance(value, list) else []
-    # a JSON integer can be too large for a float
-    if len(numbers) != length or not all(
-        isinstance(number, int | float) and not isinstance(number, bool) and abs(number) < _FAR for number in numbers
-    ):
-        raise DescriptionError(f"{key} is not {length} numbers")
-    return tuple(float(number) for number in numbers)
-
-
-def _box(described: Any, key: str, *, height: int, width: int) -> tuple[float, float, float, float]:
-    """Return SA-1B's (x, y, width, height) in pixels as TFDS's (y_min, x_min, y_max, x_max), normalised."""
-    x, y, box_width, box_height = _numbers(described.get(key), key, 4)
-    box = (y / height, x / width, (y + box_height) / height, (x + box_width) / width)
-    if not (0 <= box[0] <= box[2] <= 1 and 0 <= box[1] <= box[3] <= 1):
-        raise DescriptionError(f"{key} {described[key]} is not inside the photo")
-    return box
+def _normalised(box: tuple[float, ...], *, height: int, width: int) -> tuple[float, float, float, float]:
+    """Return SA-1B's (x, y, width, height) in pixels as TFDS's (y_min, x_min, y_max, x_max), each a share."""
+    x, y, box_width, box_height = box
+    return y / height, x / width, (y + box_height) / height, (x + box_width) / width

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 from jaxtyping import Int
 
 from data_pipelines.pairs import Drop
 from data_pipelines.shards import LISTED_DROPS, ShardResult, duplicate, write_records
 from samjax.data import records
+from samjax.data.readers import open_reader
 
 
 def find_duplicates(results: Sequence[ShardResult]) -> list[Int[np.ndarray, "n"]]:
@@ -43,12 +43,13 @@ def rewrite(shard: Path, target: Path, *, without: Sequence[int]) -> list[record
 
     Raises:
       OSError: `target` cannot be written whole.
+      ShardError, MachineError: `shard` cannot be opened.
     """
     gone = set(without)
     left_out: list[records.Record] = []
 
     def kept() -> Iterator[bytes]:
-        reader = array_record_module.ArrayRecordReader(str(shard))
+        reader = open_reader(str(shard), options="")  # from its beginning to its end
         for position in range(reader.num_records()):
             content = reader.read()
             if position in gone:

@@ -1,7 +1,10 @@
 """Whether a JPEG is all there, without decoding it."""
 
+import io
+
 import numpy as np
 from jaxtyping import Int
+from PIL import ExifTags, Image
 
 from samjax.data import transforms
 
@@ -15,7 +18,14 @@ def check_jpeg(jpeg: bytes, *, height: int, width: int) -> None:
     The orientation in EXIF is left alone, as SA-1B's masks do: they lie on the pixels as stored. Its segments are
     walked (ISO 10918-1, annex B) without decoding; damage within them shows when the photo is decoded.
     """
-    transforms.check_photo(jpeg, height=height, width=width)
+    try:
+        transforms.check_photo(jpeg, height=height, width=width)
+    except transforms.PhotoError as error:
+        if not _is_turned(jpeg, height=height, width=width):
+            raise
+        raise transforms.PhotoError(
+            f"{error}: EXIF turns it, but masks must lie on the pixels as stored; turn the masks, or the pixels"
+        ) from error
     markers = _find_markers(jpeg)
     at = 2
     for _ in range(_MAX_SEGMENTS):
@@ -27,6 +37,15 @@ def check_jpeg(jpeg: bytes, *, height: int, width: int) -> None:
             return
         at = after + max(2, int.from_bytes(jpeg[after : after + 2], "big"))
     raise transforms.PhotoError(f"JPEG has more than {_MAX_SEGMENTS:,} segments")
+
+
+def _is_turned(jpeg: bytes, *, height: int, width: int) -> bool:
+    """Return whether `height` x `width` is the photo's size after the quarter turn that its EXIF asks for."""
+    try:
+        with Image.open(io.BytesIO(jpeg), formats=["JPEG"]) as photo:
+            return photo.size == (height, width) and photo.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+    except Exception:  # PIL raises many types for broken files, which were told already
+        return False
 
 
 def _find_markers(jpeg: bytes) -> Int[np.ndarray, "markers"]:

@@ -7,7 +7,6 @@ unit's key, and its result beside it. At the end the shards get the names TFDS g
 
 import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import tempfile
@@ -25,6 +24,7 @@ from data_pipelines.shards import ShardResult, cannot_write, result_name, shard_
 from data_pipelines.storage import TEMPORARY, WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import UserError
+from samjax.core.workdir import Lock, try_lock
 from samjax.data import records
 
 NAME = "sa1b"
@@ -63,7 +63,7 @@ class OutFolder:
             if WORK in names:
                 self.folder.remove_folder(WORK)  # killed after the last file, before this
             return report
-        if names and WORK not in names:
+        if WORK not in names and any(not name.startswith(".") for name in names):
             raise UserError(f"{self.path} exists already: give a new folder to write to, or remove it")
         return None
 
@@ -227,7 +227,7 @@ def open_out(path: str) -> Iterator[OutFolder]:
     with contextlib.ExitStack() as stack:
         try:
             names = folder.names()
-            if not names or WORK in names:
+            if WORK in names or all(name.startswith(".") for name in names):
                 folder.make(WORK)
                 stack.callback(_tidy, folder)
                 stack.enter_context(_lock(folder))
@@ -243,10 +243,8 @@ def _lock(folder: Folder) -> Iterator[None]:
         yield
         return
     with open(folder.at(f"{WORK}/lock"), "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(f"{folder.path} is being prepared by another process: wait for it, or stop it") from error
+        if try_lock(file, folder=folder.path) is Lock.ANOTHERS:
+            raise UserError(f"{folder.path} is being prepared by another process: wait for it, or stop it")
         yield
 
 

@@ -2,6 +2,10 @@
 
 import dataclasses
 import re
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 MAX_PHOTO_BYTES = 64 * 2**20
 MAX_TEXT_BYTES = 16 * 2**20  # a JSON takes some twenty times its size as Python objects; SA-1B's are below 1 MB
@@ -46,10 +50,51 @@ def parse_name(name: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
+def parse_member(name: str) -> tuple[str, str, str] | None:
+    """Return the folder, number and suffix of a tar's member `FOLDER/sa_<number>.jpg` or `.json`, else None.
+
+    Any folder is taken but those outside of where the tar would be extracted (absolute paths, `..`) and hidden ones,
+    which hold what a system left there (`.Trash`, `.ipynb_checkpoints`). Tars made on Windows have backslashes.
+    """
+    *folders, base = name.replace("\\", "/").split("/")
+    parsed = parse_name(base)
+    is_absolute = bool(folders) and (folders[0] == "" or folders[0].endswith(":"))
+    folders = [folder for folder in folders if folder not in ("", ".")]
+    if parsed is None or is_absolute or any(folder.startswith(".") for folder in folders):
+        return None
+    return "/".join(folders), *parsed
+
+
+NO_JSON, NO_JPEG = "no JSON", "no JPEG"
+
+
 def without_partner(where: str, *, suffix: str) -> Drop:
     """Return the drop of a record of which only the file with `suffix` is there."""
-    kind = "no JSON" if suffix == "jpg" else "no JPEG"
+    kind = NO_JSON if suffix == "jpg" else NO_JPEG
     return Drop(where=where, kind=kind, detail="every photo needs sa_<id>.jpg and sa_<id>.json beside it")
+
+
+def match_apart(lone: Iterable[T], *, key: Callable[[T], tuple[str, str]]) -> tuple[list[tuple[T, T]], list[T]]:
+    """Match photos and JSONs that lie in different folders, as `images/sa_1.jpg` and `annotations/sa_1.json` do.
+
+    Args:
+      lone: files without a partner in their own folder.
+      key: the number and the suffix of one.
+
+    Returns:
+      The JPEG and the JSON of every number that one of each has, and no other file; and the files that are left.
+    """
+    by_number: dict[str, list[T]] = {}
+    for file in lone:
+        by_number.setdefault(key(file)[0], []).append(file)
+    matched, left = [], []
+    for files in by_number.values():
+        files.sort(key=lambda file: key(file)[1])
+        if [key(file)[1] for file in files] == ["jpg", "json"]:
+            matched.append((files[0], files[1]))
+        else:
+            left += files
+    return matched, left
 
 
 def too_large(where: str, *, suffix: str, size: int) -> Drop:

@@ -1,21 +1,34 @@
-"""Reads folders of extracted pairs, `sa_<id>.jpg` beside `sa_<id>.json`. Links, pipes and devices are not opened."""
+"""Reads folders of extracted pairs, `sa_<id>.jpg` and `sa_<id>.json`. Pipes and devices are not opened."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from fsspec import AbstractFileSystem
 
-from data_pipelines.pairs import LIMITS, Drop, Pair, too_large, without_partner
+from data_pipelines.pairs import LIMITS, Drop, Pair, SourceError, too_large, without_partner
 from data_pipelines.storage import open_bytes
+from samjax.core.machine_faults import machine_fault
 
 
-def read_folder(
-    files: AbstractFileSystem, folder: str, *, name: str, numbers: Sequence[tuple[str, tuple[str, ...]]]
+class PairFiles(NamedTuple):
+    """A number in a folder, the suffixes that it has, and where its JSON is if not there."""
+
+    number: str
+    suffixes: tuple[str, ...]
+    json_folder: str | None = None
+
+
+def read_pairs(
+    files: AbstractFileSystem, folder: str, pairs: Sequence[PairFiles], *, name: str
 ) -> Iterator[Pair | Drop]:
-    """Yield the records of `folder` by their numbers, each with the suffixes it has there.
+    """Yield the records of `pairs`, files of `folder`, which messages call `name`.
 
     A file that cannot be read costs its record alone.
+
+    Raises:
+      SourceError: the machine fails, which says nothing of a file.
     """
-    for number, suffixes in numbers:
+    for number, suffixes, json_folder in pairs:
         where = f"{name}: sa_{number}"
         if len(suffixes) == 1:
             yield without_partner(where, suffix=suffixes[0])
@@ -23,10 +36,13 @@ def read_folder(
         content: dict[str, bytes] = {}
         fault = None
         for suffix in suffixes:
+            place = json_folder if suffix == "json" and json_folder is not None else folder
             try:
-                with open_bytes(files, f"{folder}/sa_{number}.{suffix}") as file:
+                with open_bytes(files, f"{place}/sa_{number}.{suffix}") as file:
                     content[suffix] = file.read(LIMITS[suffix] + 1)
             except OSError as error:
+                if failed := machine_fault(error):
+                    raise SourceError(f"cannot be read at sa_{number}.{suffix} ({failed})") from error
                 fault = Drop(where=where, kind="unreadable", detail=f"its {suffix} cannot be read ({error})")
                 break
             if len(content[suffix]) > LIMITS[suffix]:

@@ -85,6 +85,11 @@ class PrepareReport:
             lines.append(f"{self.empty_masks:,} masks without a pixel were left out")
         if self.ignored_members:
             lines.append(f"{self.ignored_members:,} files that are no part of a record were ignored")
+        if barren := [shard.source for shard in self.shards if not shard.file]:
+            more = f" and {len(barren) - 3:,} more" if len(barren) > 3 else ""
+            lines.append(
+                f"{len(barren):,} of {len(self.shards):,} sources gave no photo: {', '.join(barren[:3])}{more}"
+            )
         share = self.dropped / max(1, self.dropped + self.records)
         lines.append(f"{self.dropped:,} records were dropped" + (f" ({share:.2%}):" if self.dropped else ""))
         lines += [f"  {count:>7,}  {kind}" for kind, count in sorted(self.reasons.items())]

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from data_pipelines import beam_run, local_run
 from data_pipelines.duplicates import find_duplicates
 from data_pipelines.out_folder import OutFolder, compare, open_out
+from data_pipelines.pairs import NO_JSON
 from data_pipelines.report import PrepareReport
 from data_pipelines.shards import ShardResult, Step, cannot_write
 from data_pipelines.units import Unit, find_units
@@ -177,14 +178,14 @@ def _kept(folder: OutFolder, units: Sequence[Unit]) -> dict[str, ShardResult]:
 
 
 class _Verdict:
-    """Stops a preparation of which more than 1% cannot be used.
+    """Stops a preparation of which more than 1% cannot be used, photos without a JSON not counted.
 
     Units are judged in their order, whichever is done first: the verdict depends on the source alone.
     """
 
     def __init__(self, units: Sequence[Unit]):
         self._keys = [unit.key for unit in units]
-        self._at = self._seen = self._bad = 0
+        self._at = self._seen = self._bad = self._lone = 0
         self._last = ""
 
     def judge(self, results: dict[str, ShardResult], errors: dict[str, str]) -> None:
@@ -214,13 +215,18 @@ class _Verdict:
         self._check(total=self._seen)
         if self._bad == self._seen:
             names = ", ".join(result.path for result in results[:3])
-            raise UserError(f"{names} hold no usable photo: give tars or folders in the SA-1B layout")
+            lone = f"; {self._lone:,} photos have no JSON" if self._lone else ""
+            raise UserError(f"{names} hold no usable photo{lone}: give tars or folders in the SA-1B layout")
+        if self._lone:
+            log.warning("%d photos have no JSON, so no annotations, and were left out.", self._lone)
 
     def _add(self, result: ShardResult) -> None:
-        self._seen += result.read
-        self._bad += sum(result.dropped.values())
-        if result.drops:
-            self._last = f"{result.drops[-1].where}: {result.drops[-1].detail}"
+        lone = result.dropped.get(NO_JSON, 0)  # nothing is broken where a photo has no annotations
+        self._lone += lone
+        self._seen += result.read - lone
+        self._bad += sum(result.dropped.values()) - lone
+        if bad := [drop for drop in result.drops if drop.kind != NO_JSON]:
+            self._last = f"{bad[-1].where}: {bad[-1].detail}"
 
     def _check(self, *, total: int) -> None:
         if too_many(bad=self._bad, seen=self._seen, total=total):
@@ -244,8 +250,8 @@ def _unreadable(folder: OutFolder, units: Sequence[Unit], errors: dict[str, str]
     done = len(units) - len(told)
     state = f"the other {done} are done and kept in {folder.path}" if done else "nothing was written"
     return UserError(
-        f"{len(told)} of {len(units)} could not be read: {'; '.join(told[:_TOLD])}{rest}. Fetch again, or leave out of "
-        f"--source, and give the same command: {state}"
+        f"{len(told)} of {len(units)} could not be read: {'; '.join(told[:_TOLD])}{rest}. Mend or fetch them "
+        f"again, or leave them out of --source, and give the same command: {state}"
     )
 
 

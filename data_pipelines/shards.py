@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from data_pipelines.pairs import Drop, Pair, SourceError, Stray
 from data_pipelines.storage import WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import UserError
+from samjax.core.machine_faults import MachineError, machine_fault
 from samjax.data import records
+from samjax.data.readers import count_records
 
 log = logging.getLogger(__name__)
 
 LISTED_DROPS = 1_000
 """Dropped records of a unit told one by one; beyond, they are counted alone."""
+_KEPT = "shards that are finished are kept"
 _OPTIONS = "group_size:1"  # as TFDS writes: every record is found without decoding its neighbours
 
 
@@ -114,7 +118,7 @@ def make_shard(unit: Unit, out: str, *, advance: Callable[[Step], None] = lambda
     except SourceError as error:
         result = ShardResult(path=unit.path, key=unit.key, fingerprint=unit.fingerprint, error=str(error)[:500])
         folder.write(f"{WORK}/{result_name(unit.key)}", result.to_json())
-    except OSError as error:
+    except (OSError, MemoryError) as error:
         raise cannot_write(out, error) from error
     return result
 
@@ -131,10 +135,11 @@ def result_name(key: str) -> str:
 
 def cannot_write(out: str, error: Exception) -> UserError:
     """Return what to say when `out` takes no more."""
+    if fault := machine_fault(error):
+        return MachineError(f"{out} cannot be written ({fault}); then give the same command again: {_KEPT}")
     detail = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
     return UserError(
-        f"{out} cannot be written ({detail}): make room or allow it, then give the same command again; shards that are "
-        "finished are kept"
+        f"{out} cannot be written ({detail}): make room or allow it, then give the same command again; {_KEPT}"
     )
 
 
@@ -156,9 +161,7 @@ def write_records(path: Path, encoded: Iterable[bytes]) -> int:
     finally:
         if writer is not None:
             _close(writer)
-    reader = array_record_module.ArrayRecordReader(str(path), "readahead_buffer_size:0,max_parallelism:0")
-    found = reader.num_records()
-    reader.close()
+    (found,) = count_records([str(path)])
     if found != count:
         raise OSError(f"{path.name} holds {found} of {count} records")
     return count
@@ -166,7 +169,7 @@ def write_records(path: Path, encoded: Iterable[bytes]) -> int:
 
 def _open_writer(path: Path) -> Any:
     try:
-        return array_record_module.ArrayRecordWriter(str(path), _OPTIONS)
+        return array_record_module.ArrayRecordWriter(os.fsencode(path), _OPTIONS)
     except RuntimeError as error:
         raise OSError(str(error)) from error
 
@@ -218,6 +221,8 @@ class _Tally:
         try:
             record = parse_pair(pair)
         except tuple(KINDS) as error:
+            if fault := machine_fault(error):
+                raise SourceError(f"cannot be read ({fault})") from error
             return Drop(where=pair.where, kind=KINDS[type(error)], detail=str(error)[:300])
         if record.image_id in self._ids:
             return duplicate(pair.where, image_id=record.image_id)

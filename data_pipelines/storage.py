@@ -15,6 +15,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from samjax.core.errors import UserError
+from samjax.core.files import move_whole
 
 
 class Entry(NamedTuple):
@@ -24,7 +25,7 @@ class Entry(NamedTuple):
     size: int
     stamp: str
     is_file: bool
-    """A plain file: neither folder, link, device nor pipe."""
+    """A plain file, or a link to one: neither folder, device nor pipe."""
     is_folder: bool
 
 
@@ -68,12 +69,15 @@ def entry(files: AbstractFileSystem, path: str) -> Entry:
 
 
 def _local_entry(found: os.DirEntry[str]) -> Entry:
-    info = found.stat(follow_symlinks=False)
+    try:
+        info = found.stat()
+    except OSError:  # a link that leads nowhere
+        info = found.stat(follow_symlinks=False)
     return Entry(
         name=found.name,
         size=info.st_size,
         stamp=str(info.st_mtime_ns),
-        is_file=found.is_file(follow_symlinks=False),
+        is_file=found.is_file(),
         is_folder=found.is_dir(),
     )
 
@@ -143,9 +147,7 @@ class Folder:
         path = work / f"{target.name}.{os.getpid()}{TEMPORARY}"
         try:
             yield path
-            _flush(path)
-            path.replace(target)
-            _flush(target.parent)
+            move_whole(path, target)
         finally:
             path.unlink(missing_ok=True)
 
@@ -162,8 +164,7 @@ class Folder:
     def rename(self, name: str, new: str) -> None:
         """Give the file `name` the name `new`."""
         if self.local:
-            os.replace(self.at(name), self.at(new))
-            _flush(Path(self.at(new)).parent)
+            move_whole(Path(self.at(name)), Path(self.at(new)))
         else:
             self._files.mv(self.at(name), self.at(new))
 
@@ -179,15 +180,6 @@ class Folder:
         path = self.at(name).rstrip("/")
         if self._files.isdir(path):
             self._files.rm(path, recursive=True)
-
-
-def _flush(path: Path) -> None:
-    """Have the system write a file, or a folder's names, to the disk: a rename must not outlive its content."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def open_bytes(files: AbstractFileSystem, path: str) -> BinaryIO:

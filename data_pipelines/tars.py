@@ -1,20 +1,37 @@
 """Reads tars in the layout of the SA-1B release: members `sa_<id>.jpg` and `sa_<id>.json`.
 
-Tars are untrusted: nothing is extracted to disk, only plain members of a strict name and bounded size are read. A tar
-is read once, front to back, as disks and object stores like it.
+They lie in any folder, a photo and its JSON in one or in two. Tars are untrusted: nothing is extracted to disk, only
+plain members of a strict name and bounded size are read. A tar is read once, front to back, as disks and object stores
+like it.
 """
 
-import re
 import tarfile
 from collections.abc import Iterator
 from typing import Any, BinaryIO, NamedTuple
 
-from data_pipelines.pairs import LIMITS, Drop, Pair, SourceError, Stray, parse_name, too_large, without_partner
+from data_pipelines.pairs import (
+    LIMITS,
+    Drop,
+    Pair,
+    SourceError,
+    Stray,
+    match_apart,
+    parse_member,
+    too_large,
+    without_partner,
+)
+from samjax.core.machine_faults import machine_fault
 
 HELD_BYTES = 256 * 2**20
 """How much is kept in memory while the partners are still to come; what is beyond is read again."""
 _MAX_WAITING = 2**20
-_FOLDER = re.compile(r"(?:\./)?(?:[A-Za-z0-9_-]+/)?(?=sa_)")
+_JPEG_END = b"\xff\xd9"
+
+_MARK_BYTES = 2 * tarfile.BLOCKSIZE
+_RECORD_BYTES = 20 * tarfile.BLOCKSIZE
+"""What tars are filled up to, by default everywhere."""
+_LARGER_RECORDS = tuple(2**power for power in range(14, 21))
+"""What they are filled up to with `tar --blocking-factor`, 16 KiB to 1 MiB: then the whole is a multiple of it."""
 
 
 class _Bounded:
@@ -33,70 +50,99 @@ class _Bounded:
 class _Waiting(NamedTuple):
     """A member whose partner has not come yet; `content` is None where it must be read again."""
 
+    where: str
+    number: str
     suffix: str
     member: tarfile.TarInfo
     content: bytes | None
 
 
 def read_tar(file: BinaryIO, *, name: str) -> Iterator[Pair | Drop | Stray]:
-    """Yield the pairs of one tar, each when its second file is reached.
+    """Yield the pairs of one tar, each when its second file is reached; those in two folders come last.
 
     What has no partner, comes twice or is too large is yielded as a Drop, members of other names or kinds as a Stray.
 
     Raises:
-      SourceError: not a tar, damaged, or cut short.
+      SourceError: not a tar, damaged, cut short, or without any photo or JSON.
     """
     try:
         bounded: Any = _Bounded(file)
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
-            yield from _read_members(archive, name=name)
-            _check_end(file, archive.offset)
+            seen = _Seen()
+            yield from _read_members(archive, seen, name=name)
+            _check_end(file, archive, seen)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
+        if fault := machine_fault(error):
+            raise SourceError(f"cannot be read ({fault})") from error
         raise SourceError(f"cannot be read as an uncompressed tar ({error})") from error
 
 
-def _read_members(archive: tarfile.TarFile, *, name: str) -> Iterator[Pair | Drop | Stray]:
-    waiting: dict[str, _Waiting] = {}
-    done: set[str] = set()
+class _Seen:
+    """What a tar held so far."""
+
+    members = 0
+    first = ""
+    """Name of the first member."""
+    last: tarfile.TarInfo | None = None
+    """The last photo or JSON."""
+
+
+def _read_members(archive: tarfile.TarFile, seen: _Seen, *, name: str) -> Iterator[Pair | Drop | Stray]:
+    waiting: dict[tuple[str, str], _Waiting] = {}
+    done: set[tuple[str, str]] = set()
     held = 0
     kept: list[Any] = vars(archive)["members"]  # a kilobyte of each member, for calls that are not made here
     while (member := archive.next()) is not None:
         kept.clear()
         if member.isdir():
             continue
-        parsed = parse_name(_FOLDER.sub("", member.name, count=1))
+        seen.members += 1
+        seen.first = seen.first or member.name
+        parsed = parse_member(member.name)
         if parsed is None or not member.isreg() or member.issparse():
             yield Stray(where=f"{name}: {member.name[:80]!r}")
             continue
-        number, suffix = parsed
-        first = waiting.get(number)
-        where = f"{name}: sa_{number}"
-        if number in done or (first and first.suffix == suffix):
+        seen.last = member
+        folder, number, suffix = parsed
+        key = (folder, number)
+        first = waiting.get(key)
+        where = f"{name}: {_shown(folder)}sa_{number}"
+        if key in done or (first and first.suffix == suffix):
             yield Drop(where=where, kind="duplicate", detail=f"{suffix} is in the tar twice")
         elif first is None:
             keep = member.size <= LIMITS[suffix] and held + member.size <= HELD_BYTES
             content = _read(archive, member) if keep else None
             held += len(content or b"")
-            waiting[number] = _Waiting(suffix, member, content)
+            waiting[key] = _Waiting(where, number, suffix, member, content)
             if len(waiting) > _MAX_WAITING:
                 raise tarfile.ReadError(f"more than {_MAX_WAITING:,} files without their partner")
         else:
-            del waiting[number]
-            done.add(number)
+            del waiting[key]
+            done.add(key)
             held -= len(first.content or b"")
-            yield _pair(archive, first, _Waiting(suffix, member, None), where=where)
-    for number, first in waiting.items():
-        yield without_partner(f"{name}: sa_{number}", suffix=first.suffix)
+            yield _pair(archive, first, _Waiting(where, number, suffix, member, None))
+    end = archive.offset  # reading again moves it
+    matched, left = match_apart(waiting.values(), key=lambda lone: (lone.number, lone.suffix))
+    for photo, described in matched:
+        yield _pair(archive, photo, described)
+    for lone in left:
+        yield without_partner(lone.where, suffix=lone.suffix)
+    archive.offset = end
 
 
-def _pair(archive: tarfile.TarFile, first: _Waiting, second: _Waiting, *, where: str) -> Pair | Drop:
+def _shown(folder: str) -> str:
+    """Return how messages begin the name of a file in `folder`."""
+    return f"{folder if folder.isprintable() else ascii(folder)[1:-1]:.80}/" if folder else ""
+
+
+def _pair(archive: tarfile.TarFile, first: _Waiting, second: _Waiting) -> Pair | Drop:
     for part in (first, second):
         if part.member.size > LIMITS[part.suffix]:
-            return too_large(where, suffix=part.suffix, size=part.member.size)
+            return too_large(first.where, suffix=part.suffix, size=part.member.size)
     content = {
         part.suffix: _read(archive, part.member) if part.content is None else part.content for part in (first, second)
     }
-    return Pair(where=where, jpeg=content["jpg"], text=content["json"])
+    return Pair(where=first.where, jpeg=content["jpg"], text=content["json"])
 
 
 def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
@@ -107,11 +153,45 @@ def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return content
 
 
-def _check_end(file: BinaryIO, offset: int) -> None:
-    """Raise unless a whole tar ends at `offset`: tarfile takes a damaged header for the end, and stops at the first."""
-    file.seek(offset)
+def _check_end(file: BinaryIO, archive: tarfile.TarFile, seen: _Seen) -> None:
+    """Raise unless a whole tar ends where reading stopped, and a photo or a JSON was in it.
+
+    tarfile takes a damaged header for the end, and stops at the first end that it sees. A download for which room was
+    allocated in advance and that stopped goes on in zeros, as an end does.
+    """
+    end = archive.offset
+    file.seek(end)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
-        raise tarfile.ReadError(f"damaged or cut short at byte {offset:,}")
+        raise tarfile.ReadError(f"damaged or cut short at byte {end:,}")
     while block := file.read(2**20):
         if block.count(0) != len(block):
-            raise tarfile.ReadError(f"more follows its end at byte {offset:,}: several tars in one file?")
+            raise tarfile.ReadError(
+                f"more follows its end at byte {end:,}: several tars in one file, or a part that was never downloaded?"
+            )
+    total = file.tell()
+    if total - end > _longest_end(total) or (seen.last and _ends_in_zeros(archive, seen.last)):
+        raise tarfile.ReadError(
+            f"cut short at byte {end:,}: zeros follow, {total - end:,} bytes of them, as where room was allocated for "
+            "a download that stopped"
+        )
+    if not seen.members:
+        raise SourceError("holds no usable photo: it is an empty tar")
+    if seen.last is None:
+        raise SourceError(
+            f"holds no usable photo: none of its {seen.members:,} members is a sa_<id>.jpg or sa_<id>.json, the first "
+            f"is {seen.first[:80]!r}"
+        )
+
+
+def _longest_end(total: int) -> int:
+    """Return how many bytes of zeros a tar of `total` bytes may end in: its mark, and the rest of a record."""
+    return _MARK_BYTES + max([_RECORD_BYTES, *(size for size in _LARGER_RECORDS if total % size == 0)])
+
+
+def _ends_in_zeros(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
+    """Return whether a photo or JSON was cut within: no JSON holds a zero byte, and no photo ends in them unended."""
+    if member.size > max(LIMITS.values()):
+        return False
+    content = _read(archive, member)
+    kept = content.rstrip(b"\0")
+    return len(kept) < len(content) and not kept.endswith(_JPEG_END)

@@ -14,7 +14,9 @@ from data_pipelines.out_folder import INFO
 from data_pipelines.report import REPORT, PrepareReport, ShardEntry
 from data_pipelines.storage import Folder
 from samjax.core.errors import UserError
+from samjax.core.machine_faults import raise_machine_fault
 from samjax.data import records, rle, transforms
+from samjax.data.readers import ShardError, count_records
 from samjax.data.sources import ArrayRecordSource, RecordSource, open_info
 
 _TOLD = 20
@@ -161,22 +163,24 @@ def _check_shard(task: _Task) -> ShardCheck:
     if size is None:
         return ShardCheck(problems=(f"{task.name} is missing",))
     problems = []
-    with folder.local_copy(task.name) as path:
-        if task.entry is not None:
-            if size != task.entry.size:
-                problems.append(f"{task.name} has {size:,} bytes but the report says {task.entry.size:,}")
-            with path.open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != task.entry.sha256:
-                    problems.append(f"{task.name} is damaged: its SHA-256 is not the report's")
-        try:
-            source = ArrayRecordSource(name=task.name, shards=[str(path)])
-            count = len(source)
-        except Exception as error:  # ArrayRecord passes C++ status on as several types
-            detail = (str(error).strip() or type(error).__name__).splitlines()[0]
-            return ShardCheck(problems=(*problems, f"{task.name} cannot be opened: {detail[:200]}"))
-        if count != task.expected:
-            problems.append(f"{task.name} holds {count:,} records but {INFO} says {task.expected:,}")
-        return _check_records(task, source, problems)
+    try:
+        with folder.local_copy(task.name) as path:
+            if task.entry is not None:
+                if size != task.entry.size:
+                    problems.append(f"{task.name} has {size:,} bytes but the report says {task.entry.size:,}")
+                with path.open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != task.entry.sha256:
+                        problems.append(f"{task.name} is damaged: its SHA-256 is not the report's")
+            (count,) = count_records([str(path)])
+            if isinstance(count, ShardError):
+                return ShardCheck(problems=(*problems, f"{task.name} cannot be opened: {count}"))
+            if count != task.expected:
+                problems.append(f"{task.name} holds {count:,} records but {INFO} says {task.expected:,}")
+            source = ArrayRecordSource(name=task.name, shards=[str(path)], counts=[count])
+            return _check_records(task, source, problems)
+    except OSError as error:
+        raise_machine_fault(error, what=f"{folder.at(task.name)} cannot be read")
+        return ShardCheck(problems=(*problems, f"{task.name} cannot be read: {error.strerror or error}"))
 
 
 def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> ShardCheck:
@@ -191,6 +195,7 @@ def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> Sh
                 sampled += 1
                 _decode(record)
         except (records.RecordError, rle.RleError, transforms.PhotoError) as error:
+            raise_machine_fault(error, what=f"{task.name}, record {index} cannot be read")
             faults.append(f"{task.name}, record {index}: {error}")
             continue
         ids.append(record.image_id)
@@ -229,13 +234,18 @@ def _across(
     if (counts > 1).any():
         first = ", ".join(str(value) for value in values[counts > 1][:5])
         problems.append(f"{int((counts > 1).sum()):,} image ids come more than once: {first}")
-    others = [name for name in names if ".array_record-" in name and name not in named]
+    others = [name for name in names if ".array_record-" in name and name not in named and not name.startswith(".")]
     problems += [f"{name} is not named by {INFO}" for name in others]
     if report is not None:
         problems += [
             f"{entry.file} is in the report but not in {INFO}"
             for entry in report.shards
             if entry.file and entry.file not in named
+        ]
+        problems += [
+            f"{entry.source} gave no photo, and none was dropped: it was not whole; fetch it again, and prepare again"
+            for entry in report.shards
+            if not entry.file and not report.dropped
         ]
         for what in ("records", "masks", "area"):
             parts = sum(getattr(entry, what) for entry in report.shards)

@@ -3,15 +3,18 @@
 import jax
 
 from samjax.core.errors import UserError
+from samjax.core.machine_faults import machine_fault
 
-# What is no fault of a checkpoint: a file system or a device in trouble. Of files that are cut off or not what they
-# were Orbax, TensorStore and JSON make errors of every other type, down to a plain Exception.
+# What is no fault of a checkpoint: a file system or a device in trouble, beside what `machine_fault` sees. Of files
+# that are cut off or changed Orbax, TensorStore and JSON make errors of every type, down to a plain Exception.
 _NOT_ITS_FAULT = (UserError, OSError, MemoryError, jax.errors.JaxRuntimeError)
 _MISSING = (FileNotFoundError, NotADirectoryError)
 
 
 def is_its_fault(error: Exception) -> bool:
     """Return whether an error in reading a checkpoint says that the checkpoint is damaged."""
+    if machine_fault(error):
+        return False
     return isinstance(error, _MISSING) or not isinstance(error, _NOT_ITS_FAULT)
 
 

@@ -17,6 +17,7 @@ from samjax.checkpoint.damage import detail, is_its_fault, reason, told
 from samjax.checkpoint.preservation import Preservation
 from samjax.core.distributed import all_say, is_lead, wait_for_all
 from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.core.machine_faults import raise_machine_fault
 from samjax.core.tree import named_leaves
 
 T = TypeVar("T")
@@ -138,7 +139,7 @@ class Checkpoints:
         """
         step = self.latest()
         if step is not None:
-            with _reading():
+            with _reading(self.directory / str(step)):
                 self._check_arrays(step, self._record_of(step), like)
                 stream.set_state(self._position_files(step)[0].read_bytes())
         return step
@@ -152,7 +153,7 @@ class Checkpoints:
           CorruptCheckpointError: it cannot be read, or an array is not what was saved.
           UserError: the checkpoint is of another model, or its data position of another stream.
         """
-        with _reading():
+        with _reading(self.directory / str(step)):
             saved = self._record_of(step)
             self._check_arrays(step, saved, like)
             restored = self._restore(step, like=like, stream=stream)
@@ -256,13 +257,14 @@ class Checkpoints:
 
 
 @contextlib.contextmanager
-def _reading() -> Iterator[None]:
-    """Tell what makes a checkpoint unreadable from what goes wrong on the way to it."""
+def _reading(folder: epath.Path) -> Iterator[None]:
+    """Tell what makes the checkpoint in `folder` unreadable from what goes wrong on the way to it."""
     try:
         yield
     except CorruptCheckpointError:
         raise
     except Exception as error:
+        raise_machine_fault(error, what=f"checkpoint {folder} cannot be read")
         if not is_its_fault(error):
             raise
         raise CorruptCheckpointError(reason(error)) from error

@@ -7,6 +7,7 @@ import contextlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,7 +18,10 @@ from etils import epath
 from samjax.checkpoint.checksums import Record, differences, record
 from samjax.checkpoint.damage import is_its_fault, reason, told
 from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.core.files import sync, sync_all
+from samjax.core.machine_faults import raise_machine_fault
 from samjax.core.tree import named_leaves, nested
+from samjax.core.workdir import is_bucket
 
 _STATE, _CONFIG, _CHECKSUMS = "state", "config", "checksums"
 
@@ -79,6 +83,9 @@ def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dic
                 }
             ),
         )
+    if not is_bucket(folder):
+        sync_all(Path(folder))
+        sync(Path(folder).parent)
 
 
 def read_shapes(path: epath.PathLike) -> SavedShapes:
@@ -151,6 +158,7 @@ def _reading(folder: epath.Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
+        raise_machine_fault(error, what=f"{folder} is there, but it cannot be read")
         if is_its_fault(error):
             raise _corrupt(folder, reason(error)) from error
         if isinstance(error, OSError):

@@ -13,6 +13,7 @@ from typing import Any
 from samjax.cli.arguments import refuse_more, whole_number
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
+from samjax.core.files import write_png, write_whole
 from samjax.core.ranges import PIXELS, SEED
 
 _DESCRIPTION = """\
@@ -126,7 +127,8 @@ def _make_folder(out: Path) -> None:
     """Make `out`, or empty it of an earlier inspection if it holds nothing else."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        others = sorted({path.name for path in out.iterdir()} - {_SHEET, _HISTOGRAMS, _COUNTS})
+        names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+        others = sorted(names - {_SHEET, _HISTOGRAMS, _COUNTS})
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
@@ -163,10 +165,11 @@ def _as_records(request: _Request) -> Iterator[tuple[_Request, dict[str, Any] | 
 
 def _first_tars(source: str) -> str:
     """Return `source`, or its first tar where all of them would take long to prepare."""
-    import glob
+    from data_pipelines.units import find_units
 
-    tars = sorted(glob.glob(f"{source}/*.tar") if Path(source).is_dir() else glob.glob(source))
-    return tars[0] if len(tars) > 1 and sum(Path(tar).stat().st_size for tar in tars) > _MOST_TARS else source
+    units = find_units(source)
+    tars = [unit for unit in units if unit.pairs is None]
+    return tars[0].path if tars and len(units) > 1 and sum(unit.size for unit in units) > _MOST_TARS else source
 
 
 def _survey(request: _Request, out: Path) -> dict[str, Any]:
@@ -183,7 +186,7 @@ def _survey(request: _Request, out: Path) -> dict[str, Any]:
         task = bar.add_task("reading records", total=min(request.records, len(source)))
         found = survey(source, sample=request.records, seed=request.seed, advance=lambda: bar.advance(task))
     print(f"{request.name}\n{describe(found)}")
-    _write_picture(out / _HISTOGRAMS, draw_survey(found))
+    write_png(out / _HISTOGRAMS, draw_survey(found))
     return summarise(found)
 
 
@@ -219,7 +222,7 @@ def _batch(request: _Request, out: Path) -> dict[str, Any]:
     key = derive(jax.random.key(request.seed), Stream.PROMPTING)
     prompts = first_prompts(batch, image_size=request.image_size, config=request.prompting, key=key)
     title = f"{request.name}: the first {request.photos} photos of seed {request.seed}"
-    _write_picture(out / _SHEET, draw_batch(batch, prompts, title=title))
+    write_png(out / _SHEET, draw_batch(batch, prompts, title=title))
     return {
         "image_size": list(request.image_size),
         "record_ids": np.asarray(batch.record_id).tolist(),
@@ -227,11 +230,5 @@ def _batch(request: _Request, out: Path) -> dict[str, Any]:
     }
 
 
-def _write_picture(path: Path, picture: Any) -> None:
-    from PIL import Image
-
-    Image.fromarray(picture).save(path)
-
-
 def _write_json(out: Path, counts: dict[str, Any]) -> None:
-    (out / _COUNTS).write_text(json.dumps(counts, indent=1) + "\n")
+    write_whole(out / _COUNTS, json.dumps(counts, indent=1) + "\n")

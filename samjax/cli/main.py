@@ -1,11 +1,13 @@
 """Entry point of the `samjax` command."""
 
 import argparse
+import io
 import logging
 import sys
 
 from samjax.cli import data, evaluate, export, generate, import_weights, plan, predict, train
 from samjax.core.errors import UserError
+from samjax.core.machine_faults import raise_open_file_limit
 
 _COMMANDS = {
     "train": train,
@@ -27,6 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in _COMMANDS.items():
         module.add_parser(commands, name)
+    raise_open_file_limit()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name need not be of the terminal's encoding
     try:
         known, rest = parser.parse_known_args(arguments)
         return known.run(known, rest)

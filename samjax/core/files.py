@@ -1,28 +1,62 @@
 """Files written whole or not at all."""
 
+import contextlib
+import errno
 import io
+import logging
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import numpy as np
+from etils import epath
 from jaxtyping import UInt8
 from PIL import Image
 
 from samjax.core.errors import UserError
+from samjax.core.workdir import is_bucket
+
+log = logging.getLogger(__name__)
+
+_NO_SYNC = {
+    errno.EINVAL,
+    errno.ENOSYS,
+    errno.ENOTSUP,
+    errno.EOPNOTSUPP,
+    errno.EBADF,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+}
+"""How file systems refuse what they do not have: CIFS, FUSE and shared folders of virtual machines among them."""
+_told: set[int] = set()
+"""File systems without sync that a line was written about."""
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that whoever reads it, after a kill too, finds what was there before or all of `content`.
+def write_whole(path: epath.PathLike, content: str | bytes) -> None:
+    """Write a file so that whoever reads it finds what was there before or all of `content`.
+
+    Neither a kill nor a power cut leaves anything else: the file is on the disk before it gets its name, and the name
+    before this returns. An object of a bucket appears whole by itself. Text is written as UTF-8; what UTF-8 cannot
+    write, such as the bytes of a file name in another encoding, becomes an escape.
 
     Raises:
       UserError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+    if is_bucket(path):
+        epath.Path(path).write_bytes(data)
+        return
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(partial, path)
+        partial.write_bytes(data)
+        move_whole(partial, target)
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}): give another --out") from error
+        raise UserError(
+            f"{path} cannot be written ({error.strerror or error}): make room or allow it, or write to another folder"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
@@ -32,3 +66,61 @@ def write_png(path: Path, picture: UInt8[np.ndarray, "h w *colours"]) -> None:
     encoded = io.BytesIO()
     Image.fromarray(picture).save(encoded, format="PNG")
     write_whole(path, encoded.getvalue())
+
+
+def move_whole(path: Path, target: Path) -> None:
+    """Give a file, or a folder with all in it, the name `target`, once its content is on the disk.
+
+    Raises:
+      OSError: it cannot be synced or renamed.
+    """
+    sync_all(path)
+    os.replace(path, target)
+    sync(target.parent)
+
+
+def sync_all(path: Path) -> None:
+    """`sync` a file, or a folder with all in it."""
+    for folder, _, names in os.walk(path):
+        for name in names:
+            sync(Path(folder, name))
+        if folder != str(path):
+            sync(Path(folder))
+    sync(path)
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file, or a folder's names, to the disk.
+
+    Where a file system has no sync, a line says so once.
+
+    Raises:
+      OSError: the disk is full or fails.
+    """
+    is_folder = path.is_dir()
+    with _refusals_told(path if is_folder else path.parent):
+        handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)  # CIFS syncs no file that is open to read
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def sync_open(file: IO[bytes], *, folder: Path) -> None:
+    """Have the system write what `file`, open in `folder`, was given so far; see `sync`."""
+    file.flush()
+    with _refusals_told(folder):
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _refusals_told(folder: Path) -> Iterator[None]:
+    """Go on where a file system has no sync: that is a safeguard less, not a write that failed."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+        if (device := os.stat(folder).st_dev) not in _told:
+            _told.add(device)
+            log.info("%s cannot be synced (%s): a power cut may lose what was written last", folder, error.strerror)

@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from samjax.core.errors import UserError
+from samjax.core.machine_faults import MachineError
 from samjax.core.types import Batch
 from samjax.data.config import DataConfig
 from samjax.data.layout import Layout
@@ -26,6 +27,15 @@ def refuse_too_many(name: str, *, bad: int, seen: int, total: int) -> None:
         raise UserError(
             f"{name}: {bad:,} of {seen:,} records are corrupt, more than {TOLERATED:.0%}; the log names them: restore "
             "the shards, or prepare the data again"
+        )
+
+
+def refuse_machine_fault(element: Example | Dropped | None) -> None:
+    """Raise MachineError where the machine failed to read a record: the data may be sound."""
+    if isinstance(element, Dropped) and element.fault is Fault.MACHINE:
+        raise MachineError(
+            f"{element.name}: {element.reason}; that is no fault of the data: give the same command again when it is "
+            "mended"
         )
 
 
@@ -86,6 +96,7 @@ class Assembler:
         examples: list[Example | None] = []
         for row in self._layout.rows:
             element = next(self._elements)
+            refuse_machine_fault(element)
             place = progress.step * self._layout.batch_size + int(row)
             progress = progress.count(element, epoch=place // len(self._mixture))
             if isinstance(element, Example):

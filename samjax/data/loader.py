@@ -10,7 +10,7 @@ import numpy as np
 
 from samjax.core.errors import UserError
 from samjax.core.types import Batch
-from samjax.data.assembly import Ahead, Assembler, refuse_too_many
+from samjax.data.assembly import Ahead, Assembler, refuse_machine_fault, refuse_too_many
 from samjax.data.config import DataConfig, MixedSourceConfig
 from samjax.data.layout import Layout
 from samjax.data.mixture import Mixture, open_mixture
@@ -196,6 +196,7 @@ def _validate(config: DataConfig, layout: Layout, mixture: Mixture, total: int) 
             examples: list[Example | None] = []
             for row in layout.rows:
                 element = next(elements) if batch * layout.batch_size + row < total else None
+                refuse_machine_fault(element)
                 seen += element is not None
                 if isinstance(element, Dropped):
                     corrupt += element.fault is Fault.CORRUPT

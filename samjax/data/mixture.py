@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, SupportsIndex
 import grain
 import numpy as np
 
+from samjax.core.machine_faults import MachineError, raise_open_file_limit
 from samjax.data import records
 from samjax.data.config import DataConfig
 from samjax.data.sources import RecordSource, open_source
@@ -14,11 +15,11 @@ class Located(NamedTuple):
     """A record's bytes, or why they cannot be read, and the name to report it by."""
 
     name: str
-    data: bytes | str
+    data: bytes | records.RecordError | MachineError
 
 
 class Locating:
-    """A source for grain whose records carry their names, and whose unreadable ones are a RecordError's text."""
+    """A source for grain whose records carry their names, and whose unreadable ones are the error."""
 
     def __init__(self, source: RecordSource):
         self._source = source
@@ -30,8 +31,8 @@ class Locating:
         name = f"{self._source.name}, record {int(index)}"
         try:
             return Located(name, self._source[index])
-        except records.RecordError as error:
-            return Located(name, str(error))
+        except (records.RecordError, MachineError) as error:
+            return Located(name, error)
 
     def __repr__(self) -> str:
         return repr(self._source)
@@ -81,6 +82,7 @@ def open_mixture(config: DataConfig) -> Mixture:
     Raises:
       UserError: as `open_source`.
     """
+    raise_open_file_limit()
     sources = [open_source(config.source, config.split)]
     sources += [open_source(other.source, other.split) for other in config.mixed_in]
     return Mixture(sources, [1.0, *(other.weight for other in config.mixed_in)])

@@ -15,6 +15,7 @@ import grain
 import numpy as np
 from jaxtyping import Int, UInt8
 
+from samjax.core.machine_faults import MachineError, machine_fault
 from samjax.data import records, rle, transforms
 from samjax.data.config import DataConfig
 from samjax.data.mixture import Located
@@ -40,6 +41,8 @@ class Fault(enum.Enum):
 
     CORRUPT = "corrupt"
     NO_MASKS = "no usable mask"
+    MACHINE = "the machine failed"
+    """It says nothing of the record: the stream stops."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,9 +68,9 @@ class MakeExample:
     def __call__(self, located: Located, rng: np.random.Generator) -> Example | Dropped:
         """Return the example of a record, or why there is none."""
         name = located.name
-        if isinstance(located.data, str):
-            return Dropped(name=name, fault=Fault.CORRUPT, reason=located.data)
         try:
+            if isinstance(located.data, Exception):
+                raise located.data
             record = records.decode_record(located.data)
             name = f"{name} (image {record.image_id})"
             size = (record.height, record.width)
@@ -82,7 +85,11 @@ class MakeExample:
             )
             # After the masks, which are cheaper to find broken; also of a photo without masks, to count it as corrupt.
             image = frame_photo(record.jpeg, view=view, frame=self._frame, decoding=self._decoding)
-        except (records.RecordError, transforms.PhotoError, rle.RleError) as error:
+        except MachineError as error:
+            return Dropped(name=name, fault=Fault.MACHINE, reason=str(error))
+        except (records.RecordError, transforms.PhotoError, rle.RleError, MemoryError) as error:
+            if fault := machine_fault(error):
+                return Dropped(name=name, fault=Fault.MACHINE, reason=fault)
             return Dropped(name=name, fault=Fault.CORRUPT, reason=str(error))
         if not len(masks.packed):
             reason = f"no usable mask: {masks.left_out}"

@@ -173,7 +173,9 @@ def _from_example(example: Any) -> Record:
     )
     return Record(
         image_id=int(image["image_id"]),
-        file_name=_text(image["file_name"]),
+        file_name=_text(
+            image["file_name"], errors="backslashreplace"
+        ),  # it names no file here: no record is lost for it
         height=height,
         width=width,
         jpeg=bytes(image["content"]),
@@ -181,8 +183,8 @@ def _from_example(example: Any) -> Record:
     )
 
 
-def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _text(value: str | bytes, *, errors: str = "strict") -> str:
+    return value.decode(errors=errors) if isinstance(value, bytes) else str(value)
 
 
 def _box(values: Any) -> tuple[float, float, float, float]:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float, Int
 
+from samjax.core.machine_faults import raise_machine_fault
 from samjax.data import records, rle, transforms
 from samjax.data.sources import RecordSource
 
@@ -106,5 +107,6 @@ def _read(source: RecordSource, place: int) -> _Photo | _Fault:
             rle.area(rle.parse_runs(annotation.counts, height=height, width=width)) for annotation in record.annotations
         )
     except tuple(_KINDS) as error:
+        raise_machine_fault(error, what=f"{name} cannot be read")
         return _Fault(kind=_KINDS[type(error)], detail=f"{name}: {error}")
     return _Photo(size=(height, width), areas=areas)

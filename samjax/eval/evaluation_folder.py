@@ -2,13 +2,12 @@
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
-from samjax.core.files import write_whole
+from samjax.core.files import sync_open, write_whole
 from samjax.core.optional import optional
 from samjax.core.workdir import held
 
@@ -42,8 +41,7 @@ class EvaluationFolder:
         line = json.dumps([key, result], separators=(",", ":"), allow_nan=False)
         try:
             self._file.write(line.encode() + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            sync_open(self._file, folder=self.path)
         except OSError as error:
             raise UserError(
                 f"{self.path / _RECORDS} cannot be written ({error.strerror or error}): free some room, and go on with "

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from samjax.checkpoint.weights import Weights, load_weights
 from samjax.core.errors import UserError
+from samjax.core.files import move_whole
 from samjax.core.optional import optional
 from samjax.interop import segment_anything
 from samjax.interop.card import UNSPECIFIED, Use, card
@@ -117,7 +118,7 @@ def _whole_or_nothing(folder: Path) -> Iterator[Path]:
         partial.chmod(0o777 & ~_umask())
         for file in partial.iterdir():  # safetensors' are their owner's alone too
             file.chmod(0o666 & ~_umask())
-        partial.rename(folder)
+        move_whole(partial, folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}; free some room, or give another --out") from None
     finally:

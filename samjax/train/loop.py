@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from samjax.checkpoint.manager import Checkpoints
 from samjax.core.config import to_json
 from samjax.core.distributed import is_lead, wait_for_all
+from samjax.core.files import write_whole
 from samjax.data.loader import TrainStream
 from samjax.train.best import BestValidation, link_best, way_on
 from samjax.train.clock import Part, Past, RunClock
@@ -72,7 +73,7 @@ def train(
         terminal = Terminal(steps=config.steps, start=start, quiet=not is_lead())
         trackers: Sequence[Tracker] = (terminal,)
         if is_lead():
-            (workdir / "config.json").write_text(config_json + "\n")
+            write_whole(workdir / "config.json", config_json + "\n")
             rows = JsonLines(workdir / "metrics.jsonl", resume_step=start)
             trackers = (terminal, rows, TensorBoard(workdir / "tensorboard"), Pictures(workdir / "samples"))
         for tracker in trackers:

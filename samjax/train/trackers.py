@@ -11,6 +11,8 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from samjax.core.files import write_whole
+
 Row = Mapping[str, float | int | str]
 
 
@@ -36,7 +38,7 @@ class JsonLines:
     def __init__(self, path: epath.PathLike, *, resume_step: int):
         self._path = epath.Path(path)
         kept = [row for row in self.read(self._path) if int(row["step"]) <= resume_step]
-        self._path.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        write_whole(self._path, "".join(json.dumps(row) + "\n" for row in kept))
         self._file = self._path.open("a")
 
     @staticmethod

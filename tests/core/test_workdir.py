@@ -1,5 +1,8 @@
 """Two runs do not share a folder, and none is locked out of its own."""
 
+import errno
+import fcntl
+import os
 import signal
 import subprocess
 import sys
@@ -51,4 +54,25 @@ def test_one_process_after_the_other(tmp_path):
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be written to: .*file.*another --workdir"), held(tmp_path / "file"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_of_and_used(tmp_path, monkeypatch, caplog, number):
+    caplog.set_level("INFO")
+
+    def refuse(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with held(tmp_path / "run"):
+        assert "see to it that no two processes write to it" in caplog.text
+
+
+def test_a_disk_that_fails_when_it_locks_is_one_sentence(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", fail)
+    with pytest.raises(UserError, match=r"run cannot be written to: .*Input/output error"), held(tmp_path / "run"):
         pass

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from data_pipelines import sa1b, storage
+from samjax.core import files
 from samjax.core.errors import UserError
 from samjax.data.sources import open_source
 
@@ -36,9 +37,8 @@ def prepare_in_child(source, out, *, die_at):
 
             return wrapped
 
-        storage._flush = dying(storage._flush)
+        files.sync = dying(files.sync)
         os.replace = dying(os.replace)
-        Path.replace = dying(Path.replace)
         storage.Folder.remove_folder = dying(storage.Folder.remove_folder)
         try:
             sa1b.prepare(source, out, run=sa1b.LocalRun(workers=1))

@@ -2,13 +2,17 @@
 
 import io
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from shards import description, good, jpeg, members, record, write_tar
 
+from data_pipelines.descriptions import DescriptionError, parse_pair
 from data_pipelines.jpegs import check_jpeg
+from data_pipelines.pairs import Pair
 from data_pipelines.sa1b import LocalRun, prepare
 from samjax.data import rle
 from samjax.data.records import decode_record
@@ -64,7 +68,11 @@ UNDERRUN = rle.encode(np.eye(23, 32, dtype=bool))["counts"]
         (described(lambda text: text["annotations"][1].update(area=7)), "not SA-1B JSON", "area is 7 but the runs"),
         (described(lambda text: text["image"].update(file_name="\ud800")), "not SA-1B JSON", "file_name"),
         (described(lambda text: text["annotations"][0].update(bbox=[10**400, 0, 1, 1])), "not SA-1B JSON", "bbox"),
-        (described(lambda text: text.update(annotations={})), "not SA-1B JSON", "annotations is missing or not list"),
+        (
+            described(lambda text: text.update(annotations={})),
+            "not SA-1B JSON",
+            "annotations is an object, expected a list",
+        ),
         ({**described(lambda text: None), "sa_500.json": b"[" + b"9" * 5000 + b"]"}, "not SA-1B JSON", "not JSON"),
         ({**described(lambda text: None), "sa_500.json": b" " * (16 * 2**20 + 1)}, "too large", "json has 16,777,217"),
     ],
@@ -76,6 +84,94 @@ def test_a_bad_description_costs_its_record_alone(tmp_path, files, kind, says):
     assert says in report.examples[0]
     assert len(report.examples[0]) < 400
     assert sorted(found) == [1, 2, 3]
+
+
+def without(text, *keys):
+    for key in keys:
+        del text[key]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda text: without(text["image"], "width", "file_name"), "image.width and image.file_name are missing"),
+        (
+            lambda text: without(text["annotations"][0], "id", "crop_box", "stability_score"),
+            "annotation 0: id, crop_box and stability_score are missing",
+        ),
+        (
+            lambda text: (without(text["image"], "image_id"), without(text["annotations"][1], "area")),
+            "image.image_id is missing; annotation 1: area is missing",
+        ),
+        (
+            lambda text: text["image"].update(image_id="500", width="32"),
+            'image.width is "32", expected an integer; image.image_id is "500", expected an integer',
+        ),
+        (
+            lambda text: text["annotations"][1].update(area=None, id=True, predicted_iou="0.9", bbox="large"),
+            "annotation 1: id is true, expected an integer; area is null, expected an integer; "
+            'bbox is "large", expected 4 numbers; predicted_iou is "0.9", expected a number',
+        ),
+        (
+            lambda text: text["annotations"][1]["segmentation"].update(size=["24", 32], counts=None),
+            "annotation 1: segmentation.counts is null, expected text (compressed run lengths, as pycocotools encodes "
+            'them); segmentation.size is ["24", 32], expected 2 numbers',
+        ),
+        (
+            lambda text: text["annotations"][1].update(segmentation=[[1, 2, 3]]),
+            "segmentation is a list of 1, expected an",
+        ),
+        (lambda text: text["annotations"].append("x"), 'annotation 2: "x", expected an object'),
+        (lambda text: text["annotations"][0].update(point_coords=3), "point_coords is 3, expected a list"),
+        (
+            lambda text: text["annotations"][0].update(bbox=[0, 0, 33, 1], crop_box=[0, 0, 1, 25]),
+            "bbox [0.0, 0.0, 33.0, 1.0] is not inside the photo, 24 x 32; crop_box [0.0, 0.0, 1.0, 25.0] is not inside",
+        ),
+    ],
+)
+def test_all_that_a_description_lacks_is_named_at_once_as_the_file_has_it(change, says):
+    item = record(500)
+    text = description(item)
+    change(text)
+    files = members(item, text)
+    with pytest.raises(DescriptionError) as caught:
+        parse_pair(Pair(where="x", jpeg=files["sa_500.jpg"], text=files["sa_500.json"]))
+    assert says in str(caught.value)
+
+
+def test_every_field_is_documented_and_needed():
+    text = (Path(__file__).parent.parent.parent / "docs/data.md").read_text()
+    shown = json.loads(text.split("```json\n")[1].split("```")[0])
+    rows = text.split("| field | holds |")[1].split("\n\n")[0]
+    for holder, path in (
+        (shown["image"], "image."),
+        (shown["annotations"][0], ""),
+        (shown["annotations"][0]["segmentation"], "segmentation."),
+    ):
+        for key in holder:
+            assert key == "segmentation" or f"`{path}{key}`" in rows
+    with pytest.raises(DescriptionError) as caught:
+        parse_pair(Pair(where="x", jpeg=b"", text=b'{"image": {}, "annotations": [{"segmentation": {}}]}'))
+    for row in rows.splitlines()[2:]:
+        for field in re.findall("`([a-z_.]+)`", row.split("|")[1]):
+            assert field == "annotations" or field in str(caught.value)
+
+
+def test_whole_numbers_may_be_written_with_a_point():
+    """As tables that hold floats write them: the value counts, not the type."""
+    item = record(500)
+    text = json.loads(json.dumps(description(item)), parse_int=float)
+    files = members(item, text)
+    assert b'"image_id": 500.0' in files["sa_500.json"]
+    found = parse_pair(Pair(where="x", jpeg=files["sa_500.jpg"], text=files["sa_500.json"]))
+    assert found == parse_pair(Pair(where="x", jpeg=item.jpeg, text=members(item)["sa_500.json"]))
+
+
+def test_a_photo_that_exif_turns_is_told():
+    item = record(500, np.ones((1, 32, 24), bool), height=32, width=24)
+    text = members(item)["sa_500.json"]
+    with pytest.raises(PhotoError, match="photo is 24 x 32 but its record says 32 x 24: EXIF turns it, but masks must"):
+        parse_pair(Pair(where="x", jpeg=rotated(), text=text))
 
 
 def test_masks_without_a_pixel_are_left_out_and_counted(tmp_path):

@@ -1,7 +1,10 @@
 """Tars and folders that are broken, hostile or out of reach, and disks that take no more."""
 
+import errno
+import fcntl
 import io
 import os
+import stat
 import subprocess
 import sys
 import tarfile
@@ -17,6 +20,7 @@ from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.tars import read_tar
 from data_pipelines.units import find_units
 from data_pipelines.verify import verify
+from samjax.core import files
 from samjax.core.errors import UserError
 from samjax.data.records import decode_record
 from samjax.data.sources import open_source
@@ -165,11 +169,11 @@ def extracted(tmp_path):
 
 @pytest.mark.parametrize("level", ["", ".."])
 def test_a_folder_of_pairs(extracted, tmp_path, monkeypatch, level):
-    """Neither links nor pipes are opened: a pipe would hang, a link leads anywhere."""
+    """Pipes are not opened, which would hang; links to plain files are, as links to tars are."""
     monkeypatch.setattr(units, "PAIRS_A_SHARD", 40)
     report = prepare(str(extracted / level), tmp_path / "out", run=SERIAL)
     assert ids(tmp_path / "out") == list(range(1, 151))
-    assert (report.reasons, report.ignored_members) == ({"no JSON": 1}, 4)
+    assert (report.reasons, report.ignored_members) == ({"no JSON": 2}, 3)
     assert report.examples[0].startswith("photos/: sa_901: every photo needs")
     assert [shard.records for shard in report.shards] == [40, 40, 40, 30]
     assert verify(str(tmp_path / "out")).problems == ()
@@ -296,6 +300,29 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     assert (tmp_path / "out").read_text() == "mine"
 
 
+def test_a_file_system_without_locks_or_sync_is_written_to_and_told_of(tmp_path, monkeypatch, caplog):
+    """As Lustre without flock, CIFS and shared folders of virtual machines are: there is room, and it is allowed."""
+    caplog.set_level("INFO")
+    sync = os.fsync
+
+    def refuse_lock(*_):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    def refuse_folders(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        sync(handle)
+
+    monkeypatch.setattr(fcntl, "flock", refuse_lock)
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    monkeypatch.setattr(files, "_told", set())
+    write_tar(tmp_path / "in/sa_000000.tar", good(3))
+    prepare(str(tmp_path / "in"), tmp_path / "out", run=SERIAL)
+    assert ids(tmp_path / "out") == [1, 2, 3]
+    assert "out cannot be locked (Function not implemented)" in caplog.text
+    assert caplog.text.count("cannot be synced (Invalid argument)") == 1
+
+
 FULL = """
 import resource, sys
 from data_pipelines.sa1b import LocalRun, prepare
@@ -335,5 +362,5 @@ def test_a_disk_that_is_full_stops_it_and_keeps_what_is_done(tmp_path, limit, wo
 
 
 def test_strays_of_a_tar_are_named_in_the_log(tmp_path):
-    (stray,) = read(write_tar(tmp_path / "x.tar", {"README": b"x"}))
+    stray, _ = read(write_tar(tmp_path / "x.tar", {"README": b"x", **good(1)}))
     assert stray == Stray(where="x.tar: 'README'")

@@ -20,6 +20,8 @@ def test_every_record_is_read_once_also_after_pickling(prepared):
 
 def test_a_data_set_is_found_up_to_two_levels_below(prepared, tmp_path):
     shutil.copytree(prepared / "train", tmp_path / "sa1b/1.0.0")
+    shutil.copytree(prepared / "train", tmp_path / ".trash")
+    shutil.copytree(prepared / "train", tmp_path / "sa1b/.snapshot")
     assert len(open_source(str(tmp_path), "train")) == 42
     assert len(open_source(str(tmp_path / "sa1b"), "train")) == 42
     shutil.copytree(prepared / "train", tmp_path / "sa1b/1.0.1")
@@ -110,6 +112,8 @@ def test_tars_are_told_from_prepared_folders(prepared, photos, tmp_path):
     (tmp_path / "pairs").mkdir()
     (tmp_path / "pairs" / "sa_7.json").touch()
     assert is_sa1b_layout(str(tmp_path / "pairs"))
+    (tmp_path / "._sa_1.tar").touch()
+    assert not is_sa1b_layout(str(tmp_path))
     write_tar(tmp_path / "sa_1.tar", {})
     assert is_sa1b_layout(str(tmp_path))
 

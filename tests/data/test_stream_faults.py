@@ -7,7 +7,8 @@ from shards import record
 from streams import SIZE, faulty, ids, take
 
 from samjax.core.errors import UserError
-from samjax.data import pipeline
+from samjax.core.machine_faults import MachineError
+from samjax.data import pipeline, readers
 from samjax.data.loader import DataConfig, validation_batches
 from samjax.data.progress import Progress
 
@@ -119,3 +120,17 @@ def test_validation_leaves_rows_of_bad_records_empty(write_dataset, caplog):
     config = DataConfig(source=str(write_dataset(faulty(20, bad=[7, 9]), "worse")), threads=2)
     with pytest.raises(UserError, match="2 of 10 records are corrupt"):
         list(validation_batches(config, image_size=SIZE, batch_size=8))
+
+
+def test_a_stream_stops_where_the_machine_fails_and_does_not_blame_the_data(write_dataset, start, monkeypatch):
+    """One such record is enough: the next would fail too, and an epoch of empty rows is no epoch."""
+
+    def no_descriptor(*_):
+        raise MachineError("shard cannot be read (Too many open files: raise the limit)")
+
+    config = DataConfig(source=str(write_dataset([record(number) for number in range(200)])), threads=2)
+    monkeypatch.setattr(readers.Shards, "read", no_descriptor)
+    with pytest.raises(MachineError, match=r"record \d+: .*Too many open files.*no fault of the data"):
+        next(start(config, batch_size=4))
+    with pytest.raises(MachineError, match="Too many open files"):
+        next(validation_batches(config, image_size=SIZE, batch_size=4))

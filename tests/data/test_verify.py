@@ -10,6 +10,7 @@ import pytest
 from array_record.python import array_record_module
 from shards import good, record, write_tar
 
+from data_pipelines.report import PrepareReport
 from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.verify import verify
 from samjax.cli.main import main
@@ -36,6 +37,11 @@ def out(whole, tmp_path):
 
 def shard(folder, number):
     return folder / f"sa1b-train.array_record-{number:05d}-of-{SHARDS:05d}"
+
+
+def test_hidden_files_are_no_shards(out):
+    (out / f"._{shard(out, 0).name}").write_bytes(b"x")
+    assert verify(str(out), sample=1).problems == ()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -157,6 +163,17 @@ def test_a_report_that_does_not_add_up_is_named(out, what, shown):
     (problem,) = verify(str(out)).problems
     assert f"says {shown}" in problem
     assert f"{what} in all" in problem
+
+
+def test_a_source_that_gave_nothing_is_named(out):
+    """A tar of zeros alone, prepared when that was taken for a whole one."""
+    report = json.loads((out / "prepare_report.json").read_text())
+    nothing = {"records": 0, "masks": 0, "area": 0, "size": 0, "sha256": "", "file": ""}
+    report["shards"].append({**nothing, "source": "tars/sa_000003.tar", "key": "0"})
+    (out / "prepare_report.json").write_text(json.dumps(report))
+    (problem,) = verify(str(out)).problems
+    assert problem.startswith("tars/sa_000003.tar gave no photo")
+    assert "1 of 4 sources gave no photo: tars/sa_000003.tar" in PrepareReport.from_json(json.dumps(report)).text()
 
 
 @pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
