@@ -5,7 +5,8 @@ from typing import Any
 
 from data_pipelines.jpegs import check_jpeg
 from data_pipelines.pairs import Pair
-from samjax.data import records, rle, transforms
+from samjax.data import records, rle
+from samjax.data.photo import PhotoError
 
 _FAR = 2.0**53  # beyond it a float is no exact pixel; NaN and infinity are not below it either
 
@@ -17,7 +18,7 @@ class DescriptionError(ValueError):
 KINDS: dict[type[Exception], str] = {
     DescriptionError: "not SA-1B JSON",
     rle.RleError: "broken mask",
-    transforms.PhotoError: "broken photo",
+    PhotoError: "broken photo",
 }
 
 
@@ -25,7 +26,7 @@ def parse_pair(pair: Pair) -> records.Record:
     """Return the record that a photo and its SA-1B description make.
 
     Raises:
-      DescriptionError, rle.RleError, transforms.PhotoError: why they make none.
+      DescriptionError, rle.RleError, PhotoError: why they make none.
     """
     try:
         described = json.loads(pair.text)

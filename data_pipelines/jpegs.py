@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Int
 
-from samjax.data import transforms
+from samjax.data.photo import PhotoError, check_photo
 
 _END = 0xD9
 _MAX_SEGMENTS = 100_000
@@ -15,18 +15,18 @@ def check_jpeg(jpeg: bytes, *, height: int, width: int) -> None:
     The orientation in EXIF is left alone, as SA-1B's masks do: they lie on the pixels as stored. Its segments are
     walked (ISO 10918-1, annex B) without decoding; damage within them shows when the photo is decoded.
     """
-    transforms.check_photo(jpeg, height=height, width=width)
+    check_photo(jpeg, height=height, width=width)
     markers = _find_markers(jpeg)
     at = 2
     for _ in range(_MAX_SEGMENTS):
         index = np.searchsorted(markers, at)
         if index == len(markers):
-            raise transforms.PhotoError("JPEG is cut short: it has no end")
+            raise PhotoError("JPEG is cut short: it has no end")
         after = int(markers[index]) + 2
         if jpeg[after - 1] == _END:
             return
         at = after + max(2, int.from_bytes(jpeg[after : after + 2], "big"))
-    raise transforms.PhotoError(f"JPEG has more than {_MAX_SEGMENTS:,} segments")
+    raise PhotoError(f"JPEG has more than {_MAX_SEGMENTS:,} segments")
 
 
 def _find_markers(jpeg: bytes) -> Int[np.ndarray, "markers"]:

@@ -14,7 +14,8 @@ from data_pipelines.out_folder import INFO
 from data_pipelines.report import REPORT, PrepareReport, ShardEntry
 from data_pipelines.storage import Folder
 from samjax.core.errors import UserError
-from samjax.data import records, rle, transforms
+from samjax.data import records, rle
+from samjax.data.photo import PhotoError, open_photo
 from samjax.data.sources import ArrayRecordSource, RecordSource, open_info
 
 _TOLD = 20
@@ -190,7 +191,7 @@ def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> Sh
             if index in chosen:
                 sampled += 1
                 _decode(record)
-        except (records.RecordError, rle.RleError, transforms.PhotoError) as error:
+        except (records.RecordError, rle.RleError, PhotoError) as error:
             faults.append(f"{task.name}, record {index}: {error}")
             continue
         ids.append(record.image_id)
@@ -212,7 +213,7 @@ def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> Sh
 def _decode(record: records.Record) -> None:
     size = {"height": record.height, "width": record.width}
     check_jpeg(record.jpeg, **size)
-    transforms.open_photo(record.jpeg, **size).close()
+    open_photo(record.jpeg, **size).close()
     for index, annotation in enumerate(record.annotations):
         covered = int(rle.decode(annotation.counts, **size).sum())
         if covered != annotation.area:

@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from samjax.core.errors import UserError
-from samjax.data.photos import Decoding
+from samjax.data.frame import Decoding
 from samjax.data.sampling import MaskRules
 from samjax.data.view import ViewRules
 

@@ -15,10 +15,11 @@ import grain
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from samjax.data import records, rle, transforms
+from samjax.data import records, rle
 from samjax.data.config import DataConfig
+from samjax.data.frame import frame_photo
 from samjax.data.mixture import Located
-from samjax.data.photos import frame_photo
+from samjax.data.photo import PhotoError
 from samjax.data.resample import resample
 from samjax.data.sampling import LeftOut, draw_masks
 
@@ -82,7 +83,7 @@ class MakeExample:
             )
             # After the masks, which are cheaper to find broken; also of a photo without masks, to count it as corrupt.
             image = frame_photo(record.jpeg, view=view, frame=self._frame, decoding=self._decoding)
-        except (records.RecordError, transforms.PhotoError, rle.RleError) as error:
+        except (records.RecordError, PhotoError, rle.RleError) as error:
             return Dropped(name=name, fault=Fault.CORRUPT, reason=str(error))
         if not len(masks.packed):
             reason = f"no usable mask: {masks.left_out}"
