@@ -142,6 +142,18 @@ def _opened(file: str | Path | bytes, *, name: str) -> Iterator[tuple[BinaryFile
         yield handle, picture
 
 
+def why_unreadable(error: Exception) -> str:
+    """Return what is wrong with a file that a library could not read.
+
+    Raises:
+      Exception: `error` itself, if it is the machine's fault, such as EIO or no memory, and says nothing of the file.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, MemoryError) or (number is not None and number not in _FAULTS_OF_A_PATH):
+        raise error
+    return (str(error) if number is None else os.strerror(number)) or type(error).__name__
+
+
 @contextlib.contextmanager
 def _told(name: str) -> Iterator[None]:
     """Tell in a sentence what is wrong with a photo. Faults of the machine, such as EIO, are not the photo's."""
@@ -157,14 +169,8 @@ def _told(name: str) -> Iterator[None]:
         raise UserError(f"{name} is not a picture that PIL can read, such as a JPEG or PNG") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{name} has more than {MAX_PIXELS:,} pixels in all") from None
-    except MemoryError:
-        raise
     except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
-        number = error.errno if isinstance(error, OSError) else None
-        if number is not None and number not in _FAULTS_OF_A_PATH:
-            raise
-        reason = str(error) if number is None else os.strerror(number)
-        raise UserError(f"{name} cannot be read: {reason or type(error).__name__}") from error
+        raise UserError(f"{name} cannot be read: {why_unreadable(error)}") from error
 
 
 def _pixels(

@@ -1,4 +1,4 @@
-"""What a PNG says of its numbers before its pixels: how many bits a channel has, and how many of them matter."""
+"""What a PNG says of its numbers before its pixels: their kind, how many bits each has, and how many of them matter."""
 
 import struct
 from io import BufferedReader, BytesIO
@@ -12,8 +12,10 @@ _MOST_CHUNKS = 1_000
 
 
 class PngHeader(NamedTuple):
-    """The bits of a PNG's numbers (PNG specification, sections 11.2.1 and 11.3.2.7)."""
+    """A PNG's numbers (PNG specification, sections 11.2.1 and 11.3.2.7)."""
 
+    colour_type: int
+    """0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha."""
     bits: int
     """Of a channel, or of an index into a palette: 1, 2, 4, 8 or 16."""
     significant_bits: int | None
@@ -25,7 +27,7 @@ def read_png_header(file: BinaryFile) -> PngHeader | None:
     file.seek(0)
     if file.read(len(_SIGNATURE)) != _SIGNATURE:
         return None
-    bits, channels, significant = 0, 1, 0
+    bits = colour_type = significant = 0
     for _ in range(_MOST_CHUNKS):
         start = file.read(8)
         if len(start) < 8 or start[4:] == b"IDAT":
@@ -34,7 +36,9 @@ def read_png_header(file: BinaryFile) -> PngHeader | None:
         content = file.read(min(length, 16))
         file.seek(length - len(content) + 4, 1)
         if name == b"IHDR" and len(content) > 9:
-            bits, channels = content[8], 3 if content[9] & 2 else 1
+            bits, colour_type = content[8], content[9]
         elif name == b"sBIT":
-            significant = max(content[:channels], default=0)
-    return PngHeader(bits, significant if significant and significant <= bits else None) if bits else None
+            significant = max(content[: 3 if colour_type & 2 else 1], default=0)
+    if not bits:
+        return None
+    return PngHeader(colour_type, bits, significant if 0 < significant <= bits else None)
