@@ -19,6 +19,8 @@ from samjax.data.png_header import BinaryFile
 
 _DEPTHS = (8, 10, 12, 14, 16)
 _MOST = 2**16 - 1
+_BITS_PER_SAMPLE = 258
+"""A tag of TIFF."""
 _NATIVE_LOW = ";16B" if sys.byteorder == "little" else ";16L"
 _LOW_BYTES = {";16B": ";16L", ";16L": ";16B", ";16N": _NATIVE_LOW}
 """PIL's decoders take one byte of two: the high one, and of numbers in the other order of bytes the low one."""
@@ -76,10 +78,15 @@ def has_sixteen_bits(picture: Image.Image) -> bool:
     """
     if any(";16" in mode for mode in _raw_modes(picture)):
         return True
-    bits = getattr(picture, "tag_v2", {}).get(258, (8,))
-    if picture.mode in ("RGB", "RGBA", "CMYK") and max(np.atleast_1d(bits)) > 8:
+    if picture.mode in ("RGB", "RGBA", "CMYK") and (tiff_bits(picture) or 8) > 8:
         raise DepthError("is a TIFF that stores each colour apart with 16 bits: save it with its colours interleaved")
     return False
+
+
+def tiff_bits(picture: Image.Image) -> int | None:
+    """Return how many bits a TIFF says that its numbers have, the most of any channel; None of other pictures."""
+    bits = getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE)
+    return None if bits is None else int(np.max(bits))
 
 
 def sixteen_bits(

@@ -20,7 +20,7 @@ from jaxtyping import Integer, Shaped, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samjax.core.errors import UserError
-from samjax.data.depth import DepthError, has_sixteen_bits, sixteen_bits, to_eight_bits
+from samjax.data.depth import DepthError, has_sixteen_bits, sixteen_bits, tiff_bits, to_eight_bits
 from samjax.data.png_header import BinaryFile, read_png_header
 from samjax.data.rle import MAX_PIXELS
 
@@ -29,9 +29,10 @@ log = logging.getLogger(__name__)
 Photo = UInt8[np.ndarray, "h w 3"]
 
 _DEEP_GREYS = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION = 258, 262, 274
-"""Tags of TIFF; EXIF has the last."""
+_PHOTOMETRIC, _ORIENTATION = 262, 274
+"""Tags of TIFF; EXIF has the second."""
 _WHITE_IS_ZERO = 0
+_TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _FAULTS_OF_A_PATH = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _logged: set[str] = set()
 
@@ -137,9 +138,22 @@ def _opened(file: str | Path | bytes, *, name: str) -> Iterator[tuple[BinaryFile
     with (
         _told(name),
         io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as handle,
-        Image.open(handle) as picture,
+        _open_any(handle) as picture,
     ):
         yield handle, picture
+
+
+def _open_any(file: BinaryFile) -> Image.Image:
+    try:
+        return Image.open(file)
+    except UnidentifiedImageError:
+        file.seek(0)
+        if file.read(4) in _TIFFS:
+            raise DepthError(
+                "is a TIFF of a kind that PIL does not read, such as one of several channels or of colours in floats: "
+                "save it as grey or RGB of 8 or 16 bits"
+            ) from None
+        raise
 
 
 def why_unreadable(error: Exception) -> str:
@@ -228,8 +242,8 @@ def _bits(file: BinaryFile, picture: Image.Image) -> int | None:
     """Return how many bits of each number count, where the file says so."""
     if header := read_png_header(file):
         return header.significant_bits
-    bits = max(getattr(picture, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,)))
-    return bits if bits < 16 else None  # 16 is what holds the numbers, whatever a camera filled of it
+    bits = tiff_bits(picture)
+    return bits if bits and bits < 16 else None  # 16 is what holds the numbers, whatever a camera filled of it
 
 
 def _shades(numbers: Shaped[np.ndarray, "*shape"], *, bits: int | None, name: str) -> UInt8[np.ndarray, "*shape"]:

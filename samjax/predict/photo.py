@@ -25,7 +25,7 @@ def as_photos(images) -> list[Photo]:
     Raises:
       UserError: `images` is one photo and no list, or an entry, named by its place, is no photo.
     """
-    is_one = isinstance(images, (str, Path)) or (hasattr(images, "dtype") and images.ndim != 4)
+    is_one = isinstance(images, (str, bytes, Path)) or (hasattr(images, "dtype") and images.ndim != 4)
     if is_one or not isinstance(images, Iterable):
         raise UserError(f"images is {_described(images)}, expected several photos: give a list, [image]")
     return [_as_photo(image, name=f"image {index}") for index, image in enumerate(images)]

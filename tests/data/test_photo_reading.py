@@ -132,6 +132,12 @@ def test_colours_of_16_bits_in_planes_are_refused():
     np.testing.assert_array_equal(eight, coloured)
 
 
+@pytest.mark.parametrize("channels", [2, 5])
+def test_a_tiff_of_many_channels_is_named_as_such(channels):
+    with pytest.raises(UserError, match=r"x.tif is a TIFF of a kind that PIL does not read, such as one of several"):
+        read_photo(tiff(numbers(200, channels), bits=16), name="x.tif")
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_few_bits_of_grey_reach_white(bits):
     shades = numbers(2**bits - 1)
