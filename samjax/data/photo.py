@@ -89,6 +89,16 @@ def stored_size(path: str | Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
+def turns_quarter(file: str | Path | bytes) -> bool:
+    """Return whether EXIF turns the photo in a file by a quarter, so that a viewer swaps its height and width.
+
+    Raises:
+      UserError: no such file, not a picture, or damaged there.
+    """
+    with _opened(file, name="the photo" if isinstance(file, bytes) else str(file)) as (_, picture):
+        return _turns_quarter(picture)
+
+
 def from_picture(picture: Image.Image, *, name: str) -> Photo:
     """Return the pixels of a picture that PIL holds, by the rules of `read_photo`, as they are: EXIF turns nothing.
 
@@ -265,9 +275,12 @@ def _log_once(kind: str, sentence: str) -> None:
         log.warning("%s; other photos of this kind are not announced", sentence)
 
 
+def _turns_quarter(picture: Image.Image) -> bool:
+    return picture.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+
+
 def _size_text(picture: Image.Image) -> str:
-    turned = picture.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8)
-    stored = " as stored (a viewer turns it, as EXIF says)" if turned else ""
+    stored = " as stored (a viewer turns it, as EXIF says)" if _turns_quarter(picture) else ""
     return f"{picture.width} x {picture.height}{stored}"
 
 

@@ -13,7 +13,7 @@ from shards import jpeg
 
 from samjax.core.errors import UserError
 from samjax.data import photo as photo_module
-from samjax.data.photo import Orientation, PhotoError, from_picture, open_photo, read_photo, stored_size
+from samjax.data.photo import Orientation, PhotoError, from_picture, open_photo, read_photo, stored_size, turns_quarter
 from samjax.data.rle import MAX_PIXELS
 
 SIZE = (6, 10)
@@ -187,6 +187,7 @@ def test_a_photo_is_upright_or_as_stored(tmp_path):
 def test_another_size_is_told_with_both_and_with_what_turns_it():
     with pytest.raises(UserError, match=r"^p is 30 x 20, its annotations say 31 x 20$"):
         read_photo(jpeg(20, 30), name="p", size=(20, 31))
+    assert [turns_quarter(turned_jpeg(orientation)) for orientation in range(1, 9)] == [False] * 4 + [True] * 4
     with pytest.raises(UserError, match=r"p is 30 x 20 as stored \(a viewer turns it, as EXIF says\), its .* 20 x 30"):
         read_photo(turned_jpeg(6), name="p", size=(30, 20))
 
