@@ -22,8 +22,8 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from samjax.eval.edges.edge_scores import THRESHOLDS
-from samjax.eval.edges.matching import RADIUS, count, level_of, match
+from samjax.eval.edges.levels import THRESHOLDS, as_levels, level_of
+from samjax.eval.edges.matching import RADIUS, count, match
 from samjax.eval.edges.suppression import ridges
 from samjax.eval.edges.thinning import thinned
 
@@ -62,7 +62,7 @@ def made(seed: int, *, regions: int = 10) -> Made:
     texture = np.hypot(ndimage.sobel(grain, 0), ndimage.sobel(grain, 1))
     edges = np.maximum(border / border.max() * strength, 0.5 * texture / texture.max() * strength)
     edges = ridges(edges.astype(np.float32))
-    return Made(edges=np.rint(255 * edges / edges.max()).astype(np.uint8), boundaries=boundaries)
+    return Made(edges=as_levels(edges / edges.max()), boundaries=boundaries)
 
 
 def assigned(detected: np.ndarray, truth: np.ndarray, *, radius: float) -> tuple[int, int]:

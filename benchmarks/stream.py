@@ -172,7 +172,7 @@ def jpeg(photos: list[Any], small: list[bytes], *, rounds: int) -> None:
 
     from PIL import Image
 
-    from samjax.data.photos import Decoding, frame_photo
+    from samjax.data.frame import Decoding, frame_photo
     from samjax.data.view import WHOLE
 
     rng = np.random.default_rng(0)

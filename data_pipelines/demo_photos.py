@@ -23,7 +23,8 @@ from PIL import Image
 
 from samjax.core.errors import UserError
 from samjax.data import rle
-from samjax.data.transforms import fitted_size, open_photo, resize_mask
+from samjax.data.photo import open_photo
+from samjax.data.transforms import fitted_size, resize_mask
 
 LICENSE = "CC BY 2.0"
 

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 from data_pipelines.jpegs import check_jpeg
 from data_pipelines.json_fields import Faults, Fields, shown
 from data_pipelines.pairs import Pair
-from samjax.data import records, rle, transforms
+from samjax.data import records, rle
+from samjax.data.photo import PhotoError
 
 
 class DescriptionError(ValueError):
@@ -16,7 +17,7 @@ class DescriptionError(ValueError):
 KINDS: dict[type[Exception], str] = {
     DescriptionError: "not SA-1B JSON",
     rle.RleError: "broken mask",
-    transforms.PhotoError: "broken photo",
+    PhotoError: "broken photo",
 }
 
 
@@ -38,7 +39,7 @@ def parse_pair(pair: Pair) -> records.Record:
     """Return the record that a photo and its SA-1B description make; docs/data.md lists the fields.
 
     Raises:
-      DescriptionError, rle.RleError, transforms.PhotoError: why they make none.
+      DescriptionError, rle.RleError, PhotoError: why they make none.
     """
     try:
         described = json.loads(pair.text)

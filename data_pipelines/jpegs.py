@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 from PIL import ExifTags, Image
 
-from samjax.data import transforms
+from samjax.data.photo import PhotoError, check_photo
 
 _END = 0xD9
 _MAX_SEGMENTS = 100_000
@@ -19,11 +19,11 @@ def check_jpeg(jpeg: bytes, *, height: int, width: int) -> None:
     walked (ISO 10918-1, annex B) without decoding; damage within them shows when the photo is decoded.
     """
     try:
-        transforms.check_photo(jpeg, height=height, width=width)
-    except transforms.PhotoError as error:
+        check_photo(jpeg, height=height, width=width)
+    except PhotoError as error:
         if not _is_turned(jpeg, height=height, width=width):
             raise
-        raise transforms.PhotoError(
+        raise PhotoError(
             f"{error}: EXIF turns it, but masks must lie on the pixels as stored; turn the masks, or the pixels"
         ) from error
     markers = _find_markers(jpeg)
@@ -31,12 +31,12 @@ def check_jpeg(jpeg: bytes, *, height: int, width: int) -> None:
     for _ in range(_MAX_SEGMENTS):
         index = np.searchsorted(markers, at)
         if index == len(markers):
-            raise transforms.PhotoError("JPEG is cut short: it has no end")
+            raise PhotoError("JPEG is cut short: it has no end")
         after = int(markers[index]) + 2
         if jpeg[after - 1] == _END:
             return
         at = after + max(2, int.from_bytes(jpeg[after : after + 2], "big"))
-    raise transforms.PhotoError(f"JPEG has more than {_MAX_SEGMENTS:,} segments")
+    raise PhotoError(f"JPEG has more than {_MAX_SEGMENTS:,} segments")
 
 
 def _is_turned(jpeg: bytes, *, height: int, width: int) -> bool:

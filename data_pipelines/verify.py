@@ -15,7 +15,8 @@ from data_pipelines.report import REPORT, PrepareReport, ShardEntry
 from data_pipelines.storage import Folder
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import raise_machine_fault
-from samjax.data import records, rle, transforms
+from samjax.data import records, rle
+from samjax.data.photo import PhotoError, open_photo
 from samjax.data.readers import ShardError, count_records
 from samjax.data.sources import ArrayRecordSource, RecordSource, open_info
 
@@ -194,7 +195,7 @@ def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> Sh
             if index in chosen:
                 sampled += 1
                 _decode(record)
-        except (records.RecordError, rle.RleError, transforms.PhotoError) as error:
+        except (records.RecordError, rle.RleError, PhotoError) as error:
             raise_machine_fault(error, what=f"{task.name}, record {index} cannot be read")
             faults.append(f"{task.name}, record {index}: {error}")
             continue
@@ -217,7 +218,7 @@ def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> Sh
 def _decode(record: records.Record) -> None:
     size = {"height": record.height, "width": record.width}
     check_jpeg(record.jpeg, **size)
-    transforms.open_photo(record.jpeg, **size).close()
+    open_photo(record.jpeg, **size).close()
     for index, annotation in enumerate(record.annotations):
         covered = int(rle.decode(annotation.counts, **size).sum())
         if covered != annotation.area:

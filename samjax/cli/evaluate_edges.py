@@ -11,6 +11,8 @@ Find the edges of BSDS500's photos with a checkpoint that was never trained to (
 Sobel's or Canny's detector, and measure them by the data set's benchmark: F at one threshold for all photos (ODS) and
 at the best of each (OIS), average precision, recall at a precision of one half."""
 
+_MOST_SIGMA = 100
+
 
 def add_parser(protocols, name: str) -> None:
     """Add the protocol."""
@@ -29,6 +31,12 @@ def add_parser(protocols, name: str) -> None:
         choices=("sam", "sobel", "canny"),
         help="sam, the default, needs --checkpoint; sobel and canny are baselines without a model",
     )
+    parser.add_argument(
+        "--sobel-sigma",
+        type=float,
+        metavar="PIXELS",
+        help="of the Gaussian before --method sobel; 0 for none (default: 2)",
+    )
     add_allow_missing(parser)
     parser.set_defaults(run=_run)
 
@@ -39,11 +47,13 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         way = "give --checkpoint, or --method sobel or canny" if known.method == "sam" else "leave out --checkpoint"
         need = "needs a checkpoint" if known.method == "sam" else "has no checkpoint"
         raise UserError(f"--method {known.method} {need}: {way}")
+    _check_sigma(known)
 
     import dataclasses
 
     from samjax.eval.edges.bsds import open_bsds
-    from samjax.eval.edges.protocol import BASELINES, conclude, detect_and_count, settings
+    from samjax.eval.edges.gradient_edges import SIGMA
+    from samjax.eval.edges.protocol import baseline, conclude, detect_and_count, settings
     from samjax.eval.evaluation_folder import open_evaluation
 
     dataset = open_bsds(known.data, split=known.split, allow_missing=known.allow_missing)
@@ -53,24 +63,38 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         from samjax.checkpoint.weights import find_checkpoint
 
         checkpoint = str(find_checkpoint(known.checkpoint))
+    sigma = SIGMA if known.sobel_sigma is None else known.sobel_sigma
+    about = settings(known.method, split=known.split, sigma=sigma)
     asked = {
         "protocol": "edges",
         "checkpoint": checkpoint,
         "data": known.data,
         "photos": len(dataset.photos),
-        **settings(known.method, split=known.split),
+        **about,
     }
     with open_evaluation(known.out, asked=asked, resume=known.resume) as folder:
         done = sum(photo.id in folder for photo in dataset.photos)
         if done:
             print(f"{known.out} has {done:,} of {len(dataset.photos):,} photos already", flush=True)
         if done < len(dataset.photos):
-            detect, batch_size = _mask_edges(checkpoint) if known.method == "sam" else (BASELINES[known.method], 1)
+            if known.method == "sam":
+                detect, batch_size = _mask_edges(checkpoint)
+            else:
+                detect, batch_size = baseline(known.method, sigma=sigma), 1
             with progress("photos", total=len(dataset.photos), done=done) as advance:
                 detect_and_count(dataset, detect, folder, batch_size=batch_size, progress=advance)
-        results = conclude(dataset, folder, method=known.method, checkpoint=checkpoint, split=known.split)
+        results = conclude(dataset, folder, checkpoint=checkpoint, settings=about)
         finish(results, folder.path)
     return 0
+
+
+def _check_sigma(known: argparse.Namespace) -> None:
+    if known.sobel_sigma is None:
+        return
+    if known.method != "sobel":
+        raise UserError(f"--sobel-sigma is for --method sobel, not {known.method}: leave it out")
+    if not 0 <= known.sobel_sigma <= _MOST_SIGMA:
+        raise UserError(f"--sobel-sigma is {known.sobel_sigma:g}; it must be from 0 to {_MOST_SIGMA} pixels")
 
 
 def _mask_edges(checkpoint: str):

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, CountOrNone, Probability, Range, Share, config_class
-from samjax.data.photos import Decoding
+from samjax.data.frame import Decoding
 from samjax.data.sampling import MaskRules
 from samjax.data.view import ViewRules
 

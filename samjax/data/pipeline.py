@@ -16,10 +16,11 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from samjax.core.machine_faults import MachineError, machine_fault
-from samjax.data import records, rle, transforms
+from samjax.data import records, rle
 from samjax.data.config import DataConfig
+from samjax.data.frame import frame_photo
 from samjax.data.mixture import Located
-from samjax.data.photos import frame_photo
+from samjax.data.photo import PhotoError
 from samjax.data.resample import resample
 from samjax.data.sampling import LeftOut, draw_masks
 
@@ -87,7 +88,7 @@ class MakeExample:
             image = frame_photo(record.jpeg, view=view, frame=self._frame, decoding=self._decoding)
         except MachineError as error:
             return Dropped(name=name, fault=Fault.MACHINE, reason=str(error))
-        except (records.RecordError, transforms.PhotoError, rle.RleError, MemoryError) as error:
+        except (records.RecordError, PhotoError, rle.RleError, MemoryError) as error:
             if fault := machine_fault(error):
                 return Dropped(name=name, fault=Fault.MACHINE, reason=fault)
             return Dropped(name=name, fault=Fault.CORRUPT, reason=str(error))

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from samjax.core.machine_faults import raise_machine_fault
-from samjax.data import records, rle, transforms
+from samjax.data import records, rle
+from samjax.data.photo import PhotoError, check_photo
 from samjax.data.sources import RecordSource
 
 _EXAMPLES = 5
@@ -55,7 +56,7 @@ class _Fault:
 
 _KINDS: dict[type[Exception], str] = {
     records.RecordError: "not a readable record",
-    transforms.PhotoError: "broken photo",
+    PhotoError: "broken photo",
     rle.RleError: "broken mask",
 }
 
@@ -102,7 +103,7 @@ def _read(source: RecordSource, place: int) -> _Photo | _Fault:
         record = records.decode_record(source[place])
         name = f"record {place} (image {record.image_id})"
         height, width = record.height, record.width
-        transforms.check_photo(record.jpeg, height=height, width=width)
+        check_photo(record.jpeg, height=height, width=width)
         areas = tuple(
             rle.area(rle.parse_runs(annotation.counts, height=height, width=width)) for annotation in record.annotations
         )

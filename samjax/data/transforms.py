@@ -1,16 +1,7 @@
 """Photos and masks at the model's resolution (Segment Anything, appendix A: longest side scaled, then zero-padded)."""
 
-import io
-
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
-from PIL import Image, UnidentifiedImageError
-
-from samjax.data.rle import MAX_PIXELS
-
-
-class PhotoError(ValueError):
-    """A photo that cannot be decoded, or is not the one its record describes; the message says why."""
 
 
 def fitted_size(*, height: int, width: int, frame: tuple[int, int]) -> tuple[int, int]:
@@ -21,39 +12,6 @@ def fitted_size(*, height: int, width: int, frame: tuple[int, int]) -> tuple[int
     scale = min(frame[0] / height, frame[1] / width)
     fitted = (int(height * scale + 0.5), int(width * scale + 0.5))
     return min(max(fitted[0], 1), frame[0]), min(max(fitted[1], 1), frame[1])
-
-
-def check_photo(jpeg: bytes, *, height: int, width: int) -> None:
-    """Raise PhotoError unless `jpeg` says that it is a JPEG of `height` x `width`; pixels are not decoded."""
-    _open(jpeg, height=height, width=width).close()
-
-
-def open_photo(jpeg: bytes, *, height: int, width: int) -> Image.Image:
-    """Return the RGB photo in `jpeg`; greyscale and CMYK photos are converted.
-
-    Raises:
-      PhotoError: not a JPEG, truncated, or not `height` x `width`.
-    """
-    with _open(jpeg, height=height, width=width) as photo:
-        try:
-            return photo.convert("RGB")
-        except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, ... for broken files
-            raise PhotoError(f"JPEG cannot be decoded: {error}") from error
-
-
-def _open(jpeg: bytes, *, height: int, width: int) -> Image.Image:
-    """Open lazily: the size is compared before a pixel is decoded, so that a small file cannot claim a huge photo."""
-    if height * width > MAX_PIXELS:
-        raise PhotoError(f"photo has {height * width:,} pixels, more than {MAX_PIXELS:,}")
-    try:
-        photo = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
-    except UnidentifiedImageError as error:
-        raise PhotoError("not a JPEG") from error
-    except Exception as error:  # also PIL's own bound on decompression
-        raise PhotoError(f"JPEG cannot be read: {error}") from error
-    if (photo.height, photo.width) != (height, width):
-        raise PhotoError(f"photo is {photo.height} x {photo.width} but its record says {height} x {width}")
-    return photo
 
 
 def nearest_positions(*, source: int, target: int) -> Int[np.ndarray, "target"]:

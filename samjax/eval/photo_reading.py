@@ -1,4 +1,4 @@
-"""Photos read a few at a time, those that cannot be told or left out."""
+"""Reads photos to evaluate on, and records those that cannot be read where that is allowed."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -23,7 +23,7 @@ def read_photos(
     allow_missing: bool,
     key: Callable[[Photo], str] = photo_key,
 ) -> Iterator[tuple[Photo, np.ndarray]]:
-    """Yield the photos with their pixels; those that cannot be read are recorded as such, if that is allowed.
+    """Yield the photos with their pixels; with `allow_missing`, those that cannot be read are recorded as such instead.
 
     Raises:
       UserError: one cannot be read, and `allow_missing` is not given.

@@ -18,7 +18,7 @@ from samjax.predict.crops import Crop, crops_of, point_grid
 from samjax.predict.engine import Engine
 from samjax.predict.generator_config import CANDIDATES, GeneratorConfig
 from samjax.predict.nms import kept_boxes
-from samjax.predict.photo import fit_photo, to_frame
+from samjax.predict.photo import as_photos, fit_photo, to_frame
 from samjax.predict.regions import without_specks
 from samjax.predict.restore import resize_plans
 from samjax.predict.run_lengths import encode_words
@@ -104,11 +104,18 @@ class MaskGenerator:
             )
         self._slots = _FIRST_SLOTS
 
-    def generate(self, photos: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[list[GeneratedMask]]:
+    def generate(self, photos) -> list[list[GeneratedMask]]:
         """Return the masks of each photo, in the order of the published algorithm.
 
-        Any number of photos of any sizes; with as many as a batch holds no device waits for work.
+        With as many photos as a batch holds, no device waits for work.
+
+        Args:
+          photos: any number of any sizes, as `samjax.predict.photo.as_photos` takes them.
+
+        Raises:
+          UserError: one is no photo; the message says which.
         """
+        photos = as_photos(photos)
         found: list[list[list[GeneratedMask]]] = [[] for _ in photos]
         crops = [
             crops_of(

@@ -1,48 +1,55 @@
-"""Photos of any kind and size into the model's frame, and prompts with them (Segment Anything, appendix A)."""
+"""Photos that a caller gives, and prompts with them, into the model's frame (Segment Anything, appendix A)."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from samjax.core.errors import UserError
+from samjax.data.photo import Photo, from_picture, read_photo
 from samjax.data.rle import MAX_PIXELS
 from samjax.data.transforms import fitted_size
 
-Photo = UInt8[np.ndarray, "h w 3"]
 
-_DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+def as_photos(images) -> list[Photo]:
+    """Return the photos that a caller gives as RGB arrays.
 
-
-def read_photo(path: str | Path) -> Photo:
-    """Return the RGB photo in a file of any kind that PIL reads, upright.
-
-    What EXIF says of its orientation is done, as every viewer does: prompts are given on what a person sees. Grey,
-    palette and CMYK become RGB, an alpha channel is dropped, grey of 16 bits keeps its upper 8.
+    Args:
+      images: a list of photos, or an array of them (n, h, w, 3). Each is an array, uint8 of shape (h, w, 3); a picture
+        of PIL's, whose pixels are taken as it holds them and converted as `samjax.data.photo` says; or the path of a
+        file, which `read_photo` reads upright.
 
     Raises:
-      UserError: no such file, not a picture, damaged, or of more than `MAX_PIXELS`.
+      UserError: `images` is one photo and no list, or an entry, named by its place, is no photo.
     """
-    try:
-        with Image.open(path) as photo:
-            if photo.width * photo.height > MAX_PIXELS:  # before a pixel is decoded
-                raise UserError(f"{path} has {photo.width} x {photo.height} pixels, more than {MAX_PIXELS:,} in all")
-            upright = ImageOps.exif_transpose(photo)
-            if upright.mode in _DEEP:
-                deep = np.asarray(upright).astype(np.int64)
-                if upright.mode == "F" or deep.min() < 0 or deep.max() > 0xFFFF:
-                    raise UserError(f"{path} holds numbers that are no grey of 8 or 16 bits; save it as such")
-                upright = Image.fromarray((deep >> (8 if deep.max() > 0xFF else 0)).astype(np.uint8))
-            return np.array(upright.convert("RGB"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnidentifiedImageError:
-        raise UserError(f"{path} is not a picture that PIL can read, such as a JPEG or PNG") from None
-    except UserError:
-        raise
-    except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
-        raise UserError(f"{path} cannot be read: {error or type(error).__name__}") from error
+    is_one = isinstance(images, (str, bytes, Path)) or (hasattr(images, "dtype") and images.ndim != 4)
+    if is_one or not isinstance(images, Iterable):
+        raise UserError(f"images is {_described(images)}, expected several photos: give a list, [image]")
+    return [_as_photo(image, name=f"image {index}") for index, image in enumerate(images)]
+
+
+def _as_photo(image: Any, *, name: str) -> Photo:
+    if isinstance(image, (str, Path)):
+        return read_photo(image)
+    if isinstance(image, Image.Image):
+        return from_picture(image, name=name)
+    shape = tuple(getattr(image, "shape", ()))
+    if getattr(image, "dtype", None) != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise UserError(
+            f"{name} is {_described(image)}, expected RGB: uint8 of shape (h, w, 3), a picture of PIL's or a path"
+        )
+    if shape[0] * shape[1] > MAX_PIXELS:
+        raise UserError(f"{name} has {shape[1]:,} x {shape[0]:,} pixels, more than {MAX_PIXELS:,} in all")
+    return np.asarray(image)
+
+
+def _described(image: Any) -> str:
+    if hasattr(image, "dtype"):
+        return f"{image.dtype} of shape {tuple(image.shape)}"
+    return f"of type {type(image).__name__}"
 
 
 def fit_photo(photo: Photo, frame: tuple[int, int]) -> tuple[UInt8[np.ndarray, "frame_h frame_w 3"], tuple[int, int]]:

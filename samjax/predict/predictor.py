@@ -1,6 +1,5 @@
 """Masks for prompts on photos of any size, from Python."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +14,7 @@ from samjax.core.errors import UserError
 from samjax.core.groups import power_of_two
 from samjax.models.sam.config import SamConfig
 from samjax.predict.engine import Engine
-from samjax.predict.photo import fit_photo
+from samjax.predict.photo import as_photos, fit_photo
 from samjax.predict.prompts import PhotoPrompts, photo_prompts, stacked
 from samjax.predict.restore import Resize, packed_masks, resize_plans
 
@@ -71,28 +70,28 @@ class Predictor:
         """The model's."""
         return self._engine.config
 
-    def set_image(self, image: np.ndarray) -> None:
-        """Encode the photo that `predict` answers for, RGB of any size."""
+    def set_image(self, image) -> None:
+        """Encode the photo that `predict` answers for: an RGB array of any size, a picture of PIL's or a path."""
         self.set_images([image])
 
-    def set_images(self, images: Sequence[np.ndarray]) -> None:
-        """Encode the photos that `predict_each` answers for, RGB of any sizes, split over the mesh.
+    def set_images(self, images) -> None:
+        """Encode the photos that `predict_each` answers for, of any sizes, split over the mesh.
+
+        Args:
+          images: as `samjax.predict.photo.as_photos` takes them.
 
         Raises:
-          UserError: there are none, or one is not a uint8 array (h, w, 3).
+          UserError: there are none, or one is no photo; the message says which.
         """
-        if not len(images):
+        images = as_photos(images)
+        if not images:
             raise UserError("there are no images to set; give one at least")
-        for index, image in enumerate(images):
-            shape, dtype = np.shape(image), getattr(image, "dtype", None)
-            if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
-                raise UserError(f"image {index} is {dtype} of shape {shape}, expected RGB: uint8 of shape (h, w, 3)")
         engine, config = self._engine, self.config
         count = _rounded_up(len(images), engine.ways)
         frames = np.zeros((count, *config.image_size, 3), np.uint8)
         sizes = np.ones((count, 2), np.int32)
         for index, image in enumerate(images):
-            frames[index], sizes[index] = fit_photo(np.asarray(image), config.image_size)
+            frames[index], sizes[index] = fit_photo(image, config.image_size)
         self._photos = [(image.shape[0], image.shape[1]) for image in images]
         self._fitted = [(int(height), int(width)) for height, width in sizes[: len(images)]]
         self._embedding = engine.encode(frames, sizes)

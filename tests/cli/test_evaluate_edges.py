@@ -84,6 +84,18 @@ def test_a_killed_evaluation_goes_on_to_the_same_numbers(evaluated, bsds, tmp_pa
     assert (out / "sheet.png").read_bytes() == (evaluated / "sheet.png").read_bytes()
 
 
+def test_the_gaussian_before_sobel_is_a_setting(bsds, tmp_path, capsys):
+    found = {}
+    for sigma in ("0", "2"):
+        assert run(bsds, tmp_path / sigma, "--method", "sobel", "--sobel-sigma", sigma) == 0
+        found[sigma] = Results.read(tmp_path / sigma)
+        assert found[sigma].settings["sigma"] == float(sigma)
+    assert found["0"].rows[0].metrics["ODS"] < found["2"].rows[0].metrics["ODS"], "the photos are noisy"
+    assert run(bsds, tmp_path / "2", "--method", "sobel", "--resume") == 0, "2 pixels are the default"
+    assert run(bsds, tmp_path / "2", "--method", "sobel", "--resume", "--sobel-sigma", "1") == 2
+    assert "sigma" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_checkpoint_is_evaluated(bsds, checkpoint, tmp_path):
     assert run(bsds, tmp_path / "out", "--checkpoint", str(checkpoint), "--limit", "2") == 0
@@ -109,6 +121,9 @@ def test_other_questions_are_not_mixed(evaluated, bsds, capsys):
         (("--method", "sobel", "--limit", "0"), "--limit is 0; it must be at least 1"),
         (("--method", "sobel", "--split", "val"), "has no split val"),
         (("--method", "sobel", "--sigma", "3"), "--sigma"),
+        (("--method", "sobel", "--sobel-sigma", "-1"), "--sobel-sigma is -1; it must be from 0 to 100 pixels"),
+        (("--method", "sobel", "--sobel-sigma", "nan"), "--sobel-sigma is nan; it must be from 0 to 100 pixels"),
+        (("--method", "canny", "--sobel-sigma", "1"), "--sobel-sigma is for --method sobel, not canny: leave it out"),
     ],
 )
 def test_bad_input_is_told(options, message, bsds, tmp_path, capsys):

@@ -15,9 +15,9 @@ from data_pipelines.jpegs import check_jpeg
 from data_pipelines.pairs import Pair
 from data_pipelines.sa1b import LocalRun, prepare
 from samjax.data import rle
+from samjax.data.photo import PhotoError, open_photo
 from samjax.data.records import decode_record
 from samjax.data.sources import open_source
-from samjax.data.transforms import PhotoError, open_photo
 
 SERIAL = LocalRun(workers=1)
 

@@ -1,8 +1,6 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from broken_photos import BROKEN
-from shards import jpeg
 
 from samjax.core.types import unpack_masks
 from samjax.data import transforms
@@ -25,19 +23,6 @@ def test_a_fitted_photo_touches_the_frame_and_keeps_its_shape(height, width, fra
 def test_half_a_pixel_rounds_up():
     """round() would give 2 for 2.5: the release rounds as int(x + 0.5)."""
     assert transforms.fitted_size(height=5, width=128, frame=(64, 64)) == (3, 64)
-
-
-@pytest.mark.parametrize("mode", ["L", "CMYK"])
-def test_other_colour_modes_become_rgb(mode):
-    photo = transforms.open_photo(jpeg(20, 30, mode=mode), height=20, width=30)
-    assert photo.mode == "RGB"
-    assert photo.size == (30, 20)
-
-
-@pytest.mark.parametrize(("data", "height", "width", "says"), BROKEN)
-def test_a_broken_photo_is_refused_with_the_reason(data, height, width, says):
-    with pytest.raises(transforms.PhotoError, match=says):
-        transforms.open_photo(data, height=height, width=width)
 
 
 @pytest.mark.parametrize(

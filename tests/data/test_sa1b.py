@@ -16,7 +16,8 @@ from data_pipelines.demo_photos import inclusive_box
 from data_pipelines.sa1b import prepare
 from data_pipelines.units import find_units
 from samjax.core.errors import UserError
-from samjax.data import rle, transforms
+from samjax.data import rle
+from samjax.data.photo import open_photo
 from samjax.data.records import decode_record
 from samjax.data.sources import open_source
 
@@ -258,7 +259,7 @@ def test_the_shipped_masks_follow_the_release(photos):
             image = described["image"]
             size = {"height": image["height"], "width": image["width"]}
             assert max(size.values()) == 384
-            transforms.open_photo(shard.extractfile(image["file_name"]).read(), **size)
+            open_photo(shard.extractfile(image["file_name"]).read(), **size)
             for annotation in described["annotations"]:
                 mask = rle.decode(annotation["segmentation"]["counts"], **size)
                 assert annotation["area"] == mask.sum() > 0

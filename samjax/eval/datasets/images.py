@@ -1,16 +1,11 @@
 """Where the photos of annotations are: pictures in a folder, or records."""
 
-import io
 import os
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from jaxtyping import UInt8
-from PIL import Image
-
 from samjax.core.errors import UserError
+from samjax.data.photo import Orientation, read_photo, stored_size
 from samjax.data.records import RecordError, decode_record
-from samjax.data.rle import MAX_PIXELS
 from samjax.data.sources import RecordSource, open_info, open_source
 from samjax.eval.datasets.dataset import ReadPhoto
 
@@ -33,7 +28,7 @@ class ImageFolder:
           UserError: several have that name, or it leads out of the folder.
         """
         path = self._find(name)
-        return None if path is None else lambda: read_stored(path, name=str(path), height=height, width=width)
+        return None if path is None else lambda: read_photo(path, orientation=Orientation.STORED, size=(height, width))
 
     def has(self, name: str) -> bool:
         """Return whether the photo called `name` is there.
@@ -47,7 +42,7 @@ class ImageFolder:
         """Return the (height, width) that the header of the photo called `name`, which is there, says.
 
         Raises:
-          OSError: it is no picture, or its header is damaged.
+          UserError: it is no picture, or its header is damaged.
         """
         path = self._find(name)
         assert path is not None, name
@@ -107,8 +102,8 @@ class ImageRecords:
         if index is None:
             return None
         where = f"{name} in {self._source.name}"
-        return lambda: read_stored(
-            io.BytesIO(decode_record(self._source[index]).jpeg), name=where, height=height, width=width
+        return lambda: read_photo(
+            decode_record(self._source[index]).jpeg, name=where, orientation=Orientation.STORED, size=(height, width)
         )
 
     def has(self, name: str) -> bool:
@@ -128,37 +123,3 @@ class ImageRecords:
 
 
 ImageStore = ImageFolder | ImageRecords
-
-
-def read_stored(file: Path | io.BytesIO, *, name: str, height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:
-    """Return a picture's RGB pixels as they are stored, whatever EXIF says of their orientation: masks lie on these.
-
-    Grey of 16 bits keeps its upper 8.
-
-    Raises:
-      UserError: it is no picture, damaged, or not of that size.
-    """
-    try:
-        with Image.open(file) as picture:
-            if picture.size != (width, height) or height * width > MAX_PIXELS:  # before a pixel is decoded
-                raise UserError(f"{name} is {picture.width} x {picture.height}, its annotations say {width} x {height}")
-            if picture.mode.startswith("I;16"):
-                return np.repeat((np.asarray(picture) >> 8).astype(np.uint8)[..., None], 3, axis=-1)
-            return np.array(picture.convert("RGB"))
-    except UserError:
-        raise
-    except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
-        raise UserError(f"{name} cannot be read: {error or type(error).__name__}") from error
-
-
-def stored_size(path: Path) -> tuple[int, int]:
-    """Return the (height, width) that a picture's header says.
-
-    Raises:
-      OSError: it is no picture, or damaged there.
-    """
-    try:
-        with Image.open(path) as picture:
-            return picture.height, picture.width
-    except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
-        raise OSError(f"{path} cannot be read: {error or type(error).__name__}") from error

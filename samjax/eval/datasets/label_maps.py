@@ -20,7 +20,7 @@ _TOUCHING = np.ones((3, 3), bool)
 def read_label_maps(
     path: str | Path, *, images: ImageStore, name: str, options: FormatOptions, allow_missing: bool = False
 ) -> Dataset:
-    """Read the PNGs under `path`: grey of 8 or 16 bits, or with a palette, whose indices count.
+    """Read the PNGs under `path`: grey of 1 to 16 bits, or with a palette, whose indices count.
 
     A map belongs to the photo with the same path or name, but for the suffixes of `options`. Photos and their objects
     are numbered from 1 in the order of their paths and values.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
+from samjax.core.errors import UserError
 from samjax.eval.datasets.dataset import Instance, Photo
 from samjax.eval.datasets.images import ImageStore
 from samjax.eval.datasets.problems import Problems
@@ -83,7 +84,7 @@ def is_of_size(
     """
     try:
         stored = images.size(name)
-    except OSError as error:
+    except UserError as error:
         problems.add("photos that cannot be read", error)
         return False
     if stored != size:

@@ -1,14 +1,13 @@
 """Masks as SA-1B has them, in records made by `samjax data prepare`."""
 
-import io
 from dataclasses import replace
 
 from samjax.core.errors import UserError
 from samjax.data import rle
+from samjax.data.photo import Orientation, read_photo
 from samjax.data.records import Record, RecordError, decode_record
 from samjax.data.sources import RecordSource, open_info, open_source
 from samjax.eval.datasets.dataset import Dataset, Instance, Photo, ReadPhoto
-from samjax.eval.datasets.images import read_stored
 from samjax.eval.datasets.problems import Problems
 
 
@@ -74,7 +73,9 @@ def _instances(record: Record, problems: Problems) -> tuple[Instance, ...]:
 
 def _reader(source: RecordSource, index: int, record: Record) -> ReadPhoto:
     where, height, width = f"{record.file_name} in {source.name}", record.height, record.width
-    return lambda: read_stored(io.BytesIO(decode_record(source[index]).jpeg), name=where, height=height, width=width)
+    return lambda: read_photo(
+        decode_record(source[index]).jpeg, name=where, orientation=Orientation.STORED, size=(height, width)
+    )
 
 
 def _with_unique_ids(photos: list[Photo]) -> list[Photo]:

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool
 
 from samjax.core.errors import UserError
-from samjax.eval.datasets.images import read_stored, stored_size
+from samjax.data.photo import Orientation, Photo, read_photo, stored_size
 from samjax.eval.datasets.problems import Problems
 from samjax.eval.edges.matlab_file import read_boundaries
 
@@ -32,13 +32,13 @@ class EdgePhoto:
     height: int
     width: int
 
-    def read(self) -> UInt8[np.ndarray, "h w 3"]:
+    def read(self) -> Photo:
         """Return the pixels as stored.
 
         Raises:
           UserError: the photo is damaged.
         """
-        return read_stored(self.path, name=str(self.path), height=self.height, width=self.width)
+        return read_photo(self.path, orientation=Orientation.STORED, size=(self.height, self.width))
 
     def boundaries(self) -> list[Bool[np.ndarray, "h w"]]:
         """Return where each annotator saw a boundary.
@@ -118,7 +118,7 @@ def _photos(pairs: Mapping[str, tuple[Path, Path]], problems: Problems) -> Itera
     for stem, (photo, truth) in pairs.items():
         try:
             height, width = stored_size(photo)
-        except OSError as error:
+        except UserError as error:
             problems.add("photos that cannot be read", f"{photo.name}: {error}")
             continue
         try:

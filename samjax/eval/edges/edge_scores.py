@@ -2,7 +2,8 @@
 
 As the field's toolbox computes them, peculiarities included, so that figures compare with published ones: F between
 two thresholds by lines between their precisions and recalls; the average precision as a sum over 101 recalls divided by
-100; nothing is assumed beyond the least and the greatest recall.
+100; nothing is assumed beyond the least and the greatest recall. Where no pixel reaches a threshold, precision and
+recall are 0 there, and the average precision counts this point as any other.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int64
 
+from samjax.eval.edges.levels import THRESHOLDS
 from samjax.eval.edges.matching import Counts
 
-THRESHOLDS = tuple(k / 100 for k in range(1, 100))
 _BETWEEN = 100
 """Places looked at between two thresholds, both included."""
 

@@ -8,7 +8,7 @@ from jaxtyping import Float32, UInt8
 from PIL import Image, ImageDraw
 
 from samjax.eval.edges.edge_scores import Best
-from samjax.eval.edges.matching import level_of
+from samjax.eval.edges.levels import level_of
 from samjax.predict.overlay import text_font
 
 _CELL = 400

@@ -2,8 +2,9 @@
 
 Canny's is that of the Berkeley toolbox, whose figures the literature repeats: grey, derivatives of a Gaussian of 2
 pixels, their magnitude as a probability by the toolbox's logistic fit, non-maximum suppression, and hysteresis at every
-threshold. How the published figures of Sobel's came about is not documented anywhere that we found; this one is the
-plain detector: grey, a Gaussian of 2 pixels, Sobel's magnitude divided by the photo's greatest, and suppression.
+threshold of the benchmark. How the published figures of Sobel's came about is not documented anywhere that we found;
+this one is the plain detector: grey, a Gaussian, of 2 pixels unless another is asked for, Sobel's magnitude divided by
+the photo's greatest, and suppression.
 """
 
 from typing import cast
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 from scipy import ndimage
 
+from samjax.eval.edges.levels import THRESHOLDS
 from samjax.eval.edges.suppression import suppressed
 
 SIGMA = 2.0
@@ -22,13 +24,11 @@ _OFFSET, _SLOPE = -2.9906198, 22.454909
 """Of the logistic function of the gradient's magnitude, as fitted for the Berkeley toolbox at `SIGMA`."""
 _LOW = 1 / 3
 """The lower threshold of hysteresis, over the upper."""
-_LEVELS = 100
-"""Upper thresholds of hysteresis."""
 
 
-def sobel(photo: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
-    """Return the suppressed edge map of a photo, in [0, 1]."""
-    smooth = ndimage.gaussian_filter(_grey(photo), SIGMA, mode="reflect")
+def sobel(photo: UInt8[np.ndarray, "h w 3"], *, sigma: float = SIGMA) -> Float32[np.ndarray, "h w"]:
+    """Return the suppressed edge map of a photo, in [0, 1]; `sigma` is the Gaussian's in pixels, 0 for none."""
+    smooth = ndimage.gaussian_filter(_grey(photo), sigma, mode="reflect")
     dx, dy = (ndimage.sobel(smooth, axis=axis, mode="reflect") for axis in (1, 0))
     strength = np.hypot(dx, dy)
     most = strength.max()
@@ -38,10 +38,10 @@ def sobel(photo: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
 
 
 def canny(photo: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
-    """Return the edge map of a photo, in [0, 1]: of each pixel the greatest upper threshold that it is an edge at.
+    """Return the edge map of a photo: of each pixel the greatest of `THRESHOLDS` that it is an edge at, or 0.
 
-    At an upper threshold a pixel is an edge if it is above the lower and connected, by its eight neighbours and
-    theirs, with one above the upper.
+    Cut at a threshold, the map is what hysteresis with that upper threshold leaves: the pixels that are above the lower
+    one and connected, by their eight neighbours and theirs, with one that reaches the upper.
     """
     grey = _grey(photo)
     # Filters whose absolute values sum to 1, as the toolbox's.
@@ -55,7 +55,7 @@ def canny(photo: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
     likely[magnitude < 1e-9] = 0  # flat
     thin = suppressed(likely.astype(np.float32), np.arctan2(dy, dx).astype(np.float32))
     edges = np.zeros_like(thin)
-    for high in np.linspace(1 / _LEVELS, 1 - 1 / _LEVELS, _LEVELS):
+    for high in THRESHOLDS:
         labels, count = cast(tuple[np.ndarray, int], ndimage.label(thin > _LOW * high, np.ones((3, 3))))
         strong = np.zeros(count + 1, bool)
         strong[labels[thin >= high]] = True

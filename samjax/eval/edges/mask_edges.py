@@ -1,18 +1,18 @@
 """Edges of a photo from the masks of all its objects (Segment Anything, section 7.2 and appendix D.2)."""
 
-from collections.abc import Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, PartitionSpec
-from jaxtyping import Array, Bool, Float32, Int32, UInt8
+from jaxtyping import Array, Bool, Float32, Int32
 
 from samjax.eval.edges.suppression import ridges
 from samjax.predict.engine import Engine
 from samjax.predict.generator_config import GeneratorConfig
 from samjax.predict.mask_generator import MaskGenerator
+from samjax.predict.photo import as_photos
 from samjax.predict.restore import Resize, to_photo
 
 _CROPS = PartitionSpec(("data", "fsdp"))
@@ -41,8 +41,9 @@ class MaskEdges:
         """Photos taken at a time."""
         return self._generator.batch_size
 
-    def __call__(self, photos: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> list[Float32[np.ndarray, "_ _"]]:
-        """Return the edge maps of up to `batch_size` photos, in [0, 1]."""
+    def __call__(self, photos) -> list[Float32[np.ndarray, "_ _"]]:
+        """Return the edge maps, in [0, 1], of up to `batch_size` photos, given as `as_photos` takes them."""
+        photos = as_photos(photos)
         chosen = self._generator.chosen_logits(photos)
         strongest = np.asarray(
             _strongest(chosen.logits, chosen.slot, chosen.count, chosen.size, chosen.resize, mesh=self._mesh)

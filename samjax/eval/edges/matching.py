@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int64, Integer, UInt8
 
 from samjax.eval.edges import thinning
+from samjax.eval.edges.levels import level_of
 from samjax.eval.edges.matching_kernels import count_levels
 
 RADIUS = 0.0075
@@ -106,11 +107,6 @@ def count(
     found, right, detected = counts[::-1].T.copy()
     total = sum(int(one.sum()) for one in boundaries)
     return Counts(found=found, boundary=total, right=right, detected=detected)
-
-
-def level_of(threshold: float) -> int:
-    """Return the least value of 1 to 255 that is `threshold` or more of 255, but for rounding in the threshold."""
-    return max(1, int(np.ceil(round(255 * threshold, 6))))
 
 
 def _count(

@@ -1,18 +1,23 @@
 """Boundaries in MATLAB's file format, version 5, as BSDS500 has them: read without trust.
 
-The file holds a cell array `groundTruth`, an entry an annotator: a struct of `Segmentation`, a number a region, and
-`Boundaries`, the pixels where regions meet.
+The file holds a cell array `groundTruth` with an entry for each annotator: a struct of `Segmentation`, a number per
+region, and `Boundaries`, the pixels where regions meet. An array of such structs is read as well. Boundaries may be of
+any numeric class, logical, double or another, full or sparse, as long as their values are 0 and 1.
 """
 
 import io
+import math
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Shaped
+from scipy import sparse
 from scipy.io import loadmat
 
+from samjax.data.photo import why_unreadable
 from samjax.data.rle import MAX_PIXELS
 
 _MOST_BYTES = 2**25
@@ -33,15 +38,15 @@ def read_boundaries(path: Path) -> list[Bool[np.ndarray, "h w"]]:
             raise ValueError(f"has {path.stat().st_size:,} bytes, more than {_MOST_BYTES:,}")
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot be read: {error.strerror or error}") from error
+        raise ValueError(f"cannot be read: {why_unreadable(error)}") from error
     _check_size(content)
     try:
         variables = loadmat(io.BytesIO(content), variable_names=["groundTruth"])
     except Exception as error:  # for broken files scipy raises ValueError, TypeError, KeyError, zlib.error, ...
         raise ValueError(f"cannot be read: {str(error)[:200] or type(error).__name__}") from error
     cells = variables.get("groundTruth")
-    if not isinstance(cells, np.ndarray) or cells.dtype != object:
-        raise ValueError("has no cell array groundTruth")
+    if not isinstance(cells, np.ndarray) or (cells.dtype != object and not cells.dtype.names):
+        raise ValueError("has no cell array groundTruth, nor an array of structs of that name")
     if not 1 <= cells.size <= _MOST_PEOPLE:
         raise ValueError(f"has {cells.size} annotators, but must have between 1 and {_MOST_PEOPLE}")
     boundaries = [_boundaries(cell, person) for person, cell in enumerate(cells.ravel(), 1)]
@@ -80,12 +85,30 @@ def _unpacked(packed: bytes, *, most: int) -> int:
     return total
 
 
-def _boundaries(cell: object, person: int) -> Bool[np.ndarray, "h w"]:
-    if not isinstance(cell, np.ndarray) or cell.size != 1 or "Boundaries" not in (cell.dtype.names or ()):
+def _boundaries(entry: object, person: int) -> Bool[np.ndarray, "h w"]:
+    """Return the boundaries of a struct: numbers of any class, full or sparse, that are 0 and 1."""
+    fields = entry.ravel()[0] if isinstance(entry, np.ndarray) and entry.size == 1 else entry
+    if not isinstance(fields, np.void) or "Boundaries" not in (fields.dtype.names or ()):
         raise ValueError(f"has no struct with Boundaries for annotator {person}")
-    drawn = cell["Boundaries"].ravel()[0]
-    if not isinstance(drawn, np.ndarray) or drawn.ndim != 2 or drawn.dtype.kind not in "bu" or not drawn.size:
-        raise ValueError(f"has Boundaries of annotator {person} that are not a picture of 0 and 1")
-    if drawn.size > MAX_PIXELS or drawn.max() > 1:
-        raise ValueError(f"has Boundaries of annotator {person} with other numbers than 0 and 1, or too many")
+    drawn = _matrix(fields["Boundaries"])
+    if drawn is None:
+        raise ValueError(f"has Boundaries of annotator {person} that are not a picture of 0 and 1, or too large a one")
+    if (drawn % 1 != 0).any():
+        raise ValueError(f"has Boundaries of annotator {person} that are not a picture of 0 and 1: {_other(drawn)}")
+    if ((drawn != 0) & (drawn != 1)).any():
+        raise ValueError(f"has Boundaries of annotator {person} with other numbers than 0 and 1: {_other(drawn)}")
     return drawn.astype(bool)
+
+
+def _matrix(value: Any) -> Shaped[np.ndarray, "h w"] | None:
+    """Return real numbers in rows and columns, full, or None if `value` is something else or of too many pixels."""
+    if not isinstance(value, np.ndarray) and not sparse.issparse(value):
+        return None
+    if value.ndim != 2 or value.dtype.kind not in "buif" or not 0 < math.prod(value.shape) <= MAX_PIXELS:
+        return None
+    return value.toarray() if sparse.issparse(value) else value  # type: ignore[union-attr]
+
+
+def _other(drawn: np.ndarray) -> str:
+    """Return the first number that is neither 0 nor 1."""
+    return f"{drawn[(drawn != 0) & (drawn != 1)][0]:g} is one of them"

@@ -1,6 +1,7 @@
 """Zero-shot edges: every photo of a data set detected, counted, and the figures of all (section 7.2)."""
 
 import collections
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -13,34 +14,39 @@ from PIL import Image
 from samjax.core.files import write_png
 from samjax.eval.edges.bsds import EdgeDataset, EdgePhoto
 from samjax.eval.edges.edge_plots import draw_precision_recall
-from samjax.eval.edges.edge_scores import THRESHOLDS, EdgeScores, best_of, score
+from samjax.eval.edges.edge_scores import EdgeScores, best_of, score
 from samjax.eval.edges.edge_sheet import EdgeRow, draw_edge_sheet
-from samjax.eval.edges.gradient_edges import canny, sobel
+from samjax.eval.edges.gradient_edges import SIGMA, canny, sobel
+from samjax.eval.edges.levels import THRESHOLDS, as_levels
 from samjax.eval.edges.mask_edges import edges_config
 from samjax.eval.edges.matching import RADIUS, Counts, count
+from samjax.eval.edges.suppression import BORDER
 from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.results import Curve, Results, Row
 
 Detect = Callable[[Sequence[UInt8[np.ndarray, "_ _ 3"]]], list[Float32[np.ndarray, "_ _"]]]
 """Edge maps of photos, in [0, 1]."""
 
-BASELINES: Mapping[str, Detect] = {
-    "sobel": lambda photos: [sobel(photo) for photo in photos],
-    "canny": lambda photos: [canny(photo) for photo in photos],
-}
 NOTES = ("F, AP and R50 as the benchmark of BSDS500 counts them: 99 thresholds, a radius of 0.0075 of the diagonal.",)
 _THREADS = 2
 _AHEAD = 2
 """Batches detected before the one that is being counted."""
 
 
-def settings(method: str, *, split: str) -> dict[str, Any]:
+def baseline(method: str, *, sigma: float = SIGMA) -> Detect:
+    """Return the detector without a model that is called `method`, sobel or canny; `sigma` is sobel's alone."""
+    detect = functools.partial(sobel, sigma=sigma) if method == "sobel" else canny
+    return lambda photos: [detect(photo) for photo in photos]
+
+
+def settings(method: str, *, split: str, sigma: float = SIGMA) -> dict[str, Any]:
     """Return what the figures of `method` depend on, besides checkpoint and data."""
     about = {"method": method, "split": split, "radius": RADIUS, "thresholds": len(THRESHOLDS)}
-    if method == "sam":
-        config = edges_config()
-        about |= {"points_per_side": config.points_per_side, "box_nms_threshold": config.box_nms_threshold}
-    return about
+    if method != "sam":
+        return about | {"sigma": sigma}
+    config = edges_config()
+    grid = {"points_per_side": config.points_per_side, "box_nms_threshold": config.box_nms_threshold}
+    return about | grid | {"border": BORDER}
 
 
 def detect_and_count(
@@ -53,7 +59,8 @@ def detect_and_count(
 ) -> None:
     """Record the counts of every photo that `folder` has none of, and write its edge map to `edges/ID.png`.
 
-    A map is counted as it is written, in 8 bits. Photos are counted on threads while others are detected.
+    A map is counted as it is written, in 8 bits that reach the thresholds that it does. Photos are counted on threads
+    while others are detected.
 
     Raises:
       UserError: a photo or its ground truth is damaged, or a file cannot be written.
@@ -85,7 +92,7 @@ def detect_and_count(
 
 
 def _count(photo: EdgePhoto, edges: Float32[np.ndarray, "h w"], path: Path) -> Counts:
-    levels = np.rint(255 * edges).astype(np.uint8)
+    levels = as_levels(edges)
     write_png(path, levels)
     return count(levels, photo.boundaries(), thresholds=THRESHOLDS)
 
@@ -106,8 +113,11 @@ def from_json(said: Mapping[str, Any]) -> Counts:
     return Counts(found=found, boundary=said["boundary"], right=right, detected=detected)
 
 
-def conclude(dataset: EdgeDataset, folder: EvaluationFolder, *, method: str, checkpoint: str, split: str) -> Results:
+def conclude(
+    dataset: EdgeDataset, folder: EvaluationFolder, *, checkpoint: str, settings: Mapping[str, Any]
+) -> Results:
     """Return the results of photos that are all recorded; draw `pr_curve.png` and `sheet.png`."""
+    method = settings["method"]
     counts = [from_json(folder[photo.id]) for photo in dataset.photos]
     scores = score(counts)
     draw_precision_recall(folder.path / "pr_curve.png", {method: scores})
@@ -117,7 +127,7 @@ def conclude(dataset: EdgeDataset, folder: EvaluationFolder, *, method: str, che
     return Results(
         protocol="edges",
         checkpoint=checkpoint,
-        settings=settings(method, split=split),
+        settings=dict(settings),
         rows=[Row(name=dataset.name, metrics=_metrics(scores), photos=len(dataset.photos), left_out=dataset.left_out)],
         curves=[curve],
         axes=("recall", "precision"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from made_bsds import made_photo, write_bsds, write_truth
 from PIL import Image
+from scipy import sparse
 from scipy.io import savemat
 
 from samjax.core.errors import UserError
@@ -96,6 +97,26 @@ def cell(*entries):
     return cells
 
 
+DRAWN = made_photo(0, height=12, width=15, people=1)[1][0]
+CLASSES = [bool, np.uint8, np.int8, np.uint16, np.int32, np.int64, np.uint64, np.float32, np.float64]
+
+
+@pytest.mark.parametrize(
+    "boundaries",
+    [*(DRAWN.astype(one) for one in CLASSES), sparse.csc_matrix(DRAWN), sparse.csc_matrix(DRAWN.astype(float))],
+    ids=lambda one: f"{type(one).__name__} {one.dtype}",
+)
+def test_boundaries_are_0_and_1_of_any_class(tmp_path, boundaries):
+    savemat(tmp_path / "a.mat", {"groundTruth": cell({"Boundaries": boundaries}, {"Boundaries": boundaries})})
+    structs = np.zeros((1, 2), [("Boundaries", object)])
+    structs["Boundaries"][0] = [boundaries] * 2
+    savemat(tmp_path / "b.mat", {"groundTruth": structs})
+    for name in ("a.mat", "b.mat"):
+        read = read_boundaries(tmp_path / name)
+        assert len(read) == 2
+        assert all(one.dtype == bool and (one == DRAWN).all() for one in read)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -106,6 +127,11 @@ def cell(*entries):
         ({"groundTruth": cell({"Boundaries": np.eye(3, dtype=bool)}, 3.0)}, "for annotator 2"),
         ({"groundTruth": cell({"Boundaries": "text"})}, "not a picture of 0 and 1"),
         ({"groundTruth": cell({"Boundaries": 0.5 * np.eye(3)})}, "not a picture of 0 and 1"),
+        ({"groundTruth": cell({"Boundaries": np.full((3, 3), np.nan)})}, "not a picture of 0 and 1: nan is one"),
+        ({"groundTruth": cell({"Boundaries": 1j * np.eye(3)})}, "not a picture of 0 and 1"),
+        ({"groundTruth": cell({"Boundaries": -np.eye(3)})}, "other numbers than 0 and 1: -1 is one"),
+        ({"groundTruth": cell({"Boundaries": sparse.csc_matrix(7 * np.eye(3))})}, "other numbers than 0 and 1: 7 is"),
+        ({"groundTruth": cell({"Boundaries": sparse.csc_matrix((9_000, 9_000))})}, "or too large a one"),
         ({"groundTruth": cell({"Boundaries": np.zeros((0, 0), bool)})}, "not a picture of 0 and 1"),
         ({"groundTruth": cell({"Boundaries": 2 * np.eye(3, dtype=np.uint8)})}, "other numbers than 0 and 1"),
         (

@@ -12,6 +12,7 @@ from scipy import ndimage
 from samjax.core.types import MaskOutput
 from samjax.eval.edges import mask_edges
 from samjax.eval.edges.gradient_edges import canny, sobel
+from samjax.eval.edges.levels import THRESHOLDS, as_levels, level_of
 from samjax.eval.edges.mask_edges import MaskEdges, edges_config
 from samjax.eval.edges.suppression import ridges, suppressed
 from samjax.parallel.mesh import MeshConfig, make_mesh
@@ -43,6 +44,22 @@ def test_one_colour_has_no_edge(detector):
     assert not detector(np.full((20, 30, 3), 77, np.uint8)).any()
 
 
+def test_the_gaussian_of_sobel_is_a_setting():
+    assert np.count_nonzero(sobel(step(), sigma=0.0)) == np.count_nonzero(sobel(step()))
+    noisy = (step() + np.random.default_rng(0).integers(0, 30, (40, 50, 1))).astype(np.uint8)
+    found = [np.count_nonzero(sobel(noisy, sigma=sigma) > 0.1) for sigma in (0.0, 2.0)]
+    assert found[0] > 3 * found[1], "without one noise is edges"
+    assert (sobel(noisy) == sobel(noisy, sigma=2.0)).all()
+
+
+def test_a_certain_edge_of_canny_reaches_the_last_threshold():
+    """Else the curve ends at a recall and a precision of 0, which the average precision counts."""
+    edges = canny(step(dark=0, bright=255))
+    assert edges.max() == np.float32(THRESHOLDS[-1])
+    assert (as_levels(edges) >= level_of(THRESHOLDS[-1])).any()
+    assert set(np.unique(edges)) <= {np.float32(0), *np.array(THRESHOLDS, np.float32)}
+
+
 def test_sobel_is_relative_and_canny_is_not():
     faint, strong = step(dark=100, bright=130), step(dark=20, bright=220)
     np.testing.assert_allclose(sobel(faint), sobel(strong), atol=1e-5)
@@ -70,6 +87,25 @@ def test_a_ridge_at_any_angle_becomes_a_line(angle):
     assert np.abs(away[inside][left[inside] > 0]).max() < 1.0
     on = np.abs(away[inside]) < 0.35
     assert (left[inside][on] == edges[inside][on]).all()
+
+
+def test_edges_near_the_border_are_weakened_as_the_toolbox_does():
+    edges = np.ones((21, 30), np.float32)
+    whole, left = ridges(edges, border=0), ridges(edges)
+    assert (whole == edges).all(), "a plateau stays"
+    expected = np.ones_like(edges)
+    for k, share in enumerate((0, 0.2, 0.4, 0.6, 0.8)):
+        for line in (np.s_[k, :], np.s_[-1 - k, :], np.s_[:, k], np.s_[:, -1 - k]):
+            expected[line] *= np.float32(share)
+    np.testing.assert_allclose(left, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("height", "ramp"), [(1, [1]), (2, [0, 0]), (3, [0, 1, 0]), (6, [0, 1 / 3, 2 / 3, 2 / 3, 1 / 3, 0])]
+)
+def test_in_a_narrow_photo_edges_are_weakened_up_to_its_middle(height, ramp):
+    left = ridges(np.ones((height, 40), np.float32))
+    np.testing.assert_allclose(left[:, 20], ramp, rtol=1e-6)
 
 
 def test_a_plateau_stays_and_the_weaker_of_two_goes():

@@ -5,8 +5,8 @@ import pytest
 from made_bsds import made_photo
 from scipy.optimize import linear_sum_assignment
 
-from samjax.eval.edges.edge_scores import THRESHOLDS
-from samjax.eval.edges.matching import RADIUS, count, level_of, match
+from samjax.eval.edges.levels import THRESHOLDS, as_levels, level_of
+from samjax.eval.edges.matching import RADIUS, count, match
 from samjax.eval.edges.thinning import thinned
 
 
@@ -123,3 +123,23 @@ def test_levels_are_the_least_of_255_that_reach_a_threshold():
     for k in range(1, 101):
         level = level_of(k / 100)
         assert 100 * level >= 255 * k > 100 * (level - 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_level_written_for_a_threshold_reaches_it_and_no_other(dtype):
+    """The nearest of 255 falls short of its own threshold for 47 of these."""
+    written = as_levels(np.array([THRESHOLDS], dtype).astype(np.float32))[0]
+    for k, level in enumerate(written):
+        reached = [level >= level_of(threshold) for threshold in THRESHOLDS]
+        assert reached == [place <= k for place in range(len(THRESHOLDS))], f"threshold {THRESHOLDS[k]}"
+    assert (np.rint(255 * np.array(THRESHOLDS)) < [level_of(threshold) for threshold in THRESHOLDS]).sum() == 47
+
+
+def test_levels_reach_what_the_map_reaches_and_are_near():
+    edges = np.random.default_rng(0).random((200, 300)).astype(np.float32)
+    edges[0, :5] = 0, 1, 0.0099, 0.99, 0.9899
+    levels = as_levels(edges)
+    for threshold in THRESHOLDS:
+        assert ((levels >= level_of(threshold)) == (edges >= np.float32(threshold))).all(), threshold
+    assert np.abs(levels - 255.0 * edges).max() <= 1
+    assert (levels[0, :2].tolist(), levels.min(), levels.max()) == ([0, 255], 0, 255)

@@ -4,12 +4,13 @@ import tarfile
 
 import numpy as np
 import pytest
+import simplejpeg
 from broken_photos import BROKEN, GOOD
 from PIL import Image
 from shards import jpeg
 
-from samjax.data import photos, transforms
-from samjax.data.photos import Decoding, frame_photo
+from samjax.data.frame import Decoding, frame_photo
+from samjax.data.photo import PhotoError
 from samjax.data.view import WHOLE, View
 
 RNG = np.random.default_rng(0)
@@ -146,11 +147,9 @@ def test_a_broken_photo_is_refused_with_the_reason(data, height, width, says, de
     """The same sentences as PIL's own way, and nothing of the size that a file claims is allocated."""
     view = View(photo=(height, width), scaled=(10, 15), corner=(0, 0), window=(10, 15))
     decoded = []
-    decode = photos.simplejpeg.decode_jpeg
-    monkeypatch.setattr(
-        photos.simplejpeg, "decode_jpeg", lambda *args, **kwargs: decoded.append(1) or decode(*args, **kwargs)
-    )
-    with pytest.raises(transforms.PhotoError, match=says):
+    decode = simplejpeg.decode_jpeg
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *args, **kwargs: decoded.append(1) or decode(*args, **kwargs))
+    with pytest.raises(PhotoError, match=says):
         frame_photo(data, view=view, frame=(10, 16), decoding=decoding)
     assert not decoded or height * width < 2000
 
