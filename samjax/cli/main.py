@@ -1,10 +1,10 @@
 """Entry point of the `samjax` command."""
 
-import argparse
 import logging
 import sys
 
 from samjax.cli import data, evaluate, export, generate, import_weights, plan, predict, train
+from samjax.cli.arguments import Parser
 from samjax.core.errors import UserError
 
 _COMMANDS = {
@@ -23,12 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand and return its exit code: 2, with one sentence and no traceback, on a `UserError`."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("samjax").setLevel(logging.INFO)
-    parser = argparse.ArgumentParser(prog="samjax", description="Pretrain Segment Anything models in JAX.")
+    parser = Parser(prog="samjax", description="Pretrain Segment Anything models in JAX.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in _COMMANDS.items():
         module.add_parser(commands, name)
-    known, rest = parser.parse_known_args(arguments)
     try:
+        known, rest = parser.parse_known_args(arguments)
         return known.run(known, rest)
     except UserError as error:
         print(f"samjax: {error}", file=sys.stderr)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from samjax.core.errors import UserError
@@ -27,8 +27,8 @@ def write_whole(path: Path, content: str | bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_png(path: Path, picture: UInt8[np.ndarray, "h w *colours"]) -> None:
-    """Write a picture, grey or RGB, as a PNG, see `write_whole`."""
+def write_png(path: Path, picture: UInt8[np.ndarray, "h w *colours"] | Bool[np.ndarray, "h w"]) -> None:
+    """Write a picture, grey, RGB or a mask, as a PNG, see `write_whole`."""
     encoded = io.BytesIO()
     Image.fromarray(picture).save(encoded, format="PNG")
     write_whole(path, encoded.getvalue())

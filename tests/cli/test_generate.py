@@ -14,18 +14,13 @@ from samjax.data.sources import is_sa1b_layout, open_source
 from samjax.predict import mask_folder
 from samjax.predict.photo import read_photo
 
-LOOSE = [
-    "--points-per-side",
-    "3",
-    "--points-per-batch",
-    "9",
-    "--pred-iou-threshold",
-    "0",
-    "--stability-threshold",
-    "0",
-    "--box-nms-threshold",
-    "1",
-]
+LOOSE = {
+    "--points-per-side": "3",
+    "--points-per-batch": "9",
+    "--pred-iou-threshold": "0",
+    "--stability-threshold": "0",
+    "--box-nms-threshold": "1",
+}
 
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -48,9 +43,9 @@ def pictures(tmp_path_factory):
 
 
 def run(checkpoint, images, out, *options: str) -> int:
-    return main(
-        ["generate", "--checkpoint", str(checkpoint), "--images", str(images), "--out", str(out), *LOOSE, *options]
-    )
+    asked = {"--checkpoint": str(checkpoint), "--images": str(images), "--out": str(out), **LOOSE}
+    given = [word for option, value in asked.items() if option not in options for word in (option, value)]
+    return main(["generate", *given, *options])
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +164,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_done(checkpoint, pictures, tm
         (["--crop-layers", "9"], "crop_layers is 9"),
         (["--points-per-sides", "4"], "bad override"),
         (["--batch-size", "3"], "give a multiple of 8"),
+        (["--crop-layers", "1", "--crop_layers", "2"], "--crop_layers is given twice, as --crop-layers too"),
+        (["--preset", "sa1b", "--preset", "default"], "--preset is given twice, as sa1b and as default"),
         (["--checkpoint", "nowhere"], "nowhere: no such folder"),
     ],
 )
