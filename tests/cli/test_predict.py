@@ -9,6 +9,7 @@ from PIL import Image
 from samjax.checkpoint.weights import load_weights, save_weights
 from samjax.cli.main import main
 from samjax.data.rle import decode
+from samjax.nn.spatial_attention import AttentionKernel
 from samjax.predict.engine import Engine
 from samjax.predict.predictor import Predictor
 
@@ -151,6 +152,18 @@ def test_nothing_is_written_over(checkpoint, photo, tmp_path, capsys):
     assert run(checkpoint, photo, tmp_path, "--point", "7,8") == 2
     assert "cat_overlay.png is there already" in capsys.readouterr().err
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("attention", ["splash", "cudnn", "a kernel of another version"])
+def test_a_checkpoint_of_another_platform_predicts_here(attention, checkpoint, tmp_path):
+    """The attention kernel and what is kept for the gradient belong to the run; elsewhere it is AUTO."""
+    whole = load_weights(checkpoint)
+    model = whole.config["model"]
+    config = {"model": {**model, "image_encoder": {**model["image_encoder"], "attention": attention, "remat": "full"}}}
+    save_weights(tmp_path / "tpu", params=whole.params, buffers=whole.buffers, config=config)
+    here = Engine.from_checkpoint(str(checkpoint)).config
+    assert Engine.from_checkpoint(str(tmp_path / "tpu")).config == here
+    assert here.image_encoder.attention is AttentionKernel.AUTO
 
 
 def test_a_backbone_alone_predicts_nothing(checkpoint, photo, tmp_path, capsys):
