@@ -155,10 +155,10 @@ def _as_records(request: _Request) -> Iterator[tuple[_Request, dict[str, Any] | 
 
 def _first_tars(source: str) -> str:
     """Return `source`, or its first tar where all of them would take long to prepare."""
-    import glob
+    from samjax.core.patterns import matching
 
-    tars = sorted(glob.glob(f"{source}/*.tar") if Path(source).is_dir() else glob.glob(source))
-    return tars[0] if len(tars) > 1 and sum(Path(tar).stat().st_size for tar in tars) > _MOST_TARS else source
+    tars = matching(f"{source}/*.tar" if Path(source).is_dir() else source)
+    return str(tars[0]) if len(tars) > 1 and sum(tar.stat().st_size for tar in tars) > _MOST_TARS else source
 
 
 def _survey(request: _Request, out: Path) -> dict[str, Any]:

@@ -10,11 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from samjax.core.errors import UserError
+from samjax.core.output import check_can_write
+from samjax.core.patterns import matching
 from samjax.predict.generator_config import GeneratorConfig
 
 _DESCRIPTION = """\
-Find every object of the photos that GLOB matches, and write photos and masks to DIR in the layout of SA-1B: a folder to
-train on. The same command again goes on where it ended. Photos that cannot be read are named at the end."""
+Find every object of the photos that PATH names, and write photos and masks to DIR in the layout of SA-1B: a folder to
+train on. The same command again resumes where it ended. Photos that cannot be read are named at the end."""
 
 _PRESETS = {"default": GeneratorConfig, "sa1b": GeneratorConfig.sa1b}
 _TOLD = 20
@@ -35,7 +37,12 @@ def add_parser(commands, name: str) -> None:
     )
     parser.add_argument("--checkpoint", required=True, metavar="C", help="a run's workdir, a checkpoint, or weights")
     parser.add_argument(
-        "--images", required=True, nargs="+", metavar="GLOB", help="photos, as a quoted pattern: 'photos/*.jpg'"
+        "--images",
+        required=True,
+        action="extend",
+        nargs="+",
+        metavar="PATH",
+        help="photos, or quoted patterns of photos: 'photos/*.jpg'",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
@@ -59,14 +66,13 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     config = override(_PRESETS[known.preset](), rest, command="generate")
     photos = find_photos(known.images, out=Path(known.out))
+    check_can_write(known.out)
 
     from samjax.checkpoint.weights import find_checkpoint
-    from samjax.core.compile_cache import enable_compile_cache
     from samjax.predict.engine import Engine
     from samjax.predict.mask_folder import open_folder
     from samjax.predict.mask_generator import MaskGenerator
 
-    enable_compile_cache()
     checkpoint = find_checkpoint(known.checkpoint)
     generator = MaskGenerator(Engine.from_checkpoint(checkpoint), config, batch_size=known.batch_size)
     folder = open_folder(known.out, checkpoint=str(checkpoint), config=config, photos=photos)
@@ -79,14 +85,14 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:
-    """Return the files that match, each once, in the order of their paths.
+    """Return the files that match, each once, in the order of their paths; say how many others lie beside them.
 
     Raises:
       UserError: a pattern that matches no file, or one in `out`.
     """
     found: set[Path] = set()
     for pattern in patterns:
-        files = {Path(match) for match in glob.glob(str(Path(pattern).expanduser()), recursive=True)}
+        files = matching(pattern)
         photos = {path for path in files if path.is_file()}
         if not photos:
             what = "a folder" if files else "nothing"
@@ -97,7 +103,24 @@ def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:
     inside = sorted(path for path in found if path.resolve().is_relative_to(out.resolve()))
     if inside:
         raise UserError(f"--images matches {inside[0]}, which is in --out: give another folder there")
+    if any(glob.has_magic(pattern) and Path(pattern) not in found for pattern in patterns):
+        _tell_others(found)
     return sorted(found)
+
+
+def _tell_others(found: set[Path]) -> None:
+    """Say how many files in the same folders are not matched: of another suffix, or one in capitals."""
+    folders = {path.parent for path in found}
+    others = sorted(
+        path
+        for folder in folders
+        for path in folder.iterdir()
+        if path not in found and path.is_file() and not path.name.startswith(".")
+    )
+    if others:
+        print(
+            f"--images does not match {len(others):,} other files in the same folders, such as {others[0]}", flush=True
+        )
 
 
 def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:

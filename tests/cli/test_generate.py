@@ -7,6 +7,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from data_pipelines.sa1b import prepare
+from samjax.cli import generate
+from samjax.cli.generate import find_photos
 from samjax.cli.main import main
 from samjax.data.records import decode_record
 from samjax.data.rle import decode
@@ -151,6 +153,27 @@ def test_what_cannot_be_read_is_named_and_the_rest_done(checkpoint, pictures, tm
     assert "1 photos" in said.out
     assert "images/s" in said.out
     assert len(list((tmp_path / "out").glob("sa_*.json"))) == 1
+
+
+def test_photos_are_found_by_name_before_pattern_and_others_are_counted(tmp_path, capsys):
+    folder = tmp_path / "run [a]"
+    folder.mkdir()
+    for name in ("photo[1].png", "b.jpg", "c.JPG", "notes.txt", ".hidden"):
+        (folder / name).touch()
+    assert find_photos([f"{folder}/photo[1].png"], out=tmp_path / "out") == [folder / "photo[1].png"]
+    found = find_photos([f"{folder}/*.jpg", f"{folder}/photo[1].png", f"{folder}/b.jpg"], out=tmp_path / "out")
+    assert found == [folder / "b.jpg", folder / "photo[1].png"]
+    assert (
+        "does not match 2 other files in the same folders, such as " + str(folder / "c.JPG") in capsys.readouterr().out
+    )
+
+
+def test_images_may_be_given_several_times(checkpoint, pictures, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(generate, "find_photos", lambda patterns, out: seen.extend(patterns) or [][0])
+    with pytest.raises(IndexError):
+        run(checkpoint, pictures / "*.jpg", tmp_path / "out", "--images", "a", "b", "--images", "c")
+    assert seen == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(

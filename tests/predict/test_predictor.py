@@ -125,6 +125,13 @@ def test_bad_prompts_are_one_sentence(prompts, sentence, predictor):
         predictor.predict(**prompts)
 
 
+def test_the_library_keeps_compiled_programs_as_commands_do(model, micro, one_device, monkeypatch):
+    turned_on = []
+    monkeypatch.setattr("samjax.predict.engine.enable_compile_cache", lambda: turned_on.append(True))
+    Engine(model, micro, mesh=one_device)
+    assert turned_on
+
+
 def test_a_box_may_be_the_whole_photo(predictor):
     predictor.set_image(photos((40, 60))[0])
     assert predictor.predict(boxes=[[0, 0, 60, 40]]).masks.shape == (1, 3, 40, 60)
