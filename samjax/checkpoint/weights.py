@@ -5,6 +5,7 @@ A folder of weights is a checkpoint without an optimiser and without a position 
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,7 +16,9 @@ from etils import epath
 from samjax.checkpoint.checksums import Record, differences, record
 from samjax.checkpoint.damage import is_its_fault, reason, told
 from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.core.output import check_room, whole_folder
 from samjax.core.tree import nested
+from samjax.core.workdir import is_bucket
 
 _STATE, _CONFIG, _CHECKSUMS = "state", "config", "checksums"
 
@@ -38,7 +41,7 @@ def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dic
     """Write a folder of weights at `path`, whole or not at all; `config` is JSON with the model's under `model`.
 
     Raises:
-      UserError: there is something at `path`, or a number is not finite.
+      UserError: there is something at `path`, it cannot be written, or a number is not finite.
     """
     folder = epath.Path(path).absolute()
     if folder.exists():
@@ -47,18 +50,21 @@ def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dic
     arrays, finite = record(state)
     if not finite:
         raise UserError(f"the weights for {folder} hold numbers that are not finite, and are not saved")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _checkpointer() as checkpointer:
-        checkpointer.save(
-            folder,
-            ocp.args.Composite(
-                **{
-                    _STATE: ocp.args.PyTreeSave(state),  # type: ignore[call-arg]
-                    _CONFIG: ocp.args.JsonSave(config),  # type: ignore[call-arg]
-                    _CHECKSUMS: ocp.args.JsonSave(arrays),  # type: ignore[call-arg]
-                }
-            ),
-        )
+    args = ocp.args.Composite(
+        **{
+            _STATE: ocp.args.PyTreeSave(state),  # type: ignore[call-arg]
+            _CONFIG: ocp.args.JsonSave(config),  # type: ignore[call-arg]
+            _CHECKSUMS: ocp.args.JsonSave(arrays),  # type: ignore[call-arg]
+        }
+    )
+    if is_bucket(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _checkpointer() as checkpointer:
+            checkpointer.save(folder, args)
+        return
+    check_room(Path(folder), sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+    with whole_folder(Path(folder)) as partial, _checkpointer() as checkpointer:
+        checkpointer.save(partial, args, force=True)  # into the empty folder
 
 
 def load_weights(path: epath.PathLike) -> Weights:

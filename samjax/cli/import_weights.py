@@ -6,6 +6,7 @@ from pathlib import Path
 
 from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
+from samjax.core.output import check_can_write
 
 _DESCRIPTION = """\
 Read weights of the Segment Anything release (.pth), of transformers' SamModel (a folder, or its .safetensors or .bin),
@@ -44,6 +45,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         raise UserError(f"--decoder-heads {known.decoder_heads} is not at least 1")
     if epath.Path(known.out).exists():  # before minutes of reading
         raise UserError(f"{known.out} is there already, and nothing is written over: give another folder")
+    check_can_write(known.out)
 
     from samjax.checkpoint.weights import save_weights
     from samjax.core.config import to_json

@@ -1,17 +1,15 @@
 """Weights out: a checkpoint as a folder that other software reads."""
 
-import contextlib
 import enum
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+
+import jax
 
 from samjax.checkpoint.weights import Weights, load_weights
 from samjax.core.errors import UserError
 from samjax.core.optional import optional
+from samjax.core.output import check_can_write, check_room, whole_folder
 from samjax.interop import segment_anything
 from samjax.interop.card import UNSPECIFIED, Use, card
 from samjax.interop.huggingface import write_huggingface
@@ -65,7 +63,8 @@ def export(checkpoint: str, out: str, format: Format, *, license: str = UNSPECIF
         optional(package, extra=extra)
     weights = load_weights(checkpoint)
     model = _model_of(weights)
-    with _whole_or_nothing(folder) as partial:
+    check_room(folder, sum(leaf.nbytes for leaf in jax.tree.leaves((weights.params, weights.buffers))))
+    with whole_folder(folder) as partial:
         use = _write(weights, model, format, partial)
         (partial / "README.md").write_text(card(weights, model, use, license=license))
     return folder
@@ -101,31 +100,7 @@ def _model_of(weights: Weights) -> SamConfig:
 def _check_out(out: str, folder: Path) -> None:
     if "://" in out:
         raise UserError(f"--out {out}: a folder of this machine is needed; copy it to the bucket afterwards")
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists() or folder.is_symlink():
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if not is_empty and (folder.exists() or folder.is_symlink()):
         raise UserError(f"{out} is there already, and nothing is written over: give another --out")
-
-
-@contextlib.contextmanager
-def _whole_or_nothing(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside `folder` that becomes it at the end, and goes away if there is an error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
-    try:
-        yield partial
-        partial.chmod(0o777 & ~_umask())
-        for file in partial.iterdir():  # safetensors' are their owner's alone too
-            file.chmod(0o666 & ~_umask())
-        partial.rename(folder)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error}; free some room, or give another --out") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _umask() -> int:
-    """Return the mode bits that new files lack; a temporary folder is its owner's alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    check_can_write(out)

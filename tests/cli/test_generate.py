@@ -200,6 +200,15 @@ def test_bad_input_is_one_sentence_and_writes_nothing(options, sentence, checkpo
     assert not (tmp_path / "out").exists()
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(checkpoint, pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("samjax.predict.engine.Engine.from_checkpoint", lambda *_: pytest.fail("weights were read"))
+    (tmp_path / "file").write_text("mine")
+    for out, said in [(tmp_path / "file", "is a file, expected a folder"), ("/proc/1/out", "cannot be written")]:
+        assert run(checkpoint, pictures / "*", out) == 2
+        assert f"{out}" in (told := capsys.readouterr().err)
+        assert said in told
+
+
 def test_a_folder_of_other_masks_is_left_alone(generated, checkpoint, pictures, tmp_path, capsys):
     before = {path.name: path.stat().st_mtime_ns for path in generated.iterdir()}
     assert run(checkpoint, pictures / "*", generated, "--crop-layers", "1") == 2

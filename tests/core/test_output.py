@@ -6,7 +6,7 @@ import os
 import pytest
 
 from samjax.core.errors import UserError
-from samjax.core.output import check_can_write, whole_folder, writing
+from samjax.core.output import check_can_write, check_room, whole_folder, writing
 
 
 def test_a_folder_that_can_be_written_is_not_made(tmp_path):
@@ -40,6 +40,31 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(number, tmp_path):
     with pytest.raises(UserError, match=r"out cannot be written \(.*(space|quota).*\): free some room"):
         fill()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_librarys_error_of_a_full_disk_is_the_same_sentence(tmp_path):
+    """As TensorStore's, safetensors' and, after the system's own, PyTorch's."""
+
+    def in_words():
+        with writing(tmp_path):
+            raise ValueError("RESOURCE_EXHAUSTED: Failed to write to file 14: No space left on device [code='28']")
+
+    def after_the_systems():
+        with writing(tmp_path):
+            try:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                raise RuntimeError("unexpected pos 64 vs 32")
+
+    for fail in (in_words, after_the_systems):
+        with pytest.raises(UserError, match=r"cannot be written \(No space left on device\): free some room"):
+            fail()
+
+
+def test_room_is_looked_at_before_the_work(tmp_path):
+    check_room(tmp_path / "out", 1)
+    with pytest.raises(UserError, match=r"out needs 1,000,000,000.0 MB, and [\d,.]+ MB are free there"):
+        check_room(tmp_path / "out", 10**15)
 
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])

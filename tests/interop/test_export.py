@@ -251,6 +251,14 @@ def test_a_failed_export_leaves_nothing(run, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(module, "load_weights", lambda _: pytest.fail("weights were read"))
+    (tmp_path / "file").write_text("mine")
+    given = ("--checkpoint", "runs", "--format", "huggingface", "--out")
+    assert "file is a file, expected a folder" in refused(capsys, *given, str(tmp_path / "file" / "below" / "out"))
+    assert "/proc/1/out cannot be written" in refused(capsys, *given, "/proc/1/out")
+
+
 def test_a_frame_that_is_not_square_is_not_theirs(micro, tmp_path, capsys):
     wide = dataclasses.replace(micro, image_size=(64, 96))
     params, buffers = drawn(wide)

@@ -281,6 +281,29 @@ def test_bad_options_are_a_sentence_and_exit_code_2(tmp_path, capsys):
     assert "does not know --imagesize" in refused(capsys, path, tmp_path / "out", "--imagesize")
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    none = tmp_path / "none.pth"
+    assert "file is a file, expected a folder" in refused(capsys, none, tmp_path / "file" / "below" / "out")
+    assert main(["import", str(none), "--out", "/proc/1/out"]) == 2
+    assert "/proc/1/out cannot be written" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, capsys, monkeypatch):
+    """TensorStore's error is no OSError, and Orbax leaves a folder of its own."""
+
+    def fill(self, folder, *_, **__):
+        beside = folder.parent / f"{folder.name}.orbax-checkpoint-tmp"
+        beside.mkdir()
+        (beside / "state").write_text("half")
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to write 1 bytes to file 14: No space left on device")
+
+    weights = saved(tmp_path / "x.pth", state_dict(RELEASE))
+    monkeypatch.setattr("orbax.checkpoint.Checkpointer.save", fill)
+    said = refused(capsys, weights, tmp_path / "new" / "out", *DECODER)
+    assert "new/out cannot be written (No space left on device): free some room" in said
+
+
 def test_what_is_there_stays_as_it_is(tmp_path, capsys):
     path, out = saved(tmp_path / "x.pth", state_dict(RELEASE)), tmp_path / "out"
     out.mkdir()
