@@ -16,6 +16,7 @@ from etils import epath
 from samjax.checkpoint.checksums import Record, differences, record
 from samjax.checkpoint.damage import is_its_fault, reason, told
 from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.core.git_lfs import POINTER, is_lfs_pointer
 from samjax.core.output import check_room, whole_folder
 from samjax.core.tree import nested
 from samjax.core.workdir import is_bucket
@@ -150,4 +151,8 @@ def _of_model(saved: Any) -> Record:
 
 
 def _corrupt(folder: epath.Path, what: str) -> CorruptCheckpointError:
+    files = [] if is_bucket(folder) else Path(folder).rglob("*")  # a repository is on a disk
+    pointers = sorted(path for path in files if path.is_file() and is_lfs_pointer(path))
+    if pointers:
+        return CorruptCheckpointError(f"{pointers[0]} {POINTER} ({len(pointers)} such files in {folder})")
     return CorruptCheckpointError(f"{folder} is damaged: {what}; give another checkpoint, or bring back a copy")

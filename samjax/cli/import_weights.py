@@ -34,6 +34,17 @@ def add_parser(commands, name: str) -> None:
         metavar="N",
         help="heads of a mask decoder that is not 256 channels wide: no state dict says how many",
     )
+    parser.add_argument(
+        "--under", metavar="KEY", help="which state dict of a training checkpoint that holds several, as model_ema"
+    )
+    parser.add_argument(
+        "--ignore",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATTERN",
+        help="keys to leave out, as quoted patterns: 'image_encoder.adapters/**'",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -55,6 +66,8 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         known.weights,
         image_size=None if known.image_size is None else tuple(known.image_size),
         decoder_heads=known.decoder_heads,
+        under=known.under,
+        ignore=known.ignore,
     )
     config = {
         "model": json.loads(to_json(imported.model)),
@@ -62,6 +75,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
             "from": Path(known.weights).resolve().name,
             "format": imported.naming.value,
             "sha256": imported.sha256,
+            **({"ignored": imported.ignored} if imported.ignored else {}),
         },
     }
     save_weights(known.out, params=imported.params, buffers=imported.buffers, config=config)
@@ -82,7 +96,8 @@ def report(imported, *, source: str, out: str) -> str:
         *(f"  resized  {change}" for change in imported.changes),
         *(f"  note     {note}" for note in imported.notes),
     ]
-    if imported.left_out:
-        first, more = imported.left_out[:8], len(imported.left_out) - 8
-        lines.append(f"  not used {', '.join(first)}{f' and {more} more' if more > 0 else ''}")
+    for what, keys in (("not used", imported.left_out), ("ignored ", imported.ignored)):
+        if keys:
+            first, more = keys[:8], len(keys) - 8
+            lines.append(f"  {what} {', '.join(first)}{f' and {more} more' if more > 0 else ''}")
     return "\n".join([*lines, f"written to {out}"])
