@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from samjax.core.errors import UserError
 from samjax.core.output import check_can_write
@@ -135,6 +136,7 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
     from samjax.predict.draw_masks import draw_masks
 
     unreadable: list[str] = []
+    without: list[tuple[Path, Any]] = []
     masks = done = 0
     started = time.perf_counter()
     first: tuple[int, float] | None = None
@@ -151,7 +153,10 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
         for batch in _read_ahead(pool, photos, size=generator.batch_size):
             unreadable += [str(error) for _, error in batch if isinstance(error, UserError)]
             there = [(path, photo) for path, photo in batch if not isinstance(photo, UserError)]
-            for (path, photo), found in zip(there, generator.generate([photo for _, photo in there]), strict=True):
+            of_photos = generator.generate([photo for _, photo in there])
+            for (path, photo), found, highest in zip(there, of_photos, generator.highest, strict=True):
+                if not found:
+                    without.append((path, highest))
                 if draw:
                     folder.write_overlay(path, draw_masks(photo, found))
                 folder.write(path, photo, found)
@@ -166,12 +171,32 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
             f"{' after the first' if first and done > first[0] else ''}: {folder.path}",
             flush=True,
         )
+    if without:
+        print(_why_none(without, done=done, config=generator.config), flush=True)
     if unreadable:
         more = f"; and {len(unreadable) - _TOLD} more" if len(unreadable) > _TOLD else ""
         raise UserError(
             f"{len(unreadable)} of {len(photos)} photos could not be read: {'; '.join(unreadable[:_TOLD])}{more}. "
             f"The other {done} are done; replace these, or leave them out of --images"
         )
+
+
+def _why_none(without: Sequence[tuple[Path, Any]], *, done: int, config: GeneratorConfig) -> str:
+    """Return how near the best candidates of photos without a mask came to the thresholds."""
+    path, highest = max(without, key=lambda one: (one[1].stability or 0.0, one[1].iou))
+    iou = max(one.iou for _, one in without)
+    text = (
+        f"{len(without):,} of {done:,} photos have no mask that passes the thresholds, such as {path}. The highest "
+        f"predicted IoU on them is {iou:.3f}, --pred-iou-threshold {config.pred_iou_threshold:g}"
+    )
+    if highest.stability is None:
+        return text
+    if highest.stability >= config.stability_threshold:
+        return f"{text}; what passed was cut by its crop's edge, or larger than --max-area-fraction"
+    return (
+        f"{text}; the highest stability of those above it is {highest.stability:.3f}, --stability-threshold "
+        f"{config.stability_threshold:g}"
+    )
 
 
 def _rate(done: int, took: float, first: tuple[int, float] | None, now: float) -> str:

@@ -16,8 +16,8 @@ from PIL import ExifTags, Image
 from samjax.core.errors import UserError
 from samjax.core.files import write_png, write_whole
 from samjax.core.output import writing
+from samjax.predict.generated_mask import GeneratedMask
 from samjax.predict.generator_config import GeneratorConfig
-from samjax.predict.mask_generator import GeneratedMask
 
 _ABOUT = "generate.json"
 _MOST_MASKS = 100_000
