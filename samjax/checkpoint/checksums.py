@@ -3,11 +3,12 @@
 Orbax stores arrays in compressed chunks without a checksum of their contents: a flipped bit may load without an error.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Shaped, UInt32
 
 from samjax.core.tree import named_leaves
@@ -16,17 +17,26 @@ Record = dict[str, dict[str, Any]]
 """What a checkpoint says of its arrays, as JSON: by path name the `shape`, `dtype` and `sums` of each."""
 
 # Of the two sums' weights: odd numbers without a pattern, so that no place counts like its neighbour.
-_FACTORS = (0x9E3779B1, 0x85EBCA77)
+_FACTORS = (np.uint32(0x9E3779B1), np.uint32(0x85EBCA77))
+
+_AT_ONCE = 2**18
+"""Words of an array on the host that are summed at once: a cache holds them and their weights."""
+
+Words = TypeVar("Words", np.ndarray, jax.Array)
 
 
 def record(state: Any) -> tuple[Record, bool]:
-    """Return the record of `state`, and whether all its numbers are finite; computed where the arrays are.
+    """Return the record of `state`, and whether all its numbers are finite.
 
     A sum is over 32-bit words times odd weights of their places, modulo 2^32: it does not depend on how an array is
-    split, and any single changed word changes it.
+    split, and any single changed word changes it. Arrays on the host are summed by NumPy, so that nothing is compiled
+    where a checkpoint is read; arrays on devices where they are, all by one program.
     """
     leaves = named_leaves(state)
-    sums, finite = jax.device_get(_inspect(leaves))
+    on_host = {name: leaf for name, leaf in leaves.items() if isinstance(leaf, np.ndarray)}
+    elsewhere = {name: leaf for name, leaf in leaves.items() if name not in on_host}
+    sums, finite = jax.device_get(_inspect(elsewhere)) if elsewhere else ({}, True)
+    sums |= {name: _sums_on_host(leaf) for name, leaf in on_host.items()}
     arrays = {
         name: {
             "shape": list(leaf.shape),
@@ -35,7 +45,7 @@ def record(state: Any) -> tuple[Record, bool]:
         }
         for name, leaf in leaves.items()
     }
-    return arrays, bool(finite)
+    return arrays, bool(finite) and all(_is_finite(leaf) for leaf in on_host.values())
 
 
 def differences(saved: Record, state: Any) -> list[str]:
@@ -65,22 +75,48 @@ def _inspect(leaves: dict[str, Array]) -> tuple[dict[str, tuple[Array, Array]], 
     for leaf in leaves.values():
         if jnp.issubdtype(leaf.dtype, jnp.inexact):
             finite &= jnp.isfinite(leaf).all()
-    return {name: (_sum(leaf, _FACTORS[0]), _sum(leaf, _FACTORS[1])) for name, leaf in leaves.items()}, finite
+    return {name: _sums_on_devices(leaf) for name, leaf in leaves.items()}, finite
 
 
-def _sum(x: Shaped[Array, "*n"], factor: int) -> UInt32[Array, ""]:
-    words = _words(x)
+def _weights(place: Words, factor: np.uint32) -> Words:
+    """Return the weights of words at these places of their array, counted row after row."""
+    weight = (place + np.uint32(1)) * factor
+    return (weight ^ (weight >> np.uint32(15))) * factor | np.uint32(1)
+
+
+def _sums_on_devices(x: Shaped[Array, "*n"]) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
+    words = _words(x, lambda unsigned: jax.lax.bitcast_convert_type(x, unsigned))
     place = jnp.zeros(words.shape, jnp.uint32)
-    for axis, size in enumerate(words.shape):
+    for axis, size in enumerate(words.shape):  # not a flat array's: a split array stays split
         place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
-    weight = (place + 1) * jnp.uint32(factor)
-    weight = (weight ^ (weight >> 15)) * jnp.uint32(factor) | 1
-    return jnp.sum(words * weight, dtype=jnp.uint32)
+    first, second = (jnp.sum(words * _weights(place, factor), dtype=jnp.uint32) for factor in _FACTORS)
+    return first, second
 
 
-def _words(x: Shaped[Array, "*n"]) -> UInt32[Array, "*m"]:
-    """Return the bits of `x`, a number or half of one a word."""
-    if x.dtype == jnp.bool_:
-        return x.astype(jnp.uint32)
-    unsigned = jnp.dtype(f"uint{8 * min(4, x.dtype.itemsize)}")
-    return jax.lax.bitcast_convert_type(x, unsigned).astype(jnp.uint32)
+def _sums_on_host(x: Shaped[np.ndarray, "*n"]) -> tuple[int, int]:
+    sums = [0, 0]
+    for start, part in _parts(x):
+        words = _words(part, part.view)
+        place = np.arange(start, start + len(words), dtype=np.uint64).astype(np.uint32)
+        for k, factor in enumerate(_FACTORS):
+            sums[k] += int(np.sum(words * _weights(place, factor), dtype=np.uint64))
+    return sums[0] % 2**32, sums[1] % 2**32
+
+
+def _is_finite(x: Shaped[np.ndarray, "*n"]) -> bool:
+    return not jnp.issubdtype(x.dtype, jnp.inexact) or all(bool(np.isfinite(part).all()) for _, part in _parts(x))
+
+
+def _parts(x: Shaped[np.ndarray, "*n"]) -> Iterator[tuple[int, Shaped[np.ndarray, " k"]]]:
+    """Yield pieces of a flat array, and the place of each one's first word."""
+    flat = np.ascontiguousarray(x).reshape(-1)
+    words = max(1, x.dtype.itemsize // 4)
+    for start in range(0, flat.size, _AT_ONCE):
+        yield start * words, flat[start : start + _AT_ONCE]
+
+
+def _words(x: Any, view_as: Any) -> Any:
+    """Return the bits of `x`, 32 a word, of smaller numbers one a word."""
+    if x.dtype == np.bool_:
+        return x.astype(np.uint32)
+    return view_as(np.dtype(f"uint{8 * min(4, x.dtype.itemsize)}")).astype(np.uint32)

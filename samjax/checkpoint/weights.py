@@ -18,8 +18,9 @@ from etils import epath
 from samjax.checkpoint.checksums import Record, differences, record
 from samjax.checkpoint.damage import is_its_fault, reason, told
 from samjax.core.errors import CorruptCheckpointError, UserError
-from samjax.core.files import sync, sync_all
+from samjax.core.git_lfs import POINTER, is_lfs_pointer
 from samjax.core.machine_faults import raise_machine_fault
+from samjax.core.output import check_room, whole_folder
 from samjax.core.tree import named_leaves, nested
 from samjax.core.workdir import is_bucket
 
@@ -62,7 +63,7 @@ def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dic
     """Write a folder of weights at `path`, whole or not at all; `config` is JSON with the model's under `model`.
 
     Raises:
-      UserError: there is something at `path`, or a number is not finite.
+      UserError: there is something at `path`, it cannot be written, or a number is not finite.
     """
     folder = epath.Path(path).absolute()
     if folder.exists():
@@ -71,21 +72,21 @@ def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dic
     arrays, finite = record(state)
     if not finite:
         raise UserError(f"the weights for {folder} hold numbers that are not finite, and are not saved")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with _checkpointer() as checkpointer:
-        checkpointer.save(
-            folder,
-            ocp.args.Composite(
-                **{
-                    _STATE: ocp.args.PyTreeSave(state),  # type: ignore[call-arg]
-                    _CONFIG: ocp.args.JsonSave(config),  # type: ignore[call-arg]
-                    _CHECKSUMS: ocp.args.JsonSave(arrays),  # type: ignore[call-arg]
-                }
-            ),
-        )
-    if not is_bucket(folder):
-        sync_all(Path(folder))
-        sync(Path(folder).parent)
+    args = ocp.args.Composite(
+        **{
+            _STATE: ocp.args.PyTreeSave(state),  # type: ignore[call-arg]
+            _CONFIG: ocp.args.JsonSave(config),  # type: ignore[call-arg]
+            _CHECKSUMS: ocp.args.JsonSave(arrays),  # type: ignore[call-arg]
+        }
+    )
+    if is_bucket(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _checkpointer() as checkpointer:
+            checkpointer.save(folder, args)
+        return
+    check_room(Path(folder), sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
+    with whole_folder(Path(folder)) as partial, _checkpointer() as checkpointer:
+        checkpointer.save(partial, args, force=True)  # into the empty folder
 
 
 def read_shapes(path: epath.PathLike) -> SavedShapes:
@@ -198,4 +199,8 @@ def _of_model(saved: Any) -> Record:
 
 
 def _corrupt(folder: epath.Path, what: str) -> CorruptCheckpointError:
+    files = [] if is_bucket(folder) else Path(folder).rglob("*")  # a repository is on a disk
+    pointers = sorted(path for path in files if path.is_file() and is_lfs_pointer(path))
+    if pointers:
+        return CorruptCheckpointError(f"{pointers[0]} {POINTER} ({len(pointers)} such files in {folder})")
     return CorruptCheckpointError(f"{folder} is damaged: {what}; give another checkpoint, or bring back a copy")

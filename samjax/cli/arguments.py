@@ -1,9 +1,45 @@
-"""What subcommands have in common."""
+"""What subcommands have in common: how options are read."""
 
-from collections.abc import Callable
+import argparse
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from samjax.core.errors import UserError
 from samjax.core.ranges import COUNT, Range, check_number
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser, and of all its subcommands, that refuses an option given twice instead of taking the last.
+
+    Options that add up say so themselves, by `action="append"` or another.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any):
+        super().__init__(*arguments, **options)
+        for action in (None, "store"):
+            self.register("action", action, _StoreOnce)
+        # Of values that begin with a minus, such as a box at -0.3,4,20,30, newer versions of Python take these too.
+        self._negative_number_matcher = re.compile(r"-\.?\d")
+
+
+class _StoreOnce(argparse.Action):
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        given = getattr(namespace, _GIVEN, ())
+        if option is not None and self.dest in given:
+            first, second = _text(getattr(namespace, self.dest)), _text(values)
+            raise UserError(f"{option} is given twice, as {first} and as {second}: give it once")
+        setattr(namespace, _GIVEN, (*given, self.dest))
+        setattr(namespace, self.dest, values)
+
+
+_GIVEN = "_given"
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def refuse_more(rest: list[str], command: str) -> None:
@@ -31,3 +67,18 @@ def whole_number(option: str, within: Range = COUNT) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def refuse_repeats(overrides: Sequence[str]) -> None:
+    """Refuse a field of a config that is overridden twice, as `--steps 3 --steps 4`, `--flag --no-flag`.
+
+    Raises:
+      UserError: there is one.
+    """
+    given: dict[str, str] = {}
+    for option in (word.split("=", 1)[0] for word in overrides if re.match(r"--[a-zA-Z]", word)):
+        field = re.sub(r"(^|\.)no-([^.]*)$", r"\1\2", option[2:].replace("_", "-"))
+        if field in given:
+            also = f", as {given[field]} too" if given[field] != option else ""
+            raise UserError(f"{option} is given twice{also}: give it once")
+        given[field] = option

@@ -28,6 +28,7 @@ def add_parser(actions, name: str) -> None:
     parser.add_argument(
         "--source",
         required=True,
+        action="extend",
         nargs="+",
         metavar="PATH",
         help="tars, quoted globs of tars, folders of tars or of pairs; gs:// and s3:// too",

@@ -29,6 +29,7 @@ def add_parser(protocols, name: str) -> None:
     parser.add_argument(
         "--data",
         required=True,
+        action="extend",
         nargs="+",
         metavar="[NAME=]PATH",
         help="data sets, each a path, or one of the paper's by its name and where it is: cityscapes=/data/cityscapes",

@@ -42,14 +42,23 @@ def add_parser(commands, name: str) -> None:
         default="other",
         help="of the weights, for the card, as apache-2.0 or cc-by-nc-4.0 (default: other, left open)",
     )
+    parser.add_argument(
+        "--single-file", action="store_true", help="onnx: weights in the .onnx, not in a file beside it"
+    )
+    parser.add_argument(
+        "--photo-masks", action="store_true", help="onnx: the decoder also brings its masks to the photo's size"
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "export")
     from samjax.interop.export import Format, export
+    from samjax.interop.onnx_model import OnnxOptions
 
-    folder = export(known.checkpoint, known.out, Format(known.format), license=known.license)
+    is_default = not known.single_file and not known.photo_masks
+    onnx = None if is_default else OnnxOptions(single_file=known.single_file, photo_masks=known.photo_masks)
+    folder = export(known.checkpoint, known.out, Format(known.format), license=known.license, onnx=onnx)
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size:>15,} bytes  {path}")
     print("README.md says how it is loaded; read it over before you publish it", file=sys.stderr)

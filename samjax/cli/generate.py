@@ -8,14 +8,17 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from samjax.cli.arguments import whole_number
 from samjax.core.errors import UserError
+from samjax.core.output import check_can_write
+from samjax.core.patterns import matching
 from samjax.predict.generator_config import GeneratorConfig
 
 _DESCRIPTION = """\
-Find every object of the photos that GLOB matches, and write photos and masks to DIR in the layout of SA-1B: a folder to
-train on. The same command again goes on where it ended. Photos that cannot be read are named at the end."""
+Find every object of the photos that PATH names, and write photos and masks to DIR in the layout of SA-1B: a folder to
+train on. The same command again resumes where it ended. Photos that cannot be read are named at the end."""
 
 _PRESETS = {"default": GeneratorConfig, "sa1b": GeneratorConfig.sa1b}
 _TOLD = 20
@@ -36,7 +39,12 @@ def add_parser(commands, name: str) -> None:
     )
     parser.add_argument("--checkpoint", required=True, metavar="C", help="a run's workdir, a checkpoint, or weights")
     parser.add_argument(
-        "--images", required=True, nargs="+", metavar="GLOB", help="photos, as a quoted pattern: 'photos/*.jpg'"
+        "--images",
+        required=True,
+        action="extend",
+        nargs="+",
+        metavar="PATH",
+        help="photos, or quoted patterns of photos: 'photos/*.jpg'",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
@@ -60,14 +68,13 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     config = override(_PRESETS[known.preset](), rest, command="generate")
     photos = find_photos(known.images, out=Path(known.out))
+    check_can_write(known.out)
 
     from samjax.checkpoint.weights import find_checkpoint
-    from samjax.core.compile_cache import enable_compile_cache
     from samjax.predict.engine import Engine
     from samjax.predict.mask_folder import open_folder
     from samjax.predict.mask_generator import MaskGenerator
 
-    enable_compile_cache()
     checkpoint = find_checkpoint(known.checkpoint)
     generator = MaskGenerator(Engine.from_checkpoint(checkpoint), config, batch_size=known.batch_size)
     folder = open_folder(known.out, checkpoint=str(checkpoint), config=config, photos=photos)
@@ -80,14 +87,14 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:
-    """Return the files that match, each once, in the order of their paths.
+    """Return the files that match, each once, in the order of their paths; say how many others lie beside them.
 
     Raises:
       UserError: a pattern that matches no file, or one in `out`.
     """
     found: set[Path] = set()
     for pattern in patterns:
-        files = {Path(match) for match in glob.glob(str(Path(pattern).expanduser()), recursive=True)}
+        files = matching(pattern)
         photos = {path for path in files if path.is_file()}
         if not photos:
             what = "a folder" if files else "nothing"
@@ -98,7 +105,24 @@ def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:
     inside = sorted(path for path in found if path.resolve().is_relative_to(out.resolve()))
     if inside:
         raise UserError(f"--images matches {inside[0]}, which is in --out: give another folder there")
+    if any(glob.has_magic(pattern) and Path(pattern) not in found for pattern in patterns):
+        _tell_others(found)
     return sorted(found)
+
+
+def _tell_others(found: set[Path]) -> None:
+    """Say how many files in the same folders are not matched: of another suffix, or one in capitals."""
+    folders = {path.parent for path in found}
+    others = sorted(
+        path
+        for folder in folders
+        for path in folder.iterdir()
+        if path not in found and path.is_file() and not path.name.startswith(".")
+    )
+    if others:
+        print(
+            f"--images does not match {len(others):,} other files in the same folders, such as {others[0]}", flush=True
+        )
 
 
 def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
@@ -113,6 +137,7 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
     from samjax.predict.draw_masks import draw_masks
 
     unreadable: list[str] = []
+    without: list[tuple[Path, Any]] = []
     masks = done = 0
     started = time.perf_counter()
     first: tuple[int, float] | None = None
@@ -129,7 +154,10 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
         for batch in _read_ahead(pool, photos, size=generator.batch_size):
             unreadable += [str(error) for _, error in batch if isinstance(error, UserError)]
             there = [(path, photo) for path, photo in batch if not isinstance(photo, UserError)]
-            for (path, photo), found in zip(there, generator.generate([photo for _, photo in there]), strict=True):
+            of_photos = generator.generate([photo for _, photo in there])
+            for (path, photo), found, highest in zip(there, of_photos, generator.highest, strict=True):
+                if not found:
+                    without.append((path, highest))
                 if draw:
                     folder.write_overlay(path, draw_masks(photo, found))
                 folder.write(path, photo, found)
@@ -144,12 +172,32 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
             f"{' after the first' if first and done > first[0] else ''}: {folder.path}",
             flush=True,
         )
+    if without:
+        print(_why_none(without, done=done, config=generator.config), flush=True)
     if unreadable:
         more = f"; and {len(unreadable) - _TOLD} more" if len(unreadable) > _TOLD else ""
         raise UserError(
             f"{len(unreadable)} of {len(photos)} photos could not be read: {'; '.join(unreadable[:_TOLD])}{more}. "
             f"The other {done} are done; replace these, or leave them out of --images"
         )
+
+
+def _why_none(without: Sequence[tuple[Path, Any]], *, done: int, config: GeneratorConfig) -> str:
+    """Return how near the best candidates of photos without a mask came to the thresholds."""
+    path, highest = max(without, key=lambda one: (one[1].stability or 0.0, one[1].iou))
+    iou = max(one.iou for _, one in without)
+    text = (
+        f"{len(without):,} of {done:,} photos have no mask that passes the thresholds, such as {path}. The highest "
+        f"predicted IoU on them is {iou:.3f}, --pred-iou-threshold {config.pred_iou_threshold:g}"
+    )
+    if highest.stability is None:
+        return text
+    if highest.stability >= config.stability_threshold:
+        return f"{text}; what passed was cut by its crop's edge, or larger than --max-area-fraction"
+    return (
+        f"{text}; the highest stability of those above it is {highest.stability:.3f}, --stability-threshold "
+        f"{config.stability_threshold:g}"
+    )
 
 
 def _rate(done: int, took: float, first: tuple[int, float] | None, now: float) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from samjax.cli.arguments import refuse_more, whole_number
 from samjax.core.errors import UserError
+from samjax.core.output import check_can_write
 from samjax.core.ranges import PIXELS
 
 _DESCRIPTION = """\
@@ -34,6 +35,17 @@ def add_parser(commands, name: str) -> None:
         metavar="N",
         help="heads of a mask decoder that is not 256 channels wide: no state dict says how many",
     )
+    parser.add_argument(
+        "--under", metavar="KEY", help="which state dict of a training checkpoint that holds several, as model_ema"
+    )
+    parser.add_argument(
+        "--ignore",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="PATTERN",
+        help="keys to leave out, as quoted patterns: 'image_encoder.adapters/**'",
+    )
     parser.set_defaults(run=_run)
 
 
@@ -43,6 +55,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "import")
     if epath.Path(known.out).exists():  # before minutes of reading
         raise UserError(f"{known.out} is there already, and nothing is written over: give another folder")
+    check_can_write(known.out)
 
     from samjax.checkpoint.weights import save_weights
     from samjax.core.config import to_json
@@ -52,6 +65,8 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         known.weights,
         image_size=None if known.image_size is None else tuple(known.image_size),
         decoder_heads=known.decoder_heads,
+        under=known.under,
+        ignore=known.ignore,
     )
     config = {
         "model": json.loads(to_json(imported.model)),
@@ -59,6 +74,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
             "from": Path(known.weights).resolve().name,
             "format": imported.naming.value,
             "sha256": imported.sha256,
+            **({"ignored": imported.ignored} if imported.ignored else {}),
         },
     }
     save_weights(known.out, params=imported.params, buffers=imported.buffers, config=config)
@@ -79,7 +95,8 @@ def report(imported, *, source: str, out: str) -> str:
         *(f"  resized  {change}" for change in imported.changes),
         *(f"  note     {note}" for note in imported.notes),
     ]
-    if imported.left_out:
-        first, more = imported.left_out[:8], len(imported.left_out) - 8
-        lines.append(f"  not used {', '.join(first)}{f' and {more} more' if more > 0 else ''}")
+    for what, keys in (("not used", imported.left_out), ("ignored ", imported.ignored)):
+        if keys:
+            first, more = keys[:8], len(keys) - 8
+            lines.append(f"  {what} {', '.join(first)}{f' and {more} more' if more > 0 else ''}")
     return "\n".join([*lines, f"written to {out}"])

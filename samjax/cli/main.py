@@ -1,11 +1,11 @@
 """Entry point of the `samjax` command."""
 
-import argparse
 import io
 import logging
 import sys
 
 from samjax.cli import data, evaluate, export, generate, import_weights, plan, predict, train
+from samjax.cli.arguments import Parser
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import raise_open_file_limit
 
@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand and return its exit code: 2, with one sentence and no traceback, on a `UserError`."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("samjax").setLevel(logging.INFO)
-    parser = argparse.ArgumentParser(prog="samjax", description="Pretrain Segment Anything models in JAX.")
+    parser = Parser(prog="samjax", description="Pretrain Segment Anything models in JAX.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, module in _COMMANDS.items():
         module.add_parser(commands, name)

@@ -1,17 +1,54 @@
-"""`samjax predict`: masks of one object in a photo."""
+"""`samjax predict`: masks of objects in a photo."""
 
 import argparse
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
+from samjax.core.output import check_can_write, writing
 
 _DESCRIPTION = """\
-Predict the masks of one object in a photo, prompted by points, a box or both, together. Places are pixels of the photo
-as a viewer shows it, x from the left and y from the top. A single point or box may mean several things and gets three
-masks; more than one prompt gets one. Writes each mask as a PNG, all over the photo, and a JSON with their RLE."""
+Predict the masks of objects in a photo, prompted by points, a box or both. Places are pixels of the photo as a viewer
+shows it, x from the left and y from the top. All points and a box prompt one object, together; each of several boxes
+alone is an object; --object before the prompts of each object gives it points too. A single point or box may mean
+several things and gets three masks; an object with more than one prompt gets one. Writes each mask as a PNG, and for
+each object all its masks over the photo and a JSON with their RLE."""
+
+
+@dataclass(kw_only=True)
+class _Object:
+    """What is prompted for one object, as it was typed."""
+
+    points: list[list[float]] = field(default_factory=list)
+    boxes: list[list[float]] = field(default_factory=list)
+
+    @property
+    def box(self) -> list[float] | None:
+        return self.boxes[0] if self.boxes else None
+
+    @property
+    def labels(self) -> list[float]:
+        return [point[2] if len(point) == 3 else 1.0 for point in self.points]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is written beside the masks."""
+        points = [point[:2] for point in self.points]
+        return {"points": points, "labels": [int(label) for label in self.labels], "box": self.box}
+
+    def masks(self, wanted: int | None) -> int:
+        """Return how many masks it gets."""
+        return wanted or (3 if len(self.points) + len(self.boxes) == 1 else 1)
+
+
+class _Prompt(argparse.Action):
+    """Keep the prompts of all options in the order in which they were typed."""
+
+    def __call__(self, parser, namespace, values, option=None) -> None:
+        setattr(namespace, self.dest, [*getattr(namespace, self.dest), (option, values)])
 
 
 def add_parser(commands, name: str) -> None:
@@ -19,14 +56,14 @@ def add_parser(commands, name: str) -> None:
     parser = commands.add_parser(name, help="masks for prompts on a photo", description=_DESCRIPTION)
     parser.add_argument("--checkpoint", required=True, metavar="C", help="a run's workdir, a checkpoint, or weights")
     parser.add_argument("--image", required=True, metavar="FILE", help="a JPEG, PNG or other picture")
+    for option, metavar, said in (
+        ("--point", "X,Y[,0]", "a point on the object, or with ,0 beside it; may be given again"),
+        ("--box", "X0,Y0,X1,Y1", "the object's box; given again without points, another object's"),
+    ):
+        parser.add_argument(option, dest="prompts", action=_Prompt, default=[], metavar=metavar, help=said)
     parser.add_argument(
-        "--point",
-        action="append",
-        default=[],
-        metavar="X,Y[,0]",
-        help="a point on the object, or with ,0 beside it; may be given again",
+        "--object", dest="prompts", action=_Prompt, nargs=0, help="the points and the box after this are of an object"
     )
-    parser.add_argument("--box", metavar="X0,Y0,X1,Y1", help="the object's box")
     parser.add_argument("--masks", type=int, choices=(1, 3), help="how many (default: 3 for a single prompt, else 1)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.set_defaults(run=_run)
@@ -34,41 +71,70 @@ def add_parser(commands, name: str) -> None:
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "predict")
-    points = [_numbers(text, "--point", (2, 3)) for text in known.point]
-    box = None if known.box is None else _numbers(known.box, "--box", (4,))
-    if not points and box is None:
-        raise UserError("there is no prompt: give --point X,Y or --box X0,Y0,X1,Y1")
-    multimask = known.masks == 3 if known.masks else len(points) + (box is not None) == 1
+    objects = _objects(known.prompts)
     image, out = Path(known.image), Path(known.out)
-    count = 3 if multimask else 1
-    files = {
-        "json": out / f"{image.stem}.json",
-        "overlay": out / f"{image.stem}_overlay.png",
-        **{str(k): out / f"{image.stem}_mask{k + 1}.png" for k in range(count)},
-    }
-    there = [path for path in files.values() if path.exists()]
+    files = [
+        _files(out, image.stem if len(objects) == 1 else f"{image.stem}_object{n}", one.masks(known.masks))
+        for n, one in enumerate(objects, 1)
+    ]
+    there = [path for of_object in files for path in of_object.values() if path.exists()]
     if there:
         raise UserError(f"{there[0]} is there already, and nothing is written over: give another --out")
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out} is a file; give a folder")
+    check_can_write(out)
 
-    from samjax.core.compile_cache import enable_compile_cache
     from samjax.predict.photo import read_photo
     from samjax.predict.predictor import Predictor
     from samjax.predict.prompts import photo_prompts
 
-    photo, prompts = read_photo(image), _prompts(points, box)
+    photo = read_photo(image)
     size = photo.shape[:2]
+    prompts = _prompts(objects)
     photo_prompts(**prompts, mask_logits=None, photo=size, fitted=size, logits_size=(0, 0))  # before minutes of reading
-    enable_compile_cache()
     predictor = Predictor.from_checkpoint(known.checkpoint)
     predictor.set_image(photo)
-    prediction = predictor.predict(**prompts, multimask=multimask)
-    _write(files, image=image, photo=photo, points=points, box=box, prediction=prediction, checkpoint=known.checkpoint)
-    for k in range(count):
-        print(f"{files[str(k)]}: predicted IoU {prediction.iou[0, k]:.3f}, {prediction.masks[0, k].sum():,} pixels")
-    print(f"{files['overlay']}\n{files['json']}")
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        for place, (masks, iou) in enumerate(_predicted(predictor, objects, known.masks)):
+            about = {
+                "image": {"file_name": image.name, "width": photo.shape[1], "height": photo.shape[0]},
+                "checkpoint": known.checkpoint,
+                "prompts": objects[place].as_json(),
+            }
+            _write(files[place], photo=photo, prompted=objects[place], masks=masks, iou=iou, about=about)
+            for k, mask in enumerate(masks):
+                print(f"{files[place][str(k)]}: predicted IoU {iou[k]:.3f}, {mask.sum():,} pixels")
+            print(f"{files[place]['overlay']}\n{files[place]['json']}")
     return 0
+
+
+def _objects(typed: Sequence[tuple[str, Any]]) -> list[_Object]:
+    """Return the objects that were prompted for.
+
+    Raises:
+      UserError: there is none, one is without a prompt or has several boxes, or a prompt is not the numbers it must be.
+    """
+    if not typed:
+        raise UserError("there is no prompt: give --point X,Y or --box X0,Y0,X1,Y1")
+    objects = [_Object()]
+    separated = any(option == "--object" for option, _ in typed)
+    for option, text in typed:
+        if option == "--object":
+            objects.append(_Object())
+        elif option == "--point":
+            objects[-1].points.append(_numbers(text, "--point", (2, 3)))
+        else:
+            objects[-1].boxes.append(_numbers(text, "--box", (4,)))
+    if separated and objects[0] == _Object():
+        del objects[0]
+    if not separated and not objects[0].points:
+        return [_Object(boxes=[box]) for box in objects[0].boxes]
+    for number, one in enumerate(objects, 1):
+        where = f"object {number}" if separated else "the object with --point"
+        if one == _Object():
+            raise UserError(f"{where} has no prompt: give --point X,Y or --box X0,Y0,X1,Y1 after each --object")
+        if len(one.boxes) > 1:
+            raise UserError(f"{where} has {len(one.boxes)} boxes: give --object before the prompts of each object")
+    return objects
 
 
 def _numbers(text: str, option: str, lengths: tuple[int, ...]) -> list[float]:
@@ -81,33 +147,51 @@ def _numbers(text: str, option: str, lengths: tuple[int, ...]) -> list[float]:
     return numbers
 
 
-def _prompts(points: list[list[float]], box: list[float] | None) -> dict[str, Any]:
-    """Return them as `Predictor.predict` takes them, for one object."""
-    prompts: dict[str, Any] = {"points": None, "labels": None, "boxes": None}
-    if points:
-        prompts["points"] = [[point[:2] for point in points]]
-        prompts["labels"] = [[point[2] if len(point) == 3 else 1 for point in points]]
-    if box is not None:
-        prompts["boxes"] = [box]
-    return prompts
+def _prompts(objects: Sequence[_Object]) -> dict[str, Any]:
+    """Return them as `Predictor.predict` takes them."""
+    points = [[point[:2] for point in one.points] for one in objects]
+    boxes = [one.box for one in objects]
+    return {
+        "points": points if any(points) else None,
+        "labels": [one.labels for one in objects] if any(points) else None,
+        "boxes": boxes if any(boxes) else None,
+    }
 
 
-def _write(files: dict[str, Path], *, image: Path, photo, points, box, prediction, checkpoint: str) -> None:
-    from PIL import Image
+def _predicted(predictor, objects: Sequence[_Object], wanted: int | None) -> list[tuple[Any, Any]]:
+    """Return masks and predicted IoUs of each object; those that get as many masks are predicted together."""
+    found: list[tuple[Any, Any]] = [(None, None)] * len(objects)
+    for count in (1, 3):
+        places = [place for place, one in enumerate(objects) if one.masks(wanted) == count]
+        if places:
+            answer = predictor.predict(**_prompts([objects[place] for place in places]), multimask=count == 3)
+            for m, place in enumerate(places):
+                found[place] = answer.masks[m], answer.iou[m]
+    return found
 
+
+def _files(out: Path, stem: str, count: int) -> dict[str, Path]:
+    return {
+        "json": out / f"{stem}.json",
+        "overlay": out / f"{stem}_overlay.png",
+        **{str(k): out / f"{stem}_mask{k + 1}.png" for k in range(count)},
+    }
+
+
+def _write(files: dict[str, Path], *, photo, prompted: _Object, masks, iou, about: dict[str, Any]) -> None:
+    from samjax.core.files import write_png, write_whole
     from samjax.data.rle import encode
     from samjax.predict.overlay import DrawnPrompt, draw_prediction
 
-    files["json"].parent.mkdir(parents=True, exist_ok=True)
+    box, labels = prompted.box, prompted.labels
     drawn = DrawnPrompt(
-        points=[(point[0], point[1], len(point) == 2 or point[2] == 1) for point in points],
+        points=[(point[0], point[1], label == 1) for point, label in zip(prompted.points, labels, strict=True)],
         box=None if box is None else (box[0], box[1], box[2], box[3]),
     )
-    masks, iou = prediction.masks[0], prediction.iou[0]
-    Image.fromarray(draw_prediction(photo, masks, iou, drawn)).save(files["overlay"])
+    write_png(files["overlay"], draw_prediction(photo, masks, iou, drawn))
     said = []
     for k, mask in enumerate(masks):
-        Image.fromarray(mask).save(files[str(k)])
+        write_png(files[str(k)], mask)
         said.append(
             {
                 "file_name": files[str(k)].name,
@@ -116,19 +200,4 @@ def _write(files: dict[str, Path], *, image: Path, photo, points, box, predictio
                 "predicted_iou": float(iou[k]),
             }
         )
-    files["json"].write_text(
-        json.dumps(
-            {
-                "image": {"file_name": image.name, "width": photo.shape[1], "height": photo.shape[0]},
-                "checkpoint": checkpoint,
-                "prompts": {
-                    "points": [point[:2] for point in points],
-                    "labels": [int(point[2]) if len(point) == 3 else 1 for point in points],
-                    "box": box,
-                },
-                "masks": said,
-            },
-            indent=2,
-        )
-        + "\n"
-    )
+    write_whole(files["json"], json.dumps({**about, "masks": said}, indent=2) + "\n")

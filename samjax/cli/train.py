@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from samjax.cli.arguments import whole_number
+from samjax.cli.arguments import refuse_repeats, whole_number
 from samjax.core import signals
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
@@ -97,11 +97,13 @@ def override(config, arguments: list[str], *, command: str = "train EXPERIMENT.p
     """Return `config` with dotted overrides applied, as `samjax COMMAND` takes them.
 
     Raises:
-      UserError: an override that is not a field, with the nearest field, or a value of another type.
+      UserError: an override that is not a field, with the nearest field, one that is given twice, or a value of
+        another type.
       SystemExit: `show_help`, after printing every field.
     """
     import tyro
 
+    refuse_repeats(arguments)
     arguments = [*arguments, "--help"] if show_help else arguments
     said = io.StringIO()
     try:

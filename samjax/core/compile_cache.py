@@ -14,6 +14,7 @@ import jax
 log = logging.getLogger(__name__)
 
 _KEPT_S = 30 * 24 * 3600.0
+_SMALLEST, _SMALLEST_OF_JAX = "jax_persistent_cache_min_compile_time_secs", 1.0
 
 
 def enable_compile_cache(shared: Path | None = None) -> Path | None:
@@ -22,13 +23,16 @@ def enable_compile_cache(shared: Path | None = None) -> Path | None:
     `shared` is the folder of a run of several processes, on a file system that all of them see: JAX lets the first of
     them alone write, and what lies in that one's home the others would compile again at every start.
 
-    What the user says to JAX goes before: JAX_COMPILATION_CACHE_DIR, and JAX_ENABLE_COMPILATION_CACHE=false. Call it
+    JAX's own settings take precedence: JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE=false, and
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, which is 0 here: a first answer needs many small programs. Call it
     before anything is compiled. Programs are removed a month after they were compiled, as JAX removes none. A folder
     that cannot be written to is a warning.
     """
     settings: Any = jax.config  # whose attributes are made when JAX starts
     if not settings.jax_enable_compilation_cache:
         return None
+    if _SMALLEST.upper() not in os.environ and getattr(settings, _SMALLEST) == _SMALLEST_OF_JAX:
+        jax.config.update(_SMALLEST, 0.0)
     if settings.jax_compilation_cache_dir:
         return Path(settings.jax_compilation_cache_dir)
     try:

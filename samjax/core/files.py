@@ -11,7 +11,7 @@ from typing import IO
 
 import numpy as np
 from etils import epath
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from samjax.core.errors import UserError
@@ -61,8 +61,8 @@ def write_whole(path: epath.PathLike, content: str | bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
-def write_png(path: Path, picture: UInt8[np.ndarray, "h w *colours"]) -> None:
-    """Write a picture, grey or RGB, as a PNG, see `write_whole`."""
+def write_png(path: Path, picture: UInt8[np.ndarray, "h w *colours"] | Bool[np.ndarray, "h w"]) -> None:
+    """Write a picture, grey, RGB or a mask, as a PNG, see `write_whole`."""
     encoded = io.BytesIO()
     Image.fromarray(picture).save(encoded, format="PNG")
     write_whole(path, encoded.getvalue())

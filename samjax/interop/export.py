@@ -1,22 +1,19 @@
 """Weights out: a checkpoint as a folder that other software reads."""
 
-import contextlib
 import enum
-import os
 import re
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+
+import jax
 
 from samjax.checkpoint.weights import Weights, load_weights
 from samjax.core.errors import UserError
-from samjax.core.files import move_whole
 from samjax.core.optional import optional
+from samjax.core.output import check_can_write, check_room, whole_folder
 from samjax.interop import segment_anything
 from samjax.interop.card import UNSPECIFIED, Use, card
 from samjax.interop.huggingface import write_huggingface
-from samjax.interop.onnx_model import write_onnx
+from samjax.interop.onnx_model import OnnxOptions, write_onnx
 from samjax.interop.portable import decoder, encoder
 from samjax.interop.stablehlo import write_stablehlo
 from samjax.interop.usage import huggingface_use, onnx_use, segment_anything_use, stablehlo_use
@@ -45,7 +42,9 @@ _NEEDS = {
 }
 
 
-def export(checkpoint: str, out: str, format: Format, *, license: str = UNSPECIFIED) -> Path:
+def export(
+    checkpoint: str, out: str, format: Format, *, license: str = UNSPECIFIED, onnx: OnnxOptions | None = None
+) -> Path:
     """Write the weights of `checkpoint` and their card to the folder `out`, whole or not at all; return it.
 
     Args:
@@ -53,6 +52,7 @@ def export(checkpoint: str, out: str, format: Format, *, license: str = UNSPECIF
       out: a folder that is not there yet, or empty.
       format: what it is for.
       license: the weights', by its SPDX or Hugging Face identifier.
+      onnx: how models in the format ONNX are laid out.
 
     Raises:
       UserError: there is something in `out`, the checkpoint is not a whole model of ours, the format cannot hold it, or
@@ -62,17 +62,20 @@ def export(checkpoint: str, out: str, format: Format, *, license: str = UNSPECIF
     _check_out(out, folder)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", license):
         raise UserError(f"--license {license!r}: give an identifier, such as apache-2.0 or cc-by-nc-4.0")
+    if onnx is not None and format is not Format.ONNX:
+        raise UserError(f"--single-file and --photo-masks are of onnx, not of {format.value}: leave them out")
     for package, extra in _NEEDS[format]:
         optional(package, extra=extra)
     weights = load_weights(checkpoint)
     model = _model_of(weights)
-    with _whole_or_nothing(folder) as partial:
-        use = _write(weights, model, format, partial)
+    check_room(folder, sum(leaf.nbytes for leaf in jax.tree.leaves((weights.params, weights.buffers))))
+    with whole_folder(folder) as partial:
+        use = _write(weights, model, format, partial, onnx or OnnxOptions())
         (partial / "README.md").write_text(card(weights, model, use, license=license))
     return folder
 
 
-def _write(weights: Weights, model: SamConfig, format: Format, folder: Path) -> Use:
+def _write(weights: Weights, model: SamConfig, format: Format, folder: Path, onnx: OnnxOptions) -> Use:
     params, buffers = weights.params, weights.buffers
     match format:
         case Format.HUGGINGFACE:
@@ -88,8 +91,9 @@ def _write(weights: Weights, model: SamConfig, format: Format, folder: Path) -> 
         case Format.ONNX:
             for half in (encoder, decoder):
                 part = half(params, buffers, model)
-                write_onnx(part, folder / f"{part.name}.onnx")
-            return onnx_use(model)
+                frame = model.image_size if onnx.photo_masks and half is decoder else None
+                write_onnx(part, folder / f"{part.name}.onnx", single_file=onnx.single_file, photo_frame=frame)
+            return onnx_use(model, onnx)
 
 
 def _model_of(weights: Weights) -> SamConfig:
@@ -102,31 +106,7 @@ def _model_of(weights: Weights) -> SamConfig:
 def _check_out(out: str, folder: Path) -> None:
     if "://" in out:
         raise UserError(f"--out {out}: a folder of this machine is needed; copy it to the bucket afterwards")
-    if folder.is_dir() and not any(folder.iterdir()):
-        return
-    if folder.exists() or folder.is_symlink():
+    is_empty = folder.is_dir() and not any(folder.iterdir())
+    if not is_empty and (folder.exists() or folder.is_symlink()):
         raise UserError(f"{out} is there already, and nothing is written over: give another --out")
-
-
-@contextlib.contextmanager
-def _whole_or_nothing(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside `folder` that becomes it at the end, and goes away if there is an error."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
-    try:
-        yield partial
-        partial.chmod(0o777 & ~_umask())
-        for file in partial.iterdir():  # safetensors' are their owner's alone too
-            file.chmod(0o666 & ~_umask())
-        move_whole(partial, folder)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error}; free some room, or give another --out") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _umask() -> int:
-    """Return the mode bits that new files lack; a temporary folder is its owner's alone."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    check_can_write(out)

@@ -77,7 +77,9 @@ def sam_config(arrays: Mapping[str, np.ndarray], naming: Naming, known: Known) -
         embedding=embedding,
         mask_prompt_channels=shapes.of(_MASK, axes=4)[0],
         image_encoder=replace(
-            _with_tables(shapes, depth, known.global_blocks), patch=patch, mlp_ratio=_mlp_ratio(shapes)
+            _with_tables(shapes, depth, known.global_blocks, grid=(height, width)),
+            patch=patch,
+            mlp_ratio=_mlp_ratio(shapes),
         ),
         mask_decoder=MaskDecoderConfig(
             depth=layers,
@@ -186,8 +188,21 @@ def _tables(depth: int) -> list[tuple[str, int]]:
     return [(path, number) for number in range(depth) for path in (_ROWS, _COLUMNS)]
 
 
-def _with_tables(shapes: _Shapes, depth: int, global_blocks: Sequence[int] | None) -> ImageEncoderConfig:
-    """Return what the relative position tables of `depth` blocks say; which are global, where nobody does."""
+def as_released(depth: int) -> list[int]:
+    """Return the blocks of `depth` that attend globally in the release: the last of each quarter."""
+    divisors = (every for every in range(2, depth + 1) if depth % every == 0)
+    every = depth // 4 if depth % 4 == 0 and depth >= 8 else next(divisors, depth)
+    return list(range(every - 1, depth, every))
+
+
+def _with_tables(
+    shapes: _Shapes, depth: int, global_blocks: Sequence[int] | None, *, grid: tuple[int, int] | None = None
+) -> ImageEncoderConfig:
+    """Return what the relative position tables of `depth` blocks say; which are global, where nobody does.
+
+    Those for the whole map, of `grid` tokens, are the global blocks'; without it the larger ones. In a map as large as
+    a window a global block computes what a windowed one does, and those that the release has are taken.
+    """
     width = shapes.of(_PATCH, axes=4)[0]
     sides = [
         tuple((shapes.of(path, number, axes=2)[0] + 1) // 2 for path in (_ROWS, _COLUMNS)) for number in range(depth)
@@ -195,6 +210,8 @@ def _with_tables(shapes: _Shapes, depth: int, global_blocks: Sequence[int] | Non
     channels = shapes.of(_ROWS, axes=2)[1]
     if width % channels:
         raise UserError(f"{shapes.key(_ROWS)} has {channels} channels, expected a divisor of the width, {width}")
+    if global_blocks is None and set(sides) == {grid}:
+        global_blocks = as_released(depth)
     if global_blocks is None:
         if len(set(sides)) != 2:
             found = ", ".join(f"{h} x {w}" for h, w in sorted(set(sides)))
@@ -202,8 +219,8 @@ def _with_tables(shapes: _Shapes, depth: int, global_blocks: Sequence[int] | Non
                 f"the relative position tables of the blocks are for {found} tokens; expected two sizes, a window's "
                 "and the whole map's"
             )
-        largest = max(sides, key=math.prod)
-        global_blocks = [number for number, side in enumerate(sides) if side == largest]
+        whole = grid if grid in sides else max(sides, key=math.prod)
+        global_blocks = [number for number, side in enumerate(sides) if side == whole]
     every = min(global_blocks, default=depth) + 1
     if every < 2 or depth % every or [*global_blocks] != [*range(every - 1, depth, every)]:
         raise UserError(

@@ -1,6 +1,7 @@
 """Weights of other codebases as a model's arrays and config, from the file on."""
 
 import fnmatch
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from samjax.core.errors import UserError
 from samjax.interop.fit import fit
-from samjax.interop.geometry import Known, Recognised, recognise, sam_config, size_name, vit_config
+from samjax.interop.geometry import Known, Recognised, as_released, recognise, sam_config, size_name, vit_config
 from samjax.interop.state_dict import StateDict, read_state_dict
 from samjax.interop.table import Naming
 from samjax.interop.torch_weights import Tree, from_torch
@@ -48,11 +49,18 @@ class Imported:
     """What was resized, and how."""
     left_out: list[str]
     """Keys that a SAM has no use for."""
+    ignored: list[str]
+    """Keys that the user left out."""
     notes: list[str]
 
 
 def import_weights(
-    path: str | Path, *, image_size: tuple[int, int] | None = None, decoder_heads: int | None = None
+    path: str | Path,
+    *,
+    image_size: tuple[int, int] | None = None,
+    decoder_heads: int | None = None,
+    under: str | None = None,
+    ignore: Sequence[str] = (),
 ) -> Imported:
     """Read a file or folder of weights, see whose they are and how large, and bring them into our arrangement.
 
@@ -60,15 +68,20 @@ def import_weights(
       image_size: frame (height, width) in pixels to resize position tables for. Left out, a whole model keeps its own,
         bit for bit, and a plain ViT's are brought to the paper's, 1024 x 1024.
       decoder_heads: of the mask decoder, where neither its width nor a config.json says how many.
+      under: the key of the state dict in a training checkpoint that holds several.
+      ignore: shell patterns of keys to leave out, such as `image_encoder.adapters/**`; a slash is a dot, and a star
+        stands for any of both.
 
     Raises:
-      UserError: they cannot be read, are of no model that is known, or do not fit; every array that does not, by key.
+      UserError: they cannot be read, are of no model that is known, or do not match; every array that does not, by key;
+        a pattern of `ignore` that matches none.
     """
     path = Path(path)
-    read = read_state_dict(path)
+    read, ignored = _without_ignored(read_state_dict(path, under=under), ignore)
     found = recognise(read.arrays, name=str(path))
+    said = [f"the state dict under {read.under} in the file is taken"] if read.under else []
     if found.naming is Naming.VIT:
-        return _backbone(read, found, name=str(path), image_size=image_size)
+        return _backbone(read, found, image_size=image_size, ignored=ignored, said=said)
     arrays, left_out = _whole(read, found)
     is_described = found.naming is Naming.TRANSFORMERS and read.config is not None
     described: dict[str, Any] = read.config if is_described and read.config else {}
@@ -81,6 +94,12 @@ def import_weights(
         model = replace(own, image_size=image_size)
         fitted = fit(arrays, model, found.naming)
         arrays, changes = fitted.arrays, fitted.changes
+    if known.global_blocks is None and own.grid == 2 * (own.image_encoder.window,):
+        blocks = ", ".join(map(str, as_released(own.image_encoder.depth)))
+        said.append(
+            f"the map is as large as a window, so no array says which blocks attend globally: {blocks} are taken, as "
+            "in the release; at this frame it makes no difference"
+        )
     params, buffers = from_torch(arrays, model, found.naming)
     return Imported(
         params=params,
@@ -92,8 +111,25 @@ def import_weights(
         size=size_name(model),
         changes=changes,
         left_out=left_out,
-        notes=notes(described) if is_described else [],
+        ignored=ignored,
+        notes=said + (notes(described) if is_described else []),
     )
+
+
+def _without_ignored(read: StateDict, patterns: Sequence[str]) -> tuple[StateDict, list[str]]:
+    """Return the arrays whose keys match no pattern, and the keys that do."""
+
+    def path(key: str) -> str:
+        return key.replace(".", "/")
+
+    ignored: dict[str, None] = {}
+    for pattern in patterns:
+        matches = [key for key in read.arrays if fnmatch.fnmatchcase(path(key), path(pattern))]
+        if not matches:
+            raise UserError(f"--ignore {pattern} matches no key; there are {', '.join(sorted(read.arrays)[:3])}, ...")
+        ignored |= dict.fromkeys(matches)
+    kept = {key: array for key, array in read.arrays.items() if key not in ignored}
+    return replace(read, arrays=kept), list(ignored)
 
 
 def _whole(read: StateDict, found: Recognised) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -108,7 +144,9 @@ def _whole(read: StateDict, found: Recognised) -> tuple[dict[str, np.ndarray], l
     return arrays, left_out
 
 
-def _backbone(read: StateDict, found: Recognised, *, name: str, image_size: tuple[int, int] | None) -> Imported:
+def _backbone(
+    read: StateDict, found: Recognised, *, image_size: tuple[int, int] | None, ignored: list[str], said: list[str]
+) -> Imported:
     here = {key for key in read.arrays if key.startswith(found.prefix)}
     own = _without_prefix({key: read.arrays[key] for key in here}, found.prefix)
     is_left_out = {key: any(fnmatch.fnmatchcase(key, pattern) for pattern in _LEFT_OUT) for key in own}
@@ -129,7 +167,8 @@ def _backbone(read: StateDict, found: Recognised, *, name: str, image_size: tupl
         size=size_name(model),
         changes=fitted.changes,
         left_out=left_out,
-        notes=["the image encoder alone, without its neck: prompt encoder, mask decoder and neck are not in it"],
+        ignored=ignored,
+        notes=[*said, "the image encoder alone, without its neck: prompt encoder, mask decoder and neck are not in it"],
     )
 
 

@@ -1,4 +1,4 @@
-"""An ONNX graph under construction, and its weights in a file beside it: a graph's own file ends at 2 GB."""
+"""An ONNX graph under construction, and its weights: in a file beside it, as a graph's own file ends at 2 GB."""
 
 import ast
 from collections.abc import Mapping, Sequence
@@ -67,19 +67,25 @@ class Graph:
                 return self.add(operation, self._computed(left), self._computed(right))
         raise NotImplementedError(f"a shape with {ast.unparse(expression)} has no form in ONNX here")
 
-    def save(self, path: Path, *, outputs: Mapping[str, tuple[str | np.ndarray, Any]], what: str) -> None:
+    def save(
+        self, path: Path, *, outputs: Mapping[str, tuple[str | np.ndarray, Any]], what: str, single_file: bool = False
+    ) -> None:
         """Write the graph to `path` and its weights to `path`.data.
 
         Args:
           path: where.
           outputs: the value of each output, and its shape and type.
           what: the graph's name.
+          single_file: weights are in `path` too.
         """
         helper = self._onnx.helper
         for name, (value, _) in outputs.items():
             self._nodes.append(helper.make_node("Identity", [value if isinstance(value, str) else ""], [name]))
-        with path.with_name(f"{path.name}.data").open("wb") as data:
-            tensors = [self._stored(name, array, data) for name, array in self._constants.values()]
+        if single_file:
+            tensors = [self._onnx.numpy_helper.from_array(array, name) for name, array in self._constants.values()]
+        else:
+            with path.with_name(f"{path.name}.data").open("wb") as data:
+                tensors = [self._stored(name, array, data) for name, array in self._constants.values()]
         graph = helper.make_graph(
             self._nodes,
             what,

@@ -1,7 +1,8 @@
 """From what JAX traces to an ONNX graph: the operations that the model is made of, one rule each.
 
-What depends on no input is computed while translating. Loops are written out, so a stack's layers are slices of its
-weights.
+What depends on no input is computed while translating, unless it is large and larger than what it is made of, such as
+the position of every cell: the file would hold it, and its products with weights. Loops are written out, so a stack's
+layers are slices of its weights.
 """
 
 import math
@@ -17,6 +18,9 @@ from samjax.interop.onnx_graph import Graph, element_type
 
 Value = str | np.ndarray
 """Of the graph, by name, or known already."""
+
+_LARGE = 2**16
+"""Bytes of a constant that is stored only if it is no larger than what it is made of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +84,7 @@ def _results(equation: Any, values: list[Value], graph: Graph) -> list[Value]:
     if (inner := _called(parameters)) is not None:
         return translate(inner.jaxpr, inner.consts, values, graph)
     fixed = all(isinstance(dim, int) for variable in equation.outvars for dim in variable.aval.shape)
-    if fixed and all(isinstance(value, np.ndarray) for value in values):
+    if fixed and all(isinstance(value, np.ndarray) for value in values) and not _grows(equation, values):
         return _computed(equation, values)
     if name not in _RULES:
         raise NotImplementedError(f"the operation {name} has no rule for ONNX")
@@ -92,6 +96,13 @@ def _results(equation: Any, values: list[Value], graph: Graph) -> list[Value]:
         parameters=parameters,
     )
     return [_RULES[name](operation)]
+
+
+def _grows(equation: Any, values: list[Value]) -> bool:
+    """Return whether the results of known values are large and larger than these, and a rule puts them in the graph."""
+    made = sum(math.prod(out.aval.shape) * out.aval.dtype.itemsize for out in equation.outvars)
+    of = sum(value.nbytes for value in values if isinstance(value, np.ndarray))
+    return bool(values) and equation.primitive.name in _RULES and made > max(_LARGE, of)
 
 
 def _called(parameters: dict[str, Any]) -> Any:

@@ -21,7 +21,8 @@ def write_segment_anything(params: Any, buffers: Any, config: SamConfig, folder:
     check_square(config, "the released code")
     torch = optional("torch", extra="interop")
     state = to_torch(params, buffers, config, Naming.SEGMENT_ANYTHING)
-    torch.save({key: torch.from_numpy(array) for key, array in state.items()}, folder / file_name(config))
+    with (folder / file_name(config)).open("wb") as file:  # torch's own says nothing of a full disk
+        torch.save({key: torch.from_numpy(array) for key, array in state.items()}, file)
 
 
 def file_name(config: SamConfig) -> str:

@@ -14,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from samjax.core.errors import UserError
+from samjax.core.git_lfs import refuse_lfs_pointer
 
-_WRAPPERS = ("model", "state_dict")
+_DEEPEST = 2
+"""Keys above a state dict in a training checkpoint, as in `checkpoint["model"]["state_dict"]`."""
 _FOLDER = ("model.safetensors", "pytorch_model.bin")
 _INSTALL = "pip install 'samjax[interop]'"
 _SAFE_TORCH = (2, 6)  # before it, weights_only could be made to run code
@@ -31,10 +33,14 @@ class StateDict:
     """Of each file read, by its name."""
     config: dict[str, Any] | None = None
     """The folder's config.json, where there is one."""
+    under: str = ""
+    """The key of the state dict in a training checkpoint, as in `model` or `model.state_dict`; none where it is all."""
 
 
-def read_state_dict(path: str | Path) -> StateDict:
+def read_state_dict(path: str | Path, *, under: str | None = None) -> StateDict:
     """Read `.safetensors`, `.pth`, `.pt` or `.bin`, or a folder with those of transformers, in shards or whole.
+
+    A training checkpoint's state dict is found under whatever key it has; `under` says which of several.
 
     Raises:
       UserError: there is no such file, it is cut off or damaged, it would run code, or it holds something else.
@@ -44,12 +50,15 @@ def read_state_dict(path: str | Path) -> StateDict:
         raise UserError(f"{path}: no such file or folder; give weights on this machine, .safetensors, .pth or a folder")
     files = _files(path) if path.is_dir() else [path]
     arrays: dict[str, np.ndarray] = {}
+    places: dict[str, None] = {}
     for file in files:
-        part = _read(file)
+        part, place = _read(file, under)
+        places[place] = None
         if twice := sorted(part.keys() & arrays.keys()):
             raise UserError(f"{file} holds {twice[0]}, which another file of {path} holds too: give one of them")
         arrays |= part
-    return StateDict(arrays=arrays, sha256={file.name: _sha256(file) for file in files}, config=_config(path))
+    sums = {file.name: _sha256(file) for file in files}
+    return StateDict(arrays=arrays, sha256=sums, config=_config(path), under=" and ".join(filter(None, places)))
 
 
 def _config(path: Path) -> dict[str, Any] | None:
@@ -80,6 +89,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    refuse_lfs_pointer(path)
     try:
         said = json.loads(path.read_bytes())
     except ValueError as error:
@@ -94,8 +104,14 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+def _read(path: Path, under: str | None) -> tuple[dict[str, np.ndarray], str]:
+    """Return a file's arrays, and the key in the file that they are under."""
+    refuse_lfs_pointer(path)
+    if path.suffix != ".safetensors":
+        return _read_torch(path, under)
+    if under is not None:
+        raise UserError(f"{path} is a safetensors file, in which nothing is under a key: leave out --under {under}")
+    return _read_safetensors(path), ""
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -120,7 +136,7 @@ def _plain(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float32) if array.dtype.name == "bfloat16" else array
 
 
-def _read_torch(path: Path) -> dict[str, np.ndarray]:
+def _read_torch(path: Path, under: str | None) -> tuple[dict[str, np.ndarray], str]:
     try:
         import torch
     except ImportError as error:
@@ -139,7 +155,8 @@ def _read_torch(path: Path) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # of a damaged file torch makes errors of every type
         raise UserError(f"{path} {_why(str(error))}") from error
-    return {key: _numpy(value, f"{path}: {key}") for key, value in _unwrapped(loaded, path).items()}
+    state, place = _unwrapped(loaded, path, under)
+    return {key: _numpy(value, f"{path}: {key}") for key, value in state.items()}, place
 
 
 def _check_sums(path: Path) -> None:
@@ -165,16 +182,43 @@ def _why(message: str) -> str:
     return "is cut off, or not a file of weights that torch.save wrote, and nothing of it is run: get it again"
 
 
-def _unwrapped(loaded: Any, path: Path) -> Mapping[str, Any]:
-    """Return the state dict of a training checkpoint, which lies under a key of its own."""
-    for _ in _WRAPPERS:
-        inner = [
-            loaded[key] for key in _WRAPPERS if isinstance(loaded, Mapping) and isinstance(loaded.get(key), Mapping)
-        ]
-        loaded = inner[0] if inner else loaded
+def _unwrapped(loaded: Any, path: Path, under: str | None) -> tuple[Mapping[str, Any], str]:
+    """Return the state dict of a training checkpoint, and its key, none where the file is a state dict itself."""
+    found = _state_dicts(loaded, _DEEPEST)
+    if under is not None:
+        if under not in found:
+            raise UserError(f"{path} holds no state dict under {under}, but {_listed(found) or 'none under any key'}")
+        return found[under], under
+    if len(found) > 1:
+        raise UserError(f"{path} holds several state dicts, {_listed(found)}: give --under with the one to import")
+    for place, state in found.items():
+        return state, place
     if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(key, str) for key in loaded):
         raise UserError(f"{path} holds a {type(loaded).__name__}, expected a state dict: arrays by name")
-    return loaded
+    return loaded, ""
+
+
+def _listed(found: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} ({len(state):,} entries)" for key, state in found.items())
+
+
+def _state_dicts(loaded: Any, depth: int) -> dict[str, Mapping[str, Any]]:
+    """Return the state dicts below a file's own keys, by the keys above them: what holds a matrix by name.
+
+    Other arrays in training checkpoints are numbers, states of generators, or an optimiser's, which lie deeper.
+    """
+    import torch
+
+    found: dict[str, Mapping[str, Any]] = {}
+    if depth and isinstance(loaded, Mapping):
+        for key, inner in loaded.items():
+            if not isinstance(inner, Mapping) or not isinstance(key, str) or not all(isinstance(k, str) for k in inner):
+                continue
+            if any(isinstance(x, torch.Tensor) and x.ndim > 1 and x.is_floating_point() for x in inner.values()):
+                found[key] = inner
+            else:
+                found |= {f"{key}.{below}": state for below, state in _state_dicts(inner, depth - 1).items()}
+    return found
 
 
 def _numpy(value: Any, name: str) -> np.ndarray:

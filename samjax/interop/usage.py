@@ -1,6 +1,7 @@
 """How each format's folder is loaded: the programs on its card."""
 
 from samjax.interop.card import Use
+from samjax.interop.onnx_model import OnnxOptions
 from samjax.interop.segment_anything import file_name, program
 from samjax.models.sam.config import SamConfig
 
@@ -14,6 +15,14 @@ prompts = dict(
     mask_logits=np.zeros((1, 1, {low}), np.float32),  # of an earlier round, where has_mask
     has_mask=np.array([[False]]),
 )
+"""
+
+_PHOTO_SIZE = """\
+photo_size = np.array([900, 640], np.int32)  # (height, width) of the photo itself, one for all photos of a call
+"""
+
+_PHOTO_OUTPUT = """\
+# masks [images, masks, 4, height, width] are the same logits at the photo's size.
 """
 
 _OUTPUTS = """\
@@ -83,12 +92,18 @@ masks = decoder(embedding, *prompts.values())
     )
 
 
-def onnx_use(model: SamConfig) -> Use:
+def onnx_use(model: SamConfig, options: OnnxOptions) -> Use:
     """Return what the card says of ONNX models."""
+    data = "`encoder.onnx.data` and `decoder.onnx.data` hold the weights: keep them beside the models, by these names."
+    sizes, asked, results = "", "{**named}", '"logits", "iou"'
+    if options.photo_masks:
+        sizes = _PHOTO_SIZE
+        asked, results = '{**named, "valid_size": valid_size[0], "photo_size": photo_size}', '"masks", "iou"'
     return Use(
         library="onnx",
-        files="ONNX in float32, for any number of images, masks and prompt slots from 1 up. Weights are in the "
-        "`.data` file beside each model and belong to it.",
+        files="ONNX in float32, for any number of images, masks and prompt slots from 1 up. "
+        + ("Weights are in the models' own files." if options.single_file else data)
+        + (" The decoder brings its masks to the photo's size." if options.photo_masks else ""),
         python=f"""\
 import numpy as np
 import onnxruntime
@@ -98,8 +113,9 @@ encoder, decoder = (onnxruntime.InferenceSession(f"{{half}}.onnx") for half in (
 {_photo(model)}
 {_prompts(model)}
 (embedding,) = encoder.run(["embedding"], {{"image": image, "valid_size": valid_size}})
-logits, iou = decoder.run(["logits", "iou"], {{"embedding": embedding, **prompts}})
-{_outputs(model)}""",
+named = {{"embedding": embedding, **prompts}}
+{sizes}{results.replace('"', "")} = decoder.run([{results}], {asked})
+{_outputs(model)}{_PHOTO_OUTPUT if options.photo_masks else ""}""",
     )
 
 

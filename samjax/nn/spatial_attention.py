@@ -63,7 +63,10 @@ def choose_kernel(
     if wanted is not AttentionKernel.AUTO:
         needs = _RUNS_ON.get(wanted, here)
         if needs != here:
-            raise UserError(f"attention {wanted.name} runs on a {needs}, but this is a {here}; use AUTO or BLOCKWISE")
+            raise UserError(
+                f"attention {wanted.name} runs on a {needs}, but this is a {here}: set image_encoder.attention of the "
+                "model's config to AUTO or BLOCKWISE"
+            )
         return wanted
     if grid[0] * grid[1] <= _SMALL_MAP[here]:
         return AttentionKernel.PLAIN if here == "cpu" else AttentionKernel.FOLDED

@@ -57,7 +57,8 @@ class Pool:
     """The candidates of each of b crops that passed the filters, in the order of their points, in c slots.
 
     `count` goes on where the slots end: then some were lost. Boxes are in pixels of the crop, the last ones included;
-    `source` is the point's number times the masks a point, plus the mask's.
+    `source` is the point's number times the masks a point, plus the mask's. `highest` is of all candidates: the
+    predicted IoU, and the stability of those that the first filter let pass; -inf where there was none.
     """
 
     logits: Float32[Array, "b c low_h low_w"]
@@ -67,6 +68,7 @@ class Pool:
     area: Int32[Array, "b c"]
     source: Int32[Array, "b c"]
     count: Int32[Array, "b"]
+    highest: Float32[Array, "b 2"]
 
 
 def empty_pool(*, crops: int, slots: int, logits_size: tuple[int, int]) -> Pool:
@@ -79,6 +81,7 @@ def empty_pool(*, crops: int, slots: int, logits_size: tuple[int, int]) -> Pool:
         area=jnp.zeros((crops, slots), jnp.int32),
         source=jnp.zeros((crops, slots), jnp.int32),
         count=jnp.zeros(crops, jnp.int32),
+        highest=jnp.full((crops, 2), -jnp.inf),
     )
 
 
@@ -90,6 +93,8 @@ class Passed:
     stability: Float32[Array, "*b n"]
     box: Int32[Array, "*b n 4"]
     area: Int32[Array, "*b n"]
+    highest: Float32[Array, "*b 2"]
+    """See `Pool`."""
 
 
 def screen(
@@ -103,12 +108,15 @@ def screen(
 
     A mask without a pixel passes none: it has no stability.
     """
+    highest_iou = jnp.where(valid, iou, -jnp.inf).max()
     valid = valid & (iou > filters.iou_above)
     found = measure(logits, valid, window.tiling, offset=jnp.asarray(filters.stability_offset))
+    highest_stability = jnp.where(valid & (found.area > 0), found.stability(), -jnp.inf).max()
     pixels = window.photo[2].astype(jnp.float32) * window.photo[3]
     keep = valid & (found.area > 0) & (found.stability() >= filters.stability_from)
     keep &= (found.area <= filters.largest_fraction * pixels) & ~_cut(found.box, window)
-    return Passed(keep=keep, stability=found.stability(), box=found.box, area=found.area)
+    highest = jnp.stack([highest_iou, highest_stability])
+    return Passed(keep=keep, stability=found.stability(), box=found.box, area=found.area, highest=highest)
 
 
 def _cut(box: Int32[Array, "n 4"], window: Window) -> Bool[Array, "n"]:
@@ -162,6 +170,7 @@ def add(
         area=put(pool.area, passed.area),
         source=put(pool.source, first[:, None] * per_point + jnp.arange(candidates, dtype=jnp.int32)),
         count=count,
+        highest=jnp.maximum(pool.highest, passed.highest),
     )
 
 
@@ -169,7 +178,7 @@ def add(
 class Chosen:
     """The candidates of each of b crops that suppression left: the first `count` of these, by descending IoU.
 
-    `slot` is their place in the pool, of which `wanted` candidates asked for one.
+    `slot` is their place in the pool, of which `wanted` candidates asked for one. `highest` is the pool's.
     """
 
     slot: Int32[Array, "*b c"]
@@ -180,13 +189,14 @@ class Chosen:
     box: Int32[Array, "*b c 4"]
     area: Int32[Array, "*b c"]
     source: Int32[Array, "*b c"]
+    highest: Float32[Array, "*b 2"]
 
 
 def choose(pool: Pool, *, threshold: float) -> Chosen:
     """Suppress, of two candidates of a crop whose boxes' IoU is above `threshold`, the one with the lower IoU."""
 
     def of_crop(pool: Any) -> Chosen:
-        iou, stability, box, area, source, count = pool
+        iou, stability, box, area, source, count, highest = pool
         there = jnp.arange(len(iou)) < count
         kept = suppress(box.astype(jnp.float32), iou, there, threshold=threshold)
         order = kept.order
@@ -199,9 +209,11 @@ def choose(pool: Pool, *, threshold: float) -> Chosen:
             box=box[order],
             area=area[order],
             source=source[order],
+            highest=highest,
         )
 
-    return jax.lax.map(of_crop, (pool.iou, pool.stability, pool.box, pool.area, pool.source, pool.count))
+    parts = (pool.iou, pool.stability, pool.box, pool.area, pool.source, pool.count, pool.highest)
+    return jax.lax.map(of_crop, parts)
 
 
 @struct

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int, UInt8
 
 from samjax.checkpoint.weights import load_weights
+from samjax.core.compile_cache import enable_compile_cache
 from samjax.core.types import MaskOutput, PointLabel, Prompts
 from samjax.models.sam.config import SamConfig, config_of_run
 from samjax.models.sam.sam import Sam, model_with
@@ -22,10 +23,12 @@ from samjax.parallel.sharding import batch_sharding, replicated
 class Engine:
     """The encoder and the decoder of `model`, compiled for each shape they meet, over the devices of `mesh`.
 
-    Weights are whole on each device, photos are split over all of them: a batch is a multiple of `ways`.
+    Weights are whole on each device, photos are split over all of them: a batch is a multiple of `ways`. Threads may
+    share it. Compiled programs are kept on disk, see `enable_compile_cache`.
     """
 
     def __init__(self, model: Sam, config: SamConfig, *, mesh: Mesh | None = None):
+        enable_compile_cache()
         self.config = config
         self.mesh = make_mesh(MeshConfig()) if mesh is None else mesh
         self.ways = self.mesh.shape["data"] * self.mesh.shape["fsdp"]

@@ -15,8 +15,9 @@ from PIL import ExifTags, Image
 
 from samjax.core.errors import UserError
 from samjax.core.files import write_png, write_whole
+from samjax.core.output import writing
+from samjax.predict.generated_mask import GeneratedMask
 from samjax.predict.generator_config import GeneratorConfig
-from samjax.predict.mask_generator import GeneratedMask
 
 _ABOUT = "generate.json"
 _MOST_MASKS = 100_000
@@ -63,7 +64,8 @@ class MaskFolder:
     def write_overlay(self, path: str | Path, picture: UInt8[np.ndarray, "h w 3"]) -> Path:
         """Write a picture of the photo's masks, and return where."""
         place = self.path / "overlays" / f"{self._file(path, '.png').name}"
-        place.parent.mkdir(exist_ok=True)
+        with writing(place.parent):
+            place.parent.mkdir(exist_ok=True)
         write_png(place, picture)
         return place
 
@@ -83,7 +85,7 @@ def open_folder(
     settings = dataclasses.asdict(config)
     del settings["points_per_batch"]  # changes no mask
     made_by = {"checkpoint": checkpoint, "settings": settings}
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         about = folder / _ABOUT
         ids: dict[str, int] = {}
@@ -95,8 +97,6 @@ def open_folder(
             raise UserError(f"{folder} holds {others[0]}, which samjax generate did not write: give another --out")
         ids = _with_ids(ids, [_name(photo) for photo in photos])
         write_whole(about, (json.dumps({**made_by, "photos": ids}, indent=1) + "\n").encode())
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror or error}): give another --out") from error
     return MaskFolder(folder, settings=made_by, ids=ids)
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import numpy as np
@@ -16,6 +15,7 @@ from samjax.predict.candidate_programs import add_to, choose_from, draw_from, ne
 from samjax.predict.candidates import Chosen, ChosenLogits, Pool, Window, filters_of
 from samjax.predict.crops import Crop, crops_of, point_grid
 from samjax.predict.engine import Engine
+from samjax.predict.generated_mask import GeneratedMask, Highest
 from samjax.predict.generator_config import CANDIDATES, GeneratorConfig
 from samjax.predict.nms import kept_boxes
 from samjax.predict.photo import as_photos, fit_photo, to_frame
@@ -30,40 +30,6 @@ a power of two that suffices, which batches after it begin with."""
 
 _DRAWN = 32
 """Masks of a crop drawn at once: 14 MB of a photo of SA-1B."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GeneratedMask:
-    """One object of a photo. All places are pixels of the photo, (x, y)."""
-
-    segmentation: dict[str, Any]
-    """Compressed COCO run lengths: `{"size": [h, w], "counts": text}`."""
-    area: int
-    box: tuple[int, int, int, int]
-    """(x0, y0, x1, y1), the last pixels inside included."""
-    predicted_iou: float
-    stability_score: float
-    point: tuple[float, float]
-    """The prompt that the mask is of."""
-    crop_box: tuple[int, int, int, int]
-    """(x0, y0, x1, y1) of the crop that was looked at, its far edges outside."""
-
-    def annotation(self, id: int) -> dict[str, Any]:
-        """Return the mask as SA-1B writes it; its boxes are (x, y, width, height)."""
-        return {
-            "id": id,
-            "segmentation": self.segmentation,
-            "bbox": _sides(self.box),
-            "area": self.area,
-            "predicted_iou": self.predicted_iou,
-            "stability_score": self.stability_score,
-            "crop_box": _sides(self.crop_box),
-            "point_coords": [list(self.point)],
-        }
-
-
-def _sides(box: tuple[int, int, int, int]) -> list[float]:
-    return [float(side) for side in (box[0], box[1], box[2] - box[0], box[3] - box[1])]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +69,8 @@ class MaskGenerator:
                 f"batch size {batch_size} cannot be split over {engine.ways} devices: give a multiple of {engine.ways}"
             )
         self._slots = _FIRST_SLOTS
+        self.highest: list[Highest] = []
+        """Of each photo that `generate` was last given: why one has no mask."""
 
     def generate(self, photos) -> list[list[GeneratedMask]]:
         """Return the masks of each photo, in the order of the published algorithm.
@@ -117,6 +85,7 @@ class MaskGenerator:
         """
         photos = as_photos(photos)
         found: list[list[list[GeneratedMask]]] = [[] for _ in photos]
+        highest = np.full((len(photos), 2), -np.inf)
         crops = [
             crops_of(
                 height=photo.shape[0],
@@ -135,8 +104,14 @@ class MaskGenerator:
             ]
             for start in range(0, len(looks), self.batch_size):
                 batch = looks[start : start + self.batch_size]
-                for look, masks in zip(batch, self._look(batch, photos), strict=True):
+                candidates = self._find(batch, photos)
+                for row, (look, masks) in enumerate(zip(batch, self._masks(batch, photos, candidates), strict=True)):
                     found[look.photo].append(masks)
+                    highest[look.photo] = np.maximum(highest[look.photo], candidates.chosen.highest[row])
+        self.highest = [
+            Highest(iou=iou, stability=stability if np.isfinite(stability) else None)
+            for iou, stability in highest.tolist()
+        ]
         return [self._conclude(of_crops) for of_crops in found]
 
     def chosen_logits(self, photos: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> ChosenLogits:
@@ -156,10 +131,6 @@ class MaskGenerator:
         parts = (found.chosen.slot, found.chosen.count, np.array(sizes, np.int32), resize)
         slot, count, size, resize = self.engine.split(parts)
         return ChosenLogits(logits=found.pool.logits, slot=slot, count=count, size=size, resize=resize)
-
-    def _look(self, looks: list[_Look], photos: Sequence[np.ndarray]) -> list[list[GeneratedMask]]:
-        """Return the masks of each of up to a batch of crops of one layer, by descending predicted IoU."""
-        return self._masks(looks, photos, self._find(looks, photos))
 
     def _find(self, looks: list[_Look], photos: Sequence[np.ndarray]) -> _Found:
         frame = self.engine.config.image_size
@@ -224,7 +195,10 @@ class MaskGenerator:
             self._slots = min(power_of_two(most), power_of_two(total * per_point))
 
     def _masks(self, looks: list[_Look], photos: Sequence[np.ndarray], candidates: _Found) -> list[list[GeneratedMask]]:
-        """Return the chosen masks of each crop, drawn a few at a time."""
+        """Return the chosen masks of each of up to a batch of crops of one layer, by descending predicted IoU.
+
+        They are drawn a few at a time.
+        """
         points, chosen = candidates.points, candidates.chosen
         pool, tiling = candidates.pool, candidates.window.tiling
         found: list[list[GeneratedMask]] = [[] for _ in looks]

@@ -1,7 +1,8 @@
 """Masks for prompts on photos of any size, from Python."""
 
+import threading
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from samjax.core.groups import power_of_two
 from samjax.models.sam.config import SamConfig
 from samjax.predict.engine import Engine
 from samjax.predict.photo import as_photos, fit_photo
-from samjax.predict.prompts import PhotoPrompts, photo_prompts, stacked
+from samjax.predict.prompts import PhotoPrompts, no_prompts, photo_prompts, stacked
 from samjax.predict.restore import Resize, packed_masks, resize_plans
 
 
@@ -40,10 +41,14 @@ class Predictor:
 
     A photo is encoded once, for all prompts on it. Programs are compiled for numbers of photos, objects and prompts
     rounded up to powers of two, and for photo sizes rounded up to multiples of 256, not for each call.
+
+    Threads may call one predictor: calls wait for each other, and the photos are those that any thread set last.
+    Threads with photos of their own share an `Engine`, which holds weights and programs, and make a predictor each.
     """
 
     def __init__(self, engine: Engine):
         self._engine = engine
+        self._lock = threading.RLock()
         self._photos: list[tuple[int, int]] = []
         self._fitted: list[tuple[int, int]] = []
         self._embedding: Array | None = None
@@ -92,29 +97,35 @@ class Predictor:
         sizes = np.ones((count, 2), np.int32)
         for index, image in enumerate(images):
             frames[index], sizes[index] = fit_photo(image, config.image_size)
-        self._photos = [(image.shape[0], image.shape[1]) for image in images]
-        self._fitted = [(int(height), int(width)) for height, width in sizes[: len(images)]]
-        self._embedding = engine.encode(frames, sizes)
-        self._plans = None  # made when a mask is asked for
+        with self._lock:
+            self._embedding = engine.encode(frames, sizes)
+            self._photos = [(image.shape[0], image.shape[1]) for image in images]
+            self._fitted = [(int(height), int(width)) for height, width in sizes[: len(images)]]
+            self._plans = None  # made when a mask is asked for
 
     def predict(self, *, points=None, labels=None, boxes=None, mask_logits=None, multimask: bool = True) -> Prediction:
         """Return masks for m objects in the one photo that is set. An object's prompts are taken together.
 
+            answer = predictor.predict(points=[[[9, 5]], [[30, 8], [33, 9]]], labels=[[1], [1, 0]])  # two objects
+            answer = predictor.predict(points=[[[9, 5]], None], labels=[[1], None], boxes=[None, [4, 4, 20, 30]])
+
         Args:
-          points: (m, p, 2), p points for each object, (x, y) in pixels of the photo.
+          points: (m, p, 2), p points for each object, (x, y) in pixels of the photo. In a list objects may have
+            different numbers of points, and None stands for none.
           labels: (m, p), 1 for a point on the object, 0 for one beside it.
-          boxes: (m, 4), a box each: x0, y0, x1, y1 in pixels of the photo.
+          boxes: (m, 4), a box each: x0, y0, x1, y1 in pixels of the photo. In a list None stands for no box.
           mask_logits: (m, low_h, low_w), of an earlier `Prediction`.
           multimask: three candidates an object, which a single point or box leaves open; else one mask.
 
         Raises:
           UserError: no photo or several are set, or a prompt is not what it must be; the message says which.
         """
-        if len(self._photos) > 1:
-            raise UserError(f"{len(self._photos)} images are set: ask predict_each, with prompts for each of them")
-        each = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
-        lists = {name: None if value is None else [value] for name, value in each.items()}
-        return self.predict_each(**lists, multimask=multimask)[0]
+        given = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
+        with self._lock:
+            embedding = self._embedded()
+            if len(self._photos) > 1:
+                raise UserError(f"{len(self._photos)} images are set: ask predict_each, with prompts for each of them")
+            return self._answer(embedding, [self._prompts(0, given)], multimask=multimask)[0]
 
     def predict_each(
         self, *, points=None, labels=None, boxes=None, mask_logits=None, multimask: bool = True
@@ -122,24 +133,43 @@ class Predictor:
         """Return masks for the photos that are set, one `Prediction` each.
 
         As `predict`, with an entry a photo in each argument: an array with a leading axis of photos, or a list whose
-        entries need not have the same number of objects.
+        entries need not have the same number of objects. A photo whose entries are all None or empty has no objects,
+        and its prediction no masks.
+
+        Raises:
+          UserError: as `predict`, with the number of the photo.
         """
+        each = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
+        with self._lock:
+            embedding = self._embedded()
+            if all(value is None for value in each.values()):
+                raise UserError("there is no prompt: give points with labels, boxes or mask_logits")
+            for name, value in each.items():
+                if value is not None and len(value) != len(self._photos):
+                    raise UserError(f"{name} has {len(value)} entries, but {len(self._photos)} images are set")
+            asked = []
+            for index in range(len(self._photos)):
+                entries = {name: None if value is None else value[index] for name, value in each.items()}
+                try:
+                    is_empty = all(entry is None or len(entry) == 0 for entry in entries.values())
+                    asked.append(no_prompts() if is_empty else self._prompts(index, entries))
+                except UserError as error:
+                    raise UserError(f"image {index}: {error}") from error
+            return self._answer(embedding, asked, multimask=multimask)
+
+    def _embedded(self) -> Array:
         if self._embedding is None:
             raise UserError("no image is set: call set_image or set_images first")
-        each = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
-        for name, value in each.items():
-            if value is not None and len(value) != len(self._photos):
-                raise UserError(f"{name} has {len(value)} entries, but {len(self._photos)} images are set")
-        asked = [
-            photo_prompts(
-                **{name: None if value is None else value[index] for name, value in each.items()},
-                photo=self._photos[index],
-                fitted=self._fitted[index],
-                logits_size=self.config.logits_size,
-            )
-            for index in range(len(self._photos))
-        ]
-        return self._answer(self._embedding, asked, multimask=multimask)
+        return self._embedding
+
+    def _prompts(self, index: int, entries: dict[str, Any]) -> PhotoPrompts:
+        """Return the prompts of one photo that is set."""
+        return photo_prompts(
+            **entries,
+            photo=self._photos[index],
+            fitted=self._fitted[index],
+            logits_size=self.config.logits_size,
+        )
 
     def _answer(self, embedding: Array, asked: list[PhotoPrompts], *, multimask: bool) -> list[Prediction]:
         engine = self._engine

@@ -134,6 +134,18 @@ def test_damaged_weights_are_refused(spoil, sentence, arrays, tmp_path):
     assert "give another checkpoint" in str(error.value)
 
 
+def test_weights_that_are_pointers_of_git_lfs_are_named_as_such(arrays, tmp_path):
+    params, buffers = arrays
+    save_weights(tmp_path / "weights", params=params, buffers=buffers, config={"model": {}})
+    file = largest(tmp_path / "weights" / "state")
+    file.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 375042383\n")
+    with pytest.raises(
+        CorruptCheckpointError, match=r"is a pointer of Git LFS.*\(1 such files in .*weights\)"
+    ) as error:
+        load_weights(tmp_path / "weights")
+    assert str(file) in str(error.value)
+
+
 def test_a_file_system_in_trouble_is_no_damage(arrays, tmp_path, monkeypatch):
     """Nobody is told to throw away a checkpoint that a permission or a disk keeps from being read."""
     params, buffers = arrays

@@ -1,12 +1,15 @@
 """`samjax generate` as it is typed: what it writes is a data set, and it goes on where it ended."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
 from data_pipelines.sa1b import prepare
+from samjax.cli import generate
+from samjax.cli.generate import find_photos
 from samjax.cli.main import main
 from samjax.data.records import decode_record
 from samjax.data.rle import decode
@@ -14,18 +17,13 @@ from samjax.data.sources import is_sa1b_layout, open_source
 from samjax.predict import mask_folder
 from samjax.predict.photo import read_photo
 
-LOOSE = [
-    "--points-per-side",
-    "3",
-    "--points-per-batch",
-    "9",
-    "--pred-iou-threshold",
-    "0",
-    "--stability-threshold",
-    "0",
-    "--box-nms-threshold",
-    "1",
-]
+LOOSE = {
+    "--points-per-side": "3",
+    "--points-per-batch": "9",
+    "--pred-iou-threshold": "0",
+    "--stability-threshold": "0",
+    "--box-nms-threshold": "1",
+}
 
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -48,9 +46,9 @@ def pictures(tmp_path_factory):
 
 
 def run(checkpoint, images, out, *options: str) -> int:
-    return main(
-        ["generate", "--checkpoint", str(checkpoint), "--images", str(images), "--out", str(out), *LOOSE, *options]
-    )
+    asked = {"--checkpoint": str(checkpoint), "--images": str(images), "--out": str(out), **LOOSE}
+    given = [word for option, value in asked.items() if option not in options for word in (option, value)]
+    return main(["generate", *given, *options])
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +139,13 @@ def test_ids_last(generated, checkpoint, pictures):
     assert max(ids.values()) < 2**31
 
 
+def test_what_came_nearest_is_told_where_nothing_passes(checkpoint, pictures, tmp_path, capsys):
+    assert run(checkpoint, pictures / "*.jpg", tmp_path / "out", "--pred-iou-threshold", "1") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"3 of 3 photos have no mask that passes the thresholds, such as .*\.jpg\. The highest", said)
+    assert re.search(r"predicted IoU on them is 0\.\d{3}, --pred-iou-threshold 1\n", said), said
+
+
 def test_what_cannot_be_read_is_named_and_the_rest_done(checkpoint, pictures, tmp_path, capsys):
     broken = tmp_path / "photos"
     broken.mkdir()
@@ -158,6 +163,27 @@ def test_what_cannot_be_read_is_named_and_the_rest_done(checkpoint, pictures, tm
     assert len(list((tmp_path / "out").glob("sa_*.json"))) == 1
 
 
+def test_photos_are_found_by_name_before_pattern_and_others_are_counted(tmp_path, capsys):
+    folder = tmp_path / "run [a]"
+    folder.mkdir()
+    for name in ("photo[1].png", "b.jpg", "c.JPG", "notes.txt", ".hidden"):
+        (folder / name).touch()
+    assert find_photos([f"{folder}/photo[1].png"], out=tmp_path / "out") == [folder / "photo[1].png"]
+    found = find_photos([f"{folder}/*.jpg", f"{folder}/photo[1].png", f"{folder}/b.jpg"], out=tmp_path / "out")
+    assert found == [folder / "b.jpg", folder / "photo[1].png"]
+    assert (
+        "does not match 2 other files in the same folders, such as " + str(folder / "c.JPG") in capsys.readouterr().out
+    )
+
+
+def test_images_may_be_given_several_times(checkpoint, pictures, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(generate, "find_photos", lambda patterns, out: seen.extend(patterns) or [][0])
+    with pytest.raises(IndexError):
+        run(checkpoint, pictures / "*.jpg", tmp_path / "out", "--images", "a", "b", "--images", "c")
+    assert seen == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -169,6 +195,8 @@ def test_what_cannot_be_read_is_named_and_the_rest_done(checkpoint, pictures, tm
         (["--crop-layers", "9"], "crop_layers is 9"),
         (["--points-per-sides", "4"], "bad override"),
         (["--batch-size", "3"], "give a multiple of 8"),
+        (["--crop-layers", "1", "--crop_layers", "2"], "--crop_layers is given twice, as --crop-layers too"),
+        (["--preset", "sa1b", "--preset", "default"], "--preset is given twice, as sa1b and as default"),
         (["--checkpoint", "nowhere"], "nowhere: no such folder"),
     ],
 )
@@ -178,6 +206,15 @@ def test_bad_input_is_one_sentence_and_writes_nothing(options, sentence, checkpo
     assert sentence in said
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_work(checkpoint, pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("samjax.predict.engine.Engine.from_checkpoint", lambda *_: pytest.fail("weights were read"))
+    (tmp_path / "file").write_text("mine")
+    for out, said in [(tmp_path / "file", "is a file, expected a folder"), ("/proc/1/out", "cannot be written")]:
+        assert run(checkpoint, pictures / "*", out) == 2
+        assert f"{out}" in (told := capsys.readouterr().err)
+        assert said in told
 
 
 def test_a_folder_of_other_masks_is_left_alone(generated, checkpoint, pictures, tmp_path, capsys):

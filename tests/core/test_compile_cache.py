@@ -47,6 +47,19 @@ def test_what_the_user_said_to_jax_goes_before(unset, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(("set_to", "variable", "kept_from"), [(1.0, None, 0.0), (1.0, "1.0", 1.0), (3.0, None, 3.0)])
+def test_small_programs_are_kept_unless_the_user_said_how_small(unset, monkeypatch, set_to, variable, kept_from):
+    before = jax.config.jax_persistent_cache_min_compile_time_secs
+    if variable:
+        monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", variable)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", set_to)
+    try:
+        enable_compile_cache()
+        assert jax.config.jax_persistent_cache_min_compile_time_secs == kept_from
+    finally:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
+
+
 def test_a_folder_that_cannot_be_made_is_one_warning(unset, tmp_path, caplog):
     (tmp_path / "samjax").write_text("a file where the folder should be")
     assert enable_compile_cache() is None
@@ -71,7 +84,6 @@ _PROGRAM = """
 import jax
 from samjax.core.compile_cache import enable_compile_cache
 enable_compile_cache()
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 events = []
 jax.monitoring.register_event_listener(lambda event, **_: events.append(event))
 jax.jit(lambda x: jax.numpy.sin(x) @ x)(jax.numpy.ones((64, 64))).block_until_ready()
@@ -80,6 +92,7 @@ print("hits" if "/jax/compilation_cache/cache_hits" in events else "none")
 
 
 def test_the_next_process_compiles_nothing(tmp_path):
+    """Of a program that compiles in a blink, too."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XLA_"))}
     environment |= {"XDG_CACHE_HOME": str(tmp_path), "JAX_PLATFORMS": "cpu"}
     said = [

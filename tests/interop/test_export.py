@@ -28,6 +28,7 @@ from samjax.interop.table import Naming
 from samjax.interop.torch_weights import from_torch
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import normalise
+from samjax.predict.restore import axis_taps
 
 FORMATS = [format.value for format in Format]
 
@@ -125,6 +126,23 @@ def test_the_program_on_the_card_runs(exported, format, monkeypatch, tmp_path):
         assert there["logits"].shape == (1, 1, 4, 16, 16)
     else:
         assert there["masks"][0].shape == (1, 3, 900, 640)
+
+
+def test_a_decoder_for_photos_in_single_files_runs_by_its_card(run, exported, monkeypatch, tmp_path, capsys):
+    given = ["--checkpoint", str(run), "--out", str(tmp_path / "out"), "--single-file", "--photo-masks"]
+    assert "are of onnx, not of huggingface: leave them out" in refused(capsys, *given, "--format", "huggingface")
+    assert main(["export", *given, "--format", "onnx"]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "encoder.onnx", "decoder.onnx"}
+    assert "Weights are in the models' own files." in (tmp_path / "out" / "README.md").read_text()
+    assert "keep them beside the models, by these names" in (exported / "onnx" / "README.md").read_text()
+    found = {}
+    for folder in (tmp_path / "out", exported / "onnx"):
+        monkeypatch.chdir(folder)
+        exec(program(folder), found)
+    assert found["masks"].shape == (1, 1, 4, 900, 640)
+    taps = [axis_taps(low=16, frame=64, fitted=64, photo=side).matrix(16) for side in (900, 640)]
+    expected = np.einsum("...yx,yh,xw->...hw", found["logits"], *taps)
+    assert np.abs(found["masks"] - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
 def test_stablehlo_runs_without_samjax(exported, weights, micro):
@@ -249,6 +267,14 @@ def test_a_failed_export_leaves_nothing(run, tmp_path, monkeypatch, capsys):
     said = refused(capsys, "--checkpoint", str(run), "--format", "huggingface", "--out", str(tmp_path / "out"))
     assert "No space left" in said
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(module, "load_weights", lambda _: pytest.fail("weights were read"))
+    (tmp_path / "file").write_text("mine")
+    given = ("--checkpoint", "runs", "--format", "huggingface", "--out")
+    assert "file is a file, expected a folder" in refused(capsys, *given, str(tmp_path / "file" / "below" / "out"))
+    assert "/proc/1/out cannot be written" in refused(capsys, *given, "/proc/1/out")
 
 
 def test_a_frame_that_is_not_square_is_not_theirs(micro, tmp_path, capsys):

@@ -144,6 +144,18 @@ def test_global_blocks_that_are_said_are_believed_where_they_form_groups(blocks,
             sam_config(arrays, Naming.TRANSFORMERS, known)
 
 
+@pytest.mark.parametrize("naming", WHOLE)
+@pytest.mark.parametrize(
+    ("depth", "every", "window"),
+    [(2, 2, 4), (12, 3, 4), (24, 6, 4), (8, 2, 4), (6, 2, 4), (3, 3, 4), (2, 2, 5), (12, 3, 6), (4, 4, 14)],
+)
+def test_a_map_as_large_as_a_window_or_smaller(naming, depth, every, window):
+    """As of 224 pixels: then a global block computes what a windowed one does, and the release's are taken."""
+    encoder = dataclasses.replace(MICRO.image_encoder, depth=depth, global_every=every, window=window)
+    config = dataclasses.replace(MICRO, image_encoder=encoder)
+    assert sam_config(as_large_as(config, naming), naming, Known(decoder_heads=HEADS)) == config
+
+
 @pytest.mark.parametrize(("width", "depth"), [(64, 6), (96, 8)])
 def test_vits_without_a_place_are_refused(width, depth):
     with pytest.raises(UserError, match="has no place here"):

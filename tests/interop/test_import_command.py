@@ -1,6 +1,8 @@
 """`samjax import` on the command line: what comes out is what went in, and bad input writes nothing."""
 
+import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD, array_shapes
 
 RELEASE, VIT = Naming.SEGMENT_ANYTHING, Naming.VIT
 DECODER = ("--decoder-heads", str(HEADS))
+POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 375042383\n"
 
 
 def saved(path, arrays, **beside):
@@ -84,6 +87,79 @@ def test_another_frame_resizes_tables_and_nothing_else(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "resized  image_encoder.pos_embed: 4 x 4 to 6 x 8 tokens, bicubically" in said
     assert "resized  2 relative position tables" in said
+
+
+def test_a_frame_as_small_as_a_window_is_taken_and_noted(tmp_path, capsys):
+    encoder = dataclasses.replace(MICRO.image_encoder, window=4)
+    small = dataclasses.replace(MICRO, image_encoder=encoder)
+    arrays = state_dict(RELEASE, small)
+    read = imported(saved(tmp_path / "x.pth", arrays), tmp_path / "out", *DECODER)
+    assert model_of(read) == small
+    assert_same(to_torch(read.params, read.buffers, small, RELEASE), arrays)
+    assert "note     the map is as large as a window, so no array says which blocks attend globally: 1 are taken" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize("key", ["model_state_dict", "model_state", "state_dict", "net"])
+def test_the_key_that_a_state_dict_is_under_is_said(tmp_path, capsys, key):
+    """Beside what PyTorch's tutorial and micro-sam save with it."""
+    tensors = {name: torch.tensor(array) for name, array in state_dict(RELEASE).items()}
+    optimizer = {"state": {0: {"exp_avg": torch.ones(2, 2)}}, "param_groups": [{"lr": 1.0, "params": [0]}]}
+    torch.save(
+        {"epoch": 3, "loss": torch.tensor(0.5), "rng": torch.ones(9, dtype=torch.uint8), key: tensors}
+        | {"optimizer_state_dict": optimizer, "scaler": {"scale": 2.0}},
+        tmp_path / "x.pth",
+    )
+    read = imported(tmp_path / "x.pth", tmp_path / "out", *DECODER)
+    assert_same(to_torch(read.params, read.buffers, model_of(read), RELEASE), state_dict(RELEASE))
+    assert f"note     the state dict under {key} in the file is taken" in capsys.readouterr().out
+
+
+def test_one_of_several_state_dicts_is_chosen_by_its_key(tmp_path, capsys):
+    both = {"model": state_dict(RELEASE), "ema": {"average": state_dict(RELEASE, seed=1)}}
+    path = tmp_path / "x.pth"
+    tensors = {key: torch.tensor(array) for key, array in both["ema"]["average"].items()}
+    saved(path, both["model"], ema={"average": tensors}, epoch=3)
+    said = refused(capsys, path, tmp_path / "out", *DECODER)
+    assert re.search(
+        r"holds several state dicts, model \(\d+ entries\), ema.average \(\d+ entries\): give --under", said
+    )
+    assert "no state dict under averages, but model" in refused(
+        capsys, path, tmp_path / "out", *DECODER, "--under", "averages"
+    )
+    read = imported(path, tmp_path / "out", *DECODER, "--under", "ema.average")
+    assert_same(to_torch(read.params, read.buffers, model_of(read), RELEASE), both["ema"]["average"])
+
+
+def test_ignored_keys_are_left_out_and_told(tmp_path, capsys):
+    further = {
+        "image_encoder.adapters.0.weight": np.zeros((2, 2), np.float32),
+        "image_encoder.adapters.1.deep.bias": np.zeros(2, np.float32),
+        "mask_decoder.hf_token.weight": np.zeros((1, 2), np.float32),
+    }
+    path = saved(tmp_path / "x.pth", state_dict(RELEASE) | further)
+    said = refused(capsys, path, tmp_path / "out", *DECODER, "--ignore", "image_encoder.adapters/**")
+    assert "(1 faults): mask_decoder.hf_token.weight is unexpected" in said
+    assert "--ignore *.adaptors.* matches no key; there are image_encoder.adapters.0.weight" in refused(
+        capsys, path, tmp_path / "out", *DECODER, "--ignore", "*.adaptors.*"
+    )
+    patterns = ("--ignore", "image_encoder.adapters/**", "--ignore", "mask_decoder.hf_*")
+    read = imported(path, tmp_path / "out", *DECODER, *patterns)
+    assert_same(to_torch(read.params, read.buffers, model_of(read), RELEASE), state_dict(RELEASE))
+    assert f"ignored  {', '.join(further)}\n" in capsys.readouterr().out
+    assert read.config["imported"]["ignored"] == list(further)
+
+
+@pytest.mark.parametrize("name", ["x.pth", "x.safetensors", "sam/model.safetensors", "sam/config.json"])
+def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path, capsys, name):
+    transformers_folder(tmp_path / "sam")
+    path = tmp_path / name
+    path.write_text(POINTER)
+    weights = path if path.parent == tmp_path else path.parent
+    assert f"{path} is a pointer of Git LFS, not the file itself: get it with `git lfs pull`" in (
+        refused(capsys, weights, tmp_path / "out")
+    )
 
 
 def test_pixels_are_normalised_alike_or_not_imported(tmp_path, capsys):
@@ -279,6 +355,29 @@ def test_bad_options_are_a_sentence_and_exit_code_2(tmp_path, capsys):
         capsys, path, tmp_path / "out", *DECODER, "--image-size", "60", "64"
     )
     assert "does not know --imagesize" in refused(capsys, path, tmp_path / "out", "--imagesize")
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(tmp_path, capsys):
+    (tmp_path / "file").write_text("mine")
+    none = tmp_path / "none.pth"
+    assert "file is a file, expected a folder" in refused(capsys, none, tmp_path / "file" / "below" / "out")
+    assert main(["import", str(none), "--out", "/proc/1/out"]) == 2
+    assert "/proc/1/out cannot be written" in capsys.readouterr().err
+
+
+def test_a_disk_that_fills_up_leaves_nothing(tmp_path, capsys, monkeypatch):
+    """TensorStore's error is no OSError, and Orbax leaves a folder of its own."""
+
+    def fill(self, folder, *_, **__):
+        beside = folder.parent / f"{folder.name}.orbax-checkpoint-tmp"
+        beside.mkdir()
+        (beside / "state").write_text("half")
+        raise ValueError("RESOURCE_EXHAUSTED: Failed to write 1 bytes to file 14: No space left on device")
+
+    weights = saved(tmp_path / "x.pth", state_dict(RELEASE))
+    monkeypatch.setattr("orbax.checkpoint.Checkpointer.save", fill)
+    said = refused(capsys, weights, tmp_path / "new" / "out", *DECODER)
+    assert "new/out cannot be written (No space left on device): free some room" in said
 
 
 def test_what_is_there_stays_as_it_is(tmp_path, capsys):

@@ -6,8 +6,11 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from samjax.core.errors import UserError
+from samjax.interop import onnx_model
 from samjax.interop.onnx_model import write_onnx
 from samjax.interop.portable import Half
+from samjax.predict.restore import axis_taps
 
 B, M = jax.export.symbolic_shape("b, m")
 TABLE = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)
@@ -82,6 +85,57 @@ def test_an_operation_without_a_rule_is_named(call, said, tmp_path):
     half = Half(name="half", weights={"table": TABLE}, inputs=inputs, call=call, outputs=("out",))
     with pytest.raises(NotImplementedError, match=said):
         write_onnx(half, tmp_path / "half.onnx")
+
+
+def test_what_grows_from_nothing_is_computed_when_it_runs(tmp_path):
+    """The positions of a map's cells, and their product with a weight, are in no file."""
+    weights = np.random.default_rng(0).normal(size=(2, 256)).astype(np.float32)
+
+    def call(w, x):
+        places = jnp.stack(jnp.meshgrid(jnp.arange(64.0), jnp.arange(64.0)), axis=-1) / 64
+        return {"out": x + jnp.sin(places @ w["weights"]) @ jnp.ones((256, 1))}
+
+    inputs = {"x": jax.ShapeDtypeStruct((B, 64, 64, 1), jnp.float32)}
+    half = Half(name="half", weights={"weights": weights}, inputs=inputs, call=call, outputs=("out",))
+    write_onnx(half, tmp_path / "half.onnx")
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert size < 2**17 < 64 * 64 * 256 * 4
+    x = np.ones((2, 64, 64, 1), np.float32)
+    (ours,) = onnxruntime.InferenceSession(tmp_path / "half.onnx").run(["out"], {"x": x})
+    np.testing.assert_allclose(ours, call({"weights": weights}, x)["out"], atol=1e-4)
+
+
+def test_weights_lie_in_the_graph_on_request(tmp_path, monkeypatch):
+    large = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    inputs = {"x": jax.ShapeDtypeStruct((B, 64), jnp.float32)}
+    half = Half(
+        name="encoder", weights={"w": large}, inputs=inputs, call=lambda w, x: {"out": x @ w["w"]}, outputs=("out",)
+    )
+    write_onnx(half, tmp_path / "half.onnx", single_file=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["half.onnx"]
+    x = np.ones((3, 64), np.float32)
+    (ours,) = onnxruntime.InferenceSession((tmp_path / "half.onnx").read_bytes()).run(["out"], {"x": x})
+    np.testing.assert_allclose(ours, x @ large, rtol=1e-5)
+    monkeypatch.setattr(onnx_model, "_MOST_BYTES", large.nbytes - 1)
+    with pytest.raises(UserError, match="single ONNX file holds 2 GB: leave out --single-file"):
+        write_onnx(half, tmp_path / "half.onnx", single_file=True)
+
+
+@pytest.mark.parametrize(("photo", "fitted"), [((90, 140), (41, 64)), ((30, 20), (64, 43)), ((64, 64), (64, 64))])
+def test_masks_are_brought_to_the_photos_size_as_by_prediction(photo, fitted, tmp_path):
+    """Two bilinear steps, as one step of three neighbours has them."""
+    inputs = {"x": jax.ShapeDtypeStruct((B, M, 4, 16, 16), jnp.float32)}
+    half = Half(name="decoder", weights={}, inputs=inputs, call=lambda w, x: {"logits": 2 * x}, outputs=("logits",))
+    write_onnx(half, tmp_path / "half.onnx", photo_frame=(64, 64))
+    session = onnxruntime.InferenceSession(tmp_path / "half.onnx")
+    x = np.random.default_rng(0).normal(size=(1, 3, 4, 16, 16)).astype(np.float32)
+    sizes = {"valid_size": np.array(fitted, np.int32), "photo_size": np.array(photo, np.int32)}
+    logits, masks = session.run(["logits", "masks"], {"x": x, **sizes})
+    assert masks.shape == (1, 3, 4, *photo)
+    taps = [axis_taps(low=16, frame=64, fitted=fitted[axis], photo=photo[axis]).matrix(16) for axis in range(2)]
+    np.testing.assert_allclose(masks, np.einsum("...yx,yh,xw->...hw", logits, *taps), atol=2e-5)
+    two = session.run(["masks"], {"x": np.concatenate([x, -x]), **sizes})[0]
+    np.testing.assert_allclose(two, np.concatenate([masks, -masks]), atol=1e-6)
 
 
 def test_weights_lie_beside_the_graph_once(tmp_path):

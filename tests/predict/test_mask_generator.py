@@ -230,3 +230,19 @@ def test_batches_and_meshes_change_nothing(random_model):
 def test_a_batch_that_the_mesh_cannot_split_is_refused():
     with pytest.raises(UserError, match="give a multiple of 2"):
         MaskGenerator(micro_engine(devices=2), ONCE, batch_size=3)
+
+
+def test_what_came_nearest_to_the_thresholds_is_kept(discs):
+    """For photos on which nothing passes: over all points and crops."""
+    photos = [noise(64, 64), noise(40, 64)]
+    config = GeneratorConfig(points_per_side=4, points_per_batch=5, crop_layers=1, pred_iou_threshold=0.999)
+    strict = MaskGenerator(discs, config)
+    assert strict.generate(photos) == [[], []]
+    assert [highest.stability for highest in strict.highest] == [None, None]
+    loose = MaskGenerator(discs, dataclasses.replace(config, pred_iou_threshold=0.0, stability_threshold=1.0))
+    assert loose.generate(photos) == [[], []]
+    assert [highest.iou for highest in loose.highest] == [highest.iou for highest in strict.highest]
+    every = MaskGenerator(discs, dataclasses.replace(config, pred_iou_threshold=0.0, stability_threshold=0.0))
+    for masks, highest in zip(every.generate(photos), loose.highest, strict=True):
+        assert max(mask.predicted_iou for mask in masks) <= highest.iou < 0.999
+        assert max(mask.stability_score for mask in masks) <= (highest.stability or 0) < 1

@@ -1,5 +1,8 @@
 """What holds of a predictor whatever the model has learned, and what it refuses."""
 
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+
 import jax
 import numpy as np
 import pytest
@@ -122,6 +125,13 @@ def test_bad_prompts_are_one_sentence(prompts, sentence, predictor):
         predictor.predict(**prompts)
 
 
+def test_the_library_keeps_compiled_programs_as_commands_do(model, micro, one_device, monkeypatch):
+    turned_on = []
+    monkeypatch.setattr("samjax.predict.engine.enable_compile_cache", lambda: turned_on.append(True))
+    Engine(model, micro, mesh=one_device)
+    assert turned_on
+
+
 def test_a_box_may_be_the_whole_photo(predictor):
     predictor.set_image(photos((40, 60))[0])
     assert predictor.predict(boxes=[[0, 0, 60, 40]]).masks.shape == (1, 3, 40, 60)
@@ -143,3 +153,71 @@ def test_photos_and_prompts_go_together(predictor):
         predictor.predict(points=POINTS, labels=LABELS)
     with pytest.raises(UserError, match="boxes has 1 entries, but 2 images are set"):
         predictor.predict_each(boxes=[[[0, 0, 5, 5]]])
+
+
+def test_a_photo_without_objects_has_no_masks(predictor):
+    """A detector found nothing on one photo of a batch: the others are answered as if they were alone."""
+    pictures = photos((40, 60), (90, 35), (50, 50))
+    predictor.set_images(pictures)
+    box = [[1, 2, 30, 31]]
+    for nothing in (None, [], np.zeros((0, 4))):
+        found = predictor.predict_each(boxes=[box, nothing, box])
+        assert [answer.masks.shape for answer in found] == [(1, 3, 40, 60), (0, 3, 90, 35), (1, 3, 50, 50)]
+    assert found[1].iou.shape == (0, 3)
+    assert predictor.predict_each(boxes=[[], [], []], multimask=False)[2].masks.shape == (0, 1, 50, 50)
+    predictor.set_image(pictures[2])
+    assert_close(found[2], predictor.predict(boxes=box))
+
+
+def test_a_wrong_prompt_is_named_with_its_photo(predictor):
+    predictor.set_images(photos((40, 60), (90, 35)))
+    with pytest.raises(UserError, match=r"^image 1: boxes of object 0: \(60, 31\) is outside the photo, which is 35"):
+        predictor.predict_each(boxes=[[[1, 2, 30, 31]], [[1, 2, 60, 31]]])
+    with pytest.raises(UserError, match=r"^image 1: boxes has 1 objects"):
+        predictor.predict_each(points=[POINTS, POINTS], labels=[LABELS, LABELS], boxes=[None, [[0, 0, 5, 5]]])
+
+
+def test_objects_need_not_have_the_same_prompts(predictor):
+    predictor.set_image(photos((40, 60))[0])
+    two, box = [[5.0, 6.0], [30.0, 8.0]], [4, 4, 20, 30]
+    together = predictor.predict(points=[two, None], labels=[[1, 0], None], boxes=[None, box])
+    for m, alone in enumerate([{"points": [two], "labels": [[1, 0]]}, {"boxes": [box]}]):
+        expected = predictor.predict(**alone)
+        np.testing.assert_allclose(together.logits[m], expected.logits[0], atol=1e-5)
+        np.testing.assert_allclose(together.iou[m], expected.iou[0], atol=1e-5)
+
+
+def test_threads_with_predictors_of_their_own_share_an_engine(model, micro, one_device):
+    """Each gets its own photo's masks."""
+    engine = Engine(model, micro, mesh=one_device)  # compiled for the first time by all threads at once
+    pictures = photos(*[(40, 60)] * 6)
+
+    def own(picture):
+        predictor = Predictor(engine)
+        predictor.set_image(picture)
+        return predictor.predict(points=POINTS[:1], labels=LABELS[:1])
+
+    with ThreadPoolExecutor(len(pictures)) as pool:
+        found = list(pool.map(own, pictures))
+    for answer, picture in zip(found, pictures, strict=True):
+        assert_close(answer, own(picture))
+
+
+def test_a_prediction_waits_for_the_photo_that_another_thread_sets(predictor, monkeypatch):
+    """It is never of one photo's embedding and another one's size."""
+    first, second = photos((40, 60), (90, 35))
+    predictor.set_image(first)
+    predictor.predict(boxes=[[1, 2, 30, 31]])
+    encode, answers = predictor._engine.encode, []
+
+    def meanwhile(*arguments):
+        thread.start()
+        thread.join(0.2)
+        assert not answers
+        return encode(*arguments)
+
+    thread = Thread(target=lambda: answers.append(predictor.predict(boxes=[[1, 2, 30, 31]])))
+    monkeypatch.setattr(predictor._engine, "encode", meanwhile)
+    predictor.set_image(second)
+    thread.join()
+    assert [answer.masks.shape for answer in answers] == [(1, 3, 90, 35)]

@@ -141,12 +141,21 @@ class SamConfig:
         return replace(base, **changes)
 
 
+_EXECUTION = ("attention", "remat")
+"""Fields of the image encoder's config that say how a run computes, not what its model is."""
+
+
 def config_of_run(run: Mapping[str, Any], *, name: str) -> SamConfig:
     """Return the model's config out of that of a run or of imported weights, as JSON; `name` is whose, in errors.
+
+    How the run computed is left out: its attention kernel may not run on this platform, so the config's is AUTO.
 
     Raises:
       UserError: it says nothing of a model, or of one that this version does not know.
     """
     if "model" not in run:
         raise UserError(f"{name}: its config describes no model; give a checkpoint of samjax train or samjax import")
-    return from_json(SamConfig, run["model"], name=f"{name}: model")
+    model = run["model"]
+    if isinstance(model, Mapping) and isinstance(encoder := model.get("image_encoder"), Mapping):
+        model = {**model, "image_encoder": {key: value for key, value in encoder.items() if key not in _EXECUTION}}
+    return from_json(SamConfig, model, name=f"{name}: model")

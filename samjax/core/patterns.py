@@ -1,0 +1,19 @@
+"""Paths as people give them: names and quoted patterns."""
+
+import glob
+import os
+from pathlib import Path
+
+
+def matching(pattern: str) -> list[Path]:
+    """Return what a path or a quoted pattern such as `photos/**/*.jpg` names, sorted.
+
+    What exists is taken as it is, before it is read as a pattern: `photo[1].png` names that file, and `run [a]/*.jpg`
+    the files in that folder.
+    """
+    path = Path(pattern).expanduser()
+    if os.path.lexists(path):
+        return [path]
+    folder = next(above for above in path.parents if os.path.lexists(above) or above == above.parent)
+    rest = str(path.relative_to(folder))
+    return sorted(folder / found for found in glob.glob(rest, root_dir=folder, recursive=True))
