@@ -10,7 +10,6 @@ from jaxtyping import UInt8
 from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from tensorboardX import SummaryWriter
 
 Row = Mapping[str, float | int | str]
 
@@ -89,6 +88,8 @@ class TensorBoard:
     """Scalars and pictures as TensorBoard events."""
 
     def __init__(self, directory: epath.PathLike):
+        from tensorboardX import SummaryWriter  # which imports PyTorch where there is one: seconds, for the lead alone
+
         self._writer = SummaryWriter(str(directory))
 
     def row(self, row: Row) -> None:
