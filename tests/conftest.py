@@ -1,7 +1,10 @@
 """Every test runs with shapes and dtypes checked, and on eight virtual CPU devices."""
 
 import gc
+import importlib.util
 import os
+import tarfile
+import tomllib
 from pathlib import Path
 
 # Before JAX starts. Tests compile for longer than they run: a training step compiles in a third of the time without
@@ -17,6 +20,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 import jax
 import pytest
 from jaxtyping import install_import_hook
+from packaging.requirements import Requirement
 
 jax.config.update("jax_num_cpu_devices", 8)
 install_import_hook("samjax", "beartype.beartype")
@@ -26,6 +30,20 @@ from kept_programs import settings  # noqa: E402  imports samjax
 for name, value in settings().items():
     jax.config.update(name, value)
 
+# tests/parity needs the extra `parity`; every other test runs without it.
+_project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+_parity = [Requirement(text).name for text in _project["optional-dependencies"]["parity"]]
+_missing = [name for name in _parity if importlib.util.find_spec(name) is None]
+collect_ignore = ["parity"] if _missing else []
+
+
+def pytest_sessionstart(session):
+    """Say so where pytest starts: -q leaves the report's header out."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if _missing and reporter is not None:  # a worker has none
+        reporter.write_line(f"parity with PyTorch is not run: it needs {', '.join(_missing)}: pip install -e '.[test]'")
+
+
 PHOTOS = Path(__file__).parent.parent / "experiments" / "sam" / "photos"
 
 
@@ -33,6 +51,17 @@ PHOTOS = Path(__file__).parent.parent / "experiments" / "sam" / "photos"
 def photos():
     """Folder of the photos shipped with the demo."""
     return PHOTOS
+
+
+@pytest.fixture(scope="session")
+def jpegs(photos):
+    """Fifty of the shipped photos' bytes."""
+    found = []
+    for path in sorted(photos.rglob("*.tar")):
+        with tarfile.open(path) as tar:
+            found += [tar.extractfile(member).read() for member in tar if member.name.endswith(".jpg")]
+    assert len(found) >= 50
+    return found[:50]
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,13 @@ import dataclasses
 import enum
 import importlib
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parent.parent
 OURS = ("samjax", "data_pipelines", "experiments", "launch", "benchmarks", "tests")
@@ -179,3 +181,34 @@ def test_the_check_sees_every_form_of_import(source, allowed):
     for complaint in found:
         assert "samjax/losses/x.py:" in complaint
         assert "may import samjax.core and itself" in complaint
+
+
+def at_import(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what runs when a module is imported: its nodes outside functions."""
+    for child in ast.iter_child_nodes(node):
+        if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from at_import(child)
+
+
+def test_parity_alone_needs_pytorch_and_other_codebases():
+    """Tests outside tests/parity import nothing of the extra `parity`, and the package does in functions alone.
+
+    tensorboardX counts, because it imports torch if that is installed.
+    """
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    foreign = {Requirement(text).name for text in extras["parity"]} | {"tensorboardX"}
+    assert "torch" in foreign
+    wrong = []
+    for path in modules("samjax", "data_pipelines", "experiments", "tests"):
+        if ROOT / "tests" / "parity" in path.parents:
+            continue
+        tree = ast.parse(path.read_text())
+        nodes = ast.walk(tree) if ROOT / "tests" in path.parents else at_import(tree)
+        source = "\n".join(ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom))
+        wrong += [
+            f"{path.relative_to(ROOT)} imports {found.module}"
+            for found in imports(source)
+            if found.module.split(".")[0] in foreign
+        ]
+    assert not wrong, "\n".join(wrong)

@@ -183,7 +183,7 @@ def test_constraints_fit_the_requirements():
     versions = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
     project = pyproject()["project"]
     extras = project["optional-dependencies"]
-    for text in (*project["dependencies"], *extras["test"], *extras["dev"]):
+    for text in (*project["dependencies"], *extras["laws"], *extras["parity"], *extras["dev"]):
         requirement = Requirement(text)
         version = versions.get(canonicalize_name(requirement.name))
         assert version is not None, f"constraints.txt has no version of {text}"

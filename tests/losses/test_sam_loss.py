@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F  # noqa: N812
 
 from samjax.core.errors import UserError
 from samjax.core.types import MaskOutput
@@ -38,54 +36,6 @@ def whole(rounds, mask_valid=MASK_VALID, config=CONFIG):
     """Return loss and metrics of outputs, round by round."""
     losses = [round_loss(output, jnp.asarray(TARGET), jnp.asarray(PIXELS), config) for output in rounds]
     return sam_loss(jax.tree.map(lambda *terms: jnp.stack(terms), *losses), jnp.asarray(mask_valid), config)
-
-
-def torch_whole(rounds, config):
-    """The same written as loops over masks and rounds. Returns the loss, its leaves, and each round's mean IoU."""
-    total, leaves, mious = 0.0, [], []
-    for output in rounds:
-        logits = torch.tensor(np.asarray(output.logits), dtype=torch.float64, requires_grad=True)
-        predicted = torch.tensor(np.asarray(output.iou), dtype=torch.float64, requires_grad=True)
-        leaves += [logits, predicted]
-        ious = []
-        for image, mask in np.argwhere(MASK_VALID):
-            pixels = torch.tensor(PIXELS[image])
-            target = torch.tensor(TARGET[image, mask])[pixels].double()
-            large = F.interpolate(logits[image, mask][None], (16, 16), mode="bilinear", align_corners=False)[0]
-            candidates = []
-            for k in range(len(large)):
-                x = large[k][pixels]
-                p = torch.sigmoid(x)
-                weight = config.focal_alpha * target + (1 - config.focal_alpha) * (1 - target)
-                miss = target * (1 - p) + (1 - target) * p
-                focal = (weight * miss**2 * F.binary_cross_entropy_with_logits(x, target, reduction="none")).mean()
-                dice = 1 - (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1)
-                hard = (x > 0).double()
-                iou = (hard * target).sum() / torch.clamp((hard + target - hard * target).sum(), min=1)
-                mask_loss = config.focal_weight * focal + config.dice_weight * dice
-                candidates.append((mask_loss, config.iou_weight * (predicted[image, mask, k] - iou) ** 2, iou))
-            mask_loss, iou_loss, iou = min(candidates, key=lambda candidate: candidate[0].item())
-            total = total + mask_loss + iou_loss
-            ious.append(iou.item())
-        mious.append(np.mean(ious))
-    return total / MASK_VALID.sum(), leaves, mious
-
-
-@pytest.mark.parametrize(
-    "config",
-    [CONFIG, dataclasses.replace(CONFIG, focal_weight=1.0, dice_weight=5.0, iou_weight=0.3, focal_alpha=0.6)],
-)
-def test_loss_and_gradients_are_torchs(config):
-    rounds = outputs()
-    expected, leaves, mious = torch_whole(rounds, config)
-    expected.backward()
-    (loss, metrics), gradients = jax.value_and_grad(whole, has_aux=True)(rounds, config=config)
-    np.testing.assert_allclose(loss, expected.item(), rtol=1e-5)
-    np.testing.assert_allclose(metrics["miou"], mious[-1], rtol=1e-5)
-    for ours, theirs in zip(
-        [leaf for output in gradients for leaf in (output.logits, output.iou)], leaves, strict=True
-    ):
-        np.testing.assert_allclose(ours, theirs.grad, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("pixels", [0, 3 * 16 * 16 * 2], ids=["a mask at a time", "no divisor: a mask at a time"])

@@ -1,18 +1,16 @@
 """Activation, norm, patches and windows, each against its definition."""
 
-import einops
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.special
-import torch
 from flax import nnx
 
 from samjax.nn.init import VIT_INIT
 from samjax.nn.mlp import Mlp, gelu
 from samjax.nn.norm import layer_norm
-from samjax.nn.patch import Patchify, Unpatchify
+from samjax.nn.patch import Patchify
 from samjax.nn.window import partition, unpartition
 
 FLOAT32, BFLOAT16 = jnp.dtype("float32"), jnp.dtype("bfloat16")
@@ -83,18 +81,6 @@ def test_patchify_is_a_strided_convolution(inputs, size):
         image, patchify.kernel[...], (size, size), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
     np.testing.assert_allclose(patchify(jnp.asarray(image)), expected + patchify.bias[...], atol=1e-5)
-
-
-@torch.no_grad()
-def test_unpatchify_is_pytorchs_transposed_convolution():
-    theirs = torch.nn.ConvTranspose2d(6, 4, kernel_size=2, stride=2)
-    ours = Unpatchify(6, 4, init=VIT_INIT, dtype=FLOAT32, rngs=nnx.Rngs(0))
-    ours.kernel[...] = jnp.asarray(theirs.weight.permute(2, 3, 0, 1).numpy())
-    ours.bias[...] = jnp.asarray(theirs.bias.numpy())
-    image = normal(2, 3, 5, 6)
-    expected = theirs(torch.as_tensor(image).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    pixels = einops.rearrange(ours(jnp.asarray(image)), "n h w p q d -> n (h p) (w q) d")
-    np.testing.assert_allclose(pixels, expected.numpy(), atol=1e-6)
 
 
 @pytest.mark.parametrize("grid", [(7, 9), (8, 4), (3, 13)], ids=str)

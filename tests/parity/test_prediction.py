@@ -1,20 +1,40 @@
 """The predictor against Hugging Face's processor and model: photos and prompts in, masks at the photos' sizes out."""
 
 import dataclasses
+import io
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from reference import SMALL, ours, reference
 from transformers import SamProcessor
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
 from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD, normalise
 from samjax.predict.engine import Engine
+from samjax.predict.photo import fit_photo
 from samjax.predict.predictor import Predictor
 
 SIZES = [(70, 96), (300, 200), (150, 41)]
 """Of photos: smaller, larger and thinner than the frame."""
+
+
+def test_fifty_photos_lie_in_the_frame_as_the_processor_puts_them(jpegs):
+    """To the last step of a uint8, upright and on their sides; then normalised."""
+    processor = SamImageProcessorPil()
+    for index, jpeg in enumerate(jpegs):
+        photo = np.array(Image.open(io.BytesIO(jpeg)).convert("RGB"))
+        photo = photo if index % 2 else photo.swapaxes(0, 1).copy()
+        framed, (height, width) = fit_photo(photo, (1024, 1024))
+        (expected,) = processor(Image.fromarray(photo), return_tensors="np")["pixel_values"]
+        expected = np.moveaxis(expected, 0, -1)
+        steps = np.round(expected * PIXEL_STD + PIXEL_MEAN)
+        np.testing.assert_array_equal(framed[:height, :width], steps[:height, :width], err_msg=f"photo {index}")
+        ours = np.asarray(normalise(jnp.asarray(framed[None]), jnp.array([[height, width]])))[0]
+        np.testing.assert_allclose(ours, expected, atol=2e-6, err_msg=f"photo {index}")
 
 
 class Pair:

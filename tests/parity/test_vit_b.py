@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 from reference import channels_first, decode, ours, random_case, reference, to_numpy
 
@@ -16,6 +17,7 @@ CONFIG = SamConfig.vit_b(dtype="float32")
 optimised = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 3})
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_vit_b_at_1024(agrees):
     theirs = reference(CONFIG)

@@ -1,4 +1,4 @@
-"""The published algorithm of automatic masks, plainly: every mask in full, NumPy and torch, nothing saved.
+"""The published algorithm of automatic masks, plainly: every mask in full, NumPy alone, nothing saved.
 
 From the paper (section 4, appendix B) and the released code's settings, with its order of filters. The model is a
 function from a crop's pixels and points in them to low-resolution logits and predicted IoUs.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from bilinear import through_frame
 from scipy import ndimage
 
 from samjax.predict.generator_config import GeneratorConfig
@@ -42,18 +42,6 @@ def crop_windows(height: int, width: int, config: GeneratorConfig) -> list[tuple
             x, y = (crop_w - overlap) * i, (crop_h - overlap) * j
             windows.append((layer, (x, y, min(x + crop_w, width), min(y + crop_h, height))))
     return windows
-
-
-def resized(
-    logits: np.ndarray, *, frame: tuple[int, int], fitted: tuple[int, int], photo: tuple[int, int]
-) -> np.ndarray:
-    """Return one mask's logits at the photo's size, by way of the model's frame."""
-
-    def scale(x: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-        return torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False)
-
-    in_frame = scale(torch.tensor(logits)[None, None], frame)
-    return scale(in_frame[:, :, : fitted[0], : fitted[1]], photo)[0, 0].numpy()
 
 
 def box_of(mask: np.ndarray) -> list[int]:
@@ -120,7 +108,7 @@ def restated(photo: np.ndarray, model: Model, config: GeneratorConfig, *, frame:
             for low, score in zip(candidates, predicted, strict=True):
                 if config.pred_iou_threshold > 0 and not score > np.float32(config.pred_iou_threshold):
                     continue
-                full = resized(low, frame=frame, fitted=fitted, photo=size)
+                full = through_frame(low, frame=frame, fitted=fitted, photo=size)
                 high, wide = (full > config.stability_offset).sum(), (full > -config.stability_offset).sum()
                 stability = np.float32(high) / np.float32(max(wide, 1))
                 mask = full > 0

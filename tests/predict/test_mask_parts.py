@@ -4,10 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bilinear import through_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from restated import box_of, crop_windows, greedy, resized, without_regions
+from restated import box_of, crop_windows, greedy, without_regions
 
 from samjax.data import rle
 from samjax.data.transforms import fitted_size
@@ -115,7 +116,7 @@ def test_measured_and_drawn_in_tiles_as_in_full(photo, frame, low):
     words = np.asarray(jax.jit(draw)(jnp.asarray(logits), jnp.asarray(wanted), tiling))
     areas = []
     for k in range(20):
-        full = resized(logits[k], frame=frame, fitted=fitted, photo=photo)
+        full = through_frame(logits[k], frame=frame, fitted=fitted, photo=photo)
         if not wanted[k]:
             assert found.area[k] == found.area_high[k] == found.area_low[k] == 0
             assert not words[k].any()

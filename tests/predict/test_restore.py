@@ -1,10 +1,10 @@
-"""Masks at the photo's size, against torch's two steps."""
+"""Masks at the photo's size, against bilinear resizes in two steps, as PyTorch does them."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
+from bilinear import through_frame
 
 from samjax.data.transforms import fitted_size
 from samjax.predict.restore import axis_taps, packed_masks, resize_plan, to_photo
@@ -22,12 +22,7 @@ CASES = [
 def in_two_steps(logits, frame, photo):
     """From the decoder's resolution to the frame, its part with the photo, the photo's size."""
     fitted = fitted_size(height=photo[0], width=photo[1], frame=frame)
-
-    def resize(x, size):
-        return torch.nn.functional.interpolate(x, size, mode="bilinear", align_corners=False)
-
-    framed = resize(torch.as_tensor(logits)[None, None], frame)[..., : fitted[0], : fitted[1]]
-    return resize(framed, photo)[0, 0].numpy()
+    return through_frame(logits, frame=frame, fitted=fitted, photo=photo)
 
 
 @pytest.mark.parametrize(("low", "frame", "photo"), CASES)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
+from bilinear import bilinear
 from scipy.stats import chisquare
 
 from samjax.core.errors import UserError
@@ -36,12 +36,6 @@ def interaction(decode, observe=nothing, *, logits_size=LOGITS_SIZE, **options):
 
 def play(decode, observe=nothing, *, masks, valid_size, **options):
     return jax.jit(interaction(decode, observe, **options))(masks, valid_size, 0)
-
-
-def torch_mask(logits, size):
-    """Return the positive part of (h, w) logits at full size, by torch."""
-    logits = torch.tensor(logits)[None, None]
-    return (torch.nn.functional.interpolate(logits, size, mode="bilinear", align_corners=False) > 0).numpy()[0, 0]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +118,7 @@ def test_clicks_fall_on_the_previous_rounds_errors_and_say_what_is_true(masks, v
     prompts = play(decode, masks=masks, valid_size=valid_size).prompts
     seen = 0
     for image, mask, slot in np.argwhere(prompts.valid[:, :, 2:]):
-        prediction = torch_mask(RANDOM_LOGITS * (-1) ** slot, masks.shape[-2:])
+        prediction = bilinear(RANDOM_LOGITS * (-1) ** slot, masks.shape[-2:]) > 0
         truth = np.asarray(masks[image, mask])
         x, y = np.asarray(prompts.coords[image, mask, 2 + slot]).astype(int)
         assert prediction[y, x] != truth[y, x]

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
+from bilinear import through_frame
 from made_bsds import made_photo
 from micro import drawn_micro, micro_model
 from scipy import ndimage
@@ -146,12 +146,6 @@ def engine():
     return discs(1)
 
 
-def enlarged(logits: np.ndarray, *, frame: tuple[int, int], fitted: tuple[int, int], photo: tuple[int, int]):
-    in_frame = torch.nn.functional.interpolate(torch.tensor(logits)[None, None], frame, mode="bilinear")
-    covered = in_frame[:, :, : fitted[0], : fitted[1]]
-    return torch.nn.functional.interpolate(covered, photo, mode="bilinear")[0, 0].numpy()
-
-
 def unsuppressed(boxes: list[np.ndarray], scores: np.ndarray) -> list[int]:
     kept: list[int] = []
     for one in np.argsort(-scores, kind="stable"):
@@ -176,7 +170,7 @@ def restated(engine: Engine, photo: np.ndarray, side: int) -> tuple[np.ndarray, 
     embedding = engine.encode(image[None], np.array([fitted], np.int32))
     output = jax.device_get(engine.decode_points(embedding, engine.split(coords[None])))
     low = output.logits[0].reshape(-1, *output.logits.shape[3:])
-    full = [enlarged(one, frame=engine.config.image_size, fitted=fitted, photo=size) for one in low]
+    full = [through_frame(one, frame=engine.config.image_size, fitted=fitted, photo=size) for one in low]
     there = [k for k, one in enumerate(full) if (one > 0).any()]
     boxes = []
     for k in there:
