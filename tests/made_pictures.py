@@ -9,8 +9,18 @@ GREY, RGB, GREY_ALPHA, RGB_ALPHA = 0, 2, 4, 6
 """Kinds of colour of a PNG."""
 
 
-def png(numbers: np.ndarray, *, bits: int, colour: int = GREY, chunks: dict[bytes, bytes] | None = None) -> bytes:
-    """Return a PNG of numbers [h w] or [h w channels] of 1, 2, 4, 8 or 16 bits, with more chunks before its pixels."""
+def png(
+    numbers: np.ndarray,
+    *,
+    bits: int,
+    colour: int = GREY,
+    chunks: dict[bytes, bytes] | None = None,
+    claims: tuple[int, int] | None = None,
+) -> bytes:
+    """Return a PNG of numbers [h w] or [h w channels] of 1, 2, 4, 8 or 16 bits, with more chunks before its pixels.
+
+    Its header can claim another (height, width).
+    """
     height, width = numbers.shape[:2]
     if bits < 8:
         apart = np.unpackbits(numbers.astype(np.uint8)[..., None], axis=-1)[..., 8 - bits :]
@@ -18,7 +28,7 @@ def png(numbers: np.ndarray, *, bits: int, colour: int = GREY, chunks: dict[byte
     else:
         rows = numbers.reshape(height, -1).astype(">u2" if bits == 16 else "u1").view(np.uint8)
     pixels = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", *(claims or (height, width))[::-1], bits, colour, 0, 0, 0)
     parts = [(b"IHDR", header), *(chunks or {}).items(), (b"IDAT", pixels), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in parts
