@@ -8,7 +8,6 @@ expect of these is logged once for each kind.
 
 import contextlib
 import enum
-import errno
 import io
 import logging
 import os
@@ -20,6 +19,7 @@ from jaxtyping import Integer, Shaped, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samjax.core.errors import UserError
+from samjax.core.machine_faults import raise_machine_fault
 from samjax.data.depth import DepthError, has_sixteen_bits, sixteen_bits, tiff_bits, to_eight_bits
 from samjax.data.png_header import BinaryFile, read_png_header
 from samjax.data.rle import MAX_PIXELS
@@ -33,7 +33,6 @@ _PHOTOMETRIC, _ORIENTATION = 262, 274
 """Tags of TIFF; EXIF has the second."""
 _WHITE_IS_ZERO = 0
 _TIFFS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_FAULTS_OF_A_PATH = (errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP)
 _logged: set[str] = set()
 
 
@@ -166,15 +165,14 @@ def _open_any(file: BinaryFile) -> Image.Image:
         raise
 
 
-def why_unreadable(error: Exception) -> str:
-    """Return what is wrong with a file that a library could not read.
+def why_unreadable(error: Exception, *, name: str) -> str:
+    """Return what is wrong with the file called `name` that a library could not read.
 
     Raises:
-      Exception: `error` itself, if it is the machine's fault, such as EIO or no memory, and says nothing of the file.
+      MachineError: it is the machine's fault, such as EIO or no memory, and says nothing of the file.
     """
+    raise_machine_fault(error, what=f"{name} cannot be read")
     number = error.errno if isinstance(error, OSError) else None
-    if isinstance(error, MemoryError) or (number is not None and number not in _FAULTS_OF_A_PATH):
-        raise error
     return (str(error) if number is None else os.strerror(number)) or type(error).__name__
 
 
@@ -194,7 +192,7 @@ def _told(name: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{name} has more than {MAX_PIXELS:,} pixels in all") from None
     except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
-        raise UserError(f"{name} cannot be read: {why_unreadable(error)}") from error
+        raise UserError(f"{name} cannot be read: {why_unreadable(error, name=name)}") from error
 
 
 def _pixels(

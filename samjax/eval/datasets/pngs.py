@@ -155,7 +155,7 @@ def _read(path: Path) -> _Png:
     except FileNotFoundError:
         raise PngError("there is no such file") from None
     except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
-        raise PngError(f"it cannot be read as PNG: {why_unreadable(error)}") from error
+        raise PngError(f"it cannot be read as PNG: {why_unreadable(error, name=str(path))}") from error
 
 
 def _decode(file: BufferedReader, picture: Image.Image) -> _Png:

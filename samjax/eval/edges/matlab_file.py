@@ -38,7 +38,7 @@ def read_boundaries(path: Path) -> list[Bool[np.ndarray, "h w"]]:
             raise ValueError(f"has {path.stat().st_size:,} bytes, more than {_MOST_BYTES:,}")
         content = path.read_bytes()
     except OSError as error:
-        raise ValueError(f"cannot be read: {why_unreadable(error)}") from error
+        raise ValueError(f"cannot be read: {why_unreadable(error, name=str(path))}") from error
     _check_size(content)
     try:
         variables = loadmat(io.BytesIO(content), variable_names=["groundTruth"])
