@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from data_pipelines.shards import make_shard
 from data_pipelines.units import Unit
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError, UserError
 
 
 def make_shards(units: Sequence[Unit], out: str, *, runner: str, options: Sequence[str]) -> None:
@@ -33,7 +33,7 @@ def make_shards(units: Sequence[Unit], out: str, *, runner: str, options: Sequen
                 | "spread" >> beam.Reshuffle()  # or the runner would fuse all units into one worker's work
                 | "shards" >> beam.Map(lambda unit: make_shard(unit, out).key)
             )
-    except UserError:
+    except (UserError, MachineError):
         raise
     except SystemExit as error:  # how Beam's option parser refuses
         raise UserError(f"Beam refuses its options {' '.join(options)}: correct them") from error

@@ -20,8 +20,8 @@ from data_pipelines.descriptions import KINDS, parse_pair
 from data_pipelines.pairs import Drop, Pair, SourceError, Stray
 from data_pipelines.storage import WORK, Folder
 from data_pipelines.units import Unit
-from samjax.core.errors import UserError
-from samjax.core.machine_faults import MachineError, machine_fault
+from samjax.core.errors import MachineError, UserError
+from samjax.core.machine_faults import machine_fault
 from samjax.data import records
 from samjax.data.readers import count_records
 
@@ -106,7 +106,7 @@ def make_shard(unit: Unit, out: str, *, advance: Callable[[Step], None] = lambda
       advance: called after every record; what it raises ends the work.
 
     Raises:
-      UserError: the shard cannot be written, as on a full disk.
+      UserError, MachineError: the shard cannot be written, as on a full disk.
     """
     folder = Folder(out)
     tally = _Tally(unit, advance)
@@ -133,7 +133,7 @@ def result_name(key: str) -> str:
     return f"{key}.json"
 
 
-def cannot_write(out: str, error: Exception) -> UserError:
+def cannot_write(out: str, error: Exception) -> UserError | MachineError:
     """Return what to say when `out` takes no more."""
     if fault := machine_fault(error):
         return MachineError(f"{out} cannot be written ({fault}); then give the same command again: {_KEPT}")

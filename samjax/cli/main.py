@@ -6,7 +6,7 @@ import sys
 
 from samjax.cli import data, evaluate, export, generate, import_weights, plan, predict, train
 from samjax.cli.arguments import Parser
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError, UserError
 from samjax.core.machine_faults import raise_open_file_limit
 
 _COMMANDS = {
@@ -22,7 +22,7 @@ _COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand and return its exit code: 2, with one sentence and no traceback, on a `UserError`."""
+    """Run a subcommand and return its exit code: 2, with one sentence and no traceback, where an error says it all."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("samjax").setLevel(logging.INFO)
     parser = Parser(prog="samjax", description="Pretrain Segment Anything models in JAX.")
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         known, rest = parser.parse_known_args(arguments)
         return known.run(known, rest)
-    except UserError as error:
+    except (UserError, MachineError) as error:
         print(f"samjax: {error}", file=sys.stderr)
         return 2
 

@@ -14,7 +14,7 @@ import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError, UserError
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ def load_experiment(path: str | Path, expected: type[T]) -> T:
         if not callable(make):
             raise UserError(f"{path} defines no config(); an experiment needs `def config() -> {expected.__name__}`")
         config = make()
-    except UserError:
+    except (UserError, MachineError):
         raise
     except Exception as error:
         raise UserError(f"{_where(error, path)}: {type(error).__name__}: {error}{_nearest(error, module)}") from error

@@ -14,7 +14,7 @@ import numpy as np
 from jax._src import distributed  # its client's key-value store has no public name; Orbax takes it from there too
 from jax.experimental import multihost_utils
 
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError, UserError
 
 HEARTBEAT_TIMEOUT_S = 100
 """A process that says nothing for so long is given up, and the others end."""
@@ -91,14 +91,15 @@ def ends_all() -> Iterator[None]:
     except BaseException as error:
         if jax.process_count() == 1:
             raise
-        if isinstance(error, UserError):
+        told = isinstance(error, UserError | MachineError)
+        if told:
             print(f"samjax: {error}", file=sys.stderr)
         else:
             traceback.print_exc()
         print(f"process {jax.process_index()} of {jax.process_count()} ends; the others will", file=sys.stderr)
         sys.stdout.flush()
         sys.stderr.flush()
-        os._exit(2 if isinstance(error, UserError) else 1)
+        os._exit(2 if told else 1)
 
 
 def stops_together(step: int) -> bool:

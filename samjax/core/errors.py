@@ -11,3 +11,11 @@ class UserError(Exception):
 
 class CorruptCheckpointError(UserError):
     """A checkpoint cannot be read, or is not what was saved; the message says what of it."""
+
+
+class MachineError(Exception):
+    """The machine failed, not the data: the message says which limit was met, or what to look at.
+
+    It is no UserError, so that code which leaves out a damaged file or record never leaves out a sound one for it.
+    The command line prints it in the same way.
+    """

@@ -6,7 +6,7 @@ import re
 import resource
 from collections.abc import Iterator
 
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError
 
 _HOLDER = "look at the disk or the network that holds the file"
 _FAULTS: dict[int, str] = {
@@ -36,10 +36,6 @@ _WRAPPED = re.compile(
     r"os_error_code='(?P<tensorstore>\d+)'|\[Errno (?P<python>\d+)\]"
     rf"|failed: (?P<array_record>{'|'.join(map(re.escape, _NUMBERS))})"
 )
-
-
-class MachineError(UserError):
-    """The machine failed, not the data; the message says which limit was met, or what to look at."""
 
 
 def machine_fault(error: BaseException) -> str | None:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError, UserError
 from samjax.core.files import move_whole
 from samjax.core.workdir import is_bucket
 
@@ -28,7 +28,7 @@ def writing(path: str | Path, *, option: str = "--out") -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except (UserError, MachineError):
         raise
     except Exception as error:
         full = _full(error)

@@ -5,8 +5,7 @@ import concurrent.futures
 import logging
 from typing import Any
 
-from samjax.core.errors import UserError
-from samjax.core.machine_faults import MachineError
+from samjax.core.errors import MachineError, UserError
 from samjax.core.types import Batch
 from samjax.data.config import DataConfig
 from samjax.data.layout import Layout

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple, SupportsIndex
 import grain
 import numpy as np
 
-from samjax.core.machine_faults import MachineError, raise_open_file_limit
+from samjax.core.errors import MachineError
+from samjax.core.machine_faults import raise_open_file_limit
 from samjax.data import records
 from samjax.data.config import DataConfig
 from samjax.data.sources import RecordSource, open_source

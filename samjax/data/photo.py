@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import Integer, Shaped, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError, UserError
 from samjax.core.machine_faults import raise_machine_fault
 from samjax.data.depth import DepthError, has_sixteen_bits, sixteen_bits, tiff_bits, to_eight_bits
 from samjax.data.png_header import BinaryFile, read_png_header
@@ -181,7 +181,7 @@ def _told(name: str) -> Iterator[None]:
     """Tell in a sentence what is wrong with a photo. Faults of the machine, such as EIO, are not the photo's."""
     try:
         yield
-    except UserError:
+    except (UserError, MachineError):
         raise
     except DepthError as error:
         raise UserError(f"{name} {error}") from error

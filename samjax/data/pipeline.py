@@ -15,7 +15,8 @@ import grain
 import numpy as np
 from jaxtyping import Int, UInt8
 
-from samjax.core.machine_faults import MachineError, machine_fault
+from samjax.core.errors import MachineError
+from samjax.core.machine_faults import machine_fault
 from samjax.data import records, rle
 from samjax.data.config import DataConfig
 from samjax.data.frame import frame_photo

@@ -11,7 +11,8 @@ from typing import Any
 
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from samjax.core.machine_faults import MachineError, machine_fault, open_file_limit
+from samjax.core.errors import MachineError
+from samjax.core.machine_faults import machine_fault, open_file_limit
 from samjax.data.records import RecordError
 
 _OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # reads go to and fro

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from samjax.core.errors import UserError
-from samjax.core.machine_faults import MachineError
 from samjax.eval.datasets.dataset import Photo
 from samjax.eval.evaluation_folder import EvaluationFolder
 
@@ -32,8 +31,6 @@ def read_photos(
     for photo in photos:
         try:
             yield photo, photo.read()
-        except MachineError:
-            raise
         except UserError as error:
             if not allow_missing:
                 raise UserError(f"{error}. Mend it, or leave it out with --allow-missing") from error

@@ -11,8 +11,7 @@ from made_pictures import GREY_ALPHA, RGB, RGB_ALPHA, png, tiff
 from PIL import Image
 from shards import jpeg
 
-from samjax.core.errors import UserError
-from samjax.core.machine_faults import MachineError
+from samjax.core.errors import MachineError, UserError
 from samjax.data import photo as photo_module
 from samjax.data.photo import Orientation, PhotoError, from_picture, open_photo, read_photo, stored_size, turns_quarter
 from samjax.data.rle import MAX_PIXELS

@@ -13,7 +13,7 @@ import pytest
 from array_record.python import array_record_module
 from shards import record
 
-from samjax.core.machine_faults import MachineError
+from samjax.core.errors import MachineError
 from samjax.data import pipeline, readers, records
 from samjax.data.config import DataConfig
 from samjax.data.mixture import Located

@@ -6,8 +6,7 @@ import pytest
 from shards import record
 from streams import SIZE, faulty, ids, take
 
-from samjax.core.errors import UserError
-from samjax.core.machine_faults import MachineError
+from samjax.core.errors import MachineError, UserError
 from samjax.data import pipeline, readers
 from samjax.data.loader import DataConfig, validation_batches
 from samjax.data.progress import Progress
