@@ -16,7 +16,7 @@ from samjax.data.loader import TrainStream
 from samjax.train.best import BestValidation, link_best, way_on
 from samjax.train.clock import Part, Past, RunClock
 from samjax.train.config import TrainConfig
-from samjax.train.metrics import PendingMetrics, peak_images_per_s
+from samjax.train.metrics import NonFiniteLossError, PendingMetrics, peak_images_per_s
 from samjax.train.profiling import Profiler, StepRange
 from samjax.train.stall import StallWatch
 from samjax.train.start import as_dict, begin
@@ -104,7 +104,10 @@ def train(
         stack.callback(profiler.close)
 
         def log() -> None:
-            row = pending.flush()
+            try:
+                row = pending.flush()
+            except NonFiniteLossError as error:
+                raise NonFiniteLossError(f"{error}; {checkpoints.way_on()}") from None
             if row is not None:
                 for tracker in trackers:
                     tracker.row(row)
