@@ -112,7 +112,7 @@ def train(
                 for tracker in trackers:
                     tracker.row(row)
 
-        step = start
+        step, told = start, False
         clock.started()
         watch = StallWatch(clock, start=start, timeout_s=config.stall_timeout_s)
         stack.callback(watch.close)
@@ -125,6 +125,9 @@ def train(
             due = step % config.validation.every == 0 or over
             if validator is not None and due and step not in validated and not stopped:
                 log()
+                if not told:
+                    terminal.say("validating; what it runs is compiled first, for a large model in minutes")
+                    told = True
                 with clock.on(Part.EVAL):
                     row, pictures = validator(state, step)
                     row = {"step": step, "split": "val", **row}
