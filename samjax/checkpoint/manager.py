@@ -85,7 +85,7 @@ class Checkpoints:
         arrays, finite = record(state)
         if not finite:
             raise NonFiniteStateError(
-                f"the state of step {step} holds numbers that are not finite, and is not saved; {self._way_on()} "
+                f"the state of step {step} holds numbers that are not finite, and is not saved; {self.way_on()} "
                 "with a lower learning rate"
             )
         self._telling(
@@ -208,11 +208,14 @@ class Checkpoints:
             act(*arguments, **named)
         except (OSError, ValueError) as error:  # TensorStore's are ValueErrors
             raise UserError(
-                f"a checkpoint cannot be saved in {self.directory}: {detail(error)}; {self._way_on()}, once it can be "
+                f"a checkpoint cannot be saved in {self.directory}: {detail(error)}; {self.way_on()}, once it can be "
                 "written to"
             ) from error
 
-    def _way_on(self) -> str:
+    def way_on(self) -> str:
+        """Wait for a save that is under way, and return from where a run that breaks now can go on, in words."""
+        with contextlib.suppress(Exception):  # it may be what has failed
+            self._manager.wait_until_finished()
         saved = self.newest_on_disk()
         if saved is None:
             return "nothing has been saved yet: start again"

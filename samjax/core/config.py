@@ -115,9 +115,13 @@ def from_json(expected: type[T], plain: Any, *, name: str = "config") -> T:
       name: what `plain` is called in errors.
 
     Raises:
-      UserError: a field that `expected` does not know, lacks, or knows as another type.
+      UserError: a field that `expected` does not know, lacks, or knows as another type, or a value out of its range.
     """
-    return _built(expected, plain, name)
+    try:
+        return _built(expected, plain, name)
+    except UserError as error:
+        said = str(error)
+        raise UserError(said if said.startswith(name) else f"{name}: {said}") from None
 
 
 def _built(expected: Any, plain: Any, name: str) -> Any:

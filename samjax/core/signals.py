@@ -57,7 +57,10 @@ def answering(
         yield None
         return
     came: list[int] = []
-    terminal = os.dup(2)
+    try:
+        terminal = os.dup(2)  # whatever is put in its place meanwhile
+    except OSError:  # it is closed
+        terminal = os.open(os.devnull, os.O_WRONLY)
     before = _NativeHandler(signal.SIGTERM)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

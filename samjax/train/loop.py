@@ -17,7 +17,7 @@ from samjax.data.loader import TrainStream
 from samjax.train.best import BestValidation, link_best, way_on
 from samjax.train.clock import Part, Past, RunClock
 from samjax.train.config import TrainConfig
-from samjax.train.metrics import PendingMetrics, peak_images_per_s
+from samjax.train.metrics import NonFiniteLossError, PendingMetrics, peak_images_per_s
 from samjax.train.profiling import Profiler, StepRange
 from samjax.train.stall import StallWatch
 from samjax.train.start import as_dict, begin
@@ -105,12 +105,15 @@ def train(
         stack.callback(profiler.close)
 
         def log() -> None:
-            row = pending.flush()
+            try:
+                row = pending.flush()
+            except NonFiniteLossError as error:
+                raise NonFiniteLossError(f"{error}; {checkpoints.way_on()}") from None
             if row is not None:
                 for tracker in trackers:
                     tracker.row(row)
 
-        step = start
+        step, told = start, False
         clock.started()
         watch = StallWatch(clock, start=start, timeout_s=config.stall_timeout_s)
         stack.callback(watch.close)
@@ -123,6 +126,9 @@ def train(
             due = step % config.validation.every == 0 or over
             if validator is not None and due and step not in validated and not stopped:
                 log()
+                if not told:
+                    terminal.say("validating; what it runs is compiled first, for a large model in minutes")
+                    told = True
                 with clock.on(Part.EVAL):
                     row, pictures = validator(state, step)
                     row = {"step": step, "split": "val", **row}

@@ -240,6 +240,14 @@ def test_a_state_that_is_not_finite_is_not_saved(saved):
     assert_is(restored(saved), 2)
 
 
+def test_a_first_state_that_is_not_finite_says_that_nothing_is_saved(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", keep=3)
+    broken = {**state(3), "step": jnp.float32(jnp.nan)}
+    with pytest.raises(NonFiniteStateError, match="nothing has been saved yet: start again with a lower learning rate"):
+        checkpoints.save(3, state=broken, stream=Position(3), config="{}")
+    checkpoints.close()
+
+
 def test_where_none_is_whole_nothing_is_begun_anew(saved):
     for step in (1, 2):
         for path in files(saved, step):

@@ -108,10 +108,11 @@ def test_the_link_waits_for_its_checkpoint_and_is_replaced(tmp_path):
 
 
 class FakeStep:
-    """In place of the compiled training step: counts."""
+    """In place of the compiled training step: counts, and breaks at a step."""
 
     def __init__(self):
         self.compiled = 0
+        self.breaks_at = 0
 
     def lower(self, *_):
         return self
@@ -122,8 +123,9 @@ class FakeStep:
 
     def __call__(self, state, batch, run):
         del batch, run
-        one = jnp.ones(())
-        return dataclasses.replace(state, step=state.step + 1), {"loss": one, "grad_norm": one}
+        state = dataclasses.replace(state, step=state.step + 1)
+        loss = jnp.where(state.step == self.breaks_at, jnp.nan, 1.0)
+        return state, {"loss": loss, "grad_norm": jnp.ones(())}
 
 
 @pytest.fixture
@@ -199,3 +201,14 @@ def test_a_run_in_a_thread_trains_without_handling_signals(followed, fake_step, 
     thread.join()
     assert int(ended[0].step) == 8
     assert capsys.readouterr().out.count("SIGTERM and Ctrl-C do not save this run") == 1
+
+
+def test_a_run_that_breaks_says_what_is_saved(followed, fake_step, tmp_path):
+    """Also where that is nothing: it was 'the last checkpoint is of step None', after a traceback."""
+    config = dataclasses.replace(followed, skip_limit=0, checkpoint=CheckpointConfig(every=2))
+    fake_step.breaks_at = 2
+    with pytest.raises(UserError, match=r"step 2: loss is nan; .* nothing has been saved yet: start again"):
+        run(config, tmp_path / "early")
+    fake_step.breaks_at = 4
+    with pytest.raises(UserError, match=r"step 4: loss is nan; .* the last checkpoint is of step 2: go on from it"):
+        run(config, tmp_path / "late")
