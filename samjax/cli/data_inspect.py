@@ -155,9 +155,9 @@ def _as_records(request: _Request) -> Iterator[tuple[_Request, dict[str, Any] | 
 
 def _first_tars(source: str) -> str:
     """Return `source`, or its first tar where all of them would take long to prepare."""
-    from samjax.core.patterns import matching
+    from samjax.core.patterns import expand_pattern
 
-    tars = matching(f"{source}/*.tar" if Path(source).is_dir() else source)
+    tars = expand_pattern(f"{source}/*.tar" if Path(source).is_dir() else source)
     return str(tars[0]) if len(tars) > 1 and sum(tar.stat().st_size for tar in tars) > _MOST_TARS else source
 
 
