@@ -13,7 +13,7 @@ from typing import Any
 from samjax.cli.arguments import whole_number
 from samjax.core.errors import UserError
 from samjax.core.output import check_can_write
-from samjax.core.patterns import matching
+from samjax.core.patterns import expand_pattern
 from samjax.predict.generator_config import GeneratorConfig
 
 _DESCRIPTION = """\
@@ -94,7 +94,7 @@ def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:
     """
     found: set[Path] = set()
     for pattern in patterns:
-        files = matching(pattern)
+        files = expand_pattern(pattern)
         photos = {path for path in files if path.is_file()}
         if not photos:
             what = "a folder" if files else "nothing"

@@ -9,7 +9,7 @@ from typing import Any
 
 from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
-from samjax.core.output import check_can_write, writing
+from samjax.core.output import check_can_write, tell_write_errors
 
 _DESCRIPTION = """\
 Predict the masks of objects in a photo, prompted by points, a box or both. Places are pixels of the photo as a viewer
@@ -56,11 +56,11 @@ def add_parser(commands, name: str) -> None:
     parser = commands.add_parser(name, help="masks for prompts on a photo", description=_DESCRIPTION)
     parser.add_argument("--checkpoint", required=True, metavar="C", help="a run's workdir, a checkpoint, or weights")
     parser.add_argument("--image", required=True, metavar="FILE", help="a JPEG, PNG or other picture")
-    for option, metavar, said in (
+    for option, metavar, text in (
         ("--point", "X,Y[,0]", "a point on the object, or with ,0 beside it; may be given again"),
         ("--box", "X0,Y0,X1,Y1", "the object's box; given again without points, another object's"),
     ):
-        parser.add_argument(option, dest="prompts", action=_Prompt, default=[], metavar=metavar, help=said)
+        parser.add_argument(option, dest="prompts", action=_Prompt, default=[], metavar=metavar, help=text)
     parser.add_argument(
         "--object", dest="prompts", action=_Prompt, nargs=0, help="the points and the box after this are of an object"
     )
@@ -77,9 +77,9 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         _files(out, image.stem if len(objects) == 1 else f"{image.stem}_object{n}", one.masks(known.masks))
         for n, one in enumerate(objects, 1)
     ]
-    there = [path for of_object in files for path in of_object.values() if path.exists()]
-    if there:
-        raise UserError(f"{there[0]} is there already, and nothing is written over: give another --out")
+    existing = [path for of_object in files for path in of_object.values() if path.exists()]
+    if existing:
+        raise UserError(f"{existing[0]} is there already, and nothing is written over: give another --out")
     check_can_write(out)
 
     from samjax.predict.photo import read_photo
@@ -92,9 +92,9 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     photo_prompts(**prompts, mask_logits=None, photo=size, fitted=size, logits_size=(0, 0))  # before minutes of reading
     predictor = Predictor.from_checkpoint(known.checkpoint)
     predictor.set_image(photo)
-    with writing(out):
+    with tell_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        for place, (masks, iou) in enumerate(_predicted(predictor, objects, known.masks)):
+        for place, (masks, iou) in enumerate(_predict(predictor, objects, known.masks)):
             about = {
                 "image": {"file_name": image.name, "width": photo.shape[1], "height": photo.shape[0]},
                 "checkpoint": known.checkpoint,
@@ -158,7 +158,7 @@ def _prompts(objects: Sequence[_Object]) -> dict[str, Any]:
     }
 
 
-def _predicted(predictor, objects: Sequence[_Object], wanted: int | None) -> list[tuple[Any, Any]]:
+def _predict(predictor, objects: Sequence[_Object], wanted: int | None) -> list[tuple[Any, Any]]:
     """Return masks and predicted IoUs of each object; those that get as many masks are predicted together."""
     found: list[tuple[Any, Any]] = [(None, None)] * len(objects)
     for count in (1, 3):
@@ -189,10 +189,10 @@ def _write(files: dict[str, Path], *, photo, prompted: _Object, masks, iou, abou
         box=None if box is None else (box[0], box[1], box[2], box[3]),
     )
     write_png(files["overlay"], draw_prediction(photo, masks, iou, drawn))
-    said = []
+    entries = []
     for k, mask in enumerate(masks):
         write_png(files[str(k)], mask)
-        said.append(
+        entries.append(
             {
                 "file_name": files[str(k)].name,
                 "segmentation": encode(mask),
@@ -200,4 +200,4 @@ def _write(files: dict[str, Path], *, photo, prompted: _Object, masks, iou, abou
                 "predicted_iou": float(iou[k]),
             }
         )
-    write_whole(files["json"], json.dumps({**about, "masks": said}, indent=2) + "\n")
+    write_whole(files["json"], json.dumps({**about, "masks": entries}, indent=2) + "\n")

@@ -24,14 +24,16 @@ def enable_compile_cache(shared: Path | None = None) -> Path | None:
     them alone write, and what lies in that one's home the others would compile again at every start.
 
     JAX's own settings take precedence: JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE=false, and
-    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, which is 0 here: a first answer needs many small programs. Call it
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, which is 0 here: a first answer needs many small programs. (It stays
+    where JAX_COMPILATION_CACHE_MAX_SIZE is set: JAX then reads the whole folder for each program it adds.) Call it
     before anything is compiled. Programs are removed a month after they were compiled, as JAX removes none. A folder
     that cannot be written to is a warning.
     """
     settings: Any = jax.config  # whose attributes are made when JAX starts
     if not settings.jax_enable_compilation_cache:
         return None
-    if _SMALLEST.upper() not in os.environ and getattr(settings, _SMALLEST) == _SMALLEST_OF_JAX:
+    is_default = _SMALLEST.upper() not in os.environ and getattr(settings, _SMALLEST) == _SMALLEST_OF_JAX
+    if is_default and settings.jax_compilation_cache_max_size == -1:
         jax.config.update(_SMALLEST, 0.0)
     if settings.jax_compilation_cache_dir:
         return Path(settings.jax_compilation_cache_dir)

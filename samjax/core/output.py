@@ -18,7 +18,7 @@ _FULL_IN_WORDS = tuple(os.strerror(number) for number in _FULL)
 
 
 @contextlib.contextmanager
-def writing(path: str | Path, *, option: str = "--out") -> Iterator[None]:
+def tell_write_errors(path: str | Path, *, option: str = "--out") -> Iterator[None]:
     """Tell what goes wrong on disk within in a sentence.
 
     `path` is what is being written, `option` what the user gave it by.
@@ -60,7 +60,7 @@ def check_can_write(folder: str | Path, *, option: str = "--out") -> None:
     nearest = _nearest(folder)
     if not nearest.is_dir():
         raise UserError(f"{option} {folder}: {nearest} is a file, expected a folder: give another {option}")
-    with writing(folder, option=option), tempfile.TemporaryFile(dir=nearest):
+    with tell_write_errors(folder, option=option), tempfile.TemporaryFile(dir=nearest):
         pass
 
 
@@ -95,7 +95,7 @@ def whole_folder(folder: Path, *, option: str = "--out") -> Iterator[Path]:
     Raises:
       UserError: it cannot be written, see `writing`.
     """
-    with writing(folder, option=option):
+    with tell_write_errors(folder, option=option):
         folder.parent.mkdir(parents=True, exist_ok=True)
         holder = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".partial", dir=folder.parent))
         try:

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 
-def matching(pattern: str) -> list[Path]:
+def expand_pattern(pattern: str) -> list[Path]:
     """Return what a path or a quoted pattern such as `photos/**/*.jpg` names, sorted.
 
     What exists is taken as it is, before it is read as a pattern: `photo[1].png` names that file, and `run [a]/*.jpg`

@@ -188,7 +188,7 @@ def _tables(depth: int) -> list[tuple[str, int]]:
     return [(path, number) for number in range(depth) for path in (_ROWS, _COLUMNS)]
 
 
-def as_released(depth: int) -> list[int]:
+def release_blocks(depth: int) -> list[int]:
     """Return the blocks of `depth` that attend globally in the release: the last of each quarter."""
     divisors = (every for every in range(2, depth + 1) if depth % every == 0)
     every = depth // 4 if depth % 4 == 0 and depth >= 8 else next(divisors, depth)
@@ -211,7 +211,7 @@ def _with_tables(
     if width % channels:
         raise UserError(f"{shapes.key(_ROWS)} has {channels} channels, expected a divisor of the width, {width}")
     if global_blocks is None and set(sides) == {grid}:
-        global_blocks = as_released(depth)
+        global_blocks = release_blocks(depth)
     if global_blocks is None:
         if len(set(sides)) != 2:
             found = ", ".join(f"{h} x {w}" for h, w in sorted(set(sides)))

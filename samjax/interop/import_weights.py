@@ -10,7 +10,7 @@ import numpy as np
 
 from samjax.core.errors import UserError
 from samjax.interop.fit import fit
-from samjax.interop.geometry import Known, Recognised, as_released, recognise, sam_config, size_name, vit_config
+from samjax.interop.geometry import Known, Recognised, recognise, release_blocks, sam_config, size_name, vit_config
 from samjax.interop.state_dict import StateDict, read_state_dict
 from samjax.interop.table import Naming
 from samjax.interop.torch_weights import Tree, from_torch
@@ -79,9 +79,9 @@ def import_weights(
     path = Path(path)
     read, ignored = _without_ignored(read_state_dict(path, under=under), ignore)
     found = recognise(read.arrays, name=str(path))
-    said = [f"the state dict under {read.under} in the file is taken"] if read.under else []
+    more_notes = [f"the state dict under {read.under} in the file is taken"] if read.under else []
     if found.naming is Naming.VIT:
-        return _backbone(read, found, image_size=image_size, ignored=ignored, said=said)
+        return _backbone(read, found, image_size=image_size, ignored=ignored, more_notes=more_notes)
     arrays, left_out = _whole(read, found)
     is_described = found.naming is Naming.TRANSFORMERS and read.config is not None
     described: dict[str, Any] = read.config if is_described and read.config else {}
@@ -95,8 +95,8 @@ def import_weights(
         fitted = fit(arrays, model, found.naming)
         arrays, changes = fitted.arrays, fitted.changes
     if known.global_blocks is None and own.grid == 2 * (own.image_encoder.window,):
-        blocks = ", ".join(map(str, as_released(own.image_encoder.depth)))
-        said.append(
+        blocks = ", ".join(map(str, release_blocks(own.image_encoder.depth)))
+        more_notes.append(
             f"the map is as large as a window, so no array says which blocks attend globally: {blocks} are taken, as "
             "in the release; at this frame it makes no difference"
         )
@@ -112,7 +112,7 @@ def import_weights(
         changes=changes,
         left_out=left_out,
         ignored=ignored,
-        notes=said + (notes(described) if is_described else []),
+        notes=more_notes + (notes(described) if is_described else []),
     )
 
 
@@ -145,7 +145,12 @@ def _whole(read: StateDict, found: Recognised) -> tuple[dict[str, np.ndarray], l
 
 
 def _backbone(
-    read: StateDict, found: Recognised, *, image_size: tuple[int, int] | None, ignored: list[str], said: list[str]
+    read: StateDict,
+    found: Recognised,
+    *,
+    image_size: tuple[int, int] | None,
+    ignored: list[str],
+    more_notes: list[str],
 ) -> Imported:
     here = {key for key in read.arrays if key.startswith(found.prefix)}
     own = _without_prefix({key: read.arrays[key] for key in here}, found.prefix)
@@ -168,7 +173,10 @@ def _backbone(
         changes=fitted.changes,
         left_out=left_out,
         ignored=ignored,
-        notes=[*said, "the image encoder alone, without its neck: prompt encoder, mask decoder and neck are not in it"],
+        notes=[
+            *more_notes,
+            "the image encoder alone, without its neck: prompt encoder, mask decoder and neck are not in it",
+        ],
     )
 
 

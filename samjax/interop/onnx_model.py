@@ -73,16 +73,16 @@ def write_onnx(
 def _at_photo_size(graph: Graph, logits: str, *, low: tuple[int, ...], frame: tuple[int, int]) -> str:
     """Append the published two bilinear steps: to the frame, and of the photo's part of it to the photo's size."""
 
-    def resized(value: str, size: str | np.ndarray) -> str:
+    def resize(value: str, size: str | np.ndarray) -> str:
         return graph.add("Resize", value, "", "", size, mode="linear", axes=[2, 3])
 
     def dims(name: str) -> str:
         return graph.add("Cast", name, to=7)  # int64
 
     flat = graph.add("Reshape", logits, np.array([-1, *low], np.int64))
-    whole = resized(flat, np.array(frame, np.int64))
+    whole = resize(flat, np.array(frame, np.int64))
     origin, axes = np.zeros(2, np.int64), np.array([2, 3], np.int64)
     part = graph.add("Slice", whole, origin, dims("valid_size"), axes)
-    masks = resized(part, dims("photo_size"))
+    masks = resize(part, dims("photo_size"))
     leading = graph.add("Shape", logits, start=0, end=3)
     return graph.add("Reshape", masks, graph.add("Concat", leading, dims("photo_size"), axis=0))

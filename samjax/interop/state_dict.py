@@ -187,10 +187,10 @@ def _unwrapped(loaded: Any, path: Path, under: str | None) -> tuple[Mapping[str,
     found = _state_dicts(loaded, _DEEPEST)
     if under is not None:
         if under not in found:
-            raise UserError(f"{path} holds no state dict under {under}, but {_listed(found) or 'none under any key'}")
+            raise UserError(f"{path} holds no state dict under {under}, but {_list_keys(found) or 'none at all'}")
         return found[under], under
     if len(found) > 1:
-        raise UserError(f"{path} holds several state dicts, {_listed(found)}: give --under with the one to import")
+        raise UserError(f"{path} holds several state dicts, {_list_keys(found)}: give --under with the one to import")
     for place, state in found.items():
         return state, place
     if not isinstance(loaded, Mapping) or not loaded or not all(isinstance(key, str) for key in loaded):
@@ -198,7 +198,7 @@ def _unwrapped(loaded: Any, path: Path, under: str | None) -> tuple[Mapping[str,
     return loaded, ""
 
 
-def _listed(found: Mapping[str, Any]) -> str:
+def _list_keys(found: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} ({len(state):,} entries)" for key, state in found.items())
 
 

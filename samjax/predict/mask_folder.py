@@ -15,7 +15,7 @@ from PIL import ExifTags, Image
 
 from samjax.core.errors import UserError
 from samjax.core.files import write_png, write_whole
-from samjax.core.output import writing
+from samjax.core.output import tell_write_errors
 from samjax.predict.generated_mask import GeneratedMask
 from samjax.predict.generator_config import GeneratorConfig
 
@@ -64,7 +64,7 @@ class MaskFolder:
     def write_overlay(self, path: str | Path, picture: UInt8[np.ndarray, "h w 3"]) -> Path:
         """Write a picture of the photo's masks, and return where."""
         place = self.path / "overlays" / f"{self._file(path, '.png').name}"
-        with writing(place.parent):
+        with tell_write_errors(place.parent):
             place.parent.mkdir(exist_ok=True)
         write_png(place, picture)
         return place
@@ -85,7 +85,7 @@ def open_folder(
     settings = dataclasses.asdict(config)
     del settings["points_per_batch"]  # changes no mask
     made_by = {"checkpoint": checkpoint, "settings": settings}
-    with writing(folder):
+    with tell_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
         about = folder / _ABOUT
         ids: dict[str, int] = {}

@@ -122,7 +122,7 @@ class Predictor:
         """
         given = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
         with self._lock:
-            embedding = self._embedded()
+            embedding = self._require_embedding()
             if len(self._photos) > 1:
                 raise UserError(f"{len(self._photos)} images are set: ask predict_each, with prompts for each of them")
             return self._answer(embedding, [self._prompts(0, given)], multimask=multimask)[0]
@@ -141,7 +141,7 @@ class Predictor:
         """
         each = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
         with self._lock:
-            embedding = self._embedded()
+            embedding = self._require_embedding()
             if all(value is None for value in each.values()):
                 raise UserError("there is no prompt: give points with labels, boxes or mask_logits")
             for name, value in each.items():
@@ -157,7 +157,7 @@ class Predictor:
                     raise UserError(f"image {index}: {error}") from error
             return self._answer(embedding, asked, multimask=multimask)
 
-    def _embedded(self) -> Array:
+    def _require_embedding(self) -> Array:
         if self._embedding is None:
             raise UserError("no image is set: call set_image or set_images first")
         return self._embedding

@@ -57,13 +57,13 @@ def photo_prompts(
         have, lack = ("points", "labels") if labels is None else ("labels", "points")
         raise UserError(f"{have} came without {lack}: each point needs a label, 1 on the object or 0 beside it")
     raw = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
-    given, there = {}, {}
+    given, present = {}, {}
     for name, value in raw.items():
         if value is not None:
-            given[name], there[name] = _padded(name, value)
+            given[name], present[name] = _padded(name, value)
     if not given:
         raise UserError("there is no prompt: give points with labels, boxes or mask_logits")
-    _check_counts(there)
+    _check_counts(present)
     shapes = {"points": ("m", "p", 2), "labels": ("m", "p"), "boxes": ("m", 4), "mask_logits": ("m", *logits_size)}
     objects = _check_shapes(given, shapes)
     for name, value in given.items():
@@ -71,8 +71,8 @@ def photo_prompts(
             raise UserError(f"{name} must be finite numbers, but {_first(~_finite(value), name)} is not")
 
     slots = given["labels"].shape[1] if "labels" in given else 0
-    has_point = there.get("labels", np.zeros((objects, slots), bool))
-    has_box = there.get("boxes", np.zeros(objects, bool))
+    has_point = present.get("labels", np.zeros((objects, slots), bool))
+    has_box = present.get("boxes", np.zeros(objects, bool))
     alone = ~has_box & ~has_point.any(axis=1)
     if "mask_logits" not in given and alone.any():
         raise UserError(f"object {np.argmax(alone)} has no prompt: give it a point with its label, or a box")
@@ -139,12 +139,12 @@ def _padded(name: str, value: Any) -> tuple[np.ndarray, np.ndarray]:
     row = {"points": (2,), "labels": (), "boxes": (4,)}[name]
     parts = [_part(f"{name}[{index}]", one, row, single=name == "boxes") for index, one in enumerate(value)]
     most = max((len(part) for part in parts), default=0)
-    padded, there = np.zeros((len(parts), most, *row)), np.zeros((len(parts), most), bool)
+    padded, present = np.zeros((len(parts), most, *row)), np.zeros((len(parts), most), bool)
     for index, part in enumerate(parts):
-        padded[index, : len(part)], there[index, : len(part)] = part, True
+        padded[index, : len(part)], present[index, : len(part)] = part, True
     if name == "boxes":  # one an object at most
-        return padded[:, 0] if most else np.zeros((len(parts), 4)), np.asarray(there.any(axis=1))
-    return padded, there
+        return padded[:, 0] if most else np.zeros((len(parts), 4)), np.asarray(present.any(axis=1))
+    return padded, present
 
 
 def _part(name: str, one: Any, row: tuple[int, ...], *, single: bool) -> np.ndarray:
@@ -164,9 +164,9 @@ def _part(name: str, one: Any, row: tuple[int, ...], *, single: bool) -> np.ndar
     return part
 
 
-def _check_counts(there: dict[str, np.ndarray]) -> None:
+def _check_counts(present: dict[str, np.ndarray]) -> None:
     """Refuse an object with another number of labels than points, where objects have different numbers."""
-    points, labels = there.get("points"), there.get("labels")
+    points, labels = present.get("points"), present.get("labels")
     if points is None or labels is None or points.ndim != 2 or labels.ndim != 2 or len(points) != len(labels):
         return
     counts = np.stack([labels.sum(axis=1), points.sum(axis=1)], axis=1)

@@ -50,6 +50,8 @@ def test_what_the_user_said_to_jax_goes_before(unset, tmp_path):
 @pytest.mark.parametrize(("set_to", "variable", "kept_from"), [(1.0, None, 0.0), (1.0, "1.0", 1.0), (3.0, None, 3.0)])
 def test_small_programs_are_kept_unless_the_user_said_how_small(unset, monkeypatch, set_to, variable, kept_from):
     before = jax.config.jax_persistent_cache_min_compile_time_secs
+    size = jax.config.jax_compilation_cache_max_size
+    jax.config.update("jax_compilation_cache_max_size", -1)
     if variable:
         monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", variable)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", set_to)
@@ -57,6 +59,7 @@ def test_small_programs_are_kept_unless_the_user_said_how_small(unset, monkeypat
         enable_compile_cache()
         assert jax.config.jax_persistent_cache_min_compile_time_secs == kept_from
     finally:
+        jax.config.update("jax_compilation_cache_max_size", size)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", before)
 
 

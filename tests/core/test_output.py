@@ -6,7 +6,7 @@ import os
 import pytest
 
 from samjax.core.errors import UserError
-from samjax.core.output import check_can_write, check_room, whole_folder, writing
+from samjax.core.output import check_can_write, check_room, tell_write_errors, whole_folder
 
 
 def test_a_folder_that_can_be_written_is_not_made(tmp_path):
@@ -46,11 +46,11 @@ def test_a_librarys_error_of_a_full_disk_is_the_same_sentence(tmp_path):
     """As TensorStore's, safetensors' and, after the system's own, PyTorch's."""
 
     def in_words():
-        with writing(tmp_path):
+        with tell_write_errors(tmp_path):
             raise ValueError("RESOURCE_EXHAUSTED: Failed to write to file 14: No space left on device [code='28']")
 
     def after_the_systems():
-        with writing(tmp_path):
+        with tell_write_errors(tmp_path):
             try:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             finally:
@@ -69,7 +69,7 @@ def test_room_is_looked_at_before_the_work(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_other_errors_pass_and_leave_nothing(error, tmp_path):
-    with pytest.raises(error), writing(tmp_path), whole_folder(tmp_path / "a" / "out"):
+    with pytest.raises(error), tell_write_errors(tmp_path), whole_folder(tmp_path / "a" / "out"):
         raise error
     assert not list((tmp_path / "a").iterdir())
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from samjax.core.patterns import matching
+from samjax.core.patterns import expand_pattern
 
 FILES = ("photo[1].png", "photo1.png", "run [a]/b.jpg", "run [a]/deep/c.jpg", "run a/d.jpg", "[x].jpg")
 
@@ -36,9 +36,9 @@ def folder(tmp_path, monkeypatch):
 @pytest.mark.parametrize("absolute", [False, True])
 def test_names_before_patterns(pattern, found, absolute, folder):
     given = str(folder / pattern) if absolute else pattern
-    assert matching(given) == [folder / name if absolute else Path(name) for name in found]
+    assert expand_pattern(given) == [folder / name if absolute else Path(name) for name in found]
 
 
 def test_the_home_folder_is_found(folder, monkeypatch):
     monkeypatch.setenv("HOME", str(folder))
-    assert matching("~/run [[]a[]]/*.jpg") == [folder / "run [a]" / "b.jpg"]
+    assert expand_pattern("~/run [[]a[]]/*.jpg") == [folder / "run [a]" / "b.jpg"]
