@@ -4,7 +4,6 @@ import errno
 import io
 import json
 import re
-import resource
 import subprocess
 import sys
 
@@ -58,6 +57,7 @@ def test_damage_is_no_fault_of_the_machine(error):
 
 RAISES = """
 import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 100))
 from samjax.core.machine_faults import open_file_limit, raise_open_file_limit
 raise_open_file_limit()
 print(open_file_limit())
@@ -65,12 +65,7 @@ print(open_file_limit())
 
 
 def test_the_soft_limit_of_files_becomes_the_hard_one():
-    def limit():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 100))
-
-    said = subprocess.run(
-        [sys.executable, "-c", RAISES], preexec_fn=limit, capture_output=True, text=True, check=True
-    ).stdout
+    said = subprocess.run([sys.executable, "-c", RAISES], capture_output=True, text=True, check=True).stdout
     assert said == "100\n"
 
 

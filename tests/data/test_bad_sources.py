@@ -17,6 +17,7 @@ from shards import good, members, record, write_tar
 from data_pipelines import tars, units
 from data_pipelines.pairs import Drop, Pair, SourceError, Stray
 from data_pipelines.sa1b import LocalRun, prepare
+from data_pipelines.shards import cannot_write
 from data_pipelines.tars import read_tar
 from data_pipelines.units import find_units
 from data_pipelines.verify import verify
@@ -298,6 +299,24 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     with pytest.raises(UserError, match="out cannot be written"):
         prepare(str(tmp_path / "in"), tmp_path / "out", run=SERIAL)
     assert (tmp_path / "out").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (OSError("open() failed: Too many open files; opening out/x"), "raise that limit with `ulimit -n`"),
+        (MemoryError(), "free memory, or use fewer workers"),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), "look at the disk or the network"),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "make room"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "make room or allow it"),
+    ],
+    ids=str,
+)
+def test_what_stops_the_writing_is_named_with_what_to_do(error, says):
+    said = str(cannot_write("out", error))
+    assert says in said
+    assert "the same command again" in said
+    assert ("make room" in said) == (says.startswith("make room"))
 
 
 def test_a_file_system_without_locks_or_sync_is_written_to_and_told_of(tmp_path, monkeypatch, caplog):

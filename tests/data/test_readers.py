@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -41,24 +40,9 @@ def many(prepared, tmp_path_factory):
     return folder
 
 
-def run_limited(program, *arguments, limit):
-    """Run a program that may not have more than `limit` files open."""
-
-    def lower():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
-
-    return subprocess.run(
-        [sys.executable, "-c", program, *map(str, arguments)],
-        cwd=ROOT,
-        preexec_fn=lower,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 READS = """
-import os, sys
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 from samjax.data import readers
 from samjax.data.records import decode_record
 from samjax.data.sources import open_source
@@ -82,7 +66,9 @@ except Exception as error:
 
 
 def test_more_shards_than_files_may_be_open_are_read_and_the_limit_is_named(many):
-    done = run_limited(READS, many, limit=40)
+    done = subprocess.run(
+        [sys.executable, "-c", READS, str(many)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     counted, told = done.stdout.splitlines()
     count, held = map(int, counted.split())
