@@ -47,7 +47,8 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.eval.edges.protocol import BASELINES, conclude, detect_and_count, settings
     from samjax.eval.evaluation_folder import open_evaluation
 
-    dataset = open_bsds(known.data, split=known.split, allow_missing=known.allow_missing)
+    allowed = {"allow_missing": known.allow_missing, "allow_unannotated": known.allow_unannotated}
+    dataset = open_bsds(known.data, split=known.split, **allowed)
     dataset = dataclasses.replace(dataset, photos=dataset.photos[: known.limit])
     checkpoint = known.method
     if known.method == "sam":

@@ -67,7 +67,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     }
     with open_evaluation(out, asked=asked, resume=known.resume) as folder:
         data = open_annotations(known, out)
-        photos = data.photos[: known.limit]
+        photos = data.first(known.limit)
         if known.boxes == _TRUE:
             detections, left_out = true_boxes(data.truth, photos)
         else:

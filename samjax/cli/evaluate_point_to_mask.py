@@ -114,7 +114,10 @@ def _open(known: argparse.Namespace, options, out: Path):
             images=images,
             options=options,
             most_masks=known.most_masks,
+            limit=known.limit,
             allow_missing=known.allow_missing,
+            allow_unannotated=known.allow_unannotated,
+            progress=progress,
             prepare=lambda path: prepared(path, out=out),
         )
         for spec in known.data
@@ -124,8 +127,6 @@ def _open(known: argparse.Namespace, options, out: Path):
     if twice:
         raise UserError(f"--data gives two data sets the name {twice[0]}: name them apart, as NAME=PATH")
     notes = [note for one in opened for note in one.notes]
-    datasets = [one.dataset for one in opened]
     if known.limit is not None:
-        datasets = [dataclasses.replace(one, photos=one.photos[: known.limit]) for one in datasets]
         notes.append(f"the first {known.limit:,} photos of each data set alone")
-    return datasets, notes
+    return [one.dataset for one in opened], notes

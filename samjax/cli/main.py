@@ -1,6 +1,7 @@
 """Entry point of the `samjax` command."""
 
 import argparse
+import io
 import logging
 import sys
 
@@ -21,6 +22,9 @@ _COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand and return its exit code: 2, with one sentence and no traceback, on a `UserError`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files need not be of any encoding
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("samjax").setLevel(logging.INFO)
     parser = argparse.ArgumentParser(prog="samjax", description="Pretrain Segment Anything models in JAX.")

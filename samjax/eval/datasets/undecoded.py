@@ -1,0 +1,176 @@
+"""Data sets whose masks are in a picture file each: no more of them are decoded than are evaluated."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from samjax.eval.datasets.dataset import Dataset, Photo
+from samjax.eval.datasets.pngs import PngError, read_all
+from samjax.eval.datasets.problems import Problems
+from samjax.eval.datasets.progress import Progress, silent
+from samjax.eval.datasets.sampling import draw, in_turn
+
+_AT_ONCE = 32
+"""Photos whose masks are decoded before their number is looked at."""
+
+
+class Cut(NamedTuple):
+    """A data set with more than `most` masks is cut to photos with `enough`, see `sampling.sample`."""
+
+    most: int
+    enough: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Undecoded:
+    """A photo whose masks are files that nobody has decoded yet."""
+
+    id: int
+    """Its place in the order of the data set, from 1, or the id that its annotations give it."""
+    name: str
+    objects: int | None
+    """How many it has if nothing is wrong with it; it never has more. None if only decoding tells."""
+    decode: Callable[[], Any]
+    """May run on any thread, and raise PngError."""
+    accept: Callable[[Any | PngError], Photo | None]
+    """Given what `decode` returned or raised, returns the photo, or tells what is wrong with it and returns None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Photos that were decoded, and a sentence on how they were drawn, if they were."""
+
+    dataset: Dataset
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UndecodedDataset:
+    """The photos of a data set in the order of their ids."""
+
+    name: str
+    photos: Sequence[Undecoded]
+    categories: Mapping[int, str] | None
+    """None if categories are the numbers that objects have."""
+    problems: Sequence[Problems]
+    """Of each of its parts: `accept` tells more."""
+
+    def read(
+        self,
+        *,
+        cut: Cut | None = None,
+        limit: int | None = None,
+        allow_missing: bool = False,
+        allow_unannotated: bool = False,
+        progress: Progress = silent,
+    ) -> Reading:
+        """Return the photos that have an object to prompt, the same as if all were decoded, then cut, then limited.
+
+        Objects are numbered from 1 in the order of photos.
+
+        Raises:
+          UserError: something is wrong with what was decoded, and it is not allowed.
+        """
+        decoder = _Decoder(f"masks of {self.name}", progress)
+        drawn, note = self._drawn(cut, decoder, trusted=not allow_missing)
+        decoder.decode(drawn, measure=lambda one: int(decoder.objects(one) > 0), enough=limit)
+        photos = [photo for one in drawn if (photo := decoder.found.get(one.id)) is not None and photo.objects]
+        photos = _numbered(photos if limit is None else photos[:limit])
+        left_out = _settled(self.problems, allow_missing=allow_missing, allow_unannotated=allow_unannotated)
+        if decoder.crowds:
+            left_out["photos without a mask to prompt"] = decoder.crowds
+        used = sorted({one.category for photo in photos for one in photo.instances})
+        categories = self.categories or {number: str(number) for number in used}
+        return Reading(
+            dataset=Dataset(name=self.name, photos=photos, categories=categories, left_out=left_out), note=note
+        )
+
+    def _drawn(self, cut: Cut | None, decoder: "_Decoder", *, trusted: bool) -> tuple[Sequence[Undecoded], str | None]:
+        """Return the photos that `cut` leaves; as few as will do are decoded to know."""
+        counts = [one.objects for one in self.photos]
+        known = None if None in counts else sum(count or 0 for count in counts)
+        if cut is None or (known is not None and known <= cut.most):
+            return self.photos, None
+        if known is not None and trusted:
+            count, total = (lambda one: one.objects or 0), f"{known:,}"
+        else:
+            count, total = decoder.objects, f"more than {cut.most:,}"
+            decoder.decode(in_turn(self.photos), measure=decoder.objects, enough=cut.most + 1)
+            if sum(map(decoder.objects, self.photos)) <= cut.most:
+                return self.photos, None
+        chosen = [one for one in draw(self.photos, masks=count, enough=cut.enough) if count(one)]
+        note = f"{self.name}: {len(chosen):,} photos with {sum(map(count, chosen)):,} masks drawn of "
+        return chosen, f"{note}{len(self.photos):,} photos with {total} masks"
+
+    @classmethod
+    def joined(cls, name: str, parts: Sequence["UndecodedDataset"], *, folders: Sequence[str]) -> "UndecodedDataset":
+        """Return the data set of several parts: photos are numbered anew, and named with their part's folder."""
+        photos: list[Undecoded] = []
+        for part, folder in zip(parts, folders, strict=True):
+            photos += [_renamed(one, id=len(photos) + place, folder=folder) for place, one in enumerate(part.photos, 1)]
+        categories = [part.categories for part in parts]
+        return cls(
+            name=name,
+            photos=photos,
+            categories=None if None in categories else {k: v for one in categories for k, v in (one or {}).items()},
+            problems=[problems for part in parts for problems in part.problems],
+        )
+
+
+def _renamed(one: Undecoded, *, id: int, folder: str) -> Undecoded:
+    name = f"{folder}/{one.name}"
+
+    def accept(found: Any) -> Photo | None:
+        photo = one.accept(found)
+        return None if photo is None else replace(photo, id=id, name=name)
+
+    return replace(one, id=id, name=name, accept=accept)
+
+
+class _Decoder:
+    """Decodes photos' masks, several at a time, and keeps what was found by the photos' ids."""
+
+    def __init__(self, what: str, progress: Progress):
+        self._what, self._progress = what, progress
+        self.found: dict[int, Photo | None] = {}
+        self.crowds = 0
+        """Photos that have nothing but crowds."""
+
+    def objects(self, one: Undecoded) -> int:
+        """Return how many objects a photo has, 0 if it is not decoded."""
+        photo = self.found.get(one.id)
+        return 0 if photo is None else len(photo.objects)
+
+    def decode(self, those: Sequence[Undecoded], *, measure: Callable[[Undecoded], int], enough: int | None) -> None:
+        """Decode the photos in their order until what `measure` says of each comes to `enough`; all if that is None.
+
+        What is measured is at least 1 of a photo that counts: no more photos are decoded at a time than are missing.
+        """
+        todo = [one for one in those if one.id not in self.found]
+        missing = len(todo) if enough is None else enough - sum(measure(one) for one in those if one.id in self.found)
+        with self._progress(self._what, total=len(todo) if enough is None else min(len(todo), enough)) as watch:
+            while todo and missing > 0:
+                part, todo = todo[: min(_AT_ONCE, missing)], todo[min(_AT_ONCE, missing) :]
+                for one, found in zip(part, read_all(lambda one: one.decode(), part), strict=True):
+                    photo = self.found[one.id] = one.accept(found)
+                    self.crowds += photo is not None and not photo.objects
+                    missing -= 0 if enough is None else measure(one)
+                    watch(1)
+
+
+def _numbered(photos: Sequence[Photo]) -> list[Photo]:
+    """Return the photos with their instances numbered from 1 over all."""
+    numbered, count = [], 0
+    for photo in photos:
+        instances = tuple(replace(one, id=count + place) for place, one in enumerate(photo.instances, 1))
+        numbered.append(replace(photo, instances=instances))
+        count += len(instances)
+    return numbered
+
+
+def _settled(problems: Sequence[Problems], *, allow_missing: bool, allow_unannotated: bool) -> dict[str, int]:
+    left_out: dict[str, int] = {}
+    for part in problems:
+        for kind, count in part.settle(allow_missing=allow_missing, allow_unannotated=allow_unannotated).items():
+            left_out[kind] = left_out.get(kind, 0) + count
+    return left_out
