@@ -59,6 +59,7 @@ def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options:
             id=number,
             name=named[key],
             objects=1 if options.objects is Objects.WHOLE else None,
+            may_be_empty=True,
             decode=functools.partial(_read, maps[keys[key]], options),
             accept=functools.partial(
                 _accept, photos, problems, photo=named[key], called=keys[key], number=number, options=options

@@ -30,6 +30,8 @@ class Undecoded:
     name: str
     objects: int | None
     """How many it has if nothing is wrong with it; it never has more. None if only decoding tells."""
+    may_be_empty: bool = False
+    """Whether it may turn out to have none, and be a photo without annotations."""
     decode: Callable[[], Any]
     """May run on any thread, and raise PngError."""
     accept: Callable[[Any | PngError], Photo | None]
@@ -72,7 +74,8 @@ class UndecodedDataset:
           UserError: something is wrong with what was decoded, and it is not allowed.
         """
         decoder = _Decoder(f"masks of {self.name}", progress)
-        drawn, note = self._drawn(cut, decoder, trusted=not allow_missing)
+        trusted = not allow_missing and not (allow_unannotated and any(one.may_be_empty for one in self.photos))
+        drawn, note = self._drawn(cut, decoder, trusted=trusted)
         decoder.decode(drawn, measure=lambda one: int(decoder.objects(one) > 0), enough=limit)
         photos = [photo for one in drawn if (photo := decoder.found.get(one.id)) is not None and photo.objects]
         photos = _numbered(photos if limit is None else photos[:limit])
