@@ -31,10 +31,8 @@ class Annotated:
         """
         photos = [photo for photo in self.photos if photo.instances or not annotated][:limit]
         if not any(not one["iscrowd"] for photo in photos for one in self.truth.by_photo.get(photo.id, ())):
-            raise UserError(
-                f"none of the first {len(photos):,} photos has an object to score by: give a larger --limit, or other "
-                "annotations"
-            )
+            way_out = "give other annotations" if limit is None else "give a larger --limit"
+            raise UserError(f"none of the {len(photos):,} photos to evaluate has an object to score by: {way_out}")
         return photos
 
 

@@ -106,7 +106,7 @@ def _compare(folder: Path, said: dict[str, Any], wanted: dict[str, Any]) -> None
     for name in sorted({*said, *wanted}):
         if said.get(name) != wanted.get(name):
             raise UserError(
-                f"--out {folder} was begun with {name} {said.get(name)}, now it is {wanted.get(name)}: go on with "
+                f"--out {folder} was begun with {name} {said.get(name)!r}, now it is {wanted.get(name)!r}: go on with "
                 "what it was begun with, or give another --out"
             )
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 
 from samjax.core.errors import UserError
+from samjax.core.files import printable
 from samjax.eval.datasets.images import read_stored, stored_size
 from samjax.eval.datasets.listing import files_in
 from samjax.eval.datasets.problems import Problems
@@ -116,7 +117,7 @@ def _folders(root: Path, split: str) -> tuple[Path, Path, str]:
     splits = [one for one in SPLITS if (images / one).is_dir() and (truths / one).is_dir()]
     if splits:
         raise UserError(f"{images} has no split {split}, in both images and groundTruth: give --split {splits[0]}")
-    return images, truths, root.name or str(root)
+    return images, truths, printable(root.name or str(root))
 
 
 def _photos(pairs: Mapping[str, tuple[Path, Path]], problems: Problems) -> Iterator[EdgePhoto]:
