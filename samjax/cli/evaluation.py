@@ -103,15 +103,15 @@ def finish(results, folder: Path) -> None:
     """Write `results` to the folder and print their table.
 
     Raises:
-      UserError: a row is of nothing.
+      UserError: all rows are of nothing.
     """
-    for row in results.rows:
-        if row.masks == 0 or all(value is None for value in row.metrics.values()):
-            left_out = "".join(f"; {count:,} {kind} left out" for kind, count in row.left_out.items())
-            raise UserError(
-                f"{row.name}: {row.photos:,} photos with {row.masks or 0:,} objects were evaluated, so there are no "
-                f"results{left_out}"
-            )
+    if all(row.masks == 0 or set(row.metrics.values()) == {None} for row in results.rows):
+        first = results.rows[0]
+        left_out = "".join(f"; {count:,} {kind} left out" for kind, count in first.left_out.items())
+        raise UserError(
+            f"{first.name}: {first.photos:,} photos with {first.masks or 0:,} objects were evaluated, so there are no "
+            f"results{left_out}"
+        )
     results.write(folder)
     print(results.table())
     print(f"\nwritten to {folder}", flush=True)

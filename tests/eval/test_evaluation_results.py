@@ -1,5 +1,6 @@
 """The folder of an evaluation, its results, and two of them side by side."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -41,6 +42,27 @@ def test_other_files_are_refused(tmp_path, content):
     file.write_text(content)
     with pytest.raises(UserError, match=r"results\.json"):
         Results.read(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda said: said["rows"][0]["metrics"].update({"miou@1": "0.5"}),
+            "miou@1 of voc is '0.5', but must be a number",
+        ),
+        (lambda said: said["rows"].append(said["rows"][0]), "two rows are called 'voc'"),
+        (lambda said: said.pop("curves"), "it has no 'curves'"),
+        (lambda said: said.update(rows=3), "rows is 3, but must be a list"),
+    ],
+)
+def test_what_of_a_file_is_wrong_is_said(tmp_path, change, says):
+    results().write(tmp_path)
+    said = json.loads((tmp_path / "results.json").read_text())
+    change(said)
+    (tmp_path / "results.json").write_text(json.dumps(said))
+    with pytest.raises(UserError, match=says):
+        Results.read(tmp_path)
 
 
 def test_a_missing_file_is_named(tmp_path):
