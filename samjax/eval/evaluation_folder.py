@@ -1,18 +1,19 @@
 """The folder of one evaluation: what was asked, and what each photo gave so far, so that a killed one can go on."""
 
 import contextlib
+import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
-from samjax.core.files import write_whole
+from samjax.core.files import printable, write_whole
 from samjax.core.optional import optional
 from samjax.core.workdir import held
 
-_ABOUT, _RECORDS = "evaluation.json", "photos.jsonl"
+_ABOUT, _RECORDS, _DATA = "evaluation.json", "photos.jsonl", "data.sha256"
 
 
 class EvaluationFolder:
@@ -50,6 +51,29 @@ class EvaluationFolder:
                 "--resume"
             ) from error
         self._records[key] = json.loads(line)[1]  # what a resumed run would read
+
+    def same_data(self, photos: Iterable[str]) -> None:
+        """Keep what the photos are, or, in an evaluation that is resumed, check that they are what they were.
+
+        A record is of a photo by its number: in other data, that may be another photo.
+
+        Args:
+          photos: of each photo its key, name and size, and what is evaluated on it.
+
+        Raises:
+          UserError: they are not what they were.
+        """
+        digest = hashlib.sha256()
+        for one in photos:
+            digest.update(printable(one).encode() + b"\n")
+        file = self.path / _DATA
+        if not file.exists():
+            write_whole(file, digest.hexdigest() + "\n")
+        elif file.read_text().strip() != digest.hexdigest():
+            raise UserError(
+                f"--out {self.path} was begun with other data: photos or annotations have changed since. Give another "
+                "--out, or bring back what there was"
+            )
 
     def close(self) -> None:
         """Let go of the file. What a full disk has refused was told when it was recorded."""
@@ -106,7 +130,7 @@ def _compare(folder: Path, said: dict[str, Any], wanted: dict[str, Any]) -> None
     for name in sorted({*said, *wanted}):
         if said.get(name) != wanted.get(name):
             raise UserError(
-                f"--out {folder} was begun with {name} {said.get(name)!r}, now it is {wanted.get(name)!r}: go on with "
+                f"--out {folder} was begun with {name} {said.get(name)}, now it is {wanted.get(name)}: go on with "
                 "what it was begun with, or give another --out"
             )
 

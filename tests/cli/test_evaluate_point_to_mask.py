@@ -105,6 +105,8 @@ def test_names_need_not_be_utf8(coco, checkpoint, tmp_path, capsys):
     assert main([*asked, "--resume"]) == 0
     assert {name: (out / name).read_bytes() for name in first} == first
     (maps / os.fsdecode(b"caf\xe9_1.png")).unlink()
+    assert main([*asked, "--resume", "--allow-unannotated"]) == 2
+    assert "was begun with other data" in capsys.readouterr().err
     assert main([*asked, "--resume"]) == 2
     assert "1 photos without label maps (caf\\udce9_1.png)" in capsys.readouterr().err
 

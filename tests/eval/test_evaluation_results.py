@@ -103,6 +103,20 @@ def test_a_damaged_line_between_others_is_refused(tmp_path):
         pass
 
 
+def test_an_evaluation_goes_on_with_the_data_it_was_begun_with(tmp_path):
+    """A record is of a photo by its number, which in other data is another's."""
+
+    def opened(*photos):
+        with open_evaluation(tmp_path, asked={}, resume=True) as folder:
+            folder.same_data(photos)
+
+    opened("1 a.png", "2 b\udce9.png")
+    opened("1 a.png", "2 b\udce9.png")
+    for other in (["1 b\udce9.png"], ["1 a.png", "2 c.png"], []):
+        with pytest.raises(UserError, match="was begun with other data"):
+            opened(*other)
+
+
 def test_a_folder_is_one_evaluations(tmp_path):
     def opened(path, asked, resume):
         with open_evaluation(path, asked=asked, resume=resume):

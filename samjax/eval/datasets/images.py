@@ -38,7 +38,8 @@ class ImageFolder:
           UserError: the name leads out of the folder.
         """
         relative = PurePosixPath(name)
-        if relative.is_absolute() or ".." in relative.parts:
+        outside = relative.is_absolute() and not relative.is_relative_to(os.path.abspath(self.path))
+        if outside or ".." in relative.parts:
             raise UserError(f"the photo {name!r} would lie outside {self.path}: names must be of files in it")
         path = self.path / relative
         try:

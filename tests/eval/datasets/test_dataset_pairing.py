@@ -122,6 +122,13 @@ def test_a_file_of_that_very_name_goes_before_a_path_of_windows(tmp_path):
     np.testing.assert_array_equal(of_json(tmp_path, "images\\a.png").photos[0].read(), expected)
 
 
+def test_a_whole_path_into_the_folder_is_one_in_it(tmp_path):
+    write_photo(tmp_path / "photos/x/a.jpg")
+    assert [photo.name for photo in of_json(tmp_path, str(tmp_path / "photos/x/a.jpg")).photos] == ["a.jpg"]
+    with pytest.raises(UserError, match="2 images that lead to one photo"):
+        of_json(tmp_path, str(tmp_path / "photos/x/a.jpg"), "x/a.jpg")
+
+
 def record(number, name):
     encoded = io.BytesIO()
     Image.new("RGB", (32, 24), (100 * number, 0, 0)).save(encoded, format="JPEG")
