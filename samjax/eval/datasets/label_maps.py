@@ -37,7 +37,7 @@ def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options:
     maps = {
         found.relative_to(folder).as_posix(): found
         for found in files_under(folder)
-        if found.name.endswith(options.map_suffix)
+        if found.name.lower().endswith(options.map_suffix.lower())
         and (not options.photos_from or found.name.startswith(options.photos_from))
     }
     if not maps:
@@ -52,8 +52,14 @@ def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options:
         return path_key(photo, suffix=options.photo_suffix)
 
     photos = Photos(images, key=key_of, problems=problems)
-    keys = {called.removesuffix(options.map_suffix): called for called in maps}
-    named = photos.pair(keys, kind="label maps")
+    keys: dict[str, str] = {}
+    twice: set[str] = set()
+    for called in maps:
+        key = called[: len(called) - len(options.map_suffix)]
+        if keys.setdefault(key, called) != called:  # a.png and a.PNG
+            problems.add("label maps of the same name", f"{keys[key]} and {called}")
+            twice.add(key)
+    named = {key: photo for key, photo in photos.pair(keys, kind="label maps").items() if key not in twice}
     undecoded = [
         Undecoded(
             id=number,

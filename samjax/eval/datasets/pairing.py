@@ -197,7 +197,10 @@ def is_of_size(
 
 
 def path_key(name: str, *, suffix: str) -> str | None:
-    """Return a picture's path without `suffix`, or its extension if that is empty; None if it does not end so."""
+    """Return a picture's path without `suffix`, or its extension if that is empty; None if it does not end so.
+
+    As in extensions, capitals do not matter.
+    """
     if not suffix:
         return str(PurePosixPath(name).with_suffix(""))
-    return name.removesuffix(suffix) if name.endswith(suffix) else None
+    return name[: -len(suffix)] if name.lower().endswith(suffix.lower()) else None

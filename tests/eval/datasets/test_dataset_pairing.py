@@ -223,6 +223,20 @@ def test_photos_of_one_name_are_all_named_and_none_is_taken(tmp_path):
     assert [photo.name for photo in of_maps(tmp_path, allow_missing=True).photos] == ["b.jpg"]
 
 
+def test_capitals_of_an_extension_do_not_matter(tmp_path):
+    """Windows and cameras write .PNG and .JPG."""
+    write_pair(tmp_path, of_maps, "a")
+    (tmp_path / "maps/a.png").rename(tmp_path / "maps/a.PNG")
+    write_pair(tmp_path, of_maps, "b")
+    for name in ("a.JPG", "b.jpg"):
+        write_photo(tmp_path / "photos" / name)
+    assert [photo.name for photo in of_maps(tmp_path).photos] == ["a.JPG", "b.jpg"]
+    write_pair(tmp_path, of_maps, "a")
+    with pytest.raises(UserError, match=r"1 label maps of the same name \(a.PNG and a.png\)\. Mend"):
+        of_maps(tmp_path)
+    assert [photo.name for photo in of_maps(tmp_path, allow_missing=True).photos] == ["b.jpg"]
+
+
 def test_annotations_that_share_a_png_are_named(tmp_path):
     """And images that lead to one photo, here too."""
     values = np.full((24, 32), 5)
