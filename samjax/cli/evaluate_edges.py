@@ -63,7 +63,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         **settings(known.method, split=known.split),
     }
     with open_evaluation(known.out, asked=asked, resume=known.resume) as folder:
-        folder.same_data(f"{photo.id} {photo.height}x{photo.width}" for photo in dataset.photos)
+        folder.check_data(f"{photo.id} {photo.height}x{photo.width}" for photo in dataset.photos)
         done = sum(photo.id in folder for photo in dataset.photos)
         if done:
             print(f"{known.out} has {done:,} of {len(dataset.photos):,} photos already", flush=True)

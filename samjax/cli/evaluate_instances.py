@@ -77,7 +77,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
                 categories=data.truth.frequencies,
                 allow_missing=known.allow_missing,
             )
-        folder.same_data(f"{photo.described()} {detections.get(photo.id, ())}" for photo in photos)
+        folder.check_data(f"{photo.fingerprint()} {detections.get(photo.id, ())}" for photo in photos)
         engine = Engine.from_checkpoint(checkpoint)
         with progress("photos", total=len(photos)) as watch:
             segment_photos(

@@ -82,7 +82,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     }
     with open_evaluation(out, asked=asked, resume=known.resume) as folder:
         datasets, notes = _open(known, options, out)
-        folder.same_data(f"{dataset.name}/{photo.described()}" for dataset in datasets for photo in dataset.photos)
+        folder.check_data(f"{dataset.name}/{photo.fingerprint()}" for dataset in datasets for photo in dataset.photos)
         engine = Engine.from_checkpoint(checkpoint)
         predictor = Predictor(engine)
         with progress("photos", total=sum(len(dataset.photos) for dataset in datasets)) as watch:

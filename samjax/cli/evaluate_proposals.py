@@ -72,7 +72,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     with open_evaluation(out, asked=asked, resume=known.resume) as folder:
         data = open_annotations(known, out)
         photos = data.first(known.limit, annotated=True)
-        folder.same_data(photo.described() for photo in photos)
+        folder.check_data(photo.fingerprint() for photo in photos)
         generator = MaskGenerator(Engine.from_checkpoint(checkpoint), generator_config)
         with progress("photos", total=len(photos)) as watch:
             propose(

@@ -9,7 +9,7 @@ from samjax.eval.datasets.coco_json import UNANNOTATED, read_coco
 from samjax.eval.datasets.dataset import Photo
 from samjax.eval.datasets.images import ImageStore
 from samjax.eval.datasets.problems import Problems
-from samjax.eval.datasets.progress import Progress, silent
+from samjax.eval.datasets.progress import Progress, no_progress
 from samjax.eval.scores.truth import Truth
 
 
@@ -42,7 +42,7 @@ def read_annotated(
     images: ImageStore,
     allow_missing: bool,
     allow_unannotated: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Annotated:
     """Read the annotations in `path`, whose photos are in `images`.
 

@@ -52,7 +52,7 @@ class EvaluationFolder:
             ) from error
         self._records[key] = json.loads(line)[1]  # what a resumed run would read
 
-    def same_data(self, photos: Iterable[str]) -> None:
+    def check_data(self, photos: Iterable[str]) -> None:
         """Keep what the photos are, or, in an evaluation that is resumed, check that they are what they were.
 
         A record is of a photo by its number: in other data, that may be another photo.

@@ -108,7 +108,7 @@ def test_an_evaluation_goes_on_with_the_data_it_was_begun_with(tmp_path):
 
     def opened(*photos):
         with open_evaluation(tmp_path, asked={}, resume=True) as folder:
-            folder.same_data(photos)
+            folder.check_data(photos)
 
     opened("1 a.png", "2 b\udce9.png")
     opened("1 a.png", "2 b\udce9.png")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from samjax.core.errors import UserError
-from samjax.eval.datasets.problems import shown
+from samjax.eval.datasets.problems import quote
 
 _MOST_BYTES = 4 * 2**30  # LVIS v1's training annotations are 1.2 GB
 
@@ -66,7 +66,7 @@ def whole(entry: dict[str, Any], key: str, path: str | Path) -> int:
     value = entry.get(key)
     if not is_whole(value) or value < 0:
         raise UserError(
-            f"{path}: {key} is {shown(value)} in {shown(entry)}, but must be a whole number, 0 or more, without quotes"
+            f"{path}: {key} is {quote(value)} in {quote(entry)}, but must be a whole number, 0 or more, without quotes"
         )
     return value
 
@@ -81,7 +81,7 @@ def flag(entry: Mapping[str, Any], key: str, *, default: bool = False) -> bool:
     if value is None:
         return default
     if type(value) not in (bool, int, float) or value not in (0, 1):
-        raise ValueError(f"{key} is {shown(value)}, but must be 0 or 1")
+        raise ValueError(f"{key} is {quote(value)}, but must be 0 or 1")
     return bool(value)
 
 
@@ -99,7 +99,7 @@ def file_name(image: dict[str, Any], path: str | Path) -> str:
     """
     name, address = image.get("file_name"), image.get("coco_url")
     if name is not None and not isinstance(name, str):
-        raise UserError(f"{path}: image {image['id']!r} has the file_name {shown(name)}, but it must be text")
+        raise UserError(f"{path}: image {image['id']!r} has the file_name {quote(name)}, but it must be text")
     if not name and isinstance(address, str):
         name = "/".join(address.split("/")[-2:])
     if not name:
@@ -107,7 +107,7 @@ def file_name(image: dict[str, Any], path: str | Path) -> str:
     return name
 
 
-def by_id(entries: list[dict[str, Any]], path: str | Path) -> dict[int, dict[str, Any]]:
+def index_by_id(entries: list[dict[str, Any]], path: str | Path) -> dict[int, dict[str, Any]]:
     """Return the `categories` of the JSON at `path` by their ids.
 
     Raises:
@@ -117,5 +117,5 @@ def by_id(entries: list[dict[str, Any]], path: str | Path) -> dict[int, dict[str
     for entry in entries:
         number = whole(entry, "id", path)
         if found.setdefault(number, entry) != entry:
-            raise UserError(f"{path} gives the id {number} to two categories: {shown(found[number])}, {shown(entry)}")
+            raise UserError(f"{path} gives the id {number} to two categories: {quote(found[number])}, {quote(entry)}")
     return found

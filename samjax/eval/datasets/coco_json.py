@@ -7,13 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
 from samjax.core.errors import UserError
-from samjax.eval.datasets.annotation_json import by_id, file_name, flag, is_whole, label, read_lists, whole
-from samjax.eval.datasets.coco_masks import checked_mask
+from samjax.eval.datasets.annotation_json import file_name, flag, index_by_id, is_whole, label, read_lists, whole
+from samjax.eval.datasets.coco_masks import parse_mask
 from samjax.eval.datasets.dataset import Dataset, Instance, Photo
 from samjax.eval.datasets.images import ImageStore
 from samjax.eval.datasets.pairing import find_photos, is_of_size
-from samjax.eval.datasets.problems import Problems, shown
-from samjax.eval.datasets.progress import Progress, silent
+from samjax.eval.datasets.problems import Problems, quote
+from samjax.eval.datasets.progress import Progress, no_progress
 
 UNANNOTATED = "images without annotations"
 DROPPED = "parts of outlines with fewer than three corners"
@@ -40,7 +40,7 @@ def read_coco(
     name: str,
     allow_missing: bool = False,
     allow_unannotated: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> CocoJson:
     """Read the annotations in `path`, whose photos are in `images`.
 
@@ -55,25 +55,25 @@ def read_coco(
     path = Path(path).expanduser()
     content = read_lists(path)
     problems = Problems(str(path))
-    categories = by_id(content["categories"], path)
-    listed = _listed(content["images"], images, path=path, problems=problems, progress=progress)
+    categories = index_by_id(content["categories"], path)
+    listed = _find_images(content["images"], images, path=path, problems=problems, progress=progress)
     known = {image["id"] for image in content["images"]}
 
     kept: dict[int, dict[str, Any]] = {}
-    for annotation in _watched(content["annotations"], "annotations", progress):
+    for annotation in _watch(content["annotations"], "annotations", progress):
         number = whole(annotation, "id", path)
         image, category = annotation.get("image_id"), annotation.get("category_id")
         if "segments_info" in annotation:
             raise UserError(f"{path} is in COCO's panoptic format: give --format panoptic")
         if not is_whole(image) or image not in known:
-            problems.add("annotations of images that are not in the file", f"id {number}: image_id {shown(image)}")
+            problems.add("annotations of images that are not in the file", f"id {number}: image_id {quote(image)}")
         elif image not in listed:
             continue  # told with its photo
         elif not is_whole(category) or category not in categories:
-            problems.add("annotations of unknown categories", f"id {number}: category_id {shown(category)}")
+            problems.add("annotations of unknown categories", f"id {number}: category_id {quote(category)}")
         elif number in kept:
             problems.add("annotations whose id is given twice", number)
-        elif (checked := _checked(annotation, listed[image].image, problems)) is not None:
+        elif (checked := _check(annotation, listed[image].image, problems)) is not None:
             kept[number] = checked
     annotated = {annotation["image_id"] for annotation in kept.values()}
     for number in sorted(set(listed) - annotated):
@@ -91,16 +91,16 @@ def read_coco(
     return CocoJson(dataset=dataset, content=content, unannotated=unannotated)
 
 
-class _Listed(NamedTuple):
+class _Found(NamedTuple):
     """An image of the file whose photo is there, and what the store calls that."""
 
     image: dict[str, Any]
     photo: str
 
 
-def _listed(
+def _find_images(
     given: list[dict[str, Any]], images: ImageStore, *, path: Path, problems: Problems, progress: Progress
-) -> dict[int, _Listed]:
+) -> dict[int, _Found]:
     """Return the images of the file whose photo is there and of their size, by their ids."""
     by_number: dict[int, dict[str, Any]] = {}
     differ: set[int] = set()
@@ -117,8 +117,8 @@ def _listed(
     wanted = {number: photo_names(image, path) for number, image in by_number.items() if number not in differ}
     found = find_photos(images, wanted, problems=problems)
     return {
-        number: _Listed(by_number[number], photo)
-        for number, photo in _watched(list(found.items()), "photos", progress)
+        number: _Found(by_number[number], photo)
+        for number, photo in _watch(list(found.items()), "photos", progress)
         if is_of_size(images, photo, _size(by_number[number]), problems=problems)
     }
 
@@ -133,7 +133,7 @@ def _size(image: Mapping[str, Any]) -> tuple[int, int]:
     return image["height"], image["width"]
 
 
-def _checked(annotation: dict[str, Any], image: dict[str, Any], problems: Problems) -> dict[str, Any] | None:
+def _check(annotation: dict[str, Any], image: dict[str, Any], problems: Problems) -> dict[str, Any] | None:
     """Return the annotation with its mask as compressed run lengths, None if that is told as a problem."""
     number = annotation["id"]
     for key in ("iscrowd", "ignore"):
@@ -146,7 +146,7 @@ def _checked(annotation: dict[str, Any], image: dict[str, Any], problems: Proble
         problems.add("annotations whose mask cannot be used", f"id {number}: it has no segmentation")
         return None
     try:
-        mask = checked_mask(annotation["segmentation"], height=image["height"], width=image["width"])
+        mask = parse_mask(annotation["segmentation"], height=image["height"], width=image["width"])
     except (ValueError, OverflowError) as error:
         problems.add("annotations whose mask cannot be used", f"id {number}: {error}")
         return None
@@ -155,7 +155,7 @@ def _checked(annotation: dict[str, Any], image: dict[str, Any], problems: Proble
     return {**annotation, "segmentation": mask.segmentation}
 
 
-def _photos(listed: Mapping[int, _Listed], annotations: Iterable[dict[str, Any]], images: ImageStore) -> list[Photo]:
+def _photos(listed: Mapping[int, _Found], annotations: Iterable[dict[str, Any]], images: ImageStore) -> list[Photo]:
     """Return the photos in the order of their ids."""
     instances: dict[int, list[Instance]] = {}
     for one in annotations:
@@ -179,7 +179,7 @@ def _photos(listed: Mapping[int, _Listed], annotations: Iterable[dict[str, Any]]
     return photos
 
 
-def _watched(those: Sequence[T], what: str, progress: Progress) -> Iterator[T]:
+def _watch(those: Sequence[T], what: str, progress: Progress) -> Iterator[T]:
     with progress(what, total=len(those)) as watch:
         for one in those:
             yield one

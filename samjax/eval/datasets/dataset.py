@@ -53,7 +53,7 @@ class Photo:
       UserError: the photo cannot be read, or is not of its size.
     """
 
-    def described(self) -> str:
+    def fingerprint(self) -> str:
         """Return in a line all that an evaluation depends on, except the pixels."""
         masks = " ".join(
             f"{one.id}:{one.category}:{one.crowd:d}:{one.segmentation['counts']}" for one in self.instances

@@ -15,7 +15,7 @@ from samjax.data.rle import MAX_PIXELS
 from samjax.data.sources import RecordSource, open_info, open_source
 from samjax.eval.datasets.dataset import ReadPhoto
 from samjax.eval.datasets.listing import files_under
-from samjax.eval.datasets.progress import Progress, silent
+from samjax.eval.datasets.progress import Progress, no_progress
 
 _PICTURES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _QUARTER_TURNS = (5, 6, 7, 8)
@@ -47,7 +47,7 @@ class ImageFolder:
         except (OSError, ValueError):  # a name that no file can have
             return []
 
-    def alike(self, last: str) -> list[str]:
+    def namesakes(self, last: str) -> list[str]:
         """Return the names of the photos whose last part is `last`, each photo once however many links lead to it."""
         found: dict[str, str] = {}
         for name in self._by_last.get(last, []):
@@ -72,7 +72,7 @@ class ImageFolder:
         """
         return stored_size(self.path / name)
 
-    def turned(self, name: str) -> bool:
+    def is_turned_by_exif(self, name: str) -> bool:
         """Return whether EXIF turns the photo called `name`, which is there, by a quarter."""
         return _turned(self.path / name)
 
@@ -100,7 +100,7 @@ class ImageFolder:
 class ImageRecords:
     """Photos of a prepared folder of records, each called by its record's file name; of all splits if none is named."""
 
-    def __init__(self, path: str, split: str | None = None, *, progress: Progress = silent):
+    def __init__(self, path: str, split: str | None = None, *, progress: Progress = no_progress):
         self._source: RecordSource = open_source(path, split or "+".join(open_info(path)[0].splits))
         self._index: dict[str, list[int]] = {}
         self._by_last: dict[str, list[str]] = {}
@@ -121,7 +121,7 @@ class ImageRecords:
         """Return the records that hold the photo called `name`."""
         return [f"record {index:,} of {self._source.name}" for index in self._index.get(name, [])]
 
-    def alike(self, last: str) -> list[str]:
+    def namesakes(self, last: str) -> list[str]:
         """Return the names of the photos whose last part is `last`."""
         return self._by_last.get(last, [])
 
@@ -136,7 +136,7 @@ class ImageRecords:
         """Return the (height, width) that the record of the photo called `name`, which is there, says."""
         return self._sizes[self._index[name][0]]
 
-    def turned(self, name: str) -> bool:
+    def is_turned_by_exif(self, name: str) -> bool:
         """Return whether EXIF turns the photo called `name`, which is there, by a quarter."""
         return _turned(io.BytesIO(self._jpeg(name)))
 

@@ -9,16 +9,16 @@ from samjax.data import rle
 from samjax.eval.datasets.dataset import Instance, Photo
 from samjax.eval.datasets.formats import FormatOptions
 from samjax.eval.datasets.images import ImageFolder, ImageStore
+from samjax.eval.datasets.lazy_dataset import LazyDataset, LazyPhoto
 from samjax.eval.datasets.listing import files_under
 from samjax.eval.datasets.pairing import Photos, path_key
 from samjax.eval.datasets.pngs import PngError, read_mask
 from samjax.eval.datasets.problems import Problems
-from samjax.eval.datasets.undecoded import Undecoded, UndecodedDataset
 
 
 def open_instance_pngs(
     path: str | Path, *, images: ImageStore | None, name: str, options: FormatOptions
-) -> UndecodedDataset:
+) -> LazyDataset:
     """List the folders under `path` that hold PNGs: `KEY/*.png`, for the photo KEY in `images`.
 
     Without `images`, both are under `path`: `KEY/images/NAME.png` and `KEY/masks/*.png`, as BBBC038 has them. Photos
@@ -46,8 +46,8 @@ def open_instance_pngs(
             problems=problems,
         )
     named = photos.pair({key: key for key in masks}, kind="folders of masks")
-    undecoded = [
-        Undecoded(
+    lazy = [
+        LazyPhoto(
             id=number,
             name=named[key],
             objects=len(masks[key]),
@@ -56,7 +56,7 @@ def open_instance_pngs(
         )
         for number, key in enumerate(sorted(named), 1)
     ]
-    return UndecodedDataset(name=name, photos=undecoded, categories={1: "object"}, problems=[problems])
+    return LazyDataset(name=name, photos=lazy, categories={1: "object"}, problems=[problems])
 
 
 class _Mask(NamedTuple):

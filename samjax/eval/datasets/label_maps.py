@@ -11,16 +11,16 @@ from samjax.core.errors import UserError
 from samjax.eval.datasets.dataset import Instance, Photo
 from samjax.eval.datasets.formats import FormatOptions, Objects
 from samjax.eval.datasets.images import ImageStore
+from samjax.eval.datasets.lazy_dataset import LazyDataset, LazyPhoto
 from samjax.eval.datasets.listing import files_under
 from samjax.eval.datasets.pairing import Photos, path_key
 from samjax.eval.datasets.pngs import PngError, Segment, read_values, segments
 from samjax.eval.datasets.problems import Problems
-from samjax.eval.datasets.undecoded import Undecoded, UndecodedDataset
 
 _TOUCHING = np.ones((3, 3), bool)
 
 
-def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options: FormatOptions) -> UndecodedDataset:
+def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options: FormatOptions) -> LazyDataset:
     """List the PNGs under `path`: grey of 8 or 16 bits, or with a palette, whose indices count.
 
     A map belongs to the photo with the same path, or, if that is not there, the same name, if only one photo and one
@@ -60,8 +60,8 @@ def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options:
             problems.add("label maps of the same name", f"{keys[key]} and {called}")
             twice.add(key)
     named = {key: photo for key, photo in photos.pair(keys, kind="label maps").items() if key not in twice}
-    undecoded = [
-        Undecoded(
+    lazy = [
+        LazyPhoto(
             id=number,
             name=named[key],
             objects=1 if options.objects is Objects.WHOLE else None,
@@ -73,7 +73,7 @@ def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options:
         )
         for number, key in enumerate(sorted(named), 1)
     ]
-    return UndecodedDataset(name=name, photos=undecoded, categories=None, problems=[problems])
+    return LazyDataset(name=name, photos=lazy, categories=None, problems=[problems])
 
 
 class _Map(NamedTuple):

@@ -14,13 +14,13 @@ from samjax.eval.datasets.formats import Format, FormatOptions
 from samjax.eval.datasets.images import ImageFolder, ImageStore
 from samjax.eval.datasets.instance_pngs import open_instance_pngs
 from samjax.eval.datasets.label_maps import open_label_maps
+from samjax.eval.datasets.lazy_dataset import Cut, LazyDataset
 from samjax.eval.datasets.named import NamedDataset
 from samjax.eval.datasets.named_entries import NAMED
 from samjax.eval.datasets.panoptic import open_panoptic
-from samjax.eval.datasets.progress import Progress, silent
+from samjax.eval.datasets.progress import Progress, no_progress
 from samjax.eval.datasets.sa1b_records import read_sa1b
 from samjax.eval.datasets.sampling import ENOUGH, MOST, sample
-from samjax.eval.datasets.undecoded import Cut, UndecodedDataset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ def open_dataset(
     allow_missing: bool = False,
     allow_unannotated: bool = False,
     prepare: Callable[[str], str] = str,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> OpenedDataset:
     """Return the data set that `spec` names. Every mask in it has a pixel, every photo a mask that is no crowd.
 
@@ -79,7 +79,7 @@ def open_dataset(
     else:
         opened = _open_named(reader, entry, Path(path).expanduser(), images)
     notes = []
-    if isinstance(opened, UndecodedDataset):
+    if isinstance(opened, LazyDataset):
         cut = None if entry is None else Cut(MOST, ENOUGH)
         cut = cut if most_masks is None else Cut(most_masks, most_masks)
         reading = opened.read(cut=cut, limit=limit, progress=progress, **reader.allowed)
@@ -173,7 +173,7 @@ class _Reader:
 
     def open(
         self, path: str, format: Format, images: ImageStore | None, options: FormatOptions
-    ) -> Dataset | UndecodedDataset:
+    ) -> Dataset | LazyDataset:
         if format is Format.SA1B:
             return read_sa1b(path, name=self.name, split=options.split, progress=self.progress, **self.allowed)
         if format is Format.INSTANCE_PNGS:
@@ -187,10 +187,8 @@ class _Reader:
         return open_label_maps(path, images=images, name=self.name, options=options)
 
 
-def _open_named(
-    reader: _Reader, entry: NamedDataset, root: Path, images: ImageStore | None
-) -> Dataset | UndecodedDataset:
-    whole, undecoded = [], []
+def _open_named(reader: _Reader, entry: NamedDataset, root: Path, images: ImageStore | None) -> Dataset | LazyDataset:
+    whole, lazy = [], []
     for part in entry.parts:
         place, photos = root / part.annotations, root / part.photos
         if not place.exists():
@@ -201,13 +199,13 @@ def _open_named(
             )
         store = ImageFolder(photos) if part.photos and (photos.is_dir() or images is None) else images
         opened = reader.open(str(place), part.format, store, part.options)
-        (undecoded if isinstance(opened, UndecodedDataset) else whole).append(opened)
+        (lazy if isinstance(opened, LazyDataset) else whole).append(opened)
     if len(entry.parts) == 1:
-        return (whole or undecoded)[0]
-    if not undecoded:
+        return (whole or lazy)[0]
+    if not lazy:
         return joined(entry, whole)
     assert not whole, f"{entry.key} has parts of JSON and of PNGs"
-    return UndecodedDataset.joined(entry.key, undecoded, folders=[part.photos for part in entry.parts])
+    return LazyDataset.join(entry.key, lazy, folders=[part.photos for part in entry.parts])
 
 
 def joined(entry: NamedDataset, parts: list[Dataset]) -> Dataset:

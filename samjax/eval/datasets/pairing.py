@@ -129,8 +129,8 @@ def find_photos(images: ImageStore, wanted: Mapping[K, list[str]], *, problems: 
         called = names[0]
         own = next((name for name in names if images.holders(name)), None)
         if own is None:
-            last = next((last for last in map(_last, names) if images.alike(last)), None)
-            alike = [] if last is None else images.alike(last)
+            last = next((last for last in map(_last, names) if images.namesakes(last)), None)
+            alike = [] if last is None else images.namesakes(last)
             others = [] if last is None else [one for one in asking[last] if one != called]
             if len(alike) > 1:
                 problems.add("images whose photo may be one of several", f"{called}: {' and '.join(alike[:3])}")
@@ -190,7 +190,7 @@ def is_of_size(
         photo, annotated = f"{stored[1]} x {stored[0]}", f"{size[1]} x {size[0]}"
         sizes = f"{photo}, not {annotated}" if kind == "photos" else f"{annotated}, its photo {photo}"
         exif = ""
-        if stored == size[::-1] and images.turned(name):
+        if stored == size[::-1] and images.is_turned_by_exif(name):
             exif = ": EXIF turns the photo, and masks must lie on its pixels as they are stored"
         problems.add(f"{kind} of another size than {other}", f"{called or name} is {sizes}{exif}")
     return stored == size

@@ -8,14 +8,14 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from samjax.core.errors import UserError
-from samjax.eval.datasets.annotation_json import by_id, file_name, flag, is_whole, label, read_lists, whole
+from samjax.eval.datasets.annotation_json import file_name, flag, index_by_id, is_whole, label, read_lists, whole
 from samjax.eval.datasets.dataset import Instance, Photo
 from samjax.eval.datasets.formats import FormatOptions
 from samjax.eval.datasets.images import ImageStore
+from samjax.eval.datasets.lazy_dataset import LazyDataset, LazyPhoto
 from samjax.eval.datasets.pairing import find_photos, is_of_size
 from samjax.eval.datasets.pngs import PngError, Segment, read_coloured, segments
-from samjax.eval.datasets.problems import Problems, shown
-from samjax.eval.datasets.undecoded import Undecoded, UndecodedDataset
+from samjax.eval.datasets.problems import Problems, quote
 
 _VOID = 0
 
@@ -38,7 +38,7 @@ class _Decoded(NamedTuple):
     segments: list[Segment]
 
 
-def open_panoptic(path: str | Path, *, images: ImageStore, name: str, options: FormatOptions) -> UndecodedDataset:
+def open_panoptic(path: str | Path, *, images: ImageStore, name: str, options: FormatOptions) -> LazyDataset:
     """Read the JSON at `path`, and list its PNGs, which are in the folder of the same name beside it.
 
     A pixel's segment is red + 256 green + 65536 blue, 0 none. Ids of images may be text, as in Cityscapes: photos are
@@ -55,14 +55,14 @@ def open_panoptic(path: str | Path, *, images: ImageStore, name: str, options: F
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder: the PNGs of {path.name} must be in it")
     problems = Problems(str(path))
-    parser = _Parser(path=path, categories=by_id(content["categories"], path), options=options, problems=problems)
+    parser = _Parser(path=path, categories=index_by_id(content["categories"], path), options=options, problems=problems)
     numbers = _numbers(content["images"], path)
     listed, twice = parser.images(content["images"])
     wanted = {of: [parser.photo(of, image)] for of, image in listed.items() if of not in twice}
     photos = find_photos(images, wanted, problems=problems)
     annotations = parser.annotations(content["annotations"], of=listed, folder=folder)
-    undecoded = [
-        Undecoded(
+    lazy = [
+        LazyPhoto(
             id=numbers[of],
             name=PurePosixPath(photos[of]).name,
             objects=sum(one is not None and not one.crowd for one in annotations[of].segments.values()),
@@ -74,7 +74,7 @@ def open_panoptic(path: str | Path, *, images: ImageStore, name: str, options: F
         for of in sorted(photos.keys() & annotations.keys(), key=lambda of: numbers[of])
     ]
     names = {number: label(one) for number, one in parser.categories.items()}
-    return UndecodedDataset(name=name, photos=undecoded, categories=names, problems=[problems])
+    return LazyDataset(name=name, photos=lazy, categories=names, problems=[problems])
 
 
 def _read(png: Path) -> _Decoded:
@@ -135,15 +135,15 @@ class _Parser:
             said = annotation.get("segments_info")
             if not isinstance(said, list) or not all(isinstance(one, dict) for one in said):
                 raise UserError(
-                    f"{self.path} has no list segments_info for {shown(png)}: it must be COCO's panoptic format"
+                    f"{self.path} has no list segments_info for {quote(png)}: it must be COCO's panoptic format"
                 )
             if not (is_whole(image) or isinstance(image, str)) or image not in of:
                 kind = "annotations of images that are not in the file"
-                self.problems.add(kind, f"image_id {shown(image)}, file_name {shown(png)}")
+                self.problems.add(kind, f"image_id {quote(image)}, file_name {quote(png)}")
             elif image in found:
-                self.problems.add("images with several annotations", shown(image))
+                self.problems.add("images with several annotations", quote(image))
             elif not isinstance(png, str) or not png:
-                self.problems.add("annotations whose file_name is no text", f"image_id {shown(image)}: {shown(png)}")
+                self.problems.add("annotations whose file_name is no text", f"image_id {quote(image)}: {quote(png)}")
             elif (place := _inside(folder, png)) is None:
                 self.problems.add("annotations whose PNG would lie outside the folder", png)
             else:
@@ -153,7 +153,7 @@ class _Parser:
             shared.setdefault(annotation.png, []).append(image)
         for png, those in shared.items():
             if len(those) > 1:
-                ids = " and ".join(map(shown, those[:3]))
+                ids = " and ".join(map(quote, those[:3]))
                 self.problems.add("annotations that share a PNG", f"image_id {ids}: {png.name}", times=len(those))
                 for image in those:
                     del found[image]
@@ -179,7 +179,7 @@ class _Parser:
                 self.problems.add("segments whose iscrowd is neither 0 nor 1", f"{called}: {number}, {error}")
                 continue
             if not is_whole(category) or category not in self.categories:
-                which = f"{called}: {number}, category_id {shown(category)}"
+                which = f"{called}: {number}, category_id {quote(category)}"
                 self.problems.add("segments of unknown categories", which)
             elif not self.options.things_only or flag(self.categories[category], "isthing", default=True):
                 found[number] = _Object(category, crowd)

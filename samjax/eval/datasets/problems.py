@@ -8,7 +8,7 @@ _EXAMPLES = 5
 _LONGEST = 80
 
 
-def shown(value: object) -> str:
+def quote(value: object) -> str:
     """Return a value as messages show it: as Python writes it, so that '1' and 1 differ, and not too long."""
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

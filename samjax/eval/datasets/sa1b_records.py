@@ -10,7 +10,7 @@ from samjax.data.sources import RecordSource, open_info, open_source
 from samjax.eval.datasets.dataset import Dataset, Instance, Photo, ReadPhoto
 from samjax.eval.datasets.images import read_stored
 from samjax.eval.datasets.problems import Problems
-from samjax.eval.datasets.progress import Progress, silent
+from samjax.eval.datasets.progress import Progress, no_progress
 
 
 def read_sa1b(
@@ -20,7 +20,7 @@ def read_sa1b(
     split: str | None = None,
     allow_missing: bool = False,
     allow_unannotated: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Dataset:
     """Read the records of `split` in a prepared folder; without `split`, of the only one there is.
 

@@ -33,7 +33,7 @@ class Named(Protocol):
 T = TypeVar("T", bound=Named)
 
 
-def in_turn(photos: Iterable[T], *, seed: int = SEED) -> list[T]:
+def draw_order(photos: Iterable[T], *, seed: int = SEED) -> list[T]:
     """Return the photos in the order that they are drawn in.
 
     A photo's turn depends on `seed` and its name alone: not on the order of files, nor on which others are there.
@@ -44,7 +44,7 @@ def in_turn(photos: Iterable[T], *, seed: int = SEED) -> list[T]:
 def draw(photos: Sequence[T], *, masks: Callable[[T], int], enough: int, seed: int = SEED) -> list[T]:
     """Return photos, in their order, drawn until they have `enough` masks, of which `masks` says a photo's number."""
     drawn, count = set(), 0
-    for photo in in_turn(photos, seed=seed):
+    for photo in draw_order(photos, seed=seed):
         if count >= enough:
             break
         drawn.add(photo.id)

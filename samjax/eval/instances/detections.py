@@ -8,7 +8,7 @@ from typing import Any
 from samjax.core.errors import UserError
 from samjax.eval.datasets.annotation_json import is_number, is_whole, read_json
 from samjax.eval.datasets.dataset import Photo
-from samjax.eval.datasets.problems import Problems, shown
+from samjax.eval.datasets.problems import Problems, quote
 from samjax.eval.scores.truth import Truth, is_box
 
 OTHER_PHOTOS = "detections on images that are not in the annotations"
@@ -64,13 +64,13 @@ def read_detections(
     for place, one in enumerate(content):
         photo, category, box, score = (one.get(key) for key in ("image_id", "category_id", "bbox", "score"))
         if not _is_in(photo, there):
-            problems.add(OTHER_PHOTOS, f"number {place}: image_id {shown(photo)}")
+            problems.add(OTHER_PHOTOS, f"number {place}: image_id {quote(photo)}")
         elif not _is_in(category, categories):
-            problems.add(OTHER_CATEGORIES, f"number {place}: category_id {shown(category)}")
+            problems.add(OTHER_CATEGORIES, f"number {place}: category_id {quote(category)}")
         elif not is_number(score):
-            problems.add(NO_SCORES, f"number {place}: score {shown(score)}")
+            problems.add(NO_SCORES, f"number {place}: score {quote(score)}")
         elif not is_box(box) or (made := _detection(category, box, score)).corners(there[photo]) is None:
-            problems.add(NO_BOXES, f"number {place}: bbox {shown(box)}")
+            problems.add(NO_BOXES, f"number {place}: bbox {quote(box)}")
         else:
             found.setdefault(photo, []).append(made)
     return found, problems.settle(allow_missing=allow_missing)

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 
 from samjax.core.errors import UserError
 from samjax.eval.datasets.annotation_json import flag, is_number, is_whole
-from samjax.eval.datasets.problems import Problems, shown
+from samjax.eval.datasets.problems import Problems, quote
 
 BAD_BOXES, BAD_AREAS = "boxes of annotations that are none", "areas of annotations that are no numbers"
 
@@ -102,10 +102,10 @@ def _is_federated(content: Mapping[str, Any]) -> bool:
         for key in _OF_LVIS:
             value = image.get(key)
             if not isinstance(value, list) or not all(map(is_whole, value)):
-                raise UserError(f"image {image['id']} needs {key}, a list of ids, {needed}: it has {shown(value)}")
+                raise UserError(f"image {image['id']} needs {key}, a list of ids, {needed}: it has {quote(value)}")
     for one in categories:
         if one.get("frequency") not in ("r", "c", "f"):
-            value = shown(one.get("frequency"))
+            value = quote(one.get("frequency"))
             raise UserError(f"category {one['id']} needs the frequency 'r', 'c' or 'f' {needed}: it has {value}")
     return True
 
@@ -118,10 +118,10 @@ def _annotation(given: Mapping[str, Any], *, id: int, problems: Problems) -> dic
     segmentation = given["segmentation"]
     box, area = given.get("bbox"), given.get("area")
     if box is not None and not is_box(box):
-        problems.add(BAD_BOXES, f"id {given['id']}: {shown(box)}")
+        problems.add(BAD_BOXES, f"id {given['id']}: {quote(box)}")
         box = None
     if area is not None and not (is_number(area) and area >= 0):
-        problems.add(BAD_AREAS, f"id {given['id']}: {shown(area)}")
+        problems.add(BAD_AREAS, f"id {given['id']}: {quote(area)}")
         area = None
     if area is None:
         area = float(coco.area(segmentation))  # type: ignore[arg-type]

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from samjax.eval.datasets.dataset import Dataset, Photo
 from samjax.eval.datasets.pngs import PngError, read_all
 from samjax.eval.datasets.problems import Problems
-from samjax.eval.datasets.progress import Progress, silent
-from samjax.eval.datasets.sampling import draw, in_turn
+from samjax.eval.datasets.progress import Progress, no_progress
+from samjax.eval.datasets.sampling import draw, draw_order
 
 _AT_ONCE = 32
 """Photos whose masks are decoded before their number is looked at."""
@@ -22,7 +22,7 @@ class Cut(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Undecoded:
+class LazyPhoto:
     """A photo whose masks are files that nobody has decoded yet."""
 
     id: int
@@ -47,11 +47,11 @@ class Reading:
 
 
 @dataclass(frozen=True, kw_only=True)
-class UndecodedDataset:
+class LazyDataset:
     """The photos of a data set in the order of their ids."""
 
     name: str
-    photos: Sequence[Undecoded]
+    photos: Sequence[LazyPhoto]
     categories: Mapping[int, str] | None
     """None if categories are the numbers that objects have."""
     problems: Sequence[Problems]
@@ -64,7 +64,7 @@ class UndecodedDataset:
         limit: int | None = None,
         allow_missing: bool = False,
         allow_unannotated: bool = False,
-        progress: Progress = silent,
+        progress: Progress = no_progress,
     ) -> Reading:
         """Return the photos that have an object to prompt, the same as if all were decoded, then cut, then limited.
 
@@ -75,11 +75,11 @@ class UndecodedDataset:
         """
         decoder = _Decoder(f"masks of {self.name}", progress)
         trusted = not allow_missing and not (allow_unannotated and any(one.may_be_empty for one in self.photos))
-        drawn, note = self._drawn(cut, decoder, trusted=trusted)
+        drawn, note = self._select(cut, decoder, trusted=trusted)
         decoder.decode(drawn, measure=lambda one: int(decoder.objects(one) > 0), enough=limit)
         photos = [photo for one in drawn if (photo := decoder.found.get(one.id)) is not None and photo.objects]
-        photos = _numbered(photos if limit is None else photos[:limit])
-        left_out = _settled(self.problems, allow_missing=allow_missing, allow_unannotated=allow_unannotated)
+        photos = _number(photos if limit is None else photos[:limit])
+        left_out = _settle(self.problems, allow_missing=allow_missing, allow_unannotated=allow_unannotated)
         if decoder.crowds:
             left_out["photos without a mask to prompt"] = decoder.crowds
         used = sorted({one.category for photo in photos for one in photo.instances})
@@ -88,7 +88,7 @@ class UndecodedDataset:
             dataset=Dataset(name=self.name, photos=photos, categories=categories, left_out=left_out), note=note
         )
 
-    def _drawn(self, cut: Cut | None, decoder: "_Decoder", *, trusted: bool) -> tuple[Sequence[Undecoded], str | None]:
+    def _select(self, cut: Cut | None, decoder: "_Decoder", *, trusted: bool) -> tuple[Sequence[LazyPhoto], str | None]:
         """Return the photos that `cut` leaves; as few as will do are decoded to know."""
         counts = [one.objects for one in self.photos]
         known = None if None in counts else sum(count or 0 for count in counts)
@@ -98,7 +98,7 @@ class UndecodedDataset:
             count, total = (lambda one: one.objects or 0), f"{known:,}"
         else:
             count, total = decoder.objects, f"more than {cut.most:,}"
-            decoder.decode(in_turn(self.photos), measure=decoder.objects, enough=cut.most + 1)
+            decoder.decode(draw_order(self.photos), measure=decoder.objects, enough=cut.most + 1)
             if sum(map(decoder.objects, self.photos)) <= cut.most:
                 return self.photos, None
         chosen = [one for one in draw(self.photos, masks=count, enough=cut.enough) if count(one)]
@@ -106,11 +106,11 @@ class UndecodedDataset:
         return chosen, f"{note}{len(self.photos):,} photos with {total} masks"
 
     @classmethod
-    def joined(cls, name: str, parts: Sequence["UndecodedDataset"], *, folders: Sequence[str]) -> "UndecodedDataset":
+    def join(cls, name: str, parts: Sequence["LazyDataset"], *, folders: Sequence[str]) -> "LazyDataset":
         """Return the data set of several parts: photos are numbered anew, and named with their part's folder."""
-        photos: list[Undecoded] = []
+        photos: list[LazyPhoto] = []
         for part, folder in zip(parts, folders, strict=True):
-            photos += [_renamed(one, id=len(photos) + place, folder=folder) for place, one in enumerate(part.photos, 1)]
+            photos += [_rename(one, id=len(photos) + place, folder=folder) for place, one in enumerate(part.photos, 1)]
         categories = [part.categories for part in parts]
         return cls(
             name=name,
@@ -120,7 +120,7 @@ class UndecodedDataset:
         )
 
 
-def _renamed(one: Undecoded, *, id: int, folder: str) -> Undecoded:
+def _rename(one: LazyPhoto, *, id: int, folder: str) -> LazyPhoto:
     name = f"{folder}/{one.name}"
 
     def accept(found: Any) -> Photo | None:
@@ -139,12 +139,12 @@ class _Decoder:
         self.crowds = 0
         """Photos that have nothing but crowds."""
 
-    def objects(self, one: Undecoded) -> int:
+    def objects(self, one: LazyPhoto) -> int:
         """Return how many objects a photo has, 0 if it is not decoded."""
         photo = self.found.get(one.id)
         return 0 if photo is None else len(photo.objects)
 
-    def decode(self, those: Sequence[Undecoded], *, measure: Callable[[Undecoded], int], enough: int | None) -> None:
+    def decode(self, those: Sequence[LazyPhoto], *, measure: Callable[[LazyPhoto], int], enough: int | None) -> None:
         """Decode the photos in their order until what `measure` says of each comes to `enough`; all if that is None.
 
         What is measured is at least 1 of a photo that counts: no more photos are decoded at a time than are missing.
@@ -161,7 +161,7 @@ class _Decoder:
                     watch(1)
 
 
-def _numbered(photos: Sequence[Photo]) -> list[Photo]:
+def _number(photos: Sequence[Photo]) -> list[Photo]:
     """Return the photos with their instances numbered from 1 over all."""
     numbered, count = [], 0
     for photo in photos:
@@ -171,7 +171,7 @@ def _numbered(photos: Sequence[Photo]) -> list[Photo]:
     return numbered
 
 
-def _settled(problems: Sequence[Problems], *, allow_missing: bool, allow_unannotated: bool) -> dict[str, int]:
+def _settle(problems: Sequence[Problems], *, allow_missing: bool, allow_unannotated: bool) -> dict[str, int]:
     left_out: dict[str, int] = {}
     for part in problems:
         for kind, count in part.settle(allow_missing=allow_missing, allow_unannotated=allow_unannotated).items():
