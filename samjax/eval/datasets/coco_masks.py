@@ -43,9 +43,9 @@ def parse_mask(given: Any, *, height: int, width: int) -> CocoMask:
     if not isinstance(size, list) or size != [height, width] or not all(map(is_number, size)):
         raise ValueError(f"its size is {quote(size)}, the image's {[height, width]}, height first")
     if isinstance(counts, list):
-        wrong = next((run for run in counts if not is_whole(run) or not 0 <= run <= height * width), None)
-        if wrong is not None:
-            raise ValueError(f"its runs are not whole numbers from 0 to {height * width:,}: one is {quote(wrong)}")
+        for run in counts:
+            if not is_whole(run) or not 0 <= run <= height * width:
+                raise ValueError(f"its runs are not whole numbers from 0 to {height * width:,}: one is {quote(run)}")
         return CocoMask(rle.encode_runs(np.array(counts, np.int64), height=height, width=width))
     if not isinstance(counts, str):
         raise ValueError(f"its counts are {quote(counts)}, but must be text or a list")

@@ -1,4 +1,4 @@
-"""Data sets whose masks are in a picture file each: no more of them are decoded than are evaluated."""
+"""Data sets whose masks are PNGs: only those that are evaluated are decoded."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +11,7 @@ from samjax.eval.datasets.progress import Progress, no_progress
 from samjax.eval.datasets.sampling import draw, draw_order
 
 _AT_ONCE = 32
-"""Photos whose masks are decoded before their number is looked at."""
+"""Photos that are decoded together."""
 
 
 class Cut(NamedTuple):
@@ -23,19 +23,19 @@ class Cut(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class LazyPhoto:
-    """A photo whose masks are files that nobody has decoded yet."""
+    """A photo whose masks are files, not decoded yet."""
 
     id: int
     """Its place in the order of the data set, from 1, or the id that its annotations give it."""
     name: str
     objects: int | None
-    """How many it has if nothing is wrong with it; it never has more. None if only decoding tells."""
+    """The number of its objects if nothing is wrong with it; else it has fewer. None if only decoding tells."""
     may_be_empty: bool = False
-    """Whether it may turn out to have none, and be a photo without annotations."""
+    """Whether it may have no object, and so be a photo without annotations."""
     decode: Callable[[], Any]
     """May run on any thread, and raise PngError."""
     accept: Callable[[Any | PngError], Photo | None]
-    """Given what `decode` returned or raised, returns the photo, or tells what is wrong with it and returns None."""
+    """Given what `decode` returned or raised, returns the photo, or adds to `problems` and returns None."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class LazyDataset:
     categories: Mapping[int, str] | None
     """None if categories are the numbers that objects have."""
     problems: Sequence[Problems]
-    """Of each of its parts: `accept` tells more."""
+    """Of each of its parts; `accept` adds to them."""
 
     def read(
         self,
@@ -66,9 +66,10 @@ class LazyDataset:
         allow_unannotated: bool = False,
         progress: Progress = no_progress,
     ) -> Reading:
-        """Return the photos that have an object to prompt, the same as if all were decoded, then cut, then limited.
+        """Decode and return the photos that are evaluated, those that have an object to prompt.
 
-        Objects are numbered from 1 in the order of photos.
+        They are the same as if all photos were decoded, cut, and then limited. Objects are numbered from 1 in the order
+        of photos.
 
         Raises:
           UserError: something is wrong with what was decoded, and it is not allowed.
@@ -89,7 +90,7 @@ class LazyDataset:
         )
 
     def _select(self, cut: Cut | None, decoder: "_Decoder", *, trusted: bool) -> tuple[Sequence[LazyPhoto], str | None]:
-        """Return the photos that `cut` leaves; as few as will do are decoded to know."""
+        """Return the photos that `cut` leaves, and a sentence on that; decode no more than it takes to know them."""
         counts = [one.objects for one in self.photos]
         known = None if None in counts else sum(count or 0 for count in counts)
         if cut is None or (known is not None and known <= cut.most):
@@ -145,9 +146,9 @@ class _Decoder:
         return 0 if photo is None else len(photo.objects)
 
     def decode(self, those: Sequence[LazyPhoto], *, measure: Callable[[LazyPhoto], int], enough: int | None) -> None:
-        """Decode the photos in their order until what `measure` says of each comes to `enough`; all if that is None.
+        """Decode the photos in their order until the sum of `measure` reaches `enough`; all if that is None.
 
-        What is measured is at least 1 of a photo that counts: no more photos are decoded at a time than are missing.
+        A photo that counts measures 1 or more, so no more photos are decoded at a time than may be missing.
         """
         todo = [one for one in those if one.id not in self.found]
         missing = len(todo) if enough is None else enough - sum(measure(one) for one in those if one.id in self.found)

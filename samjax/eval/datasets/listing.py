@@ -48,13 +48,24 @@ def files_under(folder: Path) -> list[Path]:
                     else:
                         linked.append((path, (above or frozenset()) | {identity}))
         except OSError as error:
-            raise UserError(f"{place} cannot be listed ({error.strerror or error}): let it be read") from error
+            raise _unlisted(place, error) from error
     return sorted(found)
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Return the path of every file in `folder` itself, sorted, excluding hidden ones."""
-    return sorted(path for path in folder.iterdir() if not is_hidden(path.name) and not path.is_dir())
+    """Return the path of every file in `folder` itself, sorted, excluding hidden ones.
+
+    Raises:
+      UserError: the folder cannot be listed.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not is_hidden(path.name) and not path.is_dir())
+    except OSError as error:
+        raise _unlisted(folder, error) from error
+
+
+def _unlisted(folder: Path, error: OSError) -> UserError:
+    return UserError(f"{folder} cannot be listed ({error.strerror or error}): allow this user to read it")
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

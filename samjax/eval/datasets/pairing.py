@@ -1,4 +1,4 @@
-"""Photos and what is of them elsewhere, under the same name: each photo is of one alone."""
+"""Photos and their annotations, paired by path or name, one to one."""
 
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import PurePosixPath
@@ -23,7 +23,7 @@ class Photos:
         Args:
           images: where they are.
           key: gives the key of the picture of that name, or None if it is none of the data set's photos.
-          problems: told of photos that share a key, all of which are left out, and of what is wrong later.
+          problems: collects photos that share a key, all of which are left out, and what `pair` finds.
         """
         self._images, self._problems = images, problems
         named: dict[str, list[str]] = {}
@@ -45,10 +45,10 @@ class Photos:
             self._by_last.setdefault(_last(found), []).append(found)
 
     def pair(self, keys: Mapping[str, str], *, kind: str) -> dict[str, str]:
-        """Return the photo's name for each of `keys` that has one; no two have the same.
+        """Return the name of the photo of each of `keys`; no photo is of two.
 
-        The photo of that very key is taken. Where there is none, the only photo whose key has the same last part is, if
-        no other of `keys` has that last part.
+        The photo with the same key is taken. If there is none, the photo with the same last part of the key is taken,
+        provided that no other photo and no other of `keys` has that last part.
 
         Args:
           keys: by key, what messages call it.
@@ -109,15 +109,15 @@ class Photos:
 
 
 def find_photos(images: ImageStore, wanted: Mapping[K, list[str]], *, problems: Problems) -> dict[K, str]:
-    r"""Return the name in the store of each image's photo; no two are of one photo.
+    r"""Return the name in the store of each image's photo; no photo is of two images.
 
-    An image's own path goes first. Where there is no such photo, the only one with the path's last part is taken, if no
-    other image has that last part. A path of Windows, `images\a.jpg`, is read as `images/a.jpg` where there is no file
-    of the first name.
+    The photo with the image's path is taken. If there is none, the photo with the same last part of the path is taken,
+    provided that no other photo and no other image has that last part. A Windows path, `images\a.jpg`, is read as
+    `images/a.jpg` unless there is a file of the first name.
 
     Args:
       wanted: by image, the file names that it may have, the likeliest first.
-      problems: told of images without a photo, and of images and photos that share one.
+      problems: collects images without a photo, and those that share a name or a photo.
     """
     named = {image: _spellings(names) for image, names in wanted.items()}
     asking: dict[str, list[str]] = {}
@@ -159,7 +159,7 @@ def find_photos(images: ImageStore, wanted: Mapping[K, list[str]], *, problems: 
 
 
 def _spellings(names: list[str]) -> list[str]:
-    """Return the names as they are, then those of Windows with slashes."""
+    """Return the names as they are, then with slashes for the backslashes of Windows."""
     return list(dict.fromkeys([*names, *(name.replace("\\", "/") for name in names)]))
 
 

@@ -185,6 +185,7 @@ REASONS = {
     "its counts are None, but must be text or a list": {**RLE, "counts": None},
     "one is 1.5": {**RLE, "counts": [5, 1.5]},
     "one is '5'": {**RLE, "counts": ["5"]},
+    "one is None": {**RLE, "counts": [5, None]},
     "corner far outside 24 x 32: 5000": [[1, 2, 3, 4, 5, 5000]],
 }
 
