@@ -22,9 +22,6 @@ _COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a subcommand and return its exit code: 2, with one sentence and no traceback, on a `UserError`."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # names of files need not be of any encoding
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("samjax").setLevel(logging.INFO)
     parser = argparse.ArgumentParser(prog="samjax", description="Pretrain Segment Anything models in JAX.")
@@ -32,6 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
     for name, module in _COMMANDS.items():
         module.add_parser(commands, name)
     known, rest = parser.parse_known_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name need not be of the terminal's encoding
     try:
         return known.run(known, rest)
     except UserError as error:
