@@ -56,7 +56,8 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.eval.edges.protocol import baseline, conclude, detect_and_count, settings
     from samjax.eval.evaluation_folder import open_evaluation
 
-    dataset = open_bsds(known.data, split=known.split, allow_missing=known.allow_missing)
+    allowed = {"allow_missing": known.allow_missing, "allow_unannotated": known.allow_unannotated}
+    dataset = open_bsds(known.data, split=known.split, **allowed)
     dataset = dataclasses.replace(dataset, photos=dataset.photos[: known.limit])
     checkpoint = known.method
     if known.method == "sam":
@@ -73,6 +74,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         **about,
     }
     with open_evaluation(known.out, asked=asked, resume=known.resume) as folder:
+        folder.check_data(f"{photo.id} {photo.height}x{photo.width}" for photo in dataset.photos)
         done = sum(photo.id in folder for photo in dataset.photos)
         if done:
             print(f"{known.out} has {done:,} of {len(dataset.photos):,} photos already", flush=True)

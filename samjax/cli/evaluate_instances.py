@@ -65,7 +65,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     }
     with open_evaluation(out, asked=asked, resume=known.resume) as folder:
         data = open_annotations(known, out)
-        photos = data.photos[: known.limit]
+        photos = data.first(known.limit)
         if known.boxes == _TRUE:
             detections, left_out = true_boxes(data.truth, photos)
         else:
@@ -75,6 +75,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
                 categories=data.truth.frequencies,
                 allow_missing=known.allow_missing,
             )
+        folder.check_data(f"{photo.fingerprint()} {detections.get(photo.id, ())}" for photo in photos)
         engine = Engine.from_checkpoint(checkpoint)
         with progress("photos", total=len(photos)) as watch:
             segment_photos(

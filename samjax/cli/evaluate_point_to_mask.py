@@ -92,6 +92,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     }
     with open_evaluation(out, asked=asked, resume=known.resume) as folder:
         datasets, notes = _open(known, options, out)
+        folder.check_data(f"{dataset.name}/{photo.fingerprint()}" for dataset in datasets for photo in dataset.photos)
         engine = Engine.from_checkpoint(checkpoint)
         predictor = Predictor(engine)
         with progress("photos", total=sum(len(dataset.photos) for dataset in datasets)) as watch:
@@ -124,7 +125,10 @@ def _open(known: argparse.Namespace, options, out: Path):
             images=images,
             options=options,
             most_masks=known.most_masks,
+            limit=known.limit,
             allow_missing=known.allow_missing,
+            allow_unannotated=known.allow_unannotated,
+            progress=progress,
             prepare=lambda path: prepared(path, out=out),
         )
         for spec in known.data
@@ -134,8 +138,6 @@ def _open(known: argparse.Namespace, options, out: Path):
     if twice:
         raise UserError(f"--data gives two data sets the name {twice[0]}: name them apart, as NAME=PATH")
     notes = [note for one in opened for note in one.notes]
-    datasets = [one.dataset for one in opened]
     if known.limit is not None:
-        datasets = [dataclasses.replace(one, photos=one.photos[: known.limit]) for one in datasets]
         notes.append(f"the first {known.limit:,} photos of each data set alone")
-    return datasets, notes
+    return [one.dataset for one in opened], notes

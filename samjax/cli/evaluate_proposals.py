@@ -76,7 +76,8 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     }
     with open_evaluation(out, asked=asked, resume=known.resume) as folder:
         data = open_annotations(known, out)
-        photos = data.with_objects[: known.limit]
+        photos = data.first(known.limit, annotated=True)
+        folder.check_data(photo.fingerprint() for photo in photos)
         generator = MaskGenerator(Engine.from_checkpoint(checkpoint), generator_config)
         with progress("photos", total=len(photos)) as watch:
             propose(

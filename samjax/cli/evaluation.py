@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from samjax.cli.arguments import whole_number
+from samjax.core.errors import UserError
+from samjax.core.files import printable
 
 
 def add_common(parser: argparse.ArgumentParser, *, needs_checkpoint: bool = True) -> None:
@@ -26,11 +28,17 @@ def add_common(parser: argparse.ArgumentParser, *, needs_checkpoint: bool = True
 
 
 def add_allow_missing(parser: argparse.ArgumentParser) -> None:
-    """Add `--allow-missing`."""
+    """Add `--allow-missing` and `--allow-unannotated`."""
     parser.add_argument(
         "--allow-missing",
         action="store_true",
         help="leave out what is missing or damaged in the data, and count it in the results, instead of refusing",
+    )
+    parser.add_argument(
+        "--allow-unannotated",
+        action="store_true",
+        help="accept photos without annotations: `instances` counts every detection on them as false, other protocols "
+        "leave them out and count them",
     )
 
 
@@ -44,8 +52,13 @@ def open_annotations(known: argparse.Namespace, out: Path):
     """Return the annotations and photos that `add_annotations` asked for, see `Annotated`."""
     from samjax.eval.annotated import read_annotated
 
-    images = open_images(known.images, out=out)
-    return read_annotated(known.annotations, images=images, allow_missing=known.allow_missing)
+    return read_annotated(
+        known.annotations,
+        images=open_images(known.images, out=out),
+        allow_missing=known.allow_missing,
+        allow_unannotated=known.allow_unannotated,
+        progress=progress,
+    )
 
 
 @contextlib.contextmanager
@@ -79,7 +92,18 @@ def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int]
 
 
 def finish(results, folder: Path) -> None:
-    """Write `results` to the folder and print their table."""
+    """Write `results` to the folder and print their table.
+
+    Raises:
+      UserError: all rows are of nothing.
+    """
+    if all(row.masks == 0 or set(row.metrics.values()) == {None} for row in results.rows):
+        first = results.rows[0]
+        left_out = "".join(f"; {count:,} {kind} left out" for kind, count in first.left_out.items())
+        raise UserError(
+            f"{first.name}: {first.photos:,} photos with {first.masks or 0:,} objects were evaluated, so there are no "
+            f"results{left_out}"
+        )
     results.write(folder)
     print(results.table())
     print(f"\nwritten to {folder}", flush=True)
@@ -91,7 +115,7 @@ def open_images(path: str, *, out: Path):
     from samjax.eval.datasets.images import ImageFolder, ImageRecords
 
     path = prepared(path, out=out)
-    return ImageRecords(path) if holds_records(path) else ImageFolder(path)
+    return ImageRecords(path, progress=progress) if holds_records(path) else ImageFolder(path)
 
 
 def prepared(path: str, *, out: Path) -> str:
@@ -101,7 +125,7 @@ def prepared(path: str, *, out: Path) -> str:
 
     if not is_sa1b_layout(path):
         return path
-    digest = hashlib.sha256(str(Path(path).absolute()).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(printable(str(Path(path).absolute())).encode()).hexdigest()[:12]
     records = out / "records" / digest
     if not (records / "dataset_info.json").exists():
         report = sa1b.prepare(path, records, split="train")

@@ -34,17 +34,27 @@ _told: set[int] = set()
 """File systems without sync that a line was written about."""
 
 
+def printable(text: str) -> str:
+    r"""Return `text` so that any output can encode it.
+
+    A file's name need not be UTF-8. Python keeps each byte that is not as a lone surrogate, which no encoder takes; it
+    becomes an escape here, as in JSON: `caf\udce9.jpg`. Other text is returned as it is.
+    """
+    return text.encode(errors="backslashreplace").decode()
+
+
 def write_whole(path: epath.PathLike, content: str | bytes) -> None:
     """Write a file so that whoever reads it finds what was there before or all of `content`.
 
     Neither a kill nor a power cut leaves anything else: the file is on the disk before it gets its name, and the name
-    before this returns. An object of a bucket appears whole by itself. Text is written as UTF-8; what UTF-8 cannot
-    write, such as the bytes of a file name in another encoding, becomes an escape.
+    before this returns. An object of a bucket appears whole by itself.
+
+    Text is written as UTF-8, see `printable`.
 
     Raises:
       UserError: it cannot be written.
     """
-    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+    data = printable(content).encode() if isinstance(content, str) else content
     if is_bucket(path):
         epath.Path(path).write_bytes(data)
         return

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from samjax.core.errors import UserError
 from samjax.eval.datasets.coco_json import UNANNOTATED, read_coco
 from samjax.eval.datasets.dataset import Photo
 from samjax.eval.datasets.images import ImageStore
 from samjax.eval.datasets.problems import Problems
+from samjax.eval.datasets.progress import Progress, no_progress
 from samjax.eval.scores.truth import Truth
 
 
@@ -21,22 +23,49 @@ class Annotated:
     left_out: Mapping[str, int]
     notes: Sequence[str]
 
-    @property
-    def with_objects(self) -> list[Photo]:
-        """The photos that have annotations."""
-        return [photo for photo in self.photos if photo.instances]
+    def first(self, limit: int | None, *, annotated: bool = False) -> list[Photo]:
+        """Return the first `limit` photos, all if that is None; where `annotated`, of those that have annotations.
+
+        Raises:
+          UserError: none of them has an object that is no crowd: there is nothing to score by.
+        """
+        photos = [photo for photo in self.photos if photo.instances or not annotated][:limit]
+        if not any(not one["iscrowd"] for photo in photos for one in self.truth.by_photo.get(photo.id, ())):
+            way_out = "give other annotations" if limit is None else "give a larger --limit"
+            raise UserError(f"none of the {len(photos):,} photos to evaluate has an object to score by: {way_out}")
+        return photos
 
 
-def read_annotated(path: str | Path, *, images: ImageStore, allow_missing: bool) -> Annotated:
+def read_annotated(
+    path: str | Path,
+    *,
+    images: ImageStore,
+    allow_missing: bool,
+    allow_unannotated: bool = False,
+    progress: Progress = no_progress,
+) -> Annotated:
     """Read the annotations in `path`, whose photos are in `images`.
 
     Raises:
-      UserError: as `read_coco`; and, unless `allow_missing`, boxes and areas that make no sense, for which those of the
-        masks are taken.
+      UserError: as `read_coco`; LVIS's annotations without what its rules need; no photo with annotations; and, unless
+        `allow_missing`, boxes and areas that make no sense, for which those of the masks are taken.
     """
-    read = read_coco(path, images=images, name=Path(path).stem, allow_missing=allow_missing)
+    read = read_coco(
+        path,
+        images=images,
+        name=Path(path).stem,
+        allow_missing=allow_missing,
+        allow_unannotated=allow_unannotated,
+        progress=progress,
+    )
+    if not read.dataset.photos:
+        counts = "; ".join(f"{count:,} {kind}" for kind, count in read.dataset.left_out.items())
+        raise UserError(f"{path} has no photo with an annotation that can be used ({counts or 'it lists none'})")
     problems = Problems(str(path))
-    truth = Truth.of(read.content, problems)
+    try:
+        truth = Truth.of(read.content, problems)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
     left_out = {**read.dataset.left_out, **problems.settle(allow_missing=allow_missing)}
     without = left_out.pop(UNANNOTATED, 0)
     photos = sorted([*read.dataset.photos, *read.unannotated], key=lambda photo: photo.id)

@@ -1,17 +1,18 @@
 """The folder of one evaluation: what was asked, and what each photo gave so far, so that a killed one can go on."""
 
 import contextlib
+import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
-from samjax.core.files import sync_open, write_whole
+from samjax.core.files import printable, sync_open, write_whole
 from samjax.core.optional import optional
 from samjax.core.workdir import held
 
-_ABOUT, _RECORDS = "evaluation.json", "photos.jsonl"
+_ABOUT, _RECORDS, _DATA = "evaluation.json", "photos.jsonl", "data.sha256"
 
 
 class EvaluationFolder:
@@ -48,6 +49,29 @@ class EvaluationFolder:
                 "--resume"
             ) from error
         self._records[key] = json.loads(line)[1]  # what a resumed run would read
+
+    def check_data(self, photos: Iterable[str]) -> None:
+        """Keep what the photos are, or, in an evaluation that is resumed, check that they are what they were.
+
+        A record is of a photo by its number: in other data, that may be another photo.
+
+        Args:
+          photos: of each photo its key, name and size, and what is evaluated on it.
+
+        Raises:
+          UserError: they are not what they were.
+        """
+        digest = hashlib.sha256()
+        for one in photos:
+            digest.update(printable(one).encode() + b"\n")
+        file = self.path / _DATA
+        if not file.exists():
+            write_whole(file, digest.hexdigest() + "\n")
+        elif file.read_text().strip() != digest.hexdigest():
+            raise UserError(
+                f"--out {self.path} was begun with other data: photos or annotations have changed since. Give another "
+                "--out, or bring back what there was"
+            )
 
     def close(self) -> None:
         """Let go of the file. What a full disk has refused was told when it was recorded."""

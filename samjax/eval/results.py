@@ -78,14 +78,31 @@ class Results:
         except (OSError, ValueError) as error:
             raise UserError(f"{file} is not a results.json that samjax evaluate wrote: {error}") from None
         try:
-            if said.pop("format") != _FORMAT:
-                raise ValueError("of another version of samjax")
-            rows = [Row(**row) for row in said.pop("rows")]
-            curves = [Curve(**curve) for curve in said.pop("curves")]
-            x, y = said.pop("axes")
-            return cls(**said, rows=rows, curves=curves, axes=(x, y))
+            return cls._parsed(said)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UserError(f"{file} is not a results.json that samjax evaluate wrote: {error}") from None
+            reason = f"it has no {error}" if isinstance(error, KeyError) else error
+            raise UserError(f"{file} is not a results.json that samjax evaluate wrote: {reason}") from None
+
+    @classmethod
+    def _parsed(cls, said: Any) -> "Results":
+        if not isinstance(said, dict):
+            raise ValueError("it is no JSON object")
+        if said.pop("format") != _FORMAT:
+            raise ValueError("it is of another version of samjax")
+        for key in ("rows", "curves", "axes", "notes"):
+            if not isinstance(said[key], list):
+                raise ValueError(f"{key} is {said[key]!r}, but must be a list")
+        for row in said["rows"]:
+            for name, value in row["metrics"].items():
+                if value is not None and type(value) not in (int, float):
+                    raise ValueError(f"{name} of {row['name']} is {value!r}, but must be a number")
+        rows = [Row(**row) for row in said.pop("rows")]
+        curves = [Curve(**curve) for curve in said.pop("curves")]
+        names = [row.name for row in rows]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"two rows are called {twice[0]!r}")
+        x, y = said.pop("axes")
+        return cls(**said, rows=rows, curves=curves, axes=(x, y))
 
     def table(self) -> str:
         """Return the rows as aligned text, with what was left out and the notes below."""

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
+from samjax.core.files import printable
 from samjax.predict.overlay import draw_point, outline, overlay, text_font
 
 CELL = 208
@@ -56,6 +57,7 @@ def worst_and_median(ranked: Sequence[Any], *, count: int = 4) -> Cases:
 
 def shortened(name: str, letters: int) -> str:
     """Return the end of a name that is too long to stand over a picture."""
+    name = printable(name)
     return name if len(name) <= letters else f"...{name[3 - letters :]}"
 
 

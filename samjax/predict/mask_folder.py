@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image
 
 from samjax.core.errors import UserError
-from samjax.core.files import write_png, write_whole
+from samjax.core.files import printable, write_png, write_whole
 from samjax.core.output import tell_write_errors
 from samjax.predict.generated_mask import GeneratedMask
 from samjax.predict.generator_config import GeneratorConfig
@@ -131,7 +131,7 @@ def _with_ids(ids: dict[str, int], photos: Sequence[str]) -> dict[str, int]:
     for photo in sorted(new, key=lambda photo: _number(photo) is None):
         number, turn = _number(photo), 0
         while number is None or number in taken:
-            digest = hashlib.sha256(f"{Path(photo).name}\0{turn}".encode()).digest()
+            digest = hashlib.sha256(f"{printable(Path(photo).name)}\0{turn}".encode()).digest()
             number, turn = int.from_bytes(digest[:4]) % _IDS, turn + 1
         ids[photo] = number
         taken.add(number)

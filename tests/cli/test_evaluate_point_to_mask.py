@@ -1,6 +1,10 @@
 """`samjax evaluate point-to-mask` as it is typed."""
 
+import io
 import json
+import os
+import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from PIL import Image
 from samjax.cli.main import main
 from samjax.data import rle
 from samjax.eval.evaluation_folder import EvaluationFolder
-from samjax.eval.results import Results
+from samjax.eval.results import Results, Row
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 
@@ -42,7 +46,7 @@ def run(coco, checkpoint, out, *options: str) -> int:
 @pytest.fixture(scope="module")
 def evaluated(coco, checkpoint, tmp_path_factory):
     out = tmp_path_factory.mktemp("points") / "out"
-    assert run(coco, checkpoint, out, "--allow-missing") == 0
+    assert run(coco, checkpoint, out, "--allow-unannotated") == 0
     return out
 
 
@@ -80,6 +84,50 @@ def test_a_killed_one_goes_on_to_the_same_numbers(evaluated, coco, checkpoint, t
     assert run(coco, checkpoint, tmp_path / "out", "--allow-missing", "--resume") == 0
     for name in ("results.json", "photos.jsonl", "photos.csv"):
         assert (tmp_path / "out" / name).read_text() == (evaluated / name).read_text()
+
+
+def test_names_need_not_be_utf8(coco, checkpoint, tmp_path, capsys):
+    """Of photos, of data sets, of the folder: all are written, printed, drawn and gone on with."""
+    photos, maps, out = (tmp_path / os.fsdecode(name) for name in (b"photos\xff", b"maps\xff", b"out\xff"))
+    for place in (photos, maps):
+        place.mkdir()
+    for number in range(1, 3):
+        name = os.fsdecode(b"caf\xe9_%d.png" % number)
+        shutil.copy(coco / f"photos/{number}.png", photos / name)
+        mask = np.zeros((40, 56), np.uint8)
+        mask[5 : 9 + 6 * number, 10:30] = 1
+        Image.fromarray(mask).save(maps / name)
+    asked = ["evaluate", "point-to-mask", "--checkpoint", str(checkpoint), "--out", str(out), "--clicks", "1", "2"]
+    asked += ["--data", str(maps), "--format", "label-maps", "--images", str(photos)]
+    assert main(asked) == 0
+    assert "maps\\udcff" in capsys.readouterr().out
+    first = {name: (out / name).read_bytes() for name in ("results.json", "photos.csv", "table.txt", "worst.png")}
+    assert b"caf\\udce9_1.png" in first["photos.csv"]
+    assert main([*asked, "--resume"]) == 0
+    assert {name: (out / name).read_bytes() for name in first} == first
+    (maps / os.fsdecode(b"caf\xe9_1.png")).unlink()
+    assert main([*asked, "--resume", "--allow-unannotated"]) == 2
+    assert "was begun with other data" in capsys.readouterr().err
+    assert main([*asked, "--resume"]) == 2
+    assert "1 photos without label maps (caf\\udce9_1.png)" in capsys.readouterr().err
+
+
+def test_an_output_of_another_encoding_is_no_failure(monkeypatch, tmp_path):
+    """As LANG=C has it, and names of files that no encoding has."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii"))
+    Results(
+        protocol="edges",
+        checkpoint="c",
+        settings={},
+        rows=[Row(name="caf\u00e9", metrics={"ODS": 0.5}, photos=1)],
+    ).write(tmp_path)
+    plot = tmp_path / os.fsdecode(b"\xff.png")
+    assert main(["evaluate", "compare", str(tmp_path), str(tmp_path), "--plot", str(plot)]) == 0
+    sys.stdout.flush()
+    assert rb"caf\xe9 ODS  0.500  0.500  +0.000" in written.getvalue()
+    assert rb"\udcff.png" in written.getvalue()
+    assert plot.exists()
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_instances(checkpoint, data, tmp_path, capsys):
     boxes = ("--boxes", str(data / "detections.json"))
     assert run(*asked, *boxes) == 2
     assert "1 images without annotations (7)" in capsys.readouterr().err
-    assert run(*asked, *boxes, "--resume", "--allow-missing") == 0
+    assert run(*asked, *boxes, "--resume", "--allow-unannotated") == 0
     said = capsys.readouterr()
     results = Results.read(tmp_path / "out")
     assert [row.name for row in results.rows] == ["boxes given", "masks, one pass", "masks, refined"]
@@ -106,6 +106,22 @@ def test_proposals(checkpoint, data, tmp_path, capsys):
     capsys.readouterr()
     assert run("proposals", checkpoint, data, tmp_path / "out", *GRID, "--allow-missing", "--resume") == 2
     assert "was begun with proposals written True" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("protocol", ["instances", "proposals"])
+def test_nothing_is_no_result(protocol, checkpoint, data, tmp_path, capsys):
+    """Whatever the annotations: without a photo they are neither COCO's nor LVIS's."""
+    content = json.loads((data / "annotations.json").read_text())
+    for image in content["images"]:
+        image["file_name"] = f"lost/{image['id']}.jpg"
+    (tmp_path / "annotations.json").write_text(json.dumps(content))
+    (tmp_path / "photos").symlink_to(data / "photos")
+    boxes = ("--boxes", "ground-truth") if protocol == "instances" else GRID
+    assert run(protocol, checkpoint, tmp_path, tmp_path / "out", *boxes, "--allow-missing") == 2
+    said = capsys.readouterr()
+    assert "has no photo with an annotation that can be used (3 images whose photo is missing)" in said.err
+    assert not said.out
+    assert not (tmp_path / "out" / "results.json").exists()
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """The folder of an evaluation, its results, and two of them side by side."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -43,6 +44,27 @@ def test_other_files_are_refused(tmp_path, content):
         Results.read(file)
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            lambda said: said["rows"][0]["metrics"].update({"miou@1": "0.5"}),
+            "miou@1 of voc is '0.5', but must be a number",
+        ),
+        (lambda said: said["rows"].append(said["rows"][0]), "two rows are called 'voc'"),
+        (lambda said: said.pop("curves"), "it has no 'curves'"),
+        (lambda said: said.update(rows=3), "rows is 3, but must be a list"),
+    ],
+)
+def test_what_of_a_file_is_wrong_is_said(tmp_path, change, says):
+    results().write(tmp_path)
+    said = json.loads((tmp_path / "results.json").read_text())
+    change(said)
+    (tmp_path / "results.json").write_text(json.dumps(said))
+    with pytest.raises(UserError, match=says):
+        Results.read(tmp_path)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         Results.read(tmp_path)
@@ -79,6 +101,20 @@ def test_a_damaged_line_between_others_is_refused(tmp_path):
     (tmp_path / "photos.jsonl").write_bytes(b'["a/1",\n["a/2",2]\n')
     with pytest.raises(UserError, match="line 1 is damaged"), open_evaluation(tmp_path, asked={}, resume=True):
         pass
+
+
+def test_an_evaluation_goes_on_with_the_data_it_was_begun_with(tmp_path):
+    """A record is of a photo by its number, which in other data is another's."""
+
+    def opened(*photos):
+        with open_evaluation(tmp_path, asked={}, resume=True) as folder:
+            folder.check_data(photos)
+
+    opened("1 a.png", "2 b\udce9.png")
+    opened("1 a.png", "2 b\udce9.png")
+    for other in (["1 b\udce9.png"], ["1 a.png", "2 c.png"], []):
+        with pytest.raises(UserError, match="was begun with other data"):
+            opened(*other)
 
 
 def test_a_folder_is_one_evaluations(tmp_path):

@@ -1,27 +1,25 @@
 """Annotations as COCO and LVIS write them: one JSON file for all photos."""
 
-import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import numpy as np
-from pycocotools import mask as coco
+from typing import Any, NamedTuple, TypeVar
 
 from samjax.core.errors import UserError
-from samjax.data import rle
+from samjax.eval.datasets.annotation_json import file_name, flag, index_by_id, is_whole, label, read_lists, whole
+from samjax.eval.datasets.coco_masks import parse_mask
 from samjax.eval.datasets.dataset import Dataset, Instance, Photo
 from samjax.eval.datasets.images import ImageStore
-from samjax.eval.datasets.pairing import is_of_size
-from samjax.eval.datasets.problems import Problems
+from samjax.eval.datasets.pairing import find_photos, is_of_size
+from samjax.eval.datasets.problems import Problems, quote
+from samjax.eval.datasets.progress import Progress, no_progress
 
-_MOST_BYTES = 4 * 2**30  # LVIS v1's training annotations are 1.2 GB
 UNANNOTATED = "images without annotations"
-_LONGEST_OUTLINE = 2**22
-"""Pixels; pycocotools takes some fifty bytes for each."""
+DROPPED = "parts of outlines with fewer than three corners"
 _OF_2014 = re.compile(r"COCO_\w+2014_(?=\d+\.jpg$)")
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,179 +33,154 @@ class CocoJson:
     """Photos without annotations, by their ids: all that is detected on them is false."""
 
 
-def read_coco(path: str | Path, *, images: ImageStore, name: str, allow_missing: bool = False) -> CocoJson:
+def read_coco(
+    path: str | Path,
+    *,
+    images: ImageStore,
+    name: str,
+    allow_missing: bool = False,
+    allow_unannotated: bool = False,
+    progress: Progress = no_progress,
+) -> CocoJson:
     """Read the annotations in `path`, whose photos are in `images`.
 
     Polygons become run lengths by COCO's own rule. Photos without annotations stay in `content`, where a false
     detection counts, and are `unannotated`: not in the data set's photos.
 
     Raises:
-      UserError: not such a JSON; or, all of it in one message and unless `allow_missing`, photos that are missing
-        or of another size than said, photos without annotations, annotations of unknown photos or categories, masks
-        that are none or of another size, ids given twice.
+      UserError: not such a JSON; or, all of it in one message and unless `allow_missing`, photos that are missing, of
+        several images, or of another size than the file says, annotations of unknown photos or categories, masks that
+        are none or of another size, ids that are given twice; unless `allow_unannotated`, photos without annotations.
     """
-    content = read_lists(Path(path).expanduser())
+    path = Path(path).expanduser()
+    content = read_lists(path)
     problems = Problems(str(path))
-    categories = {whole(one, "id", path): str(one.get("name", one["id"])) for one in content["categories"]}
-    readers, listed = {}, {}
-    for image in content["images"]:
-        number = whole(image, "id", path)
-        height, width = whole(image, "height", path), whole(image, "width", path)
-        if number in listed:
-            problems.add("images whose id is given twice", number)
-        elif (name_there := _stored_name(image, images, path)) is None:
-            problems.add("images whose photo is missing", _file_name(image, path))
-        elif is_of_size(images, name_there, (height, width), problems=problems):
-            listed[number], readers[number] = image, images.find(name_there, height=height, width=width)
+    categories = index_by_id(content["categories"], path)
+    listed = _find_images(content["images"], images, path=path, problems=problems, progress=progress)
     known = {image["id"] for image in content["images"]}
 
     kept: dict[int, dict[str, Any]] = {}
-    for annotation in content["annotations"]:
+    for annotation in _watch(content["annotations"], "annotations", progress):
         number = whole(annotation, "id", path)
         image, category = annotation.get("image_id"), annotation.get("category_id")
         if "segments_info" in annotation:
             raise UserError(f"{path} is in COCO's panoptic format: give --format panoptic")
-        if not isinstance(image, int) or image not in known:
-            problems.add("annotations of images that are not in the file", f"id {number}: image {image}")
+        if not is_whole(image) or image not in known:
+            problems.add("annotations of images that are not in the file", f"id {number}: image_id {quote(image)}")
         elif image not in listed:
             continue  # told with its photo
-        elif not isinstance(category, int) or category not in categories:
-            problems.add("annotations of unknown categories", f"id {number}: category {category}")
+        elif not is_whole(category) or category not in categories:
+            problems.add("annotations of unknown categories", f"id {number}: category_id {quote(category)}")
         elif number in kept:
             problems.add("annotations whose id is given twice", number)
-        else:
-            try:
-                kept[number] = {**annotation, "segmentation": _segmentation(annotation, listed[image])}
-            except (rle.RleError, ValueError, TypeError, KeyError, OverflowError) as error:
-                problems.add("annotations whose mask cannot be used", f"id {number}: {error}")
+        elif (checked := _check(annotation, listed[image].image, problems)) is not None:
+            kept[number] = checked
     annotated = {annotation["image_id"] for annotation in kept.values()}
     for number in sorted(set(listed) - annotated):
-        problems.add(UNANNOTATED, number)
-    left_out = problems.settle(allow_missing=allow_missing)
-
-    instances: dict[int, list[Instance]] = {}
-    for number, annotation in kept.items():
-        instances.setdefault(annotation["image_id"], []).append(
-            Instance(
-                id=number,
-                segmentation=annotation["segmentation"],
-                category=annotation["category_id"],
-                crowd=bool(annotation.get("iscrowd", 0)),
-            )
-        )
-    photos = [
-        Photo(
-            id=number,
-            name=PurePosixPath(_file_name(image, path)).name,
-            height=image["height"],
-            width=image["width"],
-            instances=tuple(instances.get(number, ())),
-            read=readers[number],
-        )
-        for number, image in sorted(listed.items())
-    ]
-    with_objects = [photo for photo in photos if photo.instances]
-    dataset = Dataset(name=name, photos=with_objects, categories=categories, left_out=left_out)
-    content = {**content, "images": list(listed.values()), "annotations": list(kept.values())}
-    unannotated = [photo for photo in photos if not photo.instances]
+        problems.add_unannotated(UNANNOTATED, number)
+    left_out = problems.settle(allow_missing=allow_missing, allow_unannotated=allow_unannotated)
+    dataset_photos = _photos(listed, kept.values(), images)
+    dataset = Dataset(
+        name=name,
+        photos=[photo for photo in dataset_photos if photo.instances],
+        categories={number: label(category) for number, category in categories.items()},
+        left_out=left_out,
+    )
+    content = {**content, "images": [one.image for one in listed.values()], "annotations": list(kept.values())}
+    unannotated = [photo for photo in dataset_photos if not photo.instances]
     return CocoJson(dataset=dataset, content=content, unannotated=unannotated)
 
 
-def read_lists(path: Path) -> dict[str, Any]:
-    """Return the content of a JSON with the lists `images`, `annotations` and `categories`, of objects each.
+class _Found(NamedTuple):
+    """An image of the file whose photo is there, and what the store calls that."""
 
-    Raises:
-      UserError: the file cannot be read, is too large, or is not such a JSON.
-    """
-    content = read_json(path)
-    for key in ("images", "annotations", "categories"):
-        entries = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-            raise UserError(f"{path} has no list {key!r}: it must be annotations in COCO's format")
-    return content
+    image: dict[str, Any]
+    photo: str
 
 
-def read_json(path: Path) -> Any:
-    """Return what the JSON holds.
+def _find_images(
+    given: list[dict[str, Any]], images: ImageStore, *, path: Path, problems: Problems, progress: Progress
+) -> dict[int, _Found]:
+    """Return the images of the file whose photo is there and of their size, by their ids."""
+    by_number: dict[int, dict[str, Any]] = {}
+    differ: set[int] = set()
+    for image in given:
+        number = whole(image, "id", path)
+        for side in ("height", "width"):
+            whole(image, side, path)
+        first = by_number.setdefault(number, image)
+        if first is not image:
+            names = f"{file_name(first, path)} and {file_name(image, path)}"
+            problems.add("images whose id is given twice", f"{number}: {names}")
+            if first != image:  # which of them an annotation is of is not known
+                differ.add(number)
+    wanted = {number: photo_names(image, path) for number, image in by_number.items() if number not in differ}
+    found = find_photos(images, wanted, problems=problems)
+    return {
+        number: _Found(by_number[number], photo)
+        for number, photo in _watch(list(found.items()), "photos", progress)
+        if is_of_size(images, photo, _size(by_number[number]), problems=problems)
+    }
 
-    Raises:
-      UserError: the file cannot be read, is too large, or is no JSON.
-    """
+
+def photo_names(image: dict[str, Any], path: str | Path) -> list[str]:
+    """Return the names that the image's photo may have: LVIS v0.5 calls photos of 2017 as they were called in 2014."""
+    name = file_name(image, path)
+    return list(dict.fromkeys([name, _OF_2014.sub("", name)]))
+
+
+def _size(image: Mapping[str, Any]) -> tuple[int, int]:
+    return image["height"], image["width"]
+
+
+def _check(annotation: dict[str, Any], image: dict[str, Any], problems: Problems) -> dict[str, Any] | None:
+    """Return the annotation with its mask as compressed run lengths, None if that is told as a problem."""
+    number = annotation["id"]
+    for key in ("iscrowd", "ignore"):
+        try:
+            flag(annotation, key)
+        except ValueError as error:
+            problems.add(f"annotations whose {key} is neither 0 nor 1", f"id {number}: {error}")
+            return None
+    if "segmentation" not in annotation:
+        problems.add("annotations whose mask cannot be used", f"id {number}: it has no segmentation")
+        return None
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"{path} has {path.stat().st_size:,} bytes, more than {_MOST_BYTES:,}")
-        return json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; give a JSON in COCO's format") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} is not JSON: {error}") from None
+        mask = parse_mask(annotation["segmentation"], height=image["height"], width=image["width"])
+    except (ValueError, OverflowError) as error:
+        problems.add("annotations whose mask cannot be used", f"id {number}: {error}")
+        return None
+    if mask.dropped:
+        problems.count(DROPPED, mask.dropped)
+    return {**annotation, "segmentation": mask.segmentation}
 
 
-def whole(entry: dict[str, Any], key: str, path: str | Path) -> int:
-    """Return the whole number that `entry`, of the JSON at `path`, has under `key`.
-
-    Raises:
-      UserError: it has none.
-    """
-    value = entry.get(key)
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise UserError(f"{path}: {key} is {value!r} in {str(entry)[:120]}, but must be a whole number, 0 or more")
-    return value
-
-
-def _file_name(image: dict[str, Any], path: str | Path) -> str:
-    """Return where the photo is, under the folder of photos: LVIS gives it as the end of an address alone."""
-    name = image.get("file_name") or "/".join(str(image.get("coco_url", "")).split("/")[-2:])
-    if not isinstance(name, str) or not name:
-        raise UserError(f"{path}: image {image['id']} has neither file_name nor coco_url")
-    return name
-
-
-def _stored_name(image: dict[str, Any], images: ImageStore, path: str | Path) -> str | None:
-    """Return the name that the image's photo has in the store, None if it is not there.
-
-    LVIS v0.5 calls photos of 2017 as they were called in 2014.
-    """
-    name = _file_name(image, path)
-    return next((one for one in (name, _OF_2014.sub("", name)) if images.has(one)), None)
+def _photos(listed: Mapping[int, _Found], annotations: Iterable[dict[str, Any]], images: ImageStore) -> list[Photo]:
+    """Return the photos in the order of their ids."""
+    instances: dict[int, list[Instance]] = {}
+    for one in annotations:
+        made = Instance(
+            id=one["id"], segmentation=one["segmentation"], category=one["category_id"], crowd=flag(one, "iscrowd")
+        )
+        instances.setdefault(one["image_id"], []).append(made)
+    photos = []
+    for number, (image, photo) in sorted(listed.items(), key=lambda one: one[0]):
+        name, (height, width) = file_name(image, ""), _size(image)
+        photos.append(
+            Photo(
+                id=number,
+                name=PurePosixPath(name if name == photo else name.replace("\\", "/")).name,
+                height=height,
+                width=width,
+                instances=tuple(instances.get(number, ())),
+                read=images.reader(photo, height=height, width=width),
+            )
+        )
+    return photos
 
 
-def _outline(polygon: list[float]) -> float:
-    """Return a polygon's length as it is drawn: the larger of its steps in x and y, summed."""
-    corners = np.array(polygon).reshape(-1, 2)
-    return float(np.abs(np.roll(corners, -1, axis=0) - corners).max(axis=1).sum())
-
-
-def _segmentation(annotation: dict[str, Any], image: dict[str, Any]) -> dict[str, Any]:
-    """Return the mask as compressed run lengths.
-
-    Raises:
-      ValueError: it is none, or not of the image's size; RleError where its runs say so.
-    """
-    given, height, width = annotation["segmentation"], image["height"], image["width"]
-    rle.check_size(height, width)
-    if isinstance(given, list):
-        if not given:
-            raise ValueError("segmentation is empty")
-        corners = [[float(number) for number in polygon] for polygon in given]
-        if any(len(polygon) < 6 or len(polygon) % 2 for polygon in corners):
-            raise ValueError("a polygon needs three corners, x and y each")
-        far = 2 * max(height, width)
-        if any(not abs(side) <= far for one in corners for side in one):
-            raise ValueError(f"a polygon has a corner far outside {height} x {width}")
-        if sum(map(_outline, corners)) > _LONGEST_OUTLINE:
-            raise ValueError(f"its outline is longer than {_LONGEST_OUTLINE:,} pixels")
-        drawn: Any = coco.frPyObjects(corners, height, width)  # type: ignore[arg-type]
-        merged: Any = coco.merge(drawn)
-        return {"size": [height, width], "counts": merged["counts"].decode("ascii")}
-    size, counts = given["size"], given["counts"]
-    if list(size) != [height, width]:
-        raise ValueError(f"its size is {str(list(size))[:80]}, the image's {[height, width]}")
-    if isinstance(counts, list):
-        if any(type(run) is not int or not 0 <= run <= height * width for run in counts):
-            raise ValueError(f"its runs are not whole numbers from 0 to {height * width:,}")
-        return rle.encode_runs(np.array(counts, np.int64), height=height, width=width)
-    if not isinstance(counts, str):
-        raise ValueError("its counts are neither text nor a list")
-    rle.parse_runs(counts, height=height, width=width)
-    return {"size": [height, width], "counts": counts}
+def _watch(those: Sequence[T], what: str, progress: Progress) -> Iterator[T]:
+    with progress(what, total=len(those)) as watch:
+        for one in those:
+            yield one
+            watch(1)

@@ -53,6 +53,13 @@ class Photo:
       UserError: the photo cannot be read, or is not of its size.
     """
 
+    def fingerprint(self) -> str:
+        """Return in a line all that an evaluation depends on, except the pixels."""
+        masks = " ".join(
+            f"{one.id}:{one.category}:{one.crowd:d}:{one.segmentation['counts']}" for one in self.instances
+        )
+        return f"{self.id} {self.height}x{self.width} {self.name} {masks}"
+
     @property
     def objects(self) -> tuple[Instance, ...]:
         """The instances that are no crowd."""

@@ -1,29 +1,32 @@
 """Objects as a PNG each, in a folder a photo: black outside."""
 
+import functools
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from samjax.core.errors import UserError
 from samjax.data import rle
-from samjax.eval.datasets.dataset import Dataset, Instance, Photo
+from samjax.eval.datasets.dataset import Instance, Photo
 from samjax.eval.datasets.formats import FormatOptions
 from samjax.eval.datasets.images import ImageFolder, ImageStore
+from samjax.eval.datasets.lazy_dataset import LazyDataset, LazyPhoto
+from samjax.eval.datasets.listing import files_under
 from samjax.eval.datasets.pairing import Photos, path_key
-from samjax.eval.datasets.pngs import PngError, read_all, read_mask
+from samjax.eval.datasets.pngs import PngError, read_mask
 from samjax.eval.datasets.problems import Problems
 
 
-def read_instance_pngs(
-    path: str | Path, *, images: ImageStore | None, name: str, options: FormatOptions, allow_missing: bool = False
-) -> Dataset:
-    """Read the folders under `path` that hold PNGs: `KEY/*.png`, for the photo KEY in `images`.
+def open_instance_pngs(
+    path: str | Path, *, images: ImageStore | None, name: str, options: FormatOptions
+) -> LazyDataset:
+    """List the folders under `path` that hold PNGs: `KEY/*.png`, for the photo KEY in `images`.
 
     Without `images`, both are under `path`: `KEY/images/NAME.png` and `KEY/masks/*.png`, as BBBC038 has them. Photos
-    and their objects are numbered from 1 in the order of their paths.
+    are numbered from 1 in the order of their paths, and so are their objects.
 
     Raises:
-      UserError: no such folder or no PNG in it; or, all of it in one message and unless `allow_missing`, photos or
-        folders of masks without the other, photos or masks that cannot be read, masks of another size than their photo.
+      UserError: no such folder or no PNG in it. When they are read: photos or folders of masks without the other or of
+        one name, photos or masks that cannot be read, masks of another size than their photo.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
@@ -36,36 +39,24 @@ def read_instance_pngs(
     if images is None:
         photos = Photos(ImageFolder(folder), key=_key_beside, problems=problems)
     else:
-        inside = {images.name_of(one) for those in masks.values() for one in those}
+        inside = {images.place_of(one) for those in masks.values() for one in those}
         photos = Photos(
             images,
-            key=lambda photo: None if photo in inside else path_key(photo, suffix=options.photo_suffix),
+            key=lambda photo: None if images.place(photo) in inside else path_key(photo, suffix=options.photo_suffix),
             problems=problems,
         )
     named = photos.pair({key: key for key in masks}, kind="folders of masks")
-    keys = sorted(named)
-    made: list[Photo] = []
-    count = 0
-    for key in keys:
-        found = read_all(_read, masks[key])
-        instances: list[Instance] = []
-        size: tuple[int, int] | None = None
-        for file, one in zip(masks[key], found, strict=True):
-            where = f"{key}/{file.name}"
-            if isinstance(one, PngError):
-                problems.add("masks that cannot be used", f"{where}: {one}")
-            elif not one.area:
-                problems.add("masks without a pixel", where)
-            elif photos.is_of_size(named[key], one.size, kind="masks", called=where):
-                size = one.size
-                instances.append(Instance(id=count + len(instances) + 1, segmentation=one.segmentation))
-        if size is None:
-            problems.add("photos without a mask that can be used", named[key])
-        else:
-            made.append(photos.photo(named[key], id=len(made) + 1, size=size, instances=tuple(instances)))
-            count += len(instances)
-    left_out = problems.settle(allow_missing=allow_missing)
-    return Dataset(name=name, photos=made, categories={1: "object"}, left_out=left_out)
+    lazy = [
+        LazyPhoto(
+            id=number,
+            name=named[key],
+            objects=len(masks[key]),
+            decode=functools.partial(_read_all, masks[key]),
+            accept=functools.partial(_accept, photos, problems, photo=named[key], files=masks[key], key=key, id=number),
+        )
+        for number, key in enumerate(sorted(named), 1)
+    ]
+    return LazyDataset(name=name, photos=lazy, categories={1: "object"}, problems=[problems])
 
 
 class _Mask(NamedTuple):
@@ -74,16 +65,44 @@ class _Mask(NamedTuple):
     segmentation: dict[str, Any]
 
 
-def _read(path: Path) -> _Mask:
-    mask = read_mask(path)
+def _accept(
+    photos: Photos, problems: Problems, found: Any, *, photo: str, files: list[Path], key: str, id: int
+) -> Photo | None:
+    """Return the photo with those of its masks that can be used, None if there are none; what cannot is told."""
+    instances: list[Instance] = []
+    size: tuple[int, int] | None = None
+    for one, file in zip(found, files, strict=True):
+        where = f"{key}/{file.name}"
+        if isinstance(one, PngError):
+            problems.add("masks that cannot be used", f"{where}: {one}")
+        elif not one.area:
+            problems.add("masks without a pixel", where)
+        elif photos.is_of_size(photo, one.size, kind="masks", called=where):
+            size = one.size
+            instances.append(Instance(id=len(instances) + 1, segmentation=one.segmentation))
+    if size is None:
+        problems.add("photos without a mask that can be used", photo)
+        return None
+    return photos.photo(photo, id=id, size=size, instances=tuple(instances))
+
+
+def _read_all(files: list[Path]) -> list[_Mask | PngError]:
+    return [_read(file) for file in files]
+
+
+def _read(path: Path) -> _Mask | PngError:
+    try:
+        mask = read_mask(path)
+    except PngError as error:
+        return error
     return _Mask((mask.shape[0], mask.shape[1]), int(mask.sum()), rle.encode(mask))
 
 
 def _masks(folder: Path, options: FormatOptions, *, beside_photos: bool) -> dict[str, list[Path]]:
     """Return the files of each photo's masks, by the photo's key."""
     masks: dict[str, list[Path]] = {}
-    for file in sorted(folder.rglob("*.png")):
-        if options.masks_from and not file.name.startswith(options.masks_from):
+    for file in files_under(folder):
+        if file.suffix.lower() != ".png" or (options.masks_from and not file.name.startswith(options.masks_from)):
             continue
         holder = file.parent.relative_to(folder)
         if holder.parts and not beside_photos:

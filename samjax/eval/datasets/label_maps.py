@@ -1,5 +1,6 @@
 """Objects as label maps: a PNG a photo, in which each pixel has its object's number."""
 
+import functools
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -7,72 +8,101 @@ import numpy as np
 from scipy import ndimage
 
 from samjax.core.errors import UserError
-from samjax.eval.datasets.dataset import Dataset, Instance, Photo
+from samjax.eval.datasets.dataset import Instance, Photo
 from samjax.eval.datasets.formats import FormatOptions, Objects
 from samjax.eval.datasets.images import ImageStore
+from samjax.eval.datasets.lazy_dataset import LazyDataset, LazyPhoto
+from samjax.eval.datasets.listing import files_under
 from samjax.eval.datasets.pairing import Photos, path_key
-from samjax.eval.datasets.pngs import PngError, Segment, read_all, read_values, segments
+from samjax.eval.datasets.pngs import PngError, Segment, read_values, segments
 from samjax.eval.datasets.problems import Problems
 
 _TOUCHING = np.ones((3, 3), bool)
 
 
-def read_label_maps(
-    path: str | Path, *, images: ImageStore, name: str, options: FormatOptions, allow_missing: bool = False
-) -> Dataset:
-    """Read the PNGs under `path`: grey of 1 to 16 bits, or with a palette, whose indices count.
+def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options: FormatOptions) -> LazyDataset:
+    """List the PNGs under `path`: grey of 1 to 16 bits, or with a palette, whose indices count.
 
-    A map belongs to the photo with the same path or name, but for the suffixes of `options`. Photos and their objects
-    are numbered from 1 in the order of their paths and values.
+    A map belongs to the photo with the same path, or, if that is not there, the same name, if only one photo and one
+    map have it, but for the suffixes of `options`. Photos are numbered from 1 in the order of their paths, objects in
+    that of their values.
 
     Raises:
-      UserError: no such folder or no map in it; or, all of it in one message and unless `allow_missing`, photos or maps
-        without the other, photos or maps that cannot be read, maps of another size than their photo, or of no object.
+      UserError: no such folder or no map in it. When they are read: photos or maps without the other or of one name,
+        photos or maps that cannot be read, maps of another size than their photo, or of no object.
     """
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise UserError(f"{path} is not a folder: give the folder of the label maps")
     maps = {
-        found.relative_to(folder).as_posix().removesuffix(options.map_suffix): found
-        for found in sorted(folder.rglob(f"*{options.map_suffix}"))
-        if not options.photos_from or found.name.startswith(options.photos_from)
+        found.relative_to(folder).as_posix(): found
+        for found in files_under(folder)
+        if found.name.lower().endswith(options.map_suffix.lower())
+        and (not options.photos_from or found.name.startswith(options.photos_from))
     }
     if not maps:
         raise UserError(f"{path} holds no label map, a PNG whose name ends on {options.map_suffix!r}")
     problems = Problems(str(path))
-    inside = {images.name_of(found) for found in maps.values()}
+    inside = {images.place_of(found) for found in maps.values()}
 
     def key_of(photo: str) -> str | None:
         last = PurePosixPath(photo).name
-        if photo in inside or (options.photos_from and not last.startswith(options.photos_from)):
+        if images.place(photo) in inside or (options.photos_from and not last.startswith(options.photos_from)):
             return None
         return path_key(photo, suffix=options.photo_suffix)
 
     photos = Photos(images, key=key_of, problems=problems)
-    named = photos.pair({key: found.name for key, found in maps.items()}, kind="label maps")
-    keys = sorted(named)
-    made: list[Photo] = []
-    count = 0
-    for key, found in zip(keys, read_all(lambda key: _read(maps[key], options), keys), strict=True):
-        if isinstance(found, PngError):
-            problems.add("label maps that cannot be used", f"{maps[key].name}: {found}")
-        elif not found.objects:
-            problems.add("label maps without an object", maps[key].name)
-        elif photos.is_of_size(named[key], found.size, kind="label maps", called=maps[key].name):
-            instances = tuple(
-                Instance(id=count + place, segmentation=one.segmentation, category=_category(one.value, options))
-                for place, one in enumerate(found.objects, start=1)
-            )
-            count += len(instances)
-            made.append(photos.photo(named[key], id=len(made) + 1, size=found.size, instances=instances))
-    left_out = problems.settle(allow_missing=allow_missing)
-    used = sorted({instance.category for photo in made for instance in photo.instances})
-    return Dataset(name=name, photos=made, categories={one: str(one) for one in used}, left_out=left_out)
+    keys: dict[str, str] = {}
+    twice: set[str] = set()
+    for called in maps:
+        key = called[: len(called) - len(options.map_suffix)]
+        if keys.setdefault(key, called) != called:  # a.png and a.PNG
+            problems.add("label maps of the same name", f"{keys[key]} and {called}")
+            twice.add(key)
+    named = {key: photo for key, photo in photos.pair(keys, kind="label maps").items() if key not in twice}
+    lazy = [
+        LazyPhoto(
+            id=number,
+            name=named[key],
+            objects=1 if options.objects is Objects.WHOLE else None,
+            may_be_empty=True,
+            decode=functools.partial(_read, maps[keys[key]], options),
+            accept=functools.partial(
+                _accept, photos, problems, photo=named[key], called=keys[key], number=number, options=options
+            ),
+        )
+        for number, key in enumerate(sorted(named), 1)
+    ]
+    return LazyDataset(name=name, photos=lazy, categories=None, problems=[problems])
 
 
 class _Map(NamedTuple):
     size: tuple[int, int]
     objects: list[Segment]
+
+
+def _accept(
+    photos: Photos,
+    problems: Problems,
+    found: _Map | PngError,
+    *,
+    photo: str,
+    called: str,
+    number: int,
+    options: FormatOptions,
+) -> Photo | None:
+    """Return the photo of the map that is `called` so, None if it cannot be used, which is told."""
+    if isinstance(found, PngError):
+        problems.add("label maps that cannot be used", f"{called}: {found}")
+    elif not found.objects:
+        problems.add_unannotated("label maps without an object", called)
+    elif photos.is_of_size(photo, found.size, kind="label maps", called=called):
+        instances = tuple(
+            Instance(id=place, segmentation=one.segmentation, category=_category(one.value, options))
+            for place, one in enumerate(found.objects, start=1)
+        )
+        return photos.photo(photo, id=number, size=found.size, instances=instances)
+    return None
 
 
 def _read(path: Path, options: FormatOptions) -> _Map:

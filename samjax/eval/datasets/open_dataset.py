@@ -1,23 +1,26 @@
 """Data sets as the command line names them: `[NAME=]PATH`."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from samjax.core.errors import UserError
+from samjax.core.files import printable
 from samjax.data.sources import holds_records
 from samjax.eval.datasets.coco_json import read_coco
 from samjax.eval.datasets.dataset import Dataset, Photo
 from samjax.eval.datasets.formats import Format, FormatOptions
 from samjax.eval.datasets.images import ImageFolder, ImageStore
-from samjax.eval.datasets.instance_pngs import read_instance_pngs
-from samjax.eval.datasets.label_maps import read_label_maps
+from samjax.eval.datasets.instance_pngs import open_instance_pngs
+from samjax.eval.datasets.label_maps import open_label_maps
+from samjax.eval.datasets.lazy_dataset import Cut, LazyDataset
 from samjax.eval.datasets.named import NamedDataset
 from samjax.eval.datasets.named_entries import NAMED
-from samjax.eval.datasets.panoptic import read_panoptic
+from samjax.eval.datasets.panoptic import open_panoptic
+from samjax.eval.datasets.progress import Progress, no_progress
 from samjax.eval.datasets.sa1b_records import read_sa1b
-from samjax.eval.datasets.sampling import sample
+from samjax.eval.datasets.sampling import ENOUGH, MOST, sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,11 @@ def open_dataset(
     images: ImageStore | None = None,
     options: FormatOptions | None = None,
     most_masks: int | None = None,
+    limit: int | None = None,
     allow_missing: bool = False,
+    allow_unannotated: bool = False,
     prepare: Callable[[str], str] = str,
+    progress: Progress = no_progress,
 ) -> OpenedDataset:
     """Return the data set that `spec` names. Every mask in it has a pixel, every photo a mask that is no crowd.
 
@@ -46,8 +52,11 @@ def open_dataset(
       images: where photos are, for formats that do not say, and for named ones where their own folder is missing.
       options: of the format. A named data set has its own.
       most_masks: cut to about this many masks, if there are more: see `sampling`. None cuts named ones as the paper.
+      limit: the first so many photos alone. Masks that are PNGs are decoded for these, and where the cut asks for more.
       allow_missing: leave out, and count, what is missing or damaged.
+      allow_unannotated: leave out, and count, photos without annotations.
       prepare: given PATH, makes records of tars and returns where.
+      progress: shows what is read.
 
     Raises:
       UserError: no such name, path or format, or what its reader says.
@@ -56,24 +65,36 @@ def open_dataset(
     entry = None if label is None else NAMED.get(label)
     if label and entry is None and format is None:
         _refuse_misspelt(label)
-    name = label or Path(path).stem or path
+    name = printable(label or Path(path).stem or path)
+    reader = _Reader(
+        name=name,
+        allowed={"allow_missing": allow_missing, "allow_unannotated": allow_unannotated},
+        progress=progress,
+    )
     if entry is None:
         path = prepare(path)
-        chosen = _format(path, format)
-        dataset = _read(path, chosen, name, images, options or FormatOptions(), allow_missing)
+        opened = reader.open(path, _format(path, format), images, options or FormatOptions())
     elif Path(path).suffix == ".json":
-        dataset = _read(path, Format.COCO, name, images, FormatOptions(), allow_missing)
+        opened = reader.open(path, Format.COCO, images, FormatOptions())
     else:
-        dataset = _read_named(entry, Path(path).expanduser(), images, allow_missing)
-    dataset = whole = promptable(dataset)
-    if most_masks is not None:
-        dataset = sample(whole, most=most_masks, enough=most_masks)
-    elif entry is not None:
-        dataset = sample(whole)
+        opened = _open_named(reader, entry, Path(path).expanduser(), images)
     notes = []
-    if dataset.masks < whole.masks:
-        notes.append(_drawn(whole, dataset))
-    if entry is not None and (difference := entry.difference(dataset)):
+    if isinstance(opened, LazyDataset):
+        cut = None if entry is None else Cut(MOST, ENOUGH)
+        cut = cut if most_masks is None else Cut(most_masks, most_masks)
+        reading = opened.read(cut=cut, limit=limit, progress=progress, **reader.allowed)
+        dataset, notes = promptable(reading.dataset), [] if reading.note is None else [reading.note]
+    else:
+        dataset = whole = promptable(opened)
+        if most_masks is not None:
+            dataset = sample(whole, most=most_masks, enough=most_masks)
+        elif entry is not None:
+            dataset = sample(whole)
+        if dataset.masks < whole.masks:
+            notes.append(_drawn(whole, dataset))
+        if limit is not None:
+            dataset = replace(dataset, photos=dataset.photos[:limit])
+    if entry is not None and limit is None and (difference := entry.difference(dataset)):
         notes.append(difference)
     return OpenedDataset(dataset=dataset, notes=notes)
 
@@ -142,23 +163,32 @@ def _formats() -> str:
     return ", ".join(format.value for format in Format)
 
 
-def _read(
-    path: str, format: Format, name: str, images: ImageStore | None, options: FormatOptions, allow_missing: bool
-) -> Dataset:
-    if format is Format.SA1B:
-        return read_sa1b(path, name=name, split=options.split, allow_missing=allow_missing)
-    if format is Format.INSTANCE_PNGS:
-        return read_instance_pngs(path, images=images, name=name, options=options, allow_missing=allow_missing)
-    if images is None:
-        raise UserError(f"{path} holds no photos: give their folder with --images")
-    if format is Format.COCO:
-        return read_coco(path, images=images, name=name, allow_missing=allow_missing).dataset
-    read = read_panoptic if format is Format.PANOPTIC else read_label_maps
-    return read(path, images=images, name=name, options=options, allow_missing=allow_missing)
+@dataclass(frozen=True, kw_only=True)
+class _Reader:
+    """Opens parts of a data set."""
+
+    name: str
+    allowed: Mapping[str, bool]
+    progress: Progress
+
+    def open(
+        self, path: str, format: Format, images: ImageStore | None, options: FormatOptions
+    ) -> Dataset | LazyDataset:
+        if format is Format.SA1B:
+            return read_sa1b(path, name=self.name, split=options.split, progress=self.progress, **self.allowed)
+        if format is Format.INSTANCE_PNGS:
+            return open_instance_pngs(path, images=images, name=self.name, options=options)
+        if images is None:
+            raise UserError(f"{path} holds no photos: give their folder with --images")
+        if format is Format.COCO:
+            return read_coco(path, images=images, name=self.name, progress=self.progress, **self.allowed).dataset
+        if format is Format.PANOPTIC:
+            return open_panoptic(path, images=images, name=self.name, options=options)
+        return open_label_maps(path, images=images, name=self.name, options=options)
 
 
-def _read_named(entry: NamedDataset, root: Path, images: ImageStore | None, allow_missing: bool) -> Dataset:
-    parts = []
+def _open_named(reader: _Reader, entry: NamedDataset, root: Path, images: ImageStore | None) -> Dataset | LazyDataset:
+    whole, lazy = [], []
     for part in entry.parts:
         place, photos = root / part.annotations, root / part.photos
         if not place.exists():
@@ -168,8 +198,14 @@ def _read_named(entry: NamedDataset, root: Path, images: ImageStore | None, allo
                 f"{entry.url}"
             )
         store = ImageFolder(photos) if part.photos and (photos.is_dir() or images is None) else images
-        parts.append(_read(str(place), part.format, entry.key, store, part.options, allow_missing))
-    return parts[0] if len(parts) == 1 else joined(entry, parts)
+        opened = reader.open(str(place), part.format, store, part.options)
+        (lazy if isinstance(opened, LazyDataset) else whole).append(opened)
+    if len(entry.parts) == 1:
+        return (whole or lazy)[0]
+    if not lazy:
+        return joined(entry, whole)
+    assert not whole, f"{entry.key} has parts of JSON and of PNGs"
+    return LazyDataset.join(entry.key, lazy, folders=[part.photos for part in entry.parts])
 
 
 def joined(entry: NamedDataset, parts: list[Dataset]) -> Dataset:

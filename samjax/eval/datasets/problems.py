@@ -1,8 +1,17 @@
 """What is wrong with data to evaluate on: all of it told at once, and counted where it is allowed."""
 
+from collections import Counter
+
 from samjax.core.errors import UserError
 
 _EXAMPLES = 5
+_LONGEST = 80
+
+
+def quote(value: object) -> str:
+    """Return a value as messages show it: as Python writes it, so that '1' and 1 differ, and not too long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
 class Problems:
@@ -14,27 +23,51 @@ class Problems:
     def __init__(self, what: str):
         self._what = what
         self._found: dict[str, list[str]] = {}
+        self._counts: Counter[str] = Counter()
+        self._unannotated: set[str] = set()
 
-    def add(self, kind: str, which: object) -> None:
-        """Note one more of `kind`; `which` names it."""
+    def add(self, kind: str, which: object, *, times: int = 1) -> None:
+        """Note one more of `kind`, or `times`; `which` names it."""
         self._found.setdefault(kind, []).append(str(which))
+        self._counts[kind] += times
+
+    def add_unannotated(self, kind: str, which: object) -> None:
+        """Note one more of `kind`, a photo without annotations: allowed by an option of its own."""
+        self._unannotated.add(kind)
+        self.add(kind, which)
+
+    def count(self, kind: str, times: int) -> None:
+        """Count what is left out as the field does: it is reported and refuses nothing."""
+        self._counts[kind] += times
 
     def counts(self) -> dict[str, int]:
         """Return how many there are of each kind."""
-        return {kind: len(those) for kind, those in self._found.items()}
+        return dict(self._counts)
 
-    def settle(self, *, allow_missing: bool) -> dict[str, int]:
+    def settle(self, *, allow_missing: bool, allow_unannotated: bool = False) -> dict[str, int]:
         """Return the counts of what is wrong, if there is nothing or the user allows it.
+
+        Args:
+          allow_missing: allows everything.
+          allow_unannotated: allows photos without annotations.
 
         Raises:
           UserError: something is wrong and it is not allowed; every kind with its count and the first of them.
         """
-        if self._found and not allow_missing:
-            kinds = "; ".join(self._sentence(kind, those) for kind, those in self._found.items())
-            raise UserError(f"{self._what} has {kinds}. Mend it, or leave these out with --allow-missing")
+        allowed = self._unannotated if allow_unannotated else set()
+        refused = [] if allow_missing else [kind for kind in self._found if kind not in allowed]
+        if refused:
+            kinds = "; ".join(map(self._sentence, refused))
+            raise UserError(f"{self._what} has {kinds}. Mend it, or {self._way_out(set(refused))}")
         return self.counts()
 
-    @staticmethod
-    def _sentence(kind: str, those: list[str]) -> str:
-        more = ", ..." if len(those) > _EXAMPLES else ""
-        return f"{len(those):,} {kind} ({', '.join(those[:_EXAMPLES])}{more})"
+    def _way_out(self, refused: set[str]) -> str:
+        if refused <= self._unannotated:
+            return "accept these with --allow-unannotated"
+        alone = ", or those without annotations alone with --allow-unannotated" if refused & self._unannotated else ""
+        return f"leave these out with --allow-missing{alone}"
+
+    def _sentence(self, kind: str) -> str:
+        those = [one if one.isprintable() else repr(one)[1:-1] for one in self._found[kind][:_EXAMPLES]]
+        more = ", ..." if len(self._found[kind]) > _EXAMPLES else ""
+        return f"{self._counts[kind]:,} {kind} ({', '.join(those)}{more})"

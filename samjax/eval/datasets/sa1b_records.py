@@ -9,44 +9,57 @@ from samjax.data.records import Record, RecordError, decode_record
 from samjax.data.sources import RecordSource, open_info, open_source
 from samjax.eval.datasets.dataset import Dataset, Instance, Photo, ReadPhoto
 from samjax.eval.datasets.problems import Problems
+from samjax.eval.datasets.progress import Progress, no_progress
 
 
-def read_sa1b(path: str, *, name: str, split: str | None = None, allow_missing: bool = False) -> Dataset:
+def read_sa1b(
+    path: str,
+    *,
+    name: str,
+    split: str | None = None,
+    allow_missing: bool = False,
+    allow_unannotated: bool = False,
+    progress: Progress = no_progress,
+) -> Dataset:
     """Read the records of `split` in a prepared folder; without `split`, of the only one there is.
 
     Masks keep their ids if no two in the data set share one, else they are numbered from 1.
 
     Raises:
       UserError: no such folder or split, or several and none is chosen; or, all of it in one message and unless
-        `allow_missing`, records that are damaged, photos without masks or given twice, masks that are none.
+        `allow_missing`, records that are damaged, photos whose id is given twice, masks that are none; unless
+        `allow_unannotated`, photos without masks.
     """
     source = open_source(path, split or _only_split(path))
     problems = Problems(path)
     photos: dict[int, Photo] = {}
-    for index in range(len(source)):
-        try:
-            record = decode_record(source[index])
-        except RecordError as error:
-            problems.add("records that cannot be read", f"record {index}: {error}")
-            continue
-        instances = _instances(record, problems)
-        if record.image_id in photos:
-            problems.add("photos whose id is given twice", record.file_name)
-        elif not instances:
-            problems.add("photos without masks", record.file_name)
-        else:
-            photos[record.image_id] = Photo(
-                id=record.image_id,
-                name=record.file_name,
-                height=record.height,
-                width=record.width,
-                instances=instances,
-                read=_reader(source, index, record),
-            )
+    first: dict[int, int] = {}
+    with progress("records", total=len(source)) as watch:
+        for index in range(len(source)):
+            watch(1)
+            try:
+                record = decode_record(source[index])
+            except RecordError as error:
+                problems.add("records that cannot be read", f"record {index}: {error}")
+                continue
+            instances = _instances(record, problems)
+            if (other := first.setdefault(record.image_id, index)) != index:
+                which = f"{record.image_id} of records {other} and {index}, {record.file_name}"
+                problems.add("photos whose id is given twice", which)
+            elif not instances:
+                problems.add_unannotated("photos without masks", record.file_name)
+            else:
+                photos[record.image_id] = Photo(
+                    id=record.image_id,
+                    name=record.file_name,
+                    height=record.height,
+                    width=record.width,
+                    instances=instances,
+                    read=_reader(source, index, record),
+                )
     ordered = _with_unique_ids([photos[number] for number in sorted(photos)])
-    return Dataset(
-        name=name, photos=ordered, categories={1: "object"}, left_out=problems.settle(allow_missing=allow_missing)
-    )
+    left_out = problems.settle(allow_missing=allow_missing, allow_unannotated=allow_unannotated)
+    return Dataset(name=name, photos=ordered, categories={1: "object"}, left_out=left_out)
 
 
 def _only_split(path: str) -> str:

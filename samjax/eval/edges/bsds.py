@@ -12,7 +12,9 @@ import numpy as np
 from jaxtyping import Bool
 
 from samjax.core.errors import UserError
+from samjax.core.files import printable
 from samjax.data.photo import Orientation, Photo, read_photo, stored_size
+from samjax.eval.datasets.listing import files_in
 from samjax.eval.datasets.problems import Problems
 from samjax.eval.edges.matlab_file import read_boundaries
 
@@ -62,31 +64,35 @@ class EdgeDataset:
     """What of the data is not in `photos`, and how much of it."""
 
 
-def open_bsds(path: str | Path, *, split: str = "test", allow_missing: bool = False) -> EdgeDataset:
+def open_bsds(
+    path: str | Path, *, split: str = "test", allow_missing: bool = False, allow_unannotated: bool = False
+) -> EdgeDataset:
     """Open a split of BSDS500, or a folder whose `images` and `groundTruth` are not split.
 
     Raises:
       UserError: there are no such folders or no photo in them; or, all of it in one message and unless
-        `allow_missing`, photos without ground truth, ground truth without a photo, files that cannot be read, ground
-        truth without an annotator or of another size than its photo.
+        `allow_missing`, ground truth without a photo, photos of one name, files that cannot be read, ground truth
+        without an annotator or of another size than its photo; unless `allow_unannotated`, photos without ground truth.
     """
     images, truths, name = _folders(Path(path).expanduser(), split)
-    found: dict[str, Path] = {}
+    named: dict[str, list[Path]] = {}
     problems = Problems(str(path))
-    for photo in sorted(images.iterdir()):
+    for photo in files_in(images):
         if photo.suffix.lower() in _PICTURES:
-            if photo.stem in found:
-                problems.add("photos that are there twice", photo.name)
-            found.setdefault(photo.stem, photo)
-    drawn = {truth.stem: truth for truth in sorted(truths.iterdir()) if truth.suffix == ".mat"}
-    if not found:
+            named.setdefault(photo.stem, []).append(photo)
+    for those in named.values():
+        if len(those) > 1:
+            problems.add("photos that are there twice", " and ".join(photo.name for photo in those))
+    found = {stem: those[0] for stem, those in named.items() if len(those) == 1}
+    drawn = {truth.stem: truth for truth in files_in(truths) if truth.suffix == ".mat"}
+    if not named:
         raise UserError(f"{images} holds no photo ({', '.join(_PICTURES)}): give the folder that BSDS500 came in")
-    for stem in sorted(drawn.keys() - found):
+    for stem in sorted(drawn.keys() - named):
         problems.add("ground truth files without a photo", drawn[stem].name)
     for stem in sorted(found.keys() - drawn):
-        problems.add("photos without ground truth", found[stem].name)
+        problems.add_unannotated("photos without ground truth", found[stem].name)
     photos = list(_photos({stem: (found[stem], drawn[stem]) for stem in found if stem in drawn}, problems))
-    left_out = problems.settle(allow_missing=allow_missing)
+    left_out = problems.settle(allow_missing=allow_missing, allow_unannotated=allow_unannotated)
     if not photos:
         raise UserError(f"{path}: of {len(found):,} photos none can be evaluated on: {problems.counts()}")
     return EdgeDataset(name=name, photos=photos, left_out=left_out)
@@ -111,7 +117,7 @@ def _folders(root: Path, split: str) -> tuple[Path, Path, str]:
     splits = [one for one in SPLITS if (images / one).is_dir() and (truths / one).is_dir()]
     if splits:
         raise UserError(f"{images} has no split {split}, in both images and groundTruth: give --split {splits[0]}")
-    return images, truths, root.name or str(root)
+    return images, truths, printable(root.name or str(root))
 
 
 def _photos(pairs: Mapping[str, tuple[Path, Path]], problems: Problems) -> Iterator[EdgePhoto]:

@@ -1,15 +1,14 @@
 """Boxes to prompt with: those of a detector, or the annotations' own."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
-from samjax.eval.datasets.coco_json import read_json
+from samjax.eval.datasets.annotation_json import is_number, is_whole, read_json
 from samjax.eval.datasets.dataset import Photo
-from samjax.eval.datasets.problems import Problems
+from samjax.eval.datasets.problems import Problems, quote
 from samjax.eval.scores.truth import Truth, is_box
 
 OTHER_PHOTOS = "detections on images that are not in the annotations"
@@ -65,13 +64,13 @@ def read_detections(
     for place, one in enumerate(content):
         photo, category, box, score = (one.get(key) for key in ("image_id", "category_id", "bbox", "score"))
         if not _is_in(photo, there):
-            problems.add(OTHER_PHOTOS, f"number {place}: image {photo}")
+            problems.add(OTHER_PHOTOS, f"number {place}: image_id {quote(photo)}")
         elif not _is_in(category, categories):
-            problems.add(OTHER_CATEGORIES, f"number {place}: category {category}")
-        elif not isinstance(score, int | float) or isinstance(score, bool) or not math.isfinite(score):
-            problems.add(NO_SCORES, f"number {place}: {score}")
+            problems.add(OTHER_CATEGORIES, f"number {place}: category_id {quote(category)}")
+        elif not is_number(score):
+            problems.add(NO_SCORES, f"number {place}: score {quote(score)}")
         elif not is_box(box) or (made := _detection(category, box, score)).corners(there[photo]) is None:
-            problems.add(NO_BOXES, f"number {place}: {box}")
+            problems.add(NO_BOXES, f"number {place}: bbox {quote(box)}")
         else:
             found.setdefault(photo, []).append(made)
     return found, problems.settle(allow_missing=allow_missing)
@@ -94,7 +93,7 @@ def true_boxes(truth: Truth, photos: Sequence[Photo]) -> tuple[Detections, dict[
 
 
 def _is_in(value: Any, known: Mapping[int, Any]) -> bool:
-    return isinstance(value, int) and value in known
+    return is_whole(value) and value in known
 
 
 def _detection(category: int, box: Sequence[float | int], score: float | int) -> Detection:

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import io
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +10,13 @@ from typing import Any
 from pycocotools import mask as coco
 from pycocotools.coco import COCO
 
-from samjax.eval.datasets.problems import Problems
+from samjax.core.errors import UserError
+from samjax.eval.datasets.annotation_json import flag, is_number, is_whole
+from samjax.eval.datasets.problems import Problems, quote
 
 BAD_BOXES, BAD_AREAS = "boxes of annotations that are none", "areas of annotations that are no numbers"
+
+_OF_LVIS = ("neg_category_ids", "not_exhaustive_category_ids")
 
 NO_SIZE = -1.0
 """An area outside the range of every size: COCO's library ignores an object that has it, and a detection that has it
@@ -40,22 +43,23 @@ class Truth:
         """Return what the content of a COCO or LVIS JSON says, see `CocoJson.content`.
 
         An object's box and area are those of its mask where the file has none. LVIS is known by its photos'
-        `neg_category_ids` and its categories' `frequency`; there, objects without an area are left out, as its package
+        `neg_category_ids` or its categories' `frequency`; there, objects without an area are left out, as its package
         does, and `ignore` becomes an area that no size has.
 
         Args:
           problems: is told of boxes and areas that are there and make no sense. They are taken from masks then.
+
+        Raises:
+          UserError: some of it is LVIS's, and what else LVIS's rules need is not there.
         """
-        federated = any("neg_category_ids" in image for image in content["images"]) and any(
-            "frequency" in category for category in content["categories"]
-        )
+        federated = _is_federated(content)
         problems = Problems("annotations") if problems is None else problems
         annotations = [
             _annotation(one, id=number, problems=problems) for number, one in enumerate(content["annotations"], 1)
         ]
         if federated:
             given = zip(annotations, content["annotations"], strict=True)
-            annotations = [_as_lvis(one, ignored=bool(said.get("ignore", 0))) for one, said in given if one["area"] > 0]
+            annotations = [_as_lvis(one, ignored=flag(said, "ignore")) for one, said in given if one["area"] > 0]
         return cls(
             images={image["id"]: image for image in content["images"]},
             annotations=annotations,
@@ -81,6 +85,31 @@ class Truth:
         )
 
 
+def _is_federated(content: Mapping[str, Any]) -> bool:
+    """Return whether the content is LVIS's.
+
+    Raises:
+      UserError: a part is, and another lacks what LVIS's rules need: by COCO's rules its figures would be wrong.
+    """
+    images, categories = content["images"], content["categories"]
+    if not (
+        any(key in image for image in images for key in _OF_LVIS)
+        or any(one.get("frequency") in ("r", "c", "f") for one in categories)
+    ):
+        return False
+    needed = "to be scored by LVIS's rules, as some of the file asks for"
+    for image in images:
+        for key in _OF_LVIS:
+            value = image.get(key)
+            if not isinstance(value, list) or not all(map(is_whole, value)):
+                raise UserError(f"image {image['id']} needs {key}, a list of ids, {needed}: it has {quote(value)}")
+    for one in categories:
+        if one.get("frequency") not in ("r", "c", "f"):
+            value = quote(one.get("frequency"))
+            raise UserError(f"category {one['id']} needs the frequency 'r', 'c' or 'f' {needed}: it has {value}")
+    return True
+
+
 def _as_lvis(annotation: dict[str, Any], *, ignored: bool) -> dict[str, Any]:
     return {**annotation, "iscrowd": 0, "area": NO_SIZE if ignored else annotation["area"]}
 
@@ -89,10 +118,10 @@ def _annotation(given: Mapping[str, Any], *, id: int, problems: Problems) -> dic
     segmentation = given["segmentation"]
     box, area = given.get("bbox"), given.get("area")
     if box is not None and not is_box(box):
-        problems.add(BAD_BOXES, f"id {given['id']}: {box}")
+        problems.add(BAD_BOXES, f"id {given['id']}: {quote(box)}")
         box = None
-    if area is not None and not _is_number(area):
-        problems.add(BAD_AREAS, f"id {given['id']}: {area}")
+    if area is not None and not (is_number(area) and area >= 0):
+        problems.add(BAD_AREAS, f"id {given['id']}: {quote(area)}")
         area = None
     if area is None:
         area = float(coco.area(segmentation))  # type: ignore[arg-type]
@@ -100,7 +129,7 @@ def _annotation(given: Mapping[str, Any], *, id: int, problems: Problems) -> dic
         "id": id,
         "image_id": given["image_id"],
         "category_id": given["category_id"],
-        "iscrowd": int(bool(given.get("iscrowd", 0))),
+        "iscrowd": int(flag(given, "iscrowd")),
         "area": area,
         "bbox": [float(side) for side in coco.toBbox(segmentation)] if box is None else box,  # type: ignore[arg-type]
         "segmentation": segmentation,
@@ -112,15 +141,11 @@ def is_box(value: Any) -> bool:
     return (
         isinstance(value, list | tuple)
         and len(value) == 4
-        and all(map(_is_number, value))
+        and all(map(is_number, value))
         and value[2] > 0
         and value[3] > 0
-        and math.isfinite(value[2] * value[3])
+        and is_number(value[2] * value[3])
     )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def indexed(annotations: Sequence[Mapping[str, Any]], images: Mapping[int, Mapping[str, Any]]) -> COCO:

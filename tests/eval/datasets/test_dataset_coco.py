@@ -131,7 +131,8 @@ BROKEN = {
 def test_what_does_not_fit_is_refused_and_counted_where_allowed(folder, kind):
     said = content()
     BROKEN[kind](said)
-    with pytest.raises(UserError, match=rf"instances.json has 1 {kind} \(.*--allow-missing") as caught:
+    option = "unannotated" if kind == "images without annotations" else "missing"
+    with pytest.raises(UserError, match=rf"instances.json has 1 {kind} \(.*--allow-{option}") as caught:
         read(folder, said)
     assert "\n" not in str(caught.value)
     found = read(folder, said, allow_missing=True)

@@ -11,7 +11,7 @@ from samjax.core.errors import UserError
 from samjax.eval.datasets.coco_json import read_coco
 from samjax.eval.datasets.formats import FormatOptions
 from samjax.eval.datasets.images import ImageFolder
-from samjax.eval.datasets.panoptic import read_panoptic
+from samjax.eval.datasets.panoptic import open_panoptic
 
 JUNK = st.sampled_from(
     [None, True, -1, 0, 2, 2**31, 10**400, 1.5, float("nan"), float("inf"), "", "x", "../x", "a.jpg\0", [], [[]], {}]
@@ -83,4 +83,4 @@ def test_panoptic_with_anything_anywhere(folder, data, allow_missing):
     path = data.draw(st.sampled_from(list(places(content))))
     said = write_json(folder / "panoptic.json", replaced(content, path, data.draw(JUNK)))
     images, options = ImageFolder(folder / "photos"), FormatOptions()
-    check(lambda: read_panoptic(said, images=images, name="x", options=options, allow_missing=allow_missing))
+    check(lambda: open_panoptic(said, images=images, name="x", options=options).read(allow_missing=allow_missing))

@@ -24,9 +24,9 @@ from samjax.core.errors import UserError
 from samjax.data import rle
 from samjax.eval.datasets.formats import FormatOptions, Objects
 from samjax.eval.datasets.images import ImageFolder
-from samjax.eval.datasets.instance_pngs import read_instance_pngs
-from samjax.eval.datasets.label_maps import read_label_maps
-from samjax.eval.datasets.panoptic import read_panoptic
+from samjax.eval.datasets.instance_pngs import open_instance_pngs
+from samjax.eval.datasets.label_maps import open_label_maps
+from samjax.eval.datasets.panoptic import open_panoptic
 from samjax.eval.datasets.pngs import segments
 
 DEFAULT = FormatOptions()
@@ -66,7 +66,8 @@ def bomb(path, *, side=8_200):
 
 def maps(folder, options=DEFAULT, *, allow_missing=False):
     images = ImageFolder(folder / "photos")
-    return read_label_maps(folder / "maps", images=images, name="made", options=options, allow_missing=allow_missing)
+    opened = open_label_maps(folder / "maps", images=images, name="made", options=options)
+    return opened.read(allow_missing=allow_missing).dataset
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,8 @@ def test_photos_and_maps_may_share_a_folder(tmp_path):
         write_png(tmp_path / f"x/p{number}_label.png", label_map((1,)))
         write_png(tmp_path / f"x/p{number}_fg.png", label_map((1,)))
     options = FormatOptions(photo_suffix="_rgb.png", map_suffix="_label.png")
-    dataset = read_label_maps(tmp_path / "x", images=ImageFolder(tmp_path / "x"), name="x", options=options)
+    images = ImageFolder(tmp_path / "x")
+    dataset = open_label_maps(tmp_path / "x", images=images, name="x", options=options).read().dataset
     assert [photo.name for photo in dataset.photos] == ["p0_rgb.png", "p1_rgb.png"]
 
 
@@ -131,7 +133,8 @@ def test_a_map_beside_its_photo_is_no_photo(tmp_path):
     write_photo(tmp_path / "p.jpg")
     write_png(tmp_path / "p_seg.png", label_map((1,)))
     images = ImageFolder(tmp_path / "../" / tmp_path.name)
-    dataset = read_label_maps(tmp_path, images=images, name="x", options=FormatOptions(map_suffix="_seg.png"))
+    options = FormatOptions(map_suffix="_seg.png")
+    dataset = open_label_maps(tmp_path, images=images, name="x", options=options).read().dataset
     assert [photo.name for photo in dataset.photos] == ["p.jpg"]
 
 
@@ -213,13 +216,9 @@ def write_panoptic(folder, *, ids=(7, 3)):
 
 
 def panoptic(folder, said, options=DEFAULT, *, allow_missing=False):
-    return read_panoptic(
-        write_json(folder / "panoptic.json", said),
-        images=ImageFolder(folder / "photos"),
-        name="made",
-        options=options,
-        allow_missing=allow_missing,
-    )
+    path, images = write_json(folder / "panoptic.json", said), ImageFolder(folder / "photos")
+    opened = open_panoptic(path, images=images, name="made", options=options)
+    return opened.read(allow_missing=allow_missing).dataset
 
 
 def test_panoptic_segments_come_back_as_they_were_written(tmp_path):
@@ -318,7 +317,8 @@ def write_bbbc(folder):
 
 
 def pngs(folder, *, images=None, options=DEFAULT, allow_missing=False):
-    return read_instance_pngs(folder, images=images, name="made", options=options, allow_missing=allow_missing)
+    opened = open_instance_pngs(folder, images=images, name="made", options=options)
+    return opened.read(allow_missing=allow_missing).dataset
 
 
 def test_masks_of_a_file_each_come_back_as_they_were_written(tmp_path):

@@ -37,7 +37,7 @@ def run(path, content, found, *, most=1000, killed_after=None, resume=False, wri
     data = annotated(content, unreadable=reading.get("unreadable", ()))
     config = ProposalConfig(generator=paper_generator(), most=most)
     generator = Proposing(found, batch_size=batch_size)
-    photos = data.with_objects
+    photos = data.first(None, annotated=True)
     with open_evaluation(path, asked={}, resume=resume) as folder, killing(killed_after) as watch:
         propose(
             generator,
