@@ -102,19 +102,17 @@ class _NativeHandler:
     """The handler that a signal has now, which need not be one of Python's."""
 
     def __init__(self, number: signal.Signals):
-        self._number = number
-        self._action = self._exchange(None)
+        self._number = int(number)
+        action = ctypes.create_string_buffer(1024)  # a struct sigaction, which is smaller everywhere
+        ctypes.CDLL(None).sigaction(self._number, None, action)
+        self._address = ctypes.cast(action, ctypes.POINTER(ctypes.c_size_t))[0]  # its first member
 
     def call(self) -> None:
-        """Let it handle the signal once."""
-        ours = self._exchange(self._action)
-        signal.raise_signal(self._number)
-        self._exchange(ours)
-
-    def _exchange(self, action: Any) -> Any:
-        before = ctypes.create_string_buffer(1024)  # a struct sigaction, which is smaller everywhere
-        ctypes.CDLL(None).sigaction(int(self._number), action, before)
-        return before
+        """Let it handle the signal once. It is called, not reinstalled: a second signal meanwhile is answered too."""
+        if self._address not in (int(signal.SIG_DFL), int(signal.SIG_IGN)):
+            # A handler of one argument ignores the two that sigaction's have.
+            handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(self._address)
+            handler(self._number, None, None)
 
 
 @contextlib.contextmanager

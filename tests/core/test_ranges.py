@@ -132,7 +132,7 @@ REFUSED = [
     ),
     (GeneratorConfig, "masks_per_point", 2, "masks_per_point is 2; it must be 1 or 3"),
     (GeneratorConfig, "stability_offset", math.inf, "stability_offset is inf; it must be a finite number"),
-    (FormatOptions, "class_base", 0, "class_base is 0; it must be at least 2"),
+    (FormatOptions, "class_base", 0, "class_base is 0; it must be at least 1"),
 ]
 
 

@@ -49,7 +49,7 @@ class FormatOptions:
     """`label-maps`: the value of pixels that are of no object."""
     ignore: _Value | None = None
     """`label-maps`: another such value, of pixels nobody judged."""
-    class_base: Annotated[int, Range(at_least=2, why="a class has that many numbers")] | None = None
+    class_base: Annotated[int, Range(at_least=1, why="a class has that many numbers")] | None = None
     """`label-maps`: values are class x `class_base` + number, and smaller ones regions that are no objects, as
     Cityscapes' instance ids are with 1000."""
     photo_suffix: str = ""

@@ -9,13 +9,13 @@ from dataset_files import SIZE, label_map, write_photo
 from made_pictures import GREY, GREY_ALPHA, RGB, RGB_ALPHA, png, tiff
 from PIL import Image
 
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError, UserError
 from samjax.data import rle
 from samjax.data.photo import Orientation, read_photo
 from samjax.eval.datasets.formats import FormatOptions
 from samjax.eval.datasets.images import ImageFolder
-from samjax.eval.datasets.instance_pngs import read_instance_pngs
-from samjax.eval.datasets.label_maps import read_label_maps
+from samjax.eval.datasets.instance_pngs import open_instance_pngs
+from samjax.eval.datasets.label_maps import open_label_maps
 from samjax.eval.datasets.pngs import PngError, read_coloured, read_mask, read_values
 
 NOTHING, ALL = np.zeros(SIZE, int), np.full(SIZE, 255)
@@ -63,7 +63,7 @@ def test_label_maps_of_few_bits_keep_their_classes_and_numbers(tmp_path):
     (tmp_path / "maps/a.png").write_bytes(png(drawn, bits=2))
     options = FormatOptions(background=0, ignore=3, class_base=1)
     images = ImageFolder(tmp_path / "photos")
-    dataset = read_label_maps(tmp_path / "maps", images=images, name="made", options=options)
+    dataset = open_label_maps(tmp_path / "maps", images=images, name="made", options=options).read().dataset
     assert [one.category for one in dataset.photos[0].instances] == [1, 2]
 
 
@@ -163,8 +163,9 @@ def test_an_object_kept_in_alpha_is_the_object(tmp_path):
     (tmp_path / "p/masks/0.png").write_bytes(rgb_alpha(ALL, MASK))
     (tmp_path / "p/masks/1.png").write_bytes(rgb_alpha(PATTERN, MASK))
     with pytest.raises(UserError, match=r"1 masks that cannot be used \(p/1.png: its alpha channel"):
-        read_instance_pngs(tmp_path, images=None, name="x", options=FormatOptions())
-    dataset = read_instance_pngs(tmp_path, images=None, name="x", options=FormatOptions(), allow_missing=True)
+        open_instance_pngs(tmp_path, images=None, name="x", options=FormatOptions()).read()
+    opened = open_instance_pngs(tmp_path, images=None, name="x", options=FormatOptions())
+    dataset = opened.read(allow_missing=True).dataset
     (one,) = dataset.photos[0].instances
     assert one.segmentation == rle.encode(INSIDE)
 
@@ -176,7 +177,7 @@ def test_faults_of_the_machine_are_not_the_files(file, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr("builtins.open", fails)
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(MachineError, match="Input/output error"):
         read_mask(path)
 
 
@@ -189,7 +190,7 @@ def test_evaluation_reads_deep_photos_as_prediction_does(tmp_path):
         "floats.tif": floats(PATTERN / 251),
     }.items():
         (tmp_path / name).write_bytes(content)
-        read = ImageFolder(tmp_path).find(name, height=SIZE[0], width=SIZE[1])
+        read = ImageFolder(tmp_path).reader(name, height=SIZE[0], width=SIZE[1])
         np.testing.assert_array_equal(read(), read_photo(tmp_path / name))
         np.testing.assert_array_equal(read(), read_photo(tmp_path / name, orientation=Orientation.STORED))
         assert read().max() > 190, f"{name} is not nearly black"
