@@ -188,14 +188,14 @@ def _why_none(without: Sequence[tuple[Path, Any]], *, done: int, config: Generat
     iou = max(one.iou for _, one in without)
     text = (
         f"{len(without):,} of {done:,} photos have no mask that passes the thresholds, such as {path}. The highest "
-        f"predicted IoU on them is {iou:.3f}, --pred-iou-threshold {config.pred_iou_threshold:g}"
+        f"predicted IoU on them is {iou:.6g}, --pred-iou-threshold {config.pred_iou_threshold:g}"
     )
     if highest.stability is None:
         return text
     if highest.stability >= config.stability_threshold:
         return f"{text}; what passed was cut by its crop's edge, or larger than --max-area-fraction"
     return (
-        f"{text}; the highest stability of those above it is {highest.stability:.3f}, --stability-threshold "
+        f"{text}; the highest stability of those above it is {highest.stability:.6g}, --stability-threshold "
         f"{config.stability_threshold:g}"
     )
 
