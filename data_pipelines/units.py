@@ -16,6 +16,7 @@ from data_pipelines.storage import Entry, entries, entry, filesystem, is_local, 
 from data_pipelines.tars import read_tar
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import machine_fault
+from samjax.core.patterns import expand_pattern
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def _find(files: AbstractFileSystem, path: str) -> Iterator[Unit]:
         yield _tar(files, path, entry(files, path))
     else:
         hidden = path.rsplit("/", 1)[-1].startswith(".")
-        for found in sorted(map(str, files.glob(path))):
+        for found in sorted(map(str, expand_pattern(path) if is_local(files) else files.glob(path))):
             name = found.rsplit("/", 1)[-1]
             if name.startswith(".") and not hidden:
                 continue

@@ -101,10 +101,8 @@ def _check_sigma(known: argparse.Namespace) -> None:
 
 def _mask_edges(checkpoint: str):
     """Return the detector and how many photos it takes at a time."""
-    from samjax.core.compile_cache import enable_compile_cache
     from samjax.eval.edges.mask_edges import MaskEdges
     from samjax.predict.engine import Engine
 
-    enable_compile_cache()
     detector = MaskEdges(Engine.from_checkpoint(checkpoint))
     return detector, detector.batch_size

@@ -42,7 +42,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "evaluate instances")
 
     from samjax.checkpoint.weights import find_checkpoint
-    from samjax.core.compile_cache import enable_compile_cache
     from samjax.eval.evaluation_folder import open_evaluation
     from samjax.eval.instances.detections import read_detections, true_boxes
     from samjax.eval.instances.protocol import segment_photos
@@ -50,7 +49,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.predict.engine import Engine
     from samjax.predict.predictor import Predictor
 
-    enable_compile_cache()
     checkpoint = str(find_checkpoint(known.checkpoint))
     out = Path(known.out).expanduser()
     refine = not known.no_refine

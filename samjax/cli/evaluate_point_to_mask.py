@@ -68,7 +68,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     options = override(FormatOptions(), rest, command="evaluate point-to-mask")
 
     from samjax.checkpoint.weights import find_checkpoint
-    from samjax.core.compile_cache import enable_compile_cache
     from samjax.core.config import to_json
     from samjax.eval.evaluation_folder import open_evaluation
     from samjax.eval.point_to_mask.protocol import click_datasets
@@ -76,7 +75,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.predict.engine import Engine
     from samjax.predict.predictor import Predictor
 
-    enable_compile_cache()
     checkpoint = str(find_checkpoint(known.checkpoint))
     out = Path(known.out).expanduser()
     asked = {

@@ -55,12 +55,10 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     config = ProposalConfig(generator=generator_config, most=known.max_proposals)
 
     from samjax.checkpoint.weights import find_checkpoint
-    from samjax.core.compile_cache import enable_compile_cache
     from samjax.eval.evaluation_folder import open_evaluation
     from samjax.predict.engine import Engine
     from samjax.predict.mask_generator import MaskGenerator
 
-    enable_compile_cache()
     checkpoint = str(find_checkpoint(known.checkpoint))
     out = Path(known.out).expanduser()
     settings = {**dataclasses.asdict(generator_config), "max proposals": config.most}

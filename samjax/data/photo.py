@@ -19,6 +19,7 @@ from jaxtyping import Integer, Shaped, UInt8
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from samjax.core.errors import MachineError, UserError
+from samjax.core.git_lfs import refuse_lfs_pointer
 from samjax.core.machine_faults import raise_machine_fault
 from samjax.data.depth import DepthError, has_sixteen_bits, sixteen_bits, tiff_bits, to_eight_bits
 from samjax.data.png_header import BinaryFile, read_png_header
@@ -145,7 +146,7 @@ def _open_jpeg(jpeg: bytes, *, height: int, width: int) -> Image.Image:
 def _opened(file: str | Path | bytes, *, name: str) -> Iterator[tuple[BinaryFile, Image.Image]]:
     """Yield the file and the picture in it, whose pixels are not decoded yet."""
     with (
-        _told(name),
+        _told(name, path=None if isinstance(file, bytes) else file),
         io.BytesIO(file) if isinstance(file, bytes) else open(file, "rb") as handle,
         _open_any(handle) as picture,
     ):
@@ -177,8 +178,11 @@ def why_unreadable(error: Exception, *, name: str) -> str:
 
 
 @contextlib.contextmanager
-def _told(name: str) -> Iterator[None]:
-    """Tell in a sentence what is wrong with a photo. Faults of the machine, such as EIO, are not the photo's."""
+def _told(name: str, *, path: str | Path | None = None) -> Iterator[None]:
+    """Tell in a sentence what is wrong with a photo, that of the file at `path` if it has one.
+
+    Faults of the machine, such as EIO, are not the photo's.
+    """
     try:
         yield
     except (UserError, MachineError):
@@ -188,6 +192,8 @@ def _told(name: str) -> Iterator[None]:
     except FileNotFoundError:
         raise UserError(f"{name}: no such file") from None
     except UnidentifiedImageError:
+        if path is not None:
+            refuse_lfs_pointer(Path(path))
         raise UserError(f"{name} is not a picture that PIL can read, such as a JPEG or PNG") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{name} has more than {MAX_PIXELS:,} pixels in all") from None

@@ -219,6 +219,9 @@ def test_sources_are_a_folder_a_pattern_or_a_tar(tmp_path):
         ([str(tars[2]), str(tars[0]), str(tmp_path / "sa_00000[02].tar")], [tars[0], tars[2]]),
     ):
         assert [unit.path for unit in find_units(source)] == [str(path) for path in expected]
+    (tmp_path / "run [a]").mkdir()
+    odd = write_tar(tmp_path / "run [a]" / "sa_000003.tar", {})
+    assert [unit.path for unit in find_units(f"{tmp_path}/run [a]/*.tar")] == [str(odd)]
     for nothing in (tmp_path / "none", tmp_path / "x*.tar", tmp_path / "sa_9.tar"):
         with pytest.raises(UserError, match="holds no tars"):
             find_units(str(nothing))
