@@ -19,6 +19,7 @@ from data_pipelines.report import PrepareReport
 from data_pipelines.shards import ShardResult, Step, cannot_write
 from data_pipelines.units import Unit, find_units
 from samjax.core.errors import UserError
+from samjax.core.text import printable
 from samjax.data.tolerance import TOLERATED, too_many
 
 log = logging.getLogger(__name__)
@@ -90,7 +91,7 @@ def prepare(
     with open_out(os.fspath(out)) as folder:
         try:
             if report := folder.finished(units, split=split):
-                log.info("%s holds all of it already.", folder.path)
+                log.info("%s holds all of it already.", printable(folder.path))
                 return report
             return _prepare(folder, units, split=split, run=run, watch=watch)
         except OSError as error:
@@ -108,7 +109,7 @@ def _prepare(
     kept = _kept(folder, units)
     todo = [unit for unit in units if unit.key not in kept]
     if kept:
-        log.info("%s: %d of %d units are done already.", folder.path, len(units) - len(todo), len(units))
+        log.info("%s: %d of %d units are done already.", printable(folder.path), len(units) - len(todo), len(units))
     results = dict(kept)
     errors: dict[str, str] = {}
     verdict = _Verdict(units)
@@ -171,7 +172,7 @@ def _kept(folder: OutFolder, units: Sequence[Unit]) -> dict[str, ShardResult]:
             f"{', '.join(gone[:3])}: name them too, or remove {folder.path} to begin anew"
         )
     if stale:
-        log.warning("%s since they were prepared: done again.", "; ".join(compare(stale, units)[:1]))
+        log.warning("%s since they were prepared: done again.", printable("; ".join(compare(stale, units)[:1])))
         for key in stale:
             folder.forget(key)
     return {key: result for key, result in found.items() if key in keys}
@@ -238,10 +239,10 @@ class _Verdict:
 
 def _tell(result: ShardResult) -> None:
     for drop in result.drops[:_TOLD]:
-        log.warning("%s: %s. Record dropped.", drop.where, drop.detail)
+        log.warning("%s: %s. Record dropped.", printable(drop.where), printable(drop.detail))
     dropped = sum(result.dropped.values())
     if dropped > _TOLD:
-        log.warning("%s: %d more records dropped.", result.path, dropped - _TOLD)
+        log.warning("%s: %d more records dropped.", printable(result.path), dropped - _TOLD)
 
 
 def _unreadable(folder: OutFolder, units: Sequence[Unit], errors: dict[str, str]) -> UserError:

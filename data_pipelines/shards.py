@@ -22,6 +22,7 @@ from data_pipelines.storage import WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import MachineError, UserError
 from samjax.core.machine_faults import machine_fault
+from samjax.core.text import printable
 from samjax.data import records
 from samjax.data.readers import count_records
 
@@ -198,7 +199,7 @@ class _Tally:
         for item in self._unit.read():
             if isinstance(item, Stray):
                 self._strays += 1
-                log.info("%s: not a plain sa_<id>.jpg or .json, ignored.", item.where)
+                log.info("%s: not a plain sa_<id>.jpg or .json, ignored.", printable(item.where))
                 continue
             self._read += 1
             record = self._use(item) if isinstance(item, Pair) else item

@@ -17,6 +17,7 @@ from data_pipelines.tars import read_tar
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import machine_fault
 from samjax.core.patterns import expand_pattern
+from samjax.core.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -165,7 +166,9 @@ def _walk(files: AbstractFileSystem, folder: str, walk: _Walk, *, level: int) ->
         return
     walk.seen.add(real)
     if level > _LEVELS:
-        log.warning("%s is more than %d folders down, and is not read: name it as a --source", folder, _LEVELS)
+        log.warning(
+            "%s is more than %d folders down, and is not read: name it as a --source", printable(folder), _LEVELS
+        )
         return
     for found in entries(files, folder):
         parsed = parse_name(found.name)

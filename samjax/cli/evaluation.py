@@ -9,7 +9,7 @@ from pathlib import Path
 
 from samjax.cli.arguments import whole_number
 from samjax.core.errors import UserError
-from samjax.core.files import printable
+from samjax.core.text import printable
 
 
 def add_common(parser: argparse.ArgumentParser, *, needs_checkpoint: bool = True) -> None:

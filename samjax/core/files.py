@@ -15,6 +15,7 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from samjax.core.errors import UserError
+from samjax.core.text import printable
 from samjax.core.workdir import is_bucket
 
 log = logging.getLogger(__name__)
@@ -32,15 +33,6 @@ _NO_SYNC = {
 """How file systems refuse what they do not have: CIFS, FUSE and shared folders of virtual machines among them."""
 _told: set[int] = set()
 """File systems without sync that a line was written about."""
-
-
-def printable(text: str) -> str:
-    r"""Return `text` so that any output can encode it.
-
-    A file's name need not be UTF-8. Python keeps each byte that is not as a lone surrogate, which no encoder takes; it
-    becomes an escape here, as in JSON: `caf\udce9.jpg`. Other text is returned as it is.
-    """
-    return text.encode(errors="backslashreplace").decode()
 
 
 def write_whole(path: epath.PathLike, content: str | bytes) -> None:
@@ -133,4 +125,8 @@ def _refusals_told(folder: Path) -> Iterator[None]:
             raise
         if (device := os.stat(folder).st_dev) not in _told:
             _told.add(device)
-            log.info("%s cannot be synced (%s): a power cut may lose what was written last", folder, error.strerror)
+            log.info(
+                "%s cannot be synced (%s): a power cut may lose what was written last",
+                printable(str(folder)),
+                error.strerror,
+            )

@@ -13,6 +13,7 @@ from typing import IO
 from etils import epath
 
 from samjax.core.errors import UserError
+from samjax.core.text import printable
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,9 @@ def try_lock(file: IO[str], *, folder: str) -> Lock:
             return Lock.ANOTHERS
         if error.errno not in _NO_LOCKS:
             raise
-        log.info("%s cannot be locked (%s): see to it that no two processes write to it", folder, error.strerror)
+        log.info(
+            "%s cannot be locked (%s): see to it that no two processes write to it", printable(folder), error.strerror
+        )
         return Lock.MISSING
     return Lock.OURS
 

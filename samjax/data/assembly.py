@@ -6,6 +6,7 @@ import logging
 from typing import Any
 
 from samjax.core.errors import MachineError, UserError
+from samjax.core.text import printable
 from samjax.core.types import Batch
 from samjax.data.config import DataConfig
 from samjax.data.layout import Layout
@@ -113,8 +114,8 @@ class Assembler:
         if dropped.fault is Fault.CORRUPT:
             log.warning(
                 "%s: %s. Its row stays empty (%d of %d this epoch; the run stops above %.0f%%).",
-                dropped.name,
-                dropped.reason,
+                printable(dropped.name),
+                printable(dropped.reason),
                 progress.corrupt_this_epoch,
                 progress.seen_this_epoch,
                 100 * TOLERATED,
@@ -123,7 +124,7 @@ class Assembler:
                 name, bad=progress.corrupt_this_epoch, seen=progress.seen_this_epoch, total=self._share(records)
             )
         elif progress.epoch == 0:  # later epochs only count it again
-            log.info("%s: %s. Its row stays empty.", dropped.name, dropped.reason)
+            log.info("%s: %s. Its row stays empty.", printable(dropped.name), printable(dropped.reason))
         # Two epochs of one process hold every record at least once; with several processes, chance decides.
         if self._unusable >= min(_HOPELESS, 2 * records * -(-self._layout.batch_size // len(self._layout.rows))):
             raise UserError(

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from samjax.core.errors import UserError
+from samjax.core.text import printable
 from samjax.core.types import Batch
 from samjax.data.assembly import Ahead, Assembler, refuse_machine_fault, refuse_too_many
 from samjax.data.config import DataConfig, MixedSourceConfig
@@ -200,7 +201,7 @@ def _validate(config: DataConfig, layout: Layout, mixture: Mixture, total: int) 
                 seen += element is not None
                 if isinstance(element, Dropped):
                     corrupt += element.fault is Fault.CORRUPT
-                    log.warning("%s: %s. Its row stays empty.", element.name, element.reason)
+                    log.warning("%s: %s. Its row stays empty.", printable(element.name), printable(element.reason))
                     refuse_too_many(mixture.name, bad=corrupt, seen=seen, total=mine)
                 examples.append(element if isinstance(element, Example) else None)
             yield layout.place(layout.stack(examples))

@@ -21,6 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from samjax.core.errors import MachineError, UserError
 from samjax.core.git_lfs import refuse_lfs_pointer
 from samjax.core.machine_faults import raise_machine_fault
+from samjax.core.text import printable
 from samjax.data.depth import DepthError, has_sixteen_bits, sixteen_bits, tiff_bits, to_eight_bits
 from samjax.data.png_header import BinaryFile, read_png_header
 from samjax.data.rle import MAX_PIXELS
@@ -276,7 +277,7 @@ def _log_transparent(alpha: Integer[np.ndarray, "h w"], *, opaque: int, name: st
 def _log_once(kind: str, sentence: str) -> None:
     if kind not in _logged:
         _logged.add(kind)
-        log.warning("%s; other photos of this kind are not announced", sentence)
+        log.warning("%s; other photos of this kind are not announced", printable(sentence))
 
 
 def _turns_quarter(picture: Image.Image) -> bool:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
-from samjax.core.files import printable, sync_open, write_whole
+from samjax.core.files import sync_open, write_whole
 from samjax.core.optional import optional
+from samjax.core.text import printable
 from samjax.core.workdir import held
 
 _ABOUT, _RECORDS, _DATA = "evaluation.json", "photos.jsonl", "data.sha256"

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from samjax.core.files import printable
+from samjax.core.text import printable
 from samjax.predict.overlay import draw_point, outline, overlay, text_font
 
 CELL = 208

@@ -14,8 +14,9 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image
 
 from samjax.core.errors import UserError
-from samjax.core.files import printable, write_png, write_whole
+from samjax.core.files import write_png, write_whole
 from samjax.core.output import tell_write_errors
+from samjax.core.text import printable
 from samjax.predict.generated_mask import GeneratedMask
 from samjax.predict.generator_config import GeneratorConfig
 

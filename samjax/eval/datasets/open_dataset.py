@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from samjax.core.errors import UserError
-from samjax.core.files import printable
+from samjax.core.text import printable
 from samjax.data.sources import holds_records
 from samjax.eval.datasets.coco_json import read_coco
 from samjax.eval.datasets.dataset import Dataset, Photo

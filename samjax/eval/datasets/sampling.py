@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar, runtime_checkable
 
-from samjax.core.files import printable
+from samjax.core.text import printable
 from samjax.eval.datasets.dataset import Dataset
 
 SEED = 0

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from samjax.core.errors import UserError
-from samjax.core.files import printable
+from samjax.core.text import printable
 from samjax.data.photo import Orientation, Photo, read_photo, stored_size
 from samjax.eval.datasets.listing import files_in
 from samjax.eval.datasets.problems import Problems
