@@ -203,7 +203,7 @@ def test_a_run_in_a_thread_trains_without_handling_signals(followed, fake_step, 
     assert capsys.readouterr().out.count("SIGTERM and Ctrl-C do not save this run") == 1
 
 
-def test_a_run_that_breaks_says_what_is_saved(followed, fake_step, tmp_path):
+def test_a_run_that_breaks_says_what_is_saved(followed, fake_step, tmp_path, capsys):
     """Also where that is nothing: it was 'the last checkpoint is of step None', after a traceback."""
     config = dataclasses.replace(followed, skip_limit=0, checkpoint=CheckpointConfig(every=2))
     fake_step.breaks_at = 2
@@ -212,3 +212,7 @@ def test_a_run_that_breaks_says_what_is_saved(followed, fake_step, tmp_path):
     fake_step.breaks_at = 4
     with pytest.raises(UserError, match=r"step 4: loss is nan; .* the last checkpoint is of step 2: go on from it"):
         run(config, tmp_path / "late")
+    fake_step.breaks_at = 0
+    run(config, tmp_path / "late")
+    said = capsys.readouterr().out
+    assert "not saved by an earlier start, and taken again: step 3" in said
