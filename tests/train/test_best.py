@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import pytest
 from etils import epath
 
+from samjax.checkpoint.weights import read_shapes
 from samjax.core.errors import UserError
 from samjax.data.loader import train_stream
 from samjax.parallel.mesh import make_mesh
@@ -166,6 +167,7 @@ def test_the_best_stays_beside_the_newest_over_starts(followed, fake_step, tmp_p
     run(dataclasses.replace(followed, steps=4), tmp_path)
     assert saved(tmp_path) == [2, 4]
     assert os.readlink(tmp_path / "best") == "checkpoints/2"
+    assert read_shapes(tmp_path / "best").shapes == {"params/weight": ()}, "it can be named as a checkpoint"
     run(followed, tmp_path)
     assert saved(tmp_path) == [2, 8]
     assert f"best miou@1 0.5 at step 2: {tmp_path / 'best'}" in capsys.readouterr().out
