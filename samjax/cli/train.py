@@ -38,7 +38,7 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT.py", help="a file that defines config()")
     parser.add_argument("--workdir", metavar="DIR", help="where the run lives (default: runs/EXPERIMENT)")
     parser.add_argument("--profile", metavar="FIRST:LAST", help="trace these steps into WORKDIR/profile, as in 10:15")
-    parser.add_argument("--dry-run", action="store_true", help="check devices, data and workdir on every host")
+    parser.add_argument("--dry-run", action="store_true", help="look at all that the run would, on every host, and end")
     parser.add_argument("--multihost", action="store_true", help="join the other hosts of this job first")
     parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where JAX cannot find the others")
     parser.add_argument("--processes", type=whole_number("--processes"), metavar="N", help="how many there are")

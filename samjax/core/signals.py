@@ -61,7 +61,7 @@ def answering(
         terminal = os.dup(2)  # whatever is put in its place meanwhile
     except OSError:  # it is closed
         terminal = os.open(os.devnull, os.O_WRONLY)
-    before = _NativeHandler(signal.SIGTERM)
+    before = _native_handler(signal.SIGTERM)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
 
@@ -78,14 +78,15 @@ def answering(
             presses += 1
             if presses == 1:
                 say(first())
-                if pass_on:
-                    before.call()
+                if pass_on and before != ours:
+                    _call(before, signal.SIGTERM)
             else:
                 say(second())
                 os._exit(128 + byte[0])
 
     thread = threading.Thread(target=answer, name="signals", daemon=True)
     with _handling(lambda number, _: came.append(number)):
+        ours = _native_handler(signal.SIGTERM)
         earlier = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         thread.start()
         try:
@@ -98,21 +99,17 @@ def answering(
             os.close(terminal)
 
 
-class _NativeHandler:
-    """The handler that a signal has now, which need not be one of Python's."""
+def _native_handler(number: signal.Signals) -> int:
+    """Return the address of a signal's handler, which need not be one of Python's; 0 and 1 are the system's own."""
+    action = ctypes.create_string_buffer(1024)  # a struct sigaction, which is smaller, and begins with the address
+    ctypes.CDLL(None).sigaction(int(number), None, action)
+    return ctypes.c_void_p.from_buffer(action).value or 0
 
-    def __init__(self, number: signal.Signals):
-        self._number = int(number)
-        action = ctypes.create_string_buffer(1024)  # a struct sigaction, which is smaller everywhere
-        ctypes.CDLL(None).sigaction(self._number, None, action)
-        self._address = ctypes.cast(action, ctypes.POINTER(ctypes.c_size_t))[0]  # its first member
 
-    def call(self) -> None:
-        """Let it handle the signal once. It is called, not reinstalled: a second signal meanwhile is answered too."""
-        if self._address not in (int(signal.SIG_DFL), int(signal.SIG_IGN)):
-            # A handler of one argument ignores the two that sigaction's have.
-            handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(self._address)
-            handler(self._number, None, None)
+def _call(handler: int, number: signal.Signals) -> None:
+    """Call a handler by its address: raising the signal would need it in place, and meet a second one there."""
+    if handler > 1:
+        ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(handler)(int(number), None, None)
 
 
 @contextlib.contextmanager

@@ -80,6 +80,9 @@ def train(
             stack.callback(tracker.close)
         if beginning.said:
             terminal.say(beginning.said)
+        if (reached := max((int(row["step"]) for row in past_rows), default=0)) > start:
+            again = StepRange(first=start + 1, last=reached)
+            terminal.say(f"not saved by an earlier start, and taken again: {again}")
         if not stopping.listens:
             terminal.say("SIGTERM and Ctrl-C do not save this run: it is not in the main thread of its process")
         if profile is not None and profile.last <= start:

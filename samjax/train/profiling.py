@@ -19,6 +19,9 @@ class StepRange:
     first: int
     last: int
 
+    def __str__(self) -> str:
+        return f"step {self.first}" if self.first == self.last else f"steps {self.first} to {self.last}"
+
     @classmethod
     def parse(cls, text: str, *, steps: int) -> "StepRange":
         """Return the range that `FIRST:LAST` says, of a run of `steps`.

@@ -9,6 +9,7 @@ from samjax.checkpoint.manager import Checkpoints
 from samjax.core.distributed import stops_together
 from samjax.core.signals import answering
 from samjax.train.clock import Part, RunClock
+from samjax.train.profiling import StepRange
 
 _AGAIN = "press again to end at once"
 
@@ -60,10 +61,8 @@ class Stopping:
         """Return what the second signal is answered with: what its end loses."""
         saved = self._checkpoints.newest_on_disk()
         if self.dispatched <= (saved or 0):
-            lost = "no step is lost"
-        elif self.dispatched == (saved or 0) + 1:
-            lost = f"step {self.dispatched} is lost"
+            lost = "no step lost"
         else:
-            lost = f"steps {(saved or 0) + 1} to {self.dispatched} are lost"
+            lost = f"{StepRange(first=(saved or 0) + 1, last=self.dispatched)} lost"
         way = "begins again, nothing has been saved" if saved is None else f"goes on from step {saved}"
         return f"ended at once by a second signal: {lost}; the same command {way}"

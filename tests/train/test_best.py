@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import pytest
 from etils import epath
 
+from samjax.checkpoint.weights import read_shapes
 from samjax.core.errors import UserError
 from samjax.data.loader import train_stream
 from samjax.parallel.mesh import make_mesh
@@ -166,6 +167,7 @@ def test_the_best_stays_beside_the_newest_over_starts(followed, fake_step, tmp_p
     run(dataclasses.replace(followed, steps=4), tmp_path)
     assert saved(tmp_path) == [2, 4]
     assert os.readlink(tmp_path / "best") == "checkpoints/2"
+    assert read_shapes(tmp_path / "best").shapes == {"params/weight": ()}, "it can be named as a checkpoint"
     run(followed, tmp_path)
     assert saved(tmp_path) == [2, 8]
     assert f"best miou@1 0.5 at step 2: {tmp_path / 'best'}" in capsys.readouterr().out
@@ -203,7 +205,7 @@ def test_a_run_in_a_thread_trains_without_handling_signals(followed, fake_step, 
     assert capsys.readouterr().out.count("SIGTERM and Ctrl-C do not save this run") == 1
 
 
-def test_a_run_that_breaks_says_what_is_saved(followed, fake_step, tmp_path):
+def test_a_run_that_breaks_says_what_is_saved(followed, fake_step, tmp_path, capsys):
     """Also where that is nothing: it was 'the last checkpoint is of step None', after a traceback."""
     config = dataclasses.replace(followed, skip_limit=0, checkpoint=CheckpointConfig(every=2))
     fake_step.breaks_at = 2
@@ -212,3 +214,7 @@ def test_a_run_that_breaks_says_what_is_saved(followed, fake_step, tmp_path):
     fake_step.breaks_at = 4
     with pytest.raises(UserError, match=r"step 4: loss is nan; .* the last checkpoint is of step 2: go on from it"):
         run(config, tmp_path / "late")
+    fake_step.breaks_at = 0
+    run(config, tmp_path / "late")
+    said = capsys.readouterr().out
+    assert "not saved by an earlier start, and taken again: step 3" in said

@@ -31,11 +31,11 @@ def test_the_first_says_that_a_start_loses_nothing():
 @pytest.mark.parametrize(
     ("saved", "dispatched", "lost"),
     [
-        (4, 7, "steps 5 to 7 are lost; the same command goes on from step 4"),
-        (6, 7, "step 7 is lost; the same command goes on from step 6"),
-        (7, 7, "no step is lost; the same command goes on from step 7"),
-        (None, 7, "steps 1 to 7 are lost; the same command begins again, nothing has been saved"),
-        (None, 0, "no step is lost; the same command begins again, nothing has been saved"),
+        (4, 7, "steps 5 to 7 lost; the same command goes on from step 4"),
+        (6, 7, "step 7 lost; the same command goes on from step 6"),
+        (7, 7, "no step lost; the same command goes on from step 7"),
+        (None, 7, "steps 1 to 7 lost; the same command begins again, nothing has been saved"),
+        (None, 0, "no step lost; the same command begins again, nothing has been saved"),
     ],
 )
 def test_the_second_names_the_steps_that_are_lost(saved, dispatched, lost):

@@ -350,7 +350,7 @@ def test_bad_files_are_a_sentence_and_exit_code_2(tmp_path, capsys):
 def test_bad_options_are_a_sentence_and_exit_code_2(tmp_path, capsys):
     path = saved(tmp_path / "x.pth", state_dict(RELEASE))
     assert "give --decoder-heads" in refused(capsys, path, tmp_path / "out")
-    assert "--decoder-heads 0" in refused(capsys, path, tmp_path / "out", "--decoder-heads", "0")
+    assert "--decoder-heads is 0" in refused(capsys, path, tmp_path / "out", "--decoder-heads", "0")
     assert "is not a multiple of the patch" in refused(
         capsys, path, tmp_path / "out", *DECODER, "--image-size", "60", "64"
     )
