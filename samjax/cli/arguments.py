@@ -3,10 +3,12 @@
 import argparse
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from samjax.core.errors import UserError
 from samjax.core.ranges import COUNT, Range, check_number
+
+_Number = TypeVar("_Number", int, float)
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,12 +59,20 @@ def whole_number(option: str, within: Range = COUNT) -> Callable[[str], int]:
 
     It raises a UserError for anything else, where argparse would print the usage too.
     """
+    return _parser(option, within, kind=int, words="a whole number")
 
-    def parse(text: str) -> int:
+
+def real_number(option: str, within: Range) -> Callable[[str], float]:
+    """Return what argparse takes as the `type` of `option`, any number in a range, as `whole_number` does."""
+    return _parser(option, within, kind=float, words="a number")
+
+
+def _parser(option: str, within: Range, *, kind: Callable[[str], _Number], words: str) -> Callable[[str], _Number]:
+    def parse(text: str) -> _Number:
         try:
-            number = int(text)
+            number = kind(text)
         except ValueError:
-            raise UserError(f"{option} is {text!r}; it must be a whole number, {within}") from None
+            raise UserError(f"{option} is {text!r}; it must be {words}, {within}") from None
         check_number(option, number, within)
         return number
 

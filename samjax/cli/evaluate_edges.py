@@ -2,16 +2,17 @@
 
 import argparse
 
-from samjax.cli.arguments import refuse_more
+from samjax.cli.arguments import real_number, refuse_more
 from samjax.cli.evaluation import add_allow_missing, add_common, finish, progress
 from samjax.core.errors import UserError
+from samjax.core.ranges import Range
 
 _DESCRIPTION = """\
 Find the edges of BSDS500's photos with a checkpoint that was never trained to (Segment Anything, section 7.2), or with
 Sobel's or Canny's detector, and measure them by the data set's benchmark: F at one threshold for all photos (ODS) and
 at the best of each (OIS), average precision, recall at a precision of one half."""
 
-_MOST_SIGMA = 100
+_SIGMAS = Range(at_least=0, at_most=100, why="it is a number of pixels")
 
 
 def add_parser(protocols, name: str) -> None:
@@ -33,7 +34,7 @@ def add_parser(protocols, name: str) -> None:
     )
     parser.add_argument(
         "--sobel-sigma",
-        type=float,
+        type=real_number("--sobel-sigma", _SIGMAS),
         metavar="PIXELS",
         help="of the Gaussian before --method sobel; 0 for none (default: 2)",
     )
@@ -95,8 +96,6 @@ def _check_sigma(known: argparse.Namespace) -> None:
         return
     if known.method != "sobel":
         raise UserError(f"--sobel-sigma is for --method sobel, not {known.method}: leave it out")
-    if not 0 <= known.sobel_sigma <= _MOST_SIGMA:
-        raise UserError(f"--sobel-sigma is {known.sobel_sigma:g}; it must be from 0 to {_MOST_SIGMA} pixels")
 
 
 def _mask_edges(checkpoint: str):

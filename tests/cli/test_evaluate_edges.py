@@ -121,8 +121,11 @@ def test_other_questions_are_not_mixed(evaluated, bsds, capsys):
         (("--method", "sobel", "--limit", "0"), "--limit is 0; it must be at least 1"),
         (("--method", "sobel", "--split", "val"), "has no split val"),
         (("--method", "sobel", "--sigma", "3"), "--sigma"),
-        (("--method", "sobel", "--sobel-sigma", "-1"), "--sobel-sigma is -1; it must be from 0 to 100 pixels"),
-        (("--method", "sobel", "--sobel-sigma", "nan"), "--sobel-sigma is nan; it must be from 0 to 100 pixels"),
+        (("--method", "sobel", "--sobel-sigma", "-1"), "--sobel-sigma is -1.0; it must be between 0 and 100"),
+        (
+            ("--method", "sobel", "--sobel-sigma", "nan"),
+            "--sobel-sigma is nan; it must be a finite number, between 0 and 100",
+        ),
         (("--method", "canny", "--sobel-sigma", "1"), "--sobel-sigma is for --method sobel, not canny: leave it out"),
     ],
 )

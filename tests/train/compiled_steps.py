@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from samjax.train import loop
+from samjax.train import loop, start
 from samjax.train import step as step_module
 
 _programs: dict[Any, Any] = {}
@@ -27,7 +27,7 @@ def shapes_the_program(config) -> tuple:
 
 def share(patch) -> None:
     """Let every run of the loop take its step and its first state from here."""
-    lower, init = loop.lower_train_step, loop.init_state
+    lower, init = loop.lower_train_step, start.init_state
 
     def lower_once(config, blueprint, mesh):
         # A test may put another loss in place of the step's own.
@@ -45,4 +45,4 @@ def share(patch) -> None:
         return jax.tree.map(lambda leaf: leaf.copy(), _programs[key])
 
     patch.setattr(loop, "lower_train_step", lower_once)
-    patch.setattr(loop, "init_state", init_once)
+    patch.setattr(start, "init_state", init_once)
