@@ -8,12 +8,8 @@ import functools
 from typing import Any
 
 import numpy as np
-import tensorflow_datasets as tfds
-from tensorflow_datasets.proto import tf_example_pb2
 
 from samjax.data.rle import MAX_PIXELS
-
-_KEEP_ENCODED = {"image": {"content": tfds.decode.SkipDecoding()}}
 
 
 class RecordError(ValueError):
@@ -49,8 +45,10 @@ class Record:
 
 
 @functools.cache
-def features() -> tfds.features.FeaturesDict:
-    """Return the schema; equal to that of TFDS's `segment_anything` 1.0.0, entry by entry."""
+def features() -> Any:
+    """Return the schema, a TFDS FeaturesDict; equal to that of its `segment_anything` 1.0.0, entry by entry."""
+    import tensorflow_datasets as tfds  # where a record is read or written: processes that do neither go without
+
     annotation = tfds.features.FeaturesDict(
         {
             "area": tfds.features.Scalar(np.uint64),
@@ -110,8 +108,18 @@ def to_example(record: Record) -> dict[str, Any]:
     }
 
 
+@functools.cache
+def _keep_encoded() -> dict[str, Any]:
+    """Return TFDS's decoders, which leave the photo as it is."""
+    import tensorflow_datasets as tfds
+
+    return {"image": {"content": tfds.decode.SkipDecoding()}}
+
+
 def encode_record(record: Record) -> bytes:
     """Return `record` as the bytes of one ArrayRecord record, the same in every process."""
+    from tensorflow_datasets.proto import tf_example_pb2
+
     proto: Any = tf_example_pb2
     example = proto.Example.FromString(features().serialize_example(to_example(record)))
     return example.SerializeToString(deterministic=True)  # else a proto's map is written in the order of its hashes
@@ -124,7 +132,7 @@ def decode_record(data: bytes) -> Record:
       RecordError: not a record of this schema, or one that contradicts itself.
     """
     try:
-        example = features().deserialize_example_np(data, decoders=_KEEP_ENCODED)
+        example = features().deserialize_example_np(data, decoders=_keep_encoded())
         record = _from_example(example)
     except RecordError:
         raise

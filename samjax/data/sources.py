@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, SupportsIndex, runtime_checkable
 
-import tensorflow_datasets as tfds
 from etils import epath
 
 from samjax.core.errors import UserError
@@ -101,12 +100,14 @@ def open_source(path: str, split: str) -> RecordSource:
     return ArrayRecordSource(name=f"{folder} {split}", shards=list(counts), counts=list(counts.values()))
 
 
-def open_info(path: str) -> tuple[tfds.core.DatasetInfo, epath.Path]:
-    """Return what a prepared folder says of itself, and the folder that holds its dataset_info.json.
+def open_info(path: str) -> tuple[Any, epath.Path]:
+    """Return what a prepared folder says of itself, a TFDS DatasetInfo, and the folder of its dataset_info.json.
 
     Raises:
       UserError: no such folder, another schema or file format.
     """
+    import tensorflow_datasets as tfds
+
     folder = _find_dataset(path)
     try:
         info = tfds.builder_from_directory(folder).info

@@ -38,7 +38,7 @@ def test_every_field_keeps_its_place():
         stability_score=0.5,
     )
     item = dataclasses.replace(record(7), annotations=(mask,))
-    example = records.features().deserialize_example_np(records.encode_record(item), decoders=records._KEEP_ENCODED)
+    example = records.features().deserialize_example_np(records.encode_record(item), decoders=records._keep_encoded())
     assert list(example["annotations"]["id"]) == [3]
     assert list(example["annotations"]["area"]) == [5]
     assert np.asarray(example["annotations"]["bbox"]).tolist() == [[0.0, 0.125, 0.25, 0.5]]
