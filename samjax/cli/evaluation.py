@@ -120,14 +120,10 @@ def open_images(path: str, *, out: Path):
 
 def prepared(path: str, *, out: Path) -> str:
     """Return `path`, or where its records are if it is tars or pairs of SA-1B: prepared once, under `out`."""
-    from data_pipelines import sa1b
+    from samjax.cli.tars import prepare_once
     from samjax.data.sources import is_sa1b_layout
 
     if not is_sa1b_layout(path):
         return path
     digest = hashlib.sha256(printable(str(Path(path).absolute())).encode()).hexdigest()[:12]
-    records = out / "records" / digest
-    if not (records / "dataset_info.json").exists():
-        report = sa1b.prepare(path, records, split="train")
-        print(f"prepared {path} into {records}: {report.text()}", flush=True)
-    return str(records)
+    return prepare_once(path, out / "records" / digest)

@@ -241,7 +241,7 @@ def _prepared(config, workdir: Path):
     """Return `config` reading ArrayRecord: a source of tars is prepared once, under the workdir, by the lead."""
     import dataclasses
 
-    from data_pipelines import sa1b
+    from samjax.cli.tars import prepare_once
     from samjax.core.distributed import is_lead, wait_for_all
     from samjax.data.sources import is_sa1b_layout
 
@@ -249,9 +249,8 @@ def _prepared(config, workdir: Path):
         if not source or not is_sa1b_layout(source):
             return source
         out = workdir / "records" / split
-        if is_lead() and not (out / "dataset_info.json").exists():
-            report = sa1b.prepare(source, out, split=split)
-            print(f"prepared {source} into {out}: {report.text()}")
+        if is_lead():
+            prepare_once(source, out, split=split)
         wait_for_all(f"{source} is prepared")
         return str(out)
 
