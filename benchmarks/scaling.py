@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from samjax.data.loader import DataConfig
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.nn.stack import Remat
-from samjax.parallel.aot import parse_topology
 from samjax.parallel.mesh import MeshConfig, Preset
+from samjax.plan.plan import Plan, make_plan
+from samjax.plan.topology import parse_topology
 from samjax.prompting.interactive import InteractionConfig
 from samjax.train.config import TrainConfig
-from samjax.train.plan import Plan, make_plan
 
 SLICES = {
     8: "v5p:2x2x2",

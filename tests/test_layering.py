@@ -30,8 +30,9 @@ MAY_IMPORT = {
     "samjax.interop": ("core", "models", "checkpoint"),
     "samjax.predict": ("core", "data", "parallel", "models", "checkpoint"),
     "samjax.train": TRAIN,
+    "samjax.plan": ("core", "parallel", "train"),
     "samjax.eval": ("core", "data", "prompting", "losses", "parallel", "models", "predict"),
-    "samjax.cli": (*TRAIN, "interop", "predict", "train", "eval", "data_pipelines"),
+    "samjax.cli": (*TRAIN, "interop", "predict", "train", "plan", "eval", "data_pipelines"),
     "data_pipelines": ("core", "data"),
 }
 LONGEST_FILE = 300

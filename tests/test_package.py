@@ -19,7 +19,7 @@ from samjax.core.config import load_experiment
 from samjax.eval.datasets.formats import FormatOptions
 from samjax.eval.proposals.protocol import paper_generator
 from samjax.models.sam.sam import abstract_model
-from samjax.parallel.aot import parse_topology
+from samjax.plan.topology import parse_topology
 from samjax.predict.generator_config import GeneratorConfig
 from samjax.train.config import TrainConfig
 

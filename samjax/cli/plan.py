@@ -62,11 +62,11 @@ def run(config, *, name: str, topology: str, json: str | None = None, with_large
     Raises:
       UserError: it does not fit, or there is nothing to plan for.
     """
-    from samjax.cli.plan_report import does_not_fit, show
     from samjax.core.config import to_json
-    from samjax.parallel.aot import parse_topology, topology_devices
-    from samjax.train.fit import Memory, largest_batch
-    from samjax.train.plan import make_plan
+    from samjax.plan.memory import Memory, largest_batch
+    from samjax.plan.plan import make_plan
+    from samjax.plan.report import does_not_fit, show
+    from samjax.plan.topology import parse_topology, topology_devices
 
     chips = parse_topology(topology)
     if json is not None and not Path(json).absolute().parent.is_dir():

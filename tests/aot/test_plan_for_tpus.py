@@ -15,13 +15,13 @@ from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
 from samjax.models.sam.sam import abstract_model
-from samjax.parallel.aot import parse_topology, topology_devices
 from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig, Preset, make_mesh
 from samjax.parallel.sharding import batch_sharding
+from samjax.plan.memory import compile_step
+from samjax.plan.plan import make_plan, model_flops_per_photo
+from samjax.plan.topology import parse_topology, topology_devices
 from samjax.train.config import TrainConfig
-from samjax.train.fit import compile_step
-from samjax.train.plan import make_plan, model_flops_per_photo
 from samjax.train.state import make_blueprint
 from samjax.train.step import abstract_batch
 

@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from samjax.parallel.mesh import MeshConfig, make_mesh
-from samjax.train.fit import OutOfMemoryError, largest, state_bytes
+from samjax.plan.memory import OutOfMemoryError, largest, state_bytes
 from samjax.train.state import init_state, make_blueprint
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from samjax.parallel.hlo import ArrayShape, Computation, Instruction, Program
+from samjax.plan.hlo import ArrayShape, Computation, Instruction, Program
 
 # Names and views of what is there already; the other half of what an earlier instruction started.
 _FREE = {

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from samjax.train.plan import Plan
+from samjax.plan.plan import Plan
 
 GIB = 2**30
 

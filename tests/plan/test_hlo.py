@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from samjax.parallel.collectives import Collective, collectives, exchanges, group_size
-from samjax.parallel.hlo import ArrayShape, parse
-from samjax.parallel.hlo_cost import convolution_flops, largest_buffers, largest_traffic, work
+from samjax.plan.collectives import Collective, collectives, exchanges, group_size
+from samjax.plan.hlo import ArrayShape, parse
+from samjax.plan.hlo_cost import convolution_flops, largest_buffers, largest_traffic, work
 
 N, TRIPS = 64, 7
 

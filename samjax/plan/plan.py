@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import jax
 
-from samjax.parallel.aot import Topology, roomier, topology_devices
 from samjax.parallel.chips import CHIPS, Chip
-from samjax.parallel.collectives import Collective, Exchange, collectives, exchanges
-from samjax.parallel.hlo import parse
-from samjax.parallel.hlo_cost import Buffer, Traffic, Work, largest_buffers, largest_traffic, work
-from samjax.parallel.roofline import Floor, floor
+from samjax.plan.collectives import Collective, Exchange, collectives, exchanges
+from samjax.plan.hlo import parse
+from samjax.plan.hlo_cost import Buffer, Traffic, Work, largest_buffers, largest_traffic, work
+from samjax.plan.memory import CompiledStep, Memory, OutOfMemoryError, compile_step
+from samjax.plan.roofline import Floor, floor
+from samjax.plan.topology import Topology, roomier, topology_devices
 from samjax.train.config import TrainConfig
-from samjax.train.fit import CompiledStep, Memory, OutOfMemoryError, compile_step
 from samjax.train.metrics import model_flops_per_photo
 
 _NAMED = 6

@@ -7,7 +7,7 @@ import pytest
 from jax.experimental import topologies
 
 from samjax.core.errors import UserError
-from samjax.parallel.aot import parse_topology, roomier, topology_devices
+from samjax.plan.topology import parse_topology, roomier, topology_devices
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,21 @@ import jax
 import pytest
 from rich.console import Console
 
-from samjax.cli.plan_report import does_not_fit, show
 from samjax.core.config import to_json
 from samjax.core.errors import UserError
 from samjax.models.sam.sam import abstract_model
-from samjax.parallel.aot import parse_topology, topology_devices
 from samjax.parallel.chips import chip_of
-from samjax.parallel.collectives import collectives
-from samjax.parallel.hlo import parse
-from samjax.parallel.hlo_cost import work
 from samjax.parallel.mesh import MeshConfig
-from samjax.parallel.roofline import floor
+from samjax.plan import plan as plan_module
+from samjax.plan.collectives import collectives
+from samjax.plan.hlo import parse
+from samjax.plan.hlo_cost import work
+from samjax.plan.memory import CompiledStep, OutOfMemoryError, compile_step
+from samjax.plan.plan import Plan, make_plan, model_flops_per_photo
+from samjax.plan.report import does_not_fit, show
+from samjax.plan.roofline import floor
+from samjax.plan.topology import parse_topology, topology_devices
 from samjax.prompting.interactive import InteractionConfig, Refinement
-from samjax.train import plan as plan_module
-from samjax.train.fit import CompiledStep, OutOfMemoryError, compile_step
-from samjax.train.plan import Plan, make_plan, model_flops_per_photo
 
 
 @pytest.fixture(scope="module")
