@@ -191,7 +191,7 @@ def _why_none(without: Sequence[tuple[Path, Any]], *, done: int, config: Generat
         f"predicted IoU on them is {iou:.6g}, --pred-iou-threshold {config.pred_iou_threshold:g}"
     )
     if highest.stability is None:
-        return text
+        return f"{text}; stability is measured above that threshold only"
     if highest.stability >= config.stability_threshold:
         return f"{text}; what passed was cut by its crop's edge, or larger than --max-area-fraction"
     return (

@@ -100,7 +100,7 @@ def test_a_kill_at_some_places_changes_nothing(tars, tmp_path):
 
 @pytest.mark.slow
 def test_a_kill_at_every_place_changes_nothing(tars, tmp_path):
-    assert kill_everywhere(tars, tmp_path, stride=1) >= 48
+    assert kill_everywhere(tars, tmp_path, stride=1) >= 43
 
 
 def children_of(process):
