@@ -21,7 +21,7 @@ import tyro
 from jaxtyping import Bool
 from PIL import Image
 
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError, UserError
 from samjax.data import rle
 from samjax.data.photo import open_photo
 from samjax.data.transforms import fitted_size, resize_mask
@@ -150,6 +150,6 @@ def main(arguments: Arguments) -> None:
 if __name__ == "__main__":
     try:
         main(tyro.cli(Arguments, description=__doc__))
-    except UserError as error:
+    except (UserError, MachineError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError, UserError
 from samjax.data import records
 from samjax.data.synthetic import PREFIX, SyntheticSource, is_synthetic, parse_synthetic
 
@@ -91,7 +91,7 @@ def main() -> None:
         config = dataclasses.replace(parse_synthetic(arguments.source), keep=0)
         source = SyntheticSource(config, split=arguments.split)
         tars = write_tars(source, arguments.out, photos_per_tar=arguments.photos_per_tar)
-    except UserError as error:
+    except (UserError, MachineError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     print(f"{len(source):,} photos in {len(tars)} tars in {arguments.out}")

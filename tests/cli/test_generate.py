@@ -143,7 +143,10 @@ def test_what_came_nearest_is_told_where_nothing_passes(checkpoint, pictures, tm
     assert run(checkpoint, pictures / "*.jpg", tmp_path / "out", "--pred-iou-threshold", "1") == 0
     said = capsys.readouterr().out
     assert re.search(r"3 of 3 photos have no mask that passes the thresholds, such as .*\.jpg\. The highest", said)
-    assert re.search(r"predicted IoU on them is 0\.\d+, --pred-iou-threshold 1\n", said), said
+    assert re.search(
+        r"predicted IoU on them is 0\.\d+, --pred-iou-threshold 1; stability is measured above that threshold only\n",
+        said,
+    ), said
 
 
 def test_what_cannot_be_read_is_named_and_the_rest_done(checkpoint, pictures, tmp_path, capsys):
