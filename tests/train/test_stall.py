@@ -50,15 +50,15 @@ def test_a_turn_that_does_not_end_ends_the_run():
 
     clock = RunClock()
     clock.started()
-    watch = StallWatch(clock, start=0, timeout_s=3.0, end=end)
+    watch = StallWatch(clock, start=0, timeout_s=1.5, end=end)
     for steps in range(10):  # longer than the timeout, in short turns
         watch.dispatched(steps)
-        time.sleep(0.4)
+        time.sleep(0.2)
     assert not said
     with clock.on(Part.DATA):
         assert ended.wait(20)
     (message,) = said
-    assert "(stall_timeout_s is 3)" in message
+    assert "(stall_timeout_s is 1.5)" in message
     assert "is waiting for data after step 9" in message
 
 
