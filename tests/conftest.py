@@ -7,15 +7,9 @@ import tarfile
 import tomllib
 from pathlib import Path
 
-# Before JAX starts. Tests compile for longer than they run: a training step compiles in a third of the time without
-# LLVM's optimisations and without XLA's fusion emitters.
-os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_backend_optimization_level=0",
-        "--xla_cpu_use_fusion_emitters=false",
-    ]
-)
+from xla_flags import quick
+
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick()}"  # before JAX starts
 
 import jax
 import pytest

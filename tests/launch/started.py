@@ -10,9 +10,7 @@ import time
 from pathlib import Path
 
 import kept_programs
-
-# Half of the time to compile, all that such a run takes.
-QUICK = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+from xla_flags import quick
 
 STEPS = 6
 """Of the experiment, where nothing else is said."""
@@ -64,7 +62,7 @@ class Started:
 
     def __init__(self, experiment: Path, workdir: Path, *, processes: int, grace: float = 30, options=(), **variables):
         self.workdir = workdir
-        settings = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "XLA_FLAGS": QUICK}
+        settings = {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1", "XLA_FLAGS": quick()}
         self._process = subprocess.Popen(
             [
                 *(sys.executable, LOCAL, "--processes", str(processes), "--grace", str(grace), "--"),
