@@ -1,5 +1,6 @@
 """Where tests keep compiled programs: shared by workers, by the processes that tests start, and by the next run."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -12,8 +13,10 @@ def settings() -> dict[str, str | int | float]:
     """Return JAX's settings by name; as variables of a process's environment the names are in capitals.
 
     With a maximum size JAX locks the folder, and reads every entry for each program that it adds: programs that compile
-    in a blink are not worth it.
+    in a blink are not worth it. Without `filelock`, by which it locks, nothing is kept.
     """
+    if importlib.util.find_spec("filelock") is None:
+        return {}
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return {
         "jax_compilation_cache_dir": str(home / "samjax" / "tests" / f"jaxlib-{jaxlib.__version__}-{machine()}"),
