@@ -18,8 +18,8 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests" / "predict")]
 
 from test_mask_generator import check  # noqa: E402
 
+from samjax.predict.automatic.generator_config import GeneratorConfig  # noqa: E402
 from samjax.predict.engine import Engine  # noqa: E402
-from samjax.predict.generator_config import GeneratorConfig  # noqa: E402
 
 PHOTOS = ROOT / "experiments" / "sam" / "photos" / "val" / "sa_000000.tar"
 

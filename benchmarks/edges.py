@@ -22,10 +22,10 @@ import numpy as np
 from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
-from samjax.eval.edges.levels import THRESHOLDS, as_levels, level_of
-from samjax.eval.edges.matching import RADIUS, count, match
-from samjax.eval.edges.suppression import ridges
-from samjax.eval.edges.thinning import thinned
+from samjax.eval.protocols.edges.levels import THRESHOLDS, as_levels, level_of
+from samjax.eval.protocols.edges.matching import RADIUS, count, match
+from samjax.eval.protocols.edges.suppression import ridges
+from samjax.eval.protocols.edges.thinning import thinned
 
 HEIGHT, WIDTH, PEOPLE, TEST_PHOTOS = 321, 481, 5, 200
 WINDOW, TURNS = 160, 5

@@ -17,8 +17,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from samjax.cli.train import run
-from samjax.data.pipeline import DataConfig
-from samjax.losses.sam import LossConfig
+from samjax.data.stream.example import DataConfig
+from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import ScheduleConfig

@@ -114,13 +114,13 @@ def pytorch(weights: str) -> Actions:
 def samjax(weights: str) -> Actions:
     import jax.numpy as jnp
 
-    from samjax.data.rle import decode as decode_runs
+    from samjax.data.masks.rle import decode as decode_runs
     from samjax.interop.torch_weights import from_torch
     from samjax.models.sam.sam import model_with
+    from samjax.predict.automatic.generator import MaskGenerator
+    from samjax.predict.automatic.generator_config import GeneratorConfig
     from samjax.predict.engine import Engine
-    from samjax.predict.generator_config import GeneratorConfig
-    from samjax.predict.mask_generator import MaskGenerator
-    from samjax.predict.prompts import photo_prompts, stacked
+    from samjax.predict.promptable.prompt_arrays import photo_prompts, stacked
 
     config = model_config("vit_b", side=SIDE, device="cpu")
     with np.load(weights) as arrays:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from samjax.data import records, rle
-from samjax.data.transforms import resize_mask
+from samjax.data.masks import rle
+from samjax.data.masks.packing import resize_mask
+from samjax.data.records import masks as records
 
 SHORTEST, MASKS = 1500, 100
 

@@ -12,7 +12,7 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-from samjax.data.loader import DataConfig
+from samjax.data.stream.loader import DataConfig
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.nn.stack import Remat
 from samjax.parallel.mesh import MeshConfig, Preset

@@ -22,7 +22,7 @@ _PROCESS = """
 import json, sys, time
 marks = [time.perf_counter()]
 import numpy as np
-from samjax.predict.predictor import Predictor
+from samjax.predict.promptable.predictor import Predictor
 marks.append(time.perf_counter())
 predictor = Predictor.from_checkpoint(sys.argv[1])
 marks.append(time.perf_counter())

@@ -62,10 +62,10 @@ def samples(photos: list[Any], *, rounds: int) -> float:
     import torch
     from torch_dataset import SegmentAnything
 
-    from samjax.data import records
     from samjax.data.config import DataConfig
-    from samjax.data.mixture import Located
-    from samjax.data.pipeline import Example, MakeExample
+    from samjax.data.records import masks as records
+    from samjax.data.stream.example import Example, MakeExample
+    from samjax.data.stream.mixture import Located
 
     torch.set_num_threads(1)
     encoded = [Located(f"photo {index}", records.encode_record(photo)) for index, photo in enumerate(photos)]
@@ -95,8 +95,8 @@ def masks(photos: list[Any], *, rounds: int) -> None:
     from pycocotools import mask as coco
     from torch_dataset import decode_and_resize
 
-    from samjax.data import rle
-    from samjax.data.resample import MaskGrid
+    from samjax.data.masks import rle
+    from samjax.data.masks.resample import MaskGrid
 
     def ours(size: tuple[int, int]) -> Callable[[Any], np.ndarray]:
         def paint(photo: Any) -> np.ndarray:
@@ -256,7 +256,7 @@ def jpeg(photos: list[Any], small: list[bytes], *, rounds: int) -> None:
 def waiting(folder: str) -> None:
     """A step slower than the stream: how long it waits for data."""
     from samjax.data.config import DataConfig
-    from samjax.data.loader import train_stream
+    from samjax.data.stream.loader import train_stream
 
     batch = 4
     config = DataConfig(source=folder, threads=os.cpu_count() or 1, prefetch_photos=16)
@@ -290,7 +290,7 @@ def memory(folder: str) -> None:
     import psutil
 
     from samjax.data.config import DataConfig
-    from samjax.data.loader import train_stream
+    from samjax.data.stream.loader import train_stream
 
     process = psutil.Process()
     config = DataConfig(source=folder, threads=2, prefetch_photos=8)

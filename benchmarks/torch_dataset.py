@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco
 
-from samjax.data.records import Record
-from samjax.data.transforms import fitted_size, resize_mask
+from samjax.data.masks.packing import fitted_size, resize_mask
+from samjax.data.records.masks import Record
 
 warnings.filterwarnings("ignore", category=DeprecationWarning, module="pycocotools")  # NumPy 2's copy argument
 

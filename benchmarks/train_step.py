@@ -41,7 +41,7 @@ class Case:
     def config(self):
         """Return the run's configuration."""
         from samjax.data.config import DataConfig
-        from samjax.losses.sam import LossConfig
+        from samjax.losses.sam_loss import LossConfig
         from samjax.prompting.interactive import InteractionConfig, Refinement
         from samjax.train.config import TrainConfig
 
@@ -77,7 +77,7 @@ def samjax(case: Case, folder: str) -> Actions:
 
     from samjax.core.types import Batch
     from samjax.interop.torch_weights import to_torch
-    from samjax.losses.sam import sam_loss
+    from samjax.losses.sam_loss import sam_loss
     from samjax.models.sam.sam import Sam
     from samjax.nn.init import Buffer
     from samjax.train.step import play

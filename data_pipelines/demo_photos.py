@@ -22,9 +22,9 @@ from jaxtyping import Bool
 from PIL import Image
 
 from samjax.core.errors import MachineError, UserError
-from samjax.data import rle
+from samjax.data.masks import rle
+from samjax.data.masks.packing import fitted_size, resize_mask
 from samjax.data.photo import open_photo
-from samjax.data.transforms import fitted_size, resize_mask
 
 LICENSE = "CC BY 2.0"
 

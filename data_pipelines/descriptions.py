@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from data_pipelines.jpegs import check_jpeg
 from data_pipelines.json_fields import Faults, Fields, shown
 from data_pipelines.pairs import Pair
-from samjax.data import records, rle
+from samjax.data.masks import rle
 from samjax.data.photo import PhotoError
+from samjax.data.records import masks as records
 
 
 class DescriptionError(ValueError):

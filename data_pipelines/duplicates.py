@@ -13,8 +13,8 @@ from jaxtyping import Int
 
 from data_pipelines.pairs import Drop
 from data_pipelines.shards import LISTED_DROPS, ShardResult, duplicate, write_records
-from samjax.data import records
-from samjax.data.readers import open_reader
+from samjax.data.records import masks as records
+from samjax.data.stream.readers import open_reader
 
 
 def find_duplicates(results: Sequence[ShardResult]) -> list[Int[np.ndarray, "n"]]:

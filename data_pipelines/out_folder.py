@@ -25,7 +25,7 @@ from data_pipelines.storage import TEMPORARY, WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import UserError
 from samjax.core.workdir import Lock, try_lock
-from samjax.data import records
+from samjax.data.records import masks as records
 
 NAME = "sa1b"
 INFO = "dataset_info.json"

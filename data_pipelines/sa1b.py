@@ -20,7 +20,7 @@ from data_pipelines.shards import ShardResult, Step, cannot_write
 from data_pipelines.units import Unit, find_units
 from samjax.core.errors import UserError
 from samjax.core.text import printable
-from samjax.data.tolerance import TOLERATED, too_many
+from samjax.data.stream.tolerance import TOLERATED, too_many
 
 log = logging.getLogger(__name__)
 

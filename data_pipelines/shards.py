@@ -23,8 +23,8 @@ from data_pipelines.units import Unit
 from samjax.core.errors import MachineError, UserError
 from samjax.core.machine_faults import machine_fault
 from samjax.core.text import printable
-from samjax.data import records
-from samjax.data.readers import count_records
+from samjax.data.records import masks as records
+from samjax.data.stream.readers import count_records
 
 log = logging.getLogger(__name__)
 

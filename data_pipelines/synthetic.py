@@ -14,8 +14,8 @@ from typing import Any
 import tyro
 
 from samjax.core.errors import MachineError, UserError
-from samjax.data import records
-from samjax.data.synthetic import PREFIX, SyntheticSource, is_synthetic, parse_synthetic
+from samjax.data.records import masks as records
+from samjax.data.synthetic.source import PREFIX, SyntheticSource, is_synthetic, parse_synthetic
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,11 @@ from data_pipelines.report import REPORT, PrepareReport, ShardEntry
 from data_pipelines.storage import Folder
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import raise_machine_fault
-from samjax.data import records, rle
+from samjax.data.masks import rle
 from samjax.data.photo import PhotoError, open_photo
-from samjax.data.readers import ShardError, count_records
-from samjax.data.sources import ArrayRecordSource, RecordSource, open_info
+from samjax.data.records import masks as records
+from samjax.data.stream.readers import ShardError, count_records
+from samjax.data.stream.sources import ArrayRecordSource, RecordSource, open_info
 
 _TOLD = 20
 """Faulty records of a shard that are named; beyond, they are counted."""
@@ -89,7 +90,7 @@ def verify(
     """Read all of a prepared folder, of every split, and report.
 
     Args:
-      folder: as `samjax.data.sources.open_source` takes it.
+      folder: as `samjax.data.stream.sources.open_source` takes it.
       sample: how many records are decoded, photo and masks, spread evenly over the shards; at least one of each.
       workers: how many processes; 1 is this process.
       watch: called with how many of how many shards are done.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jaxlib
 
-from samjax.core.compile_cache import machine
+from samjax.core.xla_cache import machine
 
 
 def settings() -> dict[str, str | int | float]:

@@ -7,7 +7,7 @@ from PIL import Image
 from scipy import ndimage
 from scipy.io import savemat
 
-from samjax.eval.edges.thinning import thinned
+from samjax.eval.protocols.edges.thinning import thinned
 
 
 def write_truth(path: Path, boundaries: list[np.ndarray]) -> None:

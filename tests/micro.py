@@ -6,8 +6,8 @@ import numpy as np
 from flax import nnx
 
 from samjax.core.tree import map_named
-from samjax.data.pipeline import DataConfig
-from samjax.losses.sam import LossConfig
+from samjax.data.stream.example import DataConfig
+from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.models.sam.sam import Sam
 from samjax.optim.build import OptimConfig

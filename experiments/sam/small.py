@@ -9,8 +9,8 @@ The recipe is that of benchmarks/overfit.py, with photos mirrored: it learns the
 
 from pathlib import Path
 
-from samjax.data.loader import DataConfig
-from samjax.losses.sam import LossConfig
+from samjax.data.stream.loader import DataConfig
+from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import ScheduleConfig

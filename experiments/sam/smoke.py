@@ -8,8 +8,8 @@ otherwise keeps every mask empty for the first hundred steps.
 
 from pathlib import Path
 
-from samjax.data.loader import DataConfig
-from samjax.losses.sam import LossConfig
+from samjax.data.stream.loader import DataConfig
+from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import ScheduleConfig

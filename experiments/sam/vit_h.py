@@ -13,8 +13,8 @@ and is not expected to reach the paper's masks in the paper's number of steps, u
     samjax train experiments/sam/vit_h.py --data.source sa1b_records --workdir runs/vit_h --init-from mae_vit_h
 """
 
-from samjax.data.pipeline import DataConfig
-from samjax.losses.sam import LossConfig
+from samjax.data.stream.example import DataConfig
+from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.nn.stack import Remat
 from samjax.optim.build import OptimConfig

@@ -93,7 +93,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _request(known: argparse.Namespace) -> _Request:
-    from samjax.data.pipeline import DataConfig
+    from samjax.data.stream.example import DataConfig
     from samjax.prompting.interactive import InteractionConfig
 
     if known.experiment is not None:
@@ -143,7 +143,7 @@ def _make_folder(out: Path) -> None:
 def _as_records(request: _Request) -> Iterator[tuple[_Request, dict[str, Any] | None]]:
     """Yield `request` reading records, and what preparing them for the while found; tars are prepared, others not."""
     from data_pipelines import sa1b
-    from samjax.data.sources import is_sa1b_layout
+    from samjax.data.stream.sources import is_sa1b_layout
 
     source = request.data.source
     if not is_sa1b_layout(source):
@@ -177,7 +177,7 @@ def _survey(request: _Request, out: Path) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import Progress
 
-    from samjax.data.sources import open_source
+    from samjax.data.stream.sources import open_source
     from samjax.data.survey import survey
     from samjax.eval.source_report import describe, draw_survey, summarise
 
@@ -196,7 +196,7 @@ def _batch(request: _Request, out: Path) -> dict[str, Any]:
     import numpy as np
 
     from samjax.core.random import Stream, derive
-    from samjax.data.loader import train_stream
+    from samjax.data.stream.loader import train_stream
     from samjax.eval.batch_sheet import draw_batch, first_prompts
 
     stream = train_stream(request.data, image_size=request.image_size, batch_size=request.photos, seed=request.seed)

@@ -10,8 +10,8 @@ from samjax.checkpoint.manager import Checkpoints, state_shapes
 from samjax.checkpoint.weights import read_shapes
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.data.config import DataConfig
-from samjax.data.loader import TrainStream, validation_batches
-from samjax.data.mixture import open_mixture
+from samjax.data.stream.loader import TrainStream, validation_batches
+from samjax.data.stream.mixture import open_mixture
 from samjax.parallel.sharding import batch_sharding
 from samjax.train.config import TrainConfig
 from samjax.train.start import as_dict

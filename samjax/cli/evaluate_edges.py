@@ -52,10 +52,10 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     import dataclasses
 
-    from samjax.eval.edges.bsds import open_bsds
-    from samjax.eval.edges.gradient_edges import SIGMA
-    from samjax.eval.edges.protocol import baseline, conclude, detect_and_count, settings
     from samjax.eval.evaluation_folder import open_evaluation
+    from samjax.eval.protocols.edges.bsds import open_bsds
+    from samjax.eval.protocols.edges.gradient_edges import SIGMA
+    from samjax.eval.protocols.edges.protocol import baseline, conclude, detect_and_count, settings
 
     allowed = {"allow_missing": known.allow_missing, "allow_unannotated": known.allow_unannotated}
     dataset = open_bsds(known.data, split=known.split, **allowed)
@@ -100,7 +100,7 @@ def _check_sigma(known: argparse.Namespace) -> None:
 
 def _mask_edges(checkpoint: str):
     """Return the detector and how many photos it takes at a time."""
-    from samjax.eval.edges.mask_edges import MaskEdges
+    from samjax.eval.protocols.edges.mask_edges import MaskEdges
     from samjax.predict.engine import Engine
 
     detector = MaskEdges(Engine.from_checkpoint(checkpoint))

@@ -43,11 +43,11 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.eval.evaluation_folder import open_evaluation
-    from samjax.eval.instances.detections import read_detections, true_boxes
-    from samjax.eval.instances.protocol import segment_photos
-    from samjax.eval.instances.report import instance_results, write_report
+    from samjax.eval.protocols.instances.detections import read_detections, true_boxes
+    from samjax.eval.protocols.instances.protocol import segment_photos
+    from samjax.eval.protocols.instances.report import instance_results, write_report
     from samjax.predict.engine import Engine
-    from samjax.predict.predictor import Predictor
+    from samjax.predict.promptable.predictor import Predictor
 
     checkpoint = str(find_checkpoint(known.checkpoint))
     out = Path(known.out).expanduser()

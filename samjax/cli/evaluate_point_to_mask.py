@@ -19,7 +19,7 @@ median.png to DIR."""
 
 def add_parser(protocols, name: str) -> None:
     """Add `samjax evaluate point-to-mask`."""
-    from samjax.eval.datasets.formats import Format, FormatOptions
+    from samjax.data.annotations.formats import Format, FormatOptions
 
     options = " ".join(f"--{field.name.replace('_', '-')}" for field in dataclasses.fields(FormatOptions))
     parser = protocols.add_parser(
@@ -61,8 +61,8 @@ def add_parser(protocols, name: str) -> None:
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.cli.train import override
-    from samjax.eval.datasets.formats import FormatOptions
-    from samjax.eval.point_to_mask.clicking import ClickConfig, FirstClick
+    from samjax.data.annotations.formats import FormatOptions
+    from samjax.eval.protocols.point_to_mask.clicking import ClickConfig, FirstClick
 
     config = ClickConfig(clicks=tuple(known.clicks), first=FirstClick(known.first_click), seed=known.seed)
     options = override(FormatOptions(), rest, command="evaluate point-to-mask")
@@ -70,10 +70,10 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.core.config import to_json
     from samjax.eval.evaluation_folder import open_evaluation
-    from samjax.eval.point_to_mask.protocol import click_datasets
-    from samjax.eval.point_to_mask.report import click_results, write_report
+    from samjax.eval.protocols.point_to_mask.protocol import click_datasets
+    from samjax.eval.protocols.point_to_mask.report import click_results, write_report
     from samjax.predict.engine import Engine
-    from samjax.predict.predictor import Predictor
+    from samjax.predict.promptable.predictor import Predictor
 
     checkpoint = str(find_checkpoint(known.checkpoint))
     out = Path(known.out).expanduser()
@@ -113,7 +113,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 def _open(known: argparse.Namespace, options, out: Path):
     """Return the data sets and what a reader of figures on them must know."""
-    from samjax.eval.datasets.open_dataset import open_dataset
+    from samjax.data.annotations.open_dataset import open_dataset
 
     images = None if known.images is None else open_images(known.images, out=out)
     opened = [

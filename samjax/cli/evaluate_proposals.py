@@ -47,8 +47,8 @@ def add_parser(protocols, name: str) -> None:
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.cli.train import override
-    from samjax.eval.proposals.protocol import ProposalConfig, paper_generator, propose
-    from samjax.eval.proposals.report import proposal_results, write_report
+    from samjax.eval.protocols.proposals.protocol import ProposalConfig, paper_generator, propose
+    from samjax.eval.protocols.proposals.report import proposal_results, write_report
 
     preset = paper_generator(**({"masks_per_point": 1} if known.single_output else {}))
     generator_config = override(preset, rest, command="evaluate proposals")
@@ -56,8 +56,8 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.eval.evaluation_folder import open_evaluation
+    from samjax.predict.automatic.generator import MaskGenerator
     from samjax.predict.engine import Engine
-    from samjax.predict.mask_generator import MaskGenerator
 
     checkpoint = str(find_checkpoint(known.checkpoint))
     out = Path(known.out).expanduser()

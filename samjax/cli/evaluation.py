@@ -50,7 +50,7 @@ def add_annotations(parser: argparse.ArgumentParser) -> None:
 
 def open_annotations(known: argparse.Namespace, out: Path):
     """Return the annotations and photos that `add_annotations` asked for, see `Annotated`."""
-    from samjax.eval.annotated import read_annotated
+    from samjax.eval.ground_truth import read_annotated
 
     return read_annotated(
         known.annotations,
@@ -111,8 +111,8 @@ def finish(results, folder: Path) -> None:
 
 def open_images(path: str, *, out: Path):
     """Return where the photos of annotations are: a folder of pictures, of records, or SA-1B's tars, prepared once."""
-    from samjax.data.sources import holds_records
-    from samjax.eval.datasets.images import ImageFolder, ImageRecords
+    from samjax.data.annotations.images import ImageFolder, ImageRecords
+    from samjax.data.stream.sources import holds_records
 
     path = prepared(path, out=out)
     return ImageRecords(path, progress=progress) if holds_records(path) else ImageFolder(path)
@@ -121,7 +121,7 @@ def open_images(path: str, *, out: Path):
 def prepared(path: str, *, out: Path) -> str:
     """Return `path`, or where its records are if it is tars or pairs of SA-1B: prepared once, under `out`."""
     from samjax.cli.tars import prepare_once
-    from samjax.data.sources import is_sa1b_layout
+    from samjax.data.stream.sources import is_sa1b_layout
 
     if not is_sa1b_layout(path):
         return path

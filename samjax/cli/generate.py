@@ -14,7 +14,7 @@ from samjax.cli.arguments import whole_number
 from samjax.core.errors import UserError
 from samjax.core.output import check_can_write
 from samjax.core.patterns import expand_pattern
-from samjax.predict.generator_config import GeneratorConfig
+from samjax.predict.automatic.generator_config import GeneratorConfig
 
 _DESCRIPTION = """\
 Find every object of the photos that PATH names, and write photos and masks to DIR in the layout of SA-1B: a folder to
@@ -71,9 +71,9 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     check_can_write(known.out)
 
     from samjax.checkpoint.weights import find_checkpoint
+    from samjax.predict.automatic.generator import MaskGenerator
+    from samjax.predict.automatic.mask_folder import open_folder
     from samjax.predict.engine import Engine
-    from samjax.predict.mask_folder import open_folder
-    from samjax.predict.mask_generator import MaskGenerator
 
     checkpoint = find_checkpoint(known.checkpoint)
     generator = MaskGenerator(Engine.from_checkpoint(checkpoint), config, batch_size=known.batch_size)
@@ -209,7 +209,7 @@ def _rate(done: int, took: float, first: tuple[int, float] | None, now: float) -
 
 def _read_ahead(pool: ThreadPoolExecutor, photos: Sequence[Path], *, size: int) -> Iterator[list]:
     """Yield (path, photo or UserError) in batches; the next one is read meanwhile."""
-    from samjax.predict.photo import read_photo
+    from samjax.predict.promptable.photo_input import read_photo
 
     def read(path: Path):
         try:

@@ -82,9 +82,9 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         raise UserError(f"{existing[0]} is there already, and nothing is written over: give another --out")
     check_can_write(out)
 
-    from samjax.predict.photo import read_photo
-    from samjax.predict.predictor import Predictor
-    from samjax.predict.prompts import photo_prompts
+    from samjax.predict.promptable.photo_input import read_photo
+    from samjax.predict.promptable.predictor import Predictor
+    from samjax.predict.promptable.prompt_arrays import photo_prompts
 
     photo = read_photo(image)
     size = photo.shape[:2]
@@ -180,7 +180,7 @@ def _files(out: Path, stem: str, count: int) -> dict[str, Path]:
 
 def _write(files: dict[str, Path], *, photo, prompted: _Object, masks, iou, about: dict[str, Any]) -> None:
     from samjax.core.files import write_png, write_whole
-    from samjax.data.rle import encode
+    from samjax.data.masks.rle import encode
     from samjax.predict.overlay import DrawnPrompt, draw_prediction
 
     box, labels = prompted.box, prompted.labels

@@ -129,15 +129,15 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
     """
     import jax
 
-    from samjax.core.compile_cache import enable_compile_cache
     from samjax.core.workdir import held, is_bucket
+    from samjax.core.xla_cache import enable_compile_cache
 
     shared = jax.process_count() > 1 and not is_bucket(workdir)
     enable_compile_cache(shared=Path(workdir) / "compiled" if shared else None)
 
     from samjax.cli.dry_run import check, open_validation
     from samjax.core.distributed import is_lead, wait_for_all
-    from samjax.data.loader import train_stream
+    from samjax.data.stream.loader import train_stream
     from samjax.parallel.mesh import make_mesh
     from samjax.parallel.sharding import batch_sharding, check_batch
     from samjax.train.best import is_over
@@ -213,7 +213,7 @@ def _check_best(config) -> None:
 def _make_validator(config, mesh, blueprint):
     """Return what the loop validates with, None if `config` has no validation."""
     from samjax.cli.dry_run import validation_data
-    from samjax.data.loader import validation_batches
+    from samjax.data.stream.loader import validation_batches
     from samjax.eval.click_validation import ClickValidator
     from samjax.parallel.sharding import batch_sharding, replicated
 
@@ -243,7 +243,7 @@ def _prepared(config, workdir: Path):
 
     from samjax.cli.tars import prepare_once
     from samjax.core.distributed import is_lead, wait_for_all
-    from samjax.data.sources import is_sa1b_layout
+    from samjax.data.stream.sources import is_sa1b_layout
 
     def prepared(source: str, split: str) -> str:
         if not source or not is_sa1b_layout(source):

@@ -6,7 +6,7 @@ from typing import Annotated
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, CountOrNone, Probability, Range, Share, config_class
 from samjax.data.frame import Decoding
-from samjax.data.sampling import MaskRules
+from samjax.data.masks.sampling import MaskRules
 from samjax.data.view import ViewRules
 
 _Scale = Annotated[float, Range(above=0, below=16, why="a photo's size is multiplied by it")]

@@ -12,8 +12,8 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
+from samjax.data.masks.rle import MAX_PIXELS
 from samjax.data.photo import open_photo
-from samjax.data.rle import MAX_PIXELS
 from samjax.data.view import View
 
 

@@ -23,8 +23,8 @@ from samjax.core.git_lfs import refuse_lfs_pointer
 from samjax.core.machine_faults import raise_machine_fault
 from samjax.core.text import printable
 from samjax.data.depth import DepthError, has_sixteen_bits, sixteen_bits, tiff_bits, to_eight_bits
+from samjax.data.masks.rle import MAX_PIXELS
 from samjax.data.png_header import BinaryFile, read_png_header
-from samjax.data.rle import MAX_PIXELS
 
 log = logging.getLogger(__name__)
 

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from samjax.core.machine_faults import raise_machine_fault
-from samjax.data import records, rle
+from samjax.data.masks import rle
 from samjax.data.photo import PhotoError, check_photo
-from samjax.data.sources import RecordSource
+from samjax.data.records import masks as records
+from samjax.data.stream.sources import RecordSource
 
 _EXAMPLES = 5
 _THREADS = 8

@@ -9,8 +9,8 @@ import dataclasses
 
 import numpy as np
 
-from samjax.data.resample import MaskGrid
-from samjax.data.transforms import nearest_positions
+from samjax.data.masks.packing import nearest_positions
+from samjax.data.masks.resample import MaskGrid
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

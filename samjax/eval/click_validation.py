@@ -15,7 +15,7 @@ from samjax.losses.iou import mask_iou
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import Sam
 from samjax.prompting.error_region import upscale
-from samjax.prompting.evaluation import evaluate_clicks
+from samjax.prompting.evaluation_clicks import evaluate_clicks
 
 
 @struct

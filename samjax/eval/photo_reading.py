@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from samjax.core.errors import UserError
-from samjax.eval.datasets.dataset import Photo
+from samjax.data.annotations.dataset import Photo
 from samjax.eval.evaluation_folder import EvaluationFolder
 
 UNREADABLE = "photos that cannot be read"

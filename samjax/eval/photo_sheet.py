@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from pycocotools import mask as coco
 
 from samjax.core.files import write_png
-from samjax.data import rle
-from samjax.eval.datasets.dataset import Photo
+from samjax.data.annotations.dataset import Photo
+from samjax.data.masks import rle
 from samjax.eval.sheet import Cell, draw_cells, shortened, worst_and_median
 from samjax.predict.draw_masks import draw_masks
 

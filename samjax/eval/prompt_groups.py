@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-from samjax.core.groups import power_of_two
+from samjax.core.sizes import power_of_two
 
 AT_ONCE = 16
 """Prompts of a photo that are answered together: three masks each at the photo's size are 160 MB of one of SA-1B."""

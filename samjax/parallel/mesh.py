@@ -11,8 +11,8 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh
 
 from samjax.core.errors import UserError
-from samjax.core.groups import largest_divisor
 from samjax.core.ranges import Count, Range, config_class
+from samjax.core.sizes import largest_divisor
 
 AXES = ("data", "fsdp", "tensor")
 MOST_SPLIT = 16

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 
 from samjax.core.errors import UserError
-from samjax.core.groups import largest_divisor
+from samjax.core.sizes import largest_divisor
 
 _DIMENSIONS = {"v4": 3, "v5e": 2, "v5p": 3, "v6e": 2, "cpu": 1}
 _EXAMPLES = {"v4": "v4:4x4x8", "v5e": "v5e:16x16", "v5p": "v5p:4x4x8", "v6e": "v6e:16x16", "cpu": "cpu:8"}

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from samjax.data.resample import resample
+from samjax.data.masks.resample import resample
 from samjax.predict.overlay import outline
 
 _LONGEST = 1600

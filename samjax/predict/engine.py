@@ -12,8 +12,8 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int, UInt8
 
 from samjax.checkpoint.weights import load_weights
-from samjax.core.compile_cache import enable_compile_cache
 from samjax.core.types import MaskOutput, PointLabel, Prompts
+from samjax.core.xla_cache import enable_compile_cache
 from samjax.models.sam.config import SamConfig, config_of_run
 from samjax.models.sam.sam import Sam, model_with
 from samjax.parallel.mesh import MeshConfig, make_mesh

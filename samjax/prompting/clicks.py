@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from samjax.core.groups import map_groups
+from samjax.core.sizes import map_groups
 from samjax.core.types import PointLabel, Prompts, struct, valid_pixels
 from samjax.prompting.center import region_center
 from samjax.prompting.error_region import error_region, predicted_mask

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, CountOrNone, Range, Seed, config_class
-from samjax.data.loader import DataConfig
-from samjax.losses.sam import LossConfig
+from samjax.data.stream.loader import DataConfig
+from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.parallel.mesh import MeshConfig

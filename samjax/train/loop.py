@@ -13,7 +13,7 @@ from samjax.checkpoint.manager import Checkpoints
 from samjax.core.config import to_json
 from samjax.core.distributed import is_lead, wait_for_all
 from samjax.core.files import write_whole
-from samjax.data.loader import TrainStream
+from samjax.data.stream.loader import TrainStream
 from samjax.train.best import BestValidation, link_best, way_on
 from samjax.train.clock import Part, Past, RunClock
 from samjax.train.config import TrainConfig

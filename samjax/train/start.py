@@ -7,7 +7,7 @@ from jaxtyping import Array, Key
 
 from samjax.checkpoint.manager import Checkpoints, state_shapes
 from samjax.checkpoint.weights import load_weights, read_shapes
-from samjax.data.loader import TrainStream
+from samjax.data.stream.loader import TrainStream
 from samjax.train.config import TrainConfig
 from samjax.train.state import Blueprint, TrainState, begin_with, check_weights, init_state
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, Key
 from samjax.checkpoint.manager import state_shapes
 from samjax.core.random import Stream, derive
 from samjax.core.types import Batch, MaskOutput, unpack_masks
-from samjax.losses.sam import RoundLoss, loss_pixels, loss_target, round_loss, sam_loss
+from samjax.losses.sam_loss import RoundLoss, loss_pixels, loss_target, round_loss, sam_loss
 from samjax.models.sam.sam import Sam
 from samjax.optim.schedule import learning_rate
 from samjax.parallel.sharding import batch_sharding, replicated

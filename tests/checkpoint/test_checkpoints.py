@@ -16,7 +16,7 @@ from samjax.checkpoint.checksums import differences, record
 from samjax.checkpoint.manager import Checkpoints, NonFiniteStateError
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.tree import named_leaves
-from samjax.data.progress import Progress
+from samjax.data.stream.position import Progress
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
 

@@ -9,7 +9,7 @@ import pytest
 from samjax.cli.main import main
 from samjax.cli.train import override
 from samjax.core.errors import UserError
-from samjax.data import loader
+from samjax.data.stream import loader
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def experiment(tmp_path, photos):
     """An experiment file of the micro model on the shipped photos."""
     path = tmp_path / "mine.py"
     path.write_text(
-        "from samjax.data.pipeline import DataConfig\n"
+        "from samjax.data.stream.example import DataConfig\n"
         "from samjax.models.sam.config import SamConfig\n"
         "from samjax.train.config import TrainConfig\n"
         "def config():\n"

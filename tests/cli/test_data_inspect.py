@@ -30,7 +30,7 @@ def experiment(tmp_path, prepared):
     def write(**data):
         path = tmp_path / "mine.py"
         path.write_text(
-            "from samjax.data.pipeline import DataConfig\n"
+            "from samjax.data.stream.example import DataConfig\n"
             "from samjax.models.sam.config import SamConfig\n"
             "from samjax.train.config import TrainConfig\n"
             "def config():\n"

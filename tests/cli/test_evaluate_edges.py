@@ -9,9 +9,9 @@ from made_bsds import write_bsds
 from PIL import Image
 
 from samjax.cli.main import main
-from samjax.eval.edges import protocol
-from samjax.eval.edges.edge_scores import THRESHOLDS
-from samjax.eval.edges.matching import count
+from samjax.eval.protocols.edges import protocol
+from samjax.eval.protocols.edges.edge_scores import THRESHOLDS
+from samjax.eval.protocols.edges.matching import count
 from samjax.eval.results import Results
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -49,7 +49,7 @@ def test_results_table_and_pictures_are_written(evaluated, capsys):
 
 def test_what_is_counted_is_what_is_written(evaluated, bsds):
     recorded = dict(json.loads(line) for line in (evaluated / "photos.jsonl").read_text().splitlines())
-    from samjax.eval.edges.bsds import open_bsds
+    from samjax.eval.protocols.edges.bsds import open_bsds
 
     for photo in open_bsds(bsds).photos:
         edges = np.asarray(Image.open(evaluated / "edges" / f"{photo.id}.png"))

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from samjax.cli.main import main
-from samjax.data import rle
+from samjax.data.masks import rle
 from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.results import Results, Row
 

@@ -11,11 +11,11 @@ from data_pipelines.sa1b import prepare
 from samjax.cli import generate
 from samjax.cli.generate import find_photos
 from samjax.cli.main import main
-from samjax.data.records import decode_record
-from samjax.data.rle import decode
-from samjax.data.sources import is_sa1b_layout, open_source
-from samjax.predict import mask_folder
-from samjax.predict.photo import read_photo
+from samjax.data.masks.rle import decode
+from samjax.data.records.masks import decode_record
+from samjax.data.stream.sources import is_sa1b_layout, open_source
+from samjax.predict.automatic import mask_folder
+from samjax.predict.promptable.photo_input import read_photo
 
 LOOSE = {
     "--points-per-side": "3",

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from samjax.cli.main import main
-from samjax.data import rle
+from samjax.data.masks import rle
 from samjax.eval.results import Results
 
 pytestmark = pytest.mark.usefixtures("compiled_once")

@@ -8,10 +8,10 @@ from PIL import Image
 
 from samjax.checkpoint.weights import load_weights, save_weights
 from samjax.cli.main import main
-from samjax.data.rle import decode
+from samjax.data.masks.rle import decode
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.predict.engine import Engine
-from samjax.predict.predictor import Predictor
+from samjax.predict.promptable.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
 

@@ -9,7 +9,7 @@ import time
 import jax
 import pytest
 
-from samjax.core.compile_cache import enable_compile_cache, machine
+from samjax.core.xla_cache import enable_compile_cache, machine
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_programs_of_a_month_ago_are_removed(unset):
 
 _PROGRAM = """
 import jax
-from samjax.core.compile_cache import enable_compile_cache
+from samjax.core.xla_cache import enable_compile_cache
 enable_compile_cache()
 events = []
 jax.monitoring.register_event_listener(lambda event, **_: events.append(event))

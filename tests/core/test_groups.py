@@ -2,7 +2,7 @@
 
 import pytest
 
-from samjax.core.groups import largest_divisor
+from samjax.core.sizes import largest_divisor
 
 
 @pytest.mark.parametrize("most", [-1, 0, 1, 5, 6, 11, 12, 100])

@@ -15,14 +15,14 @@ import tyro
 
 from samjax.core.errors import UserError
 from samjax.core.ranges import Range, check_fields, config_class, field_types
+from samjax.data.annotations.formats import FormatOptions
 from samjax.data.config import DataConfig
-from samjax.eval.datasets.formats import FormatOptions
-from samjax.losses.sam import LossConfig
+from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import ScheduleConfig
 from samjax.parallel.mesh import MeshConfig
-from samjax.predict.generator_config import GeneratorConfig
+from samjax.predict.automatic.generator_config import GeneratorConfig
 from samjax.prompting.interactive import InteractionConfig
 from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
 

@@ -7,8 +7,8 @@ import pytest
 from array_record.python import array_record_module
 from streams import SIZE
 
-from samjax.data import records
-from samjax.data.loader import DataConfig, train_stream
+from samjax.data.records import masks as records
+from samjax.data.stream.loader import DataConfig, train_stream
 
 
 @pytest.fixture

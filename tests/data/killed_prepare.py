@@ -18,7 +18,7 @@ import pytest
 from data_pipelines import sa1b, storage
 from samjax.core import files
 from samjax.core.errors import UserError
-from samjax.data.sources import open_source
+from samjax.data.stream.sources import open_source
 
 
 def prepare_in_child(source, out, *, die_at):

@@ -7,7 +7,8 @@ import tarfile
 import numpy as np
 from PIL import Image
 
-from samjax.data import records, rle
+from samjax.data.masks import rle
+from samjax.data.records import masks as records
 
 
 def jpeg(height, width, *, mode="RGB", seed=0):

@@ -17,7 +17,7 @@ BATCH = 8
 def main(source, port, processes, index, first, batches):
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", processes, index)
-    from samjax.data.loader import DataConfig, train_stream
+    from samjax.data.stream.loader import DataConfig, train_stream
 
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     stream = train_stream(

@@ -14,10 +14,10 @@ from data_pipelines.descriptions import DescriptionError, parse_pair
 from data_pipelines.jpegs import check_jpeg
 from data_pipelines.pairs import Pair
 from data_pipelines.sa1b import LocalRun, prepare
-from samjax.data import rle
+from samjax.data.masks import rle
 from samjax.data.photo import PhotoError, open_photo
-from samjax.data.records import decode_record
-from samjax.data.sources import open_source
+from samjax.data.records.masks import decode_record
+from samjax.data.stream.sources import open_source
 
 SERIAL = LocalRun(workers=1)
 

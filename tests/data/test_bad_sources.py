@@ -23,8 +23,8 @@ from data_pipelines.units import find_units
 from data_pipelines.verify import verify
 from samjax.core import files
 from samjax.core.errors import UserError
-from samjax.data.records import decode_record
-from samjax.data.sources import open_source
+from samjax.data.records.masks import decode_record
+from samjax.data.stream.sources import open_source
 
 ROOT = Path(__file__).parent.parent.parent
 SERIAL = LocalRun(workers=1)

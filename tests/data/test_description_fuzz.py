@@ -12,8 +12,8 @@ from shards import description, record
 
 from data_pipelines.descriptions import KINDS, parse_pair
 from data_pipelines.pairs import Pair
-from samjax.data import rle
-from samjax.data.records import decode_record, encode_record
+from samjax.data.masks import rle
+from samjax.data.records.masks import decode_record, encode_record
 
 ITEM = record(7)
 WHOLE = json.dumps(description(ITEM))

@@ -5,10 +5,11 @@ import pytest
 from shards import annotation
 
 from samjax.core.errors import UserError
-from samjax.data import records, rle
 from samjax.data.config import DataConfig
-from samjax.data.resample import MaskGrid
-from samjax.data.sampling import LeftOut, MaskRules, draw_masks
+from samjax.data.masks import rle
+from samjax.data.masks.resample import MaskGrid
+from samjax.data.masks.sampling import LeftOut, MaskRules, draw_masks
+from samjax.data.records import masks as records
 
 SIZE = (20, 30)
 

@@ -6,7 +6,7 @@ from shards import record
 from streams import assert_equal, ids, take
 
 from samjax.core.errors import UserError
-from samjax.data.loader import DataConfig, MixedSourceConfig, validation_batches
+from samjax.data.stream.loader import DataConfig, MixedSourceConfig, validation_batches
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.verify import verify
 from samjax.cli.main import main
 from samjax.core.errors import UserError
-from samjax.data.records import decode_record
-from samjax.data.sources import open_source
+from samjax.data.records.masks import decode_record
+from samjax.data.stream.sources import open_source
 
 SERIAL = LocalRun(workers=1)
 

@@ -13,8 +13,8 @@ from shards import jpeg
 
 from samjax.core.errors import MachineError, UserError
 from samjax.data import photo as photo_module
+from samjax.data.masks.rle import MAX_PIXELS
 from samjax.data.photo import Orientation, PhotoError, from_picture, open_photo, read_photo, stored_size, turns_quarter
-from samjax.data.rle import MAX_PIXELS
 
 SIZE = (6, 10)
 

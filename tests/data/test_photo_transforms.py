@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from samjax.core.types import unpack_masks
-from samjax.data import transforms
+from samjax.data.masks import packing as transforms
 
 SIZES = [(480, 640), (640, 480), (1500, 2250), (333, 334), (1, 5000), (100, 100), (37, 53)]
 FRAMES = [(256, 256), (1024, 1024), (256, 320), (96, 64)]

@@ -13,11 +13,13 @@ from array_record.python import array_record_module
 from shards import record
 
 from samjax.core.errors import MachineError
-from samjax.data import pipeline, readers, records
 from samjax.data.config import DataConfig
-from samjax.data.mixture import Located
-from samjax.data.pipeline import Dropped, Fault, MakeExample
-from samjax.data.sources import open_source
+from samjax.data.records import masks as records
+from samjax.data.stream import example as pipeline
+from samjax.data.stream import readers
+from samjax.data.stream.example import Dropped, Fault, MakeExample
+from samjax.data.stream.mixture import Located
+from samjax.data.stream.sources import open_source
 
 ROOT = Path(__file__).parent.parent.parent
 SHARDS = 60
@@ -43,9 +45,9 @@ def many(prepared, tmp_path_factory):
 READS = """
 import os, resource, sys
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
-from samjax.data import readers
-from samjax.data.records import decode_record
-from samjax.data.sources import open_source
+from samjax.data.stream import readers
+from samjax.data.records.masks import decode_record
+from samjax.data.stream.sources import open_source
 source = open_source(sys.argv[1], "train")
 for _ in range(2):
     for number in range(len(source)):

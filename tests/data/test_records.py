@@ -5,7 +5,7 @@ import pytest
 from shards import record
 from tensorflow_datasets.datasets.segment_anything import segment_anything_dataset_builder
 
-from samjax.data import records
+from samjax.data.records import masks as records
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from samjax.data import rle
-from samjax.data.resample import MaskGrid, resample
-from samjax.data.transforms import nearest_positions, pack_mask, resize_mask
+from samjax.data.masks import rle
+from samjax.data.masks.packing import nearest_positions, pack_mask, resize_mask
+from samjax.data.masks.resample import MaskGrid, resample
 
 
 def paint(mask, **grid):
@@ -104,7 +104,7 @@ UNCACHED = """
 import sys, pathlib
 import numba.core.caching as caching
 caching.CacheImpl._locator_classes[:] = []  # no folder can be written
-from samjax.data.resample import resample
+from samjax.data.masks.resample import resample
 assert resample("T1", height=6, width=6, size=(3, 3)).tolist() == [[0], [0], [0]]
 """
 

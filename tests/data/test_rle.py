@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from samjax.data import rle
+from samjax.data.masks import rle
 
 
 def oracle(counts, height, width):

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco
 
-from samjax.data import rle
-from samjax.data.resample import MaskGrid, resample
-from samjax.data.transforms import pack_mask, resize_mask
+from samjax.data.masks import rle
+from samjax.data.masks.packing import pack_mask, resize_mask
+from samjax.data.masks.resample import MaskGrid, resample
 
 CODE = "".join(map(chr, range(48, 112)))
 
@@ -158,8 +158,8 @@ def test_counts_are_masks_or_are_refused_a_hundred_thousand_times():
 
 HOSTILE = """
 import resource, sys, time
-from samjax.data import rle
-from samjax.data.resample import resample
+from samjax.data.masks import rle
+from samjax.data.masks.resample import resample
 resample("1", height=1, width=1, size=(1, 1))
 before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
 for counts, height, width in [

@@ -16,10 +16,10 @@ from data_pipelines.demo_photos import inclusive_box
 from data_pipelines.sa1b import prepare
 from data_pipelines.units import find_units
 from samjax.core.errors import UserError
-from samjax.data import rle
+from samjax.data.masks import rle
 from samjax.data.photo import open_photo
-from samjax.data.records import decode_record
-from samjax.data.sources import open_source
+from samjax.data.records.masks import decode_record
+from samjax.data.stream.sources import open_source
 
 
 def read_all(folder, split="train"):
@@ -57,7 +57,7 @@ def test_tfds_opens_what_was_written(prepared):
 def test_tensorflow_and_beam_stay_away(photos, tmp_path):
     out = str(tmp_path / "out")
     program = (
-        "import sys; from data_pipelines.sa1b import prepare; from samjax.data.sources import open_source;"
+        "import sys; from data_pipelines.sa1b import prepare; from samjax.data.stream.sources import open_source;"
         f"prepare({str(photos / 'train')!r}, {out!r}); open_source({out!r}, 'train');"
         "sys.exit(str([name for name in sys.modules if name.split('.')[0] in ('tensorflow', 'apache_beam')] or ''))"
     )

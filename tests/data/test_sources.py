@@ -8,8 +8,8 @@ from etils import epath
 from shards import record, write_tar
 
 from samjax.core.errors import UserError
-from samjax.data.records import RecordError, decode_record
-from samjax.data.sources import holds_records, is_sa1b_layout, open_info, open_source
+from samjax.data.records.masks import RecordError, decode_record
+from samjax.data.stream.sources import holds_records, is_sa1b_layout, open_info, open_source
 
 
 def test_every_record_is_read_once_also_after_pickling(prepared):

@@ -12,11 +12,12 @@ from streams import SIZE, assert_equal, faulty, ids, mesh_sharding, take
 
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.types import unpack_masks
-from samjax.data import records, rle
-from samjax.data.loader import DataConfig, train_stream, validation_batches
-from samjax.data.progress import Progress
-from samjax.data.sources import open_source
-from samjax.data.transforms import fitted_size, resize_mask
+from samjax.data.masks import rle
+from samjax.data.masks.packing import fitted_size, resize_mask
+from samjax.data.records import masks as records
+from samjax.data.stream.loader import DataConfig, train_stream, validation_batches
+from samjax.data.stream.position import Progress
+from samjax.data.stream.sources import open_source
 
 
 def test_a_batch_holds_photos_and_their_masks(config, start, prepared):

@@ -7,9 +7,10 @@ from shards import record
 from streams import SIZE, faulty, ids, take
 
 from samjax.core.errors import MachineError, UserError
-from samjax.data import pipeline, readers
-from samjax.data.loader import DataConfig, validation_batches
-from samjax.data.progress import Progress
+from samjax.data.stream import example as pipeline
+from samjax.data.stream import readers
+from samjax.data.stream.loader import DataConfig, validation_batches
+from samjax.data.stream.position import Progress
 
 
 def test_the_row_of_a_record_that_cannot_be_used_is_empty_counted_and_named(write_dataset, start, caplog):

@@ -16,10 +16,10 @@ from streams import SIZE, PartOfTheMesh, assert_equal, faulty, ids, take
 from samjax.checkpoint.manager import Checkpoints
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.types import Batch
-from samjax.data import pipeline
-from samjax.data.layout import Layout
-from samjax.data.loader import DataConfig, TrainStream
-from samjax.data.mixture import open_mixture
+from samjax.data.stream import example as pipeline
+from samjax.data.stream.batch_rows import Layout
+from samjax.data.stream.loader import DataConfig, TrainStream
+from samjax.data.stream.mixture import open_mixture
 
 BATCH = 8
 

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 from shards import jpeg, record
 
-from samjax.data.sources import open_source
+from samjax.data.stream.sources import open_source
 from samjax.data.survey import survey
 
 

@@ -14,13 +14,14 @@ from pycocotools import mask as coco
 from data_pipelines import sa1b
 from data_pipelines.synthetic import write_tars
 from samjax.core.errors import UserError
-from samjax.data import records, rle
-from samjax.data.loader import train_stream, validation_batches
-from samjax.data.pipeline import DataConfig
-from samjax.data.sources import is_sa1b_layout, open_source
-from samjax.data.synthetic import SyntheticConfig, SyntheticSource, draw_record, parse_synthetic
-from samjax.data.synthetic_photo import draw_photo
-from samjax.data.synthetic_scene import Region, _measure
+from samjax.data.masks import rle
+from samjax.data.records import masks as records
+from samjax.data.stream.example import DataConfig
+from samjax.data.stream.loader import train_stream, validation_batches
+from samjax.data.stream.sources import is_sa1b_layout, open_source
+from samjax.data.synthetic.drawing import draw_photo
+from samjax.data.synthetic.scene import Region, _measure
+from samjax.data.synthetic.source import SyntheticConfig, SyntheticSource, draw_record, parse_synthetic
 
 SMALL = "synthetic:photos=6,size=64x96,masks=12,seed=3"
 
@@ -51,7 +52,8 @@ def test_another_process_in_another_order_draws_the_same_records():
     here = [hashlib.sha256(repr(records.decode_record(source[index])).encode()).hexdigest() for index in range(6)]
     program = (
         "import hashlib\n"
-        "from samjax.data import records, sources\n"
+        "from samjax.data.records import masks as records\n"
+        "from samjax.data.stream import sources\n"
         f"source = sources.open_source({SMALL!r}, 'train')\n"
         "for index in (4, 1):\n"
         "    print(hashlib.sha256(repr(records.decode_record(source[index])).encode()).hexdigest())"

@@ -11,8 +11,8 @@ from tensorflow_datasets.datasets.segment_anything import segment_anything_datas
 
 from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.verify import verify
-from samjax.data import records
-from samjax.data.sources import open_source
+from samjax.data.records import masks as records
+from samjax.data.stream.sources import open_source
 
 
 class SegmentAnything(tfds.core.GeneratorBasedBuilder, skip_registration=True):

@@ -15,7 +15,7 @@ from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.verify import verify
 from samjax.cli.main import main
 from samjax.core.errors import UserError
-from samjax.data import records
+from samjax.data.records import masks as records
 
 SHARDS = 3
 

@@ -7,10 +7,11 @@ from shards import annotation, record
 from streams import take
 
 from samjax.core.errors import UserError
-from samjax.data import pipeline, records
-from samjax.data.loader import DataConfig, validation_batches
-from samjax.data.mixture import Located
-from samjax.data.transforms import fitted_size
+from samjax.data.masks.packing import fitted_size
+from samjax.data.records import masks as records
+from samjax.data.stream import example as pipeline
+from samjax.data.stream.loader import DataConfig, validation_batches
+from samjax.data.stream.mixture import Located
 from samjax.data.view import WHOLE, ViewRules
 
 SIZES = [(480, 640), (640, 480), (1500, 2250), (333, 334), (1, 5000), (37, 53)]

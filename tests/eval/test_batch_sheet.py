@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from samjax.core.types import PointLabel
-from samjax.data.loader import train_stream
-from samjax.data.pipeline import DataConfig
+from samjax.data.stream.example import DataConfig
+from samjax.data.stream.loader import train_stream
 from samjax.eval import batch_sheet
 from samjax.eval.batch_sheet import draw_batch, first_prompts
 from samjax.prompting.interactive import InteractionConfig

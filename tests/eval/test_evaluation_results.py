@@ -10,8 +10,8 @@ import pytest
 
 from samjax.cli.main import main
 from samjax.core.errors import UserError
+from samjax.data.annotations.problems import Problems
 from samjax.eval.comparison import Comparison
-from samjax.eval.datasets.problems import Problems
 from samjax.eval.evaluation_folder import open_evaluation
 from samjax.eval.results import Curve, Results, Row
 

@@ -31,7 +31,7 @@ def disturb(owner, name, *, at):
 
 if sys.argv[-2:] == ["--process", os.environ["VICTIM"]]:
     from samjax.checkpoint.manager import Checkpoints
-    from samjax.data.loader import TrainStream
+    from samjax.data.stream.loader import TrainStream
     from samjax.eval.click_validation import ClickValidator
     from samjax.train import loop
 

@@ -9,8 +9,8 @@ import pytest
 
 from samjax.core.errors import UserError
 from samjax.core.types import MaskOutput
-from samjax.losses import sam
-from samjax.losses.sam import LossConfig, loss_pixels, loss_resolution, loss_target, round_loss, sam_loss
+from samjax.losses import sam_loss as sam
+from samjax.losses.sam_loss import LossConfig, loss_pixels, loss_resolution, loss_target, round_loss, sam_loss
 
 CONFIG = LossConfig(loss_size=16)
 RNG = np.random.default_rng(0)

@@ -15,7 +15,7 @@ from reference import SMALL, graph, random_case, reference
 from replay import IMAGES, LOSS_SIZE, MASKS, Scene, played, replay
 
 from samjax.interop.torch_weights import from_torch, to_torch
-from samjax.losses.sam import LossConfig, loss_pixels, loss_target, round_loss, sam_loss
+from samjax.losses.sam_loss import LossConfig, loss_pixels, loss_target, round_loss, sam_loss
 from samjax.nn.stack import Remat
 from samjax.prompting.interactive import CarriedGradient, InteractionConfig, Refinement, interact
 

@@ -11,7 +11,7 @@ from torch_losses import mask_terms, object_loss
 from samjax.core.types import MaskOutput
 from samjax.losses.dice import dice_loss
 from samjax.losses.focal import focal_loss
-from samjax.losses.sam import LossConfig, round_loss, sam_loss
+from samjax.losses.sam_loss import LossConfig, round_loss, sam_loss
 
 RNG = np.random.default_rng(0)
 LOGITS = (4 * RNG.normal(size=(2, 3, 9, 11))).astype(np.float32)

@@ -15,8 +15,8 @@ from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPi
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD, normalise
 from samjax.predict.engine import Engine
-from samjax.predict.photo import fit_photo
-from samjax.predict.predictor import Predictor
+from samjax.predict.promptable.photo_input import fit_photo
+from samjax.predict.promptable.predictor import Predictor
 
 SIZES = [(70, 96), (300, 200), (150, 41)]
 """Of photos: smaller, larger and thinner than the frame."""

@@ -10,7 +10,7 @@ from micro import drawn_micro, micro_model
 from samjax.core.types import MaskOutput
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.predict.engine import Engine
-from samjax.predict.photo import fit_photo, to_frame
+from samjax.predict.promptable.photo_input import fit_photo, to_frame
 
 
 def micro_engine(seed: int = 0, *, devices: int = 1) -> Engine:

@@ -13,7 +13,7 @@ import numpy as np
 from bilinear import through_frame
 from scipy import ndimage
 
-from samjax.predict.generator_config import GeneratorConfig
+from samjax.predict.automatic.generator_config import GeneratorConfig
 
 Model = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 

@@ -8,9 +8,9 @@ from generators import as_function, disc_engine, given_engine, micro_engine
 from restated import Restated, restated
 
 from samjax.core.errors import UserError
-from samjax.data import rle
-from samjax.predict.generator_config import GeneratorConfig
-from samjax.predict.mask_generator import GeneratedMask, MaskGenerator
+from samjax.data.masks import rle
+from samjax.predict.automatic.generator import GeneratedMask, MaskGenerator
+from samjax.predict.automatic.generator_config import GeneratorConfig
 
 NEAR = 1e-5
 """A logit this near to a threshold, of a largest logit of 1, is on a side that rounding decides."""

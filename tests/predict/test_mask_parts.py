@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from restated import box_of, crop_windows, greedy, without_regions
 
-from samjax.data import rle
-from samjax.data.transforms import fitted_size
-from samjax.predict.crops import Crop, crops_of, point_grid
-from samjax.predict.generator_config import GeneratorConfig
-from samjax.predict.mask_statistics import draw, measure
-from samjax.predict.nms import kept_boxes
-from samjax.predict.regions import without_specks
-from samjax.predict.run_lengths import encode_columns, encode_words
-from samjax.predict.tiles import tilings
+from samjax.data.masks import rle
+from samjax.data.masks.packing import fitted_size
+from samjax.predict.automatic.crops import Crop, crops_of, point_grid
+from samjax.predict.automatic.generator_config import GeneratorConfig
+from samjax.predict.automatic.mask_statistics import draw, measure
+from samjax.predict.automatic.nms import kept_boxes
+from samjax.predict.automatic.run_lengths import encode_columns, encode_words
+from samjax.predict.automatic.specks import without_specks
+from samjax.predict.automatic.tiles import tilings
 
 
 def boxes_and_scores():

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from samjax.core.errors import UserError
-from samjax.predict.photo import fit_photo, read_photo, to_frame
+from samjax.predict.promptable.photo_input import fit_photo, read_photo, to_frame
 
 FRAME = (1024, 1024)
 

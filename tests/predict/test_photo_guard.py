@@ -8,10 +8,10 @@ from PIL import Image
 
 from samjax.core.errors import UserError
 from samjax.data.photo import read_photo
+from samjax.predict.automatic.generator import MaskGenerator
 from samjax.predict.engine import Engine
-from samjax.predict.mask_generator import MaskGenerator
-from samjax.predict.photo import as_photos
-from samjax.predict.predictor import Predictor
+from samjax.predict.promptable.photo_input import as_photos
+from samjax.predict.promptable.predictor import Predictor
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (6, 10, 3), dtype=np.uint8)
 EXPECTED = r"expected RGB: uint8 of shape \(h, w, 3\), a picture of PIL's or a path"

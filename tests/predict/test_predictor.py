@@ -12,7 +12,7 @@ from samjax.core.errors import UserError
 from samjax.models.sam.sam import Sam
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.predict.engine import Engine
-from samjax.predict.predictor import Predictor
+from samjax.predict.promptable.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from samjax.core.errors import UserError
 from samjax.core.types import PointLabel
-from samjax.predict.prompts import photo_prompts
+from samjax.predict.promptable.prompt_arrays import photo_prompts
 
 PHOTO, FITTED = (40, 96), (20, 48)
 

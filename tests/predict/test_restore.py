@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from bilinear import through_frame
 
-from samjax.data.transforms import fitted_size
-from samjax.predict.restore import axis_taps, packed_masks, resize_plan, to_photo
+from samjax.data.masks.packing import fitted_size
+from samjax.predict.promptable.restore import axis_taps, packed_masks, resize_plan, to_photo
 
 CASES = [
     ((256, 256), (1024, 1024), (1500, 2250)),

@@ -11,7 +11,7 @@ from etils import epath
 
 from samjax.checkpoint.weights import read_shapes
 from samjax.core.errors import UserError
-from samjax.data.loader import train_stream
+from samjax.data.stream.loader import train_stream
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.train import loop, start

@@ -14,7 +14,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
-from samjax.data.loader import TrainStream, train_stream
+from samjax.data.stream.loader import TrainStream, train_stream
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.train import loop

@@ -25,8 +25,8 @@ import numpy as np
 import pytest
 
 from samjax.core.tree import named_leaves
-from samjax.data.loader import train_stream
-from samjax.losses.sam import LossConfig
+from samjax.data.stream.loader import train_stream
+from samjax.losses.sam_loss import LossConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import ScheduleConfig
 from samjax.parallel.mesh import MeshConfig, Preset, make_mesh

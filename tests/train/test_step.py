@@ -11,7 +11,7 @@ from flax import nnx
 from micro import drawn_micro
 
 from samjax.core.tree import named_leaves
-from samjax.data.loader import train_stream
+from samjax.data.stream.loader import train_stream
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.prompting.interactive import InteractionConfig, Refinement

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from einops import rearrange
 from jaxtyping import Array, Float, Float32
 
-from samjax.core.groups import largest_divisor
+from samjax.core.sizes import largest_divisor
 from samjax.nn.kernels.plain import ColumnOffsets, MapHeads, RowOffsets
 from samjax.parallel.sharding import platform
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental.pallas.ops.tpu import splash_attention as splash
 
-from samjax.core.groups import largest_divisor
+from samjax.core.sizes import largest_divisor
 from samjax.nn.kernels.folding import fold
 from samjax.nn.kernels.plain import ColumnOffsets, MapHeads, RowOffsets
 

@@ -10,14 +10,14 @@ from micro import drawn_micro, micro_model
 from scipy import ndimage
 
 from samjax.core.types import MaskOutput
-from samjax.eval.edges import mask_edges
-from samjax.eval.edges.gradient_edges import canny, sobel
-from samjax.eval.edges.levels import THRESHOLDS, as_levels, level_of
-from samjax.eval.edges.mask_edges import MaskEdges, edges_config
-from samjax.eval.edges.suppression import ridges, suppressed
+from samjax.eval.protocols.edges import mask_edges
+from samjax.eval.protocols.edges.gradient_edges import canny, sobel
+from samjax.eval.protocols.edges.levels import THRESHOLDS, as_levels, level_of
+from samjax.eval.protocols.edges.mask_edges import MaskEdges, edges_config
+from samjax.eval.protocols.edges.suppression import ridges, suppressed
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.predict.engine import Engine
-from samjax.predict.photo import fit_photo, to_frame
+from samjax.predict.promptable.photo_input import fit_photo, to_frame
 
 
 def step(*, dark: int = 60, bright: int = 190, height: int = 40, width: int = 50, at: int = 23) -> np.ndarray:

@@ -5,9 +5,9 @@ import pytest
 from made_bsds import made_photo
 from scipy.optimize import linear_sum_assignment
 
-from samjax.eval.edges.levels import THRESHOLDS, as_levels, level_of
-from samjax.eval.edges.matching import RADIUS, count, match
-from samjax.eval.edges.thinning import thinned
+from samjax.eval.protocols.edges.levels import THRESHOLDS, as_levels, level_of
+from samjax.eval.protocols.edges.matching import RADIUS, count, match
+from samjax.eval.protocols.edges.thinning import thinned
 
 
 def assigned(detected: np.ndarray, truth: np.ndarray, radius: float) -> tuple[int, int]:

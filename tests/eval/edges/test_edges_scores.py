@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from made_bsds import made_photo
 
-from samjax.eval.edges.edge_scores import THRESHOLDS, best_of, score
-from samjax.eval.edges.matching import Counts, count
+from samjax.eval.protocols.edges.edge_scores import THRESHOLDS, best_of, score
+from samjax.eval.protocols.edges.matching import Counts, count
 
 
 def stairs(*steps: tuple[int, int, int, int], boundary: int) -> Counts:

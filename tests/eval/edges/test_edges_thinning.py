@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from samjax.eval.edges.thinning import thinned
+from samjax.eval.protocols.edges.thinning import thinned
 
 EIGHT = np.ones((3, 3))
 

@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from samjax.data import rle
+from samjax.data.masks import rle
 
 SIZE = (150, 170)
 

@@ -6,12 +6,12 @@ import json
 import numpy as np
 from scored_data import SIZE, box_of
 
-from samjax.data import rle
-from samjax.eval.annotated import Annotated
-from samjax.eval.datasets.dataset import Instance, Photo
-from samjax.eval.scores.truth import Truth
-from samjax.predict.mask_generator import GeneratedMask, MaskGenerator
-from samjax.predict.predictor import Prediction, Predictor
+from samjax.data.annotations.dataset import Instance, Photo
+from samjax.data.masks import rle
+from samjax.eval.ground_truth import Annotated
+from samjax.predict.automatic.generator import GeneratedMask, MaskGenerator
+from samjax.predict.promptable.predictor import Prediction, Predictor
+from samjax.scores.truth import Truth
 
 
 class KilledError(Exception):

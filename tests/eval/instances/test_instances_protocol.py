@@ -8,9 +8,10 @@ from scored_data import SIZE, coco_evaluation
 from scored_photos import KilledError, Knowing, annotated, killing, mask_of, squares, write_json
 
 from samjax.core.errors import UserError
-from samjax.data import rle
+from samjax.data.masks import rle
 from samjax.eval.evaluation_folder import open_evaluation
-from samjax.eval.instances.detections import (
+from samjax.eval.prompt_groups import AT_ONCE
+from samjax.eval.protocols.instances.detections import (
     NO_BOXES,
     NO_OBJECTS,
     NO_SCORES,
@@ -19,10 +20,16 @@ from samjax.eval.instances.detections import (
     read_detections,
     true_boxes,
 )
-from samjax.eval.instances.protocol import segment_photos
-from samjax.eval.instances.report import BOXES, ONE_PASS, REFINED_ROW, instance_results, photo_case, write_report
-from samjax.eval.prompt_groups import AT_ONCE
-from samjax.eval.scores.truth import Truth
+from samjax.eval.protocols.instances.protocol import segment_photos
+from samjax.eval.protocols.instances.report import (
+    BOXES,
+    ONE_PASS,
+    REFINED_ROW,
+    instance_results,
+    photo_case,
+    write_report,
+)
+from samjax.scores.truth import Truth
 
 
 def run(

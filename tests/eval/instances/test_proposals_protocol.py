@@ -9,8 +9,8 @@ from scored_photos import KilledError, Proposing, annotated, generated, killing,
 
 from samjax.core.errors import UserError
 from samjax.eval.evaluation_folder import open_evaluation
-from samjax.eval.proposals.protocol import ProposalConfig, paper_generator, propose, rank
-from samjax.eval.proposals.report import proposal_results, write_report
+from samjax.eval.protocols.proposals.protocol import ProposalConfig, paper_generator, propose, rank
+from samjax.eval.protocols.proposals.report import proposal_results, write_report
 
 
 def found_on(content, seed=0, *, perfect=False):

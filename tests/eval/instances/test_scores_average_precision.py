@@ -8,10 +8,10 @@ import pytest
 from reference_lvis import lvis_package
 from scored_data import SIZE, as_lvis, coco_evaluation, parts, random_content, random_results
 
-from samjax.data import rle
-from samjax.eval.datasets.problems import Problems
-from samjax.eval.scores.average_precision import Compared, average_precision
-from samjax.eval.scores.truth import BAD_AREAS, BAD_BOXES, Truth
+from samjax.data.annotations.problems import Problems
+from samjax.data.masks import rle
+from samjax.scores.average_precision import Compared, average_precision
+from samjax.scores.truth import BAD_AREAS, BAD_BOXES, Truth
 
 COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 LVIS = (*COCO, "APr", "APc", "APf")

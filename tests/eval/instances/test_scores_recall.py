@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scored_data import SIZE, as_lvis, coco_evaluation, random_content, random_results
 
-from samjax.data import rle
-from samjax.eval.scores.recall import PhotoMatches, average_recall, match_photo
-from samjax.eval.scores.truth import Truth
+from samjax.data.masks import rle
+from samjax.scores.recall import PhotoMatches, average_recall, match_photo
+from samjax.scores.truth import Truth
 
 LIMITS = (2, 6, 1000)
 SIZES = ("all", "small", "medium", "large")

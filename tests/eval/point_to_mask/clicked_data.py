@@ -3,9 +3,9 @@
 import numpy as np
 
 from samjax.core.errors import UserError
-from samjax.data import rle
-from samjax.eval.datasets.dataset import Dataset, Instance, Photo
-from samjax.predict.predictor import Prediction, Predictor
+from samjax.data.annotations.dataset import Dataset, Instance, Photo
+from samjax.data.masks import rle
+from samjax.predict.promptable.predictor import Prediction, Predictor
 
 SIZE = (40, 60)
 

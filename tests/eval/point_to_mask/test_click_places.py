@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis.extra import numpy as arrays
 
-from samjax.eval.point_to_mask.places import Place, central_place, correcting_place, random_place
+from samjax.eval.protocols.point_to_mask.places import Place, central_place, correcting_place, random_place
 from samjax.prompting.clicks import central_click, central_correction
 
 SIZE = (9, 12)

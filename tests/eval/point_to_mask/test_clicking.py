@@ -8,14 +8,14 @@ from micro import drawn_micro, micro_model
 
 from samjax.core.errors import UserError
 from samjax.core.types import Batch
-from samjax.data import rle
+from samjax.data.annotations.dataset import Instance
+from samjax.data.masks import rle
 from samjax.eval.click_validation import click_through
-from samjax.eval.datasets.dataset import Instance
-from samjax.eval.point_to_mask.clicking import ClickConfig, Clicked, FirstClick, click_objects
-from samjax.eval.point_to_mask.places import Place
 from samjax.eval.prompt_groups import AT_ONCE
+from samjax.eval.protocols.point_to_mask.clicking import ClickConfig, Clicked, FirstClick, click_objects
+from samjax.eval.protocols.point_to_mask.places import Place
 from samjax.predict.engine import Engine
-from samjax.predict.predictor import Predictor
+from samjax.predict.promptable.predictor import Predictor
 
 PHOTO = np.zeros((*SIZE, 3), np.uint8)
 

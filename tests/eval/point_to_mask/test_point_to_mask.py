@@ -10,9 +10,9 @@ from PIL import Image
 
 from samjax.core.errors import UserError
 from samjax.eval.evaluation_folder import open_evaluation
-from samjax.eval.point_to_mask.clicking import ClickConfig
-from samjax.eval.point_to_mask.protocol import click_datasets
-from samjax.eval.point_to_mask.report import MEAN, cases, click_results, photo_table, write_report
+from samjax.eval.protocols.point_to_mask.clicking import ClickConfig
+from samjax.eval.protocols.point_to_mask.protocol import click_datasets
+from samjax.eval.protocols.point_to_mask.report import MEAN, cases, click_results, photo_table, write_report
 
 CONFIG = ClickConfig(clicks=(1, 2))
 # What the square of 25 pixels gives for objects of these sides: 25 / 81, 25 / 25, 9 / 25.

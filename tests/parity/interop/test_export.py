@@ -28,7 +28,7 @@ from samjax.interop.table import Naming
 from samjax.interop.torch_weights import from_torch
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import normalise
-from samjax.predict.restore import axis_taps
+from samjax.predict.promptable.restore import axis_taps
 
 FORMATS = [format.value for format in Format]
 

@@ -10,7 +10,7 @@ from samjax.core.errors import UserError
 from samjax.interop import onnx_model
 from samjax.interop.onnx_model import write_onnx
 from samjax.interop.portable import Half
-from samjax.predict.restore import axis_taps
+from samjax.predict.promptable.restore import axis_taps
 
 B, M = jax.export.symbolic_shape("b, m")
 TABLE = np.random.default_rng(1).normal(size=(5, 3)).astype(np.float32)

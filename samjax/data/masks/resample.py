@@ -1,0 +1,92 @@
+"""Masks at another resolution, straight from their run lengths.
+
+A full-size bitmap is never made: the work goes with the length of the run lengths and the size of the result. A pixel
+of the result is the nearest pixel of the mask, `transforms.nearest_positions`, exactly as decoding first would give.
+"""
+
+import dataclasses
+
+import numpy as np
+from jaxtyping import Int, Int64, UInt8
+
+from samjax.data.masks import rle, rle_kernels
+from samjax.data.masks.packing import nearest_positions, packed_width
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Painted:
+    """Packed masks (`numpy.packbits` order along the width), and how many met on the way have no pixel."""
+
+    packed: UInt8[np.ndarray, "drawn h packed_w"]
+    empty: int
+
+
+class MaskGrid:
+    """Where masks of one size are sampled, and the frame that the samples sit in, at its top-left corner.
+
+    Args:
+      height: of the masks.
+      rows: which rows to sample, in ascending order.
+      columns: which columns to sample, in ascending order.
+      frame: (height, width) of the result, at least (rows, columns); the rest is zeros.
+      mirrored: whether the sampled columns are written from right to left.
+    """
+
+    def __init__(
+        self,
+        *,
+        height: int,
+        rows: Int[np.ndarray, "rows"],
+        columns: Int[np.ndarray, "columns"],
+        frame: tuple[int, int],
+        mirrored: bool = False,
+    ):
+        if len(rows) > frame[0] or len(columns) > frame[1]:
+            raise ValueError(f"{len(rows)} x {len(columns)} samples do not fit a frame of {frame[0]} x {frame[1]}")
+        self._height = height
+        self._columns = columns.astype(np.int64)
+        self._row_at = np.searchsorted(rows, np.arange(height + 1)).astype(np.int64)
+        self._rows = len(rows)
+        self._frame = frame
+        self._flip = len(columns) - 1 if mirrored else -1
+
+    @classmethod
+    def fitted(
+        cls, *, height: int, width: int, size: tuple[int, int], frame: tuple[int, int] | None = None
+    ) -> "MaskGrid":
+        """Return the grid that scales `height` x `width` masks to `size`, by default all of the frame."""
+        return cls(
+            height=height,
+            rows=nearest_positions(source=height, target=size[0]),
+            columns=nearest_positions(source=width, target=size[1]),
+            frame=frame or size,
+        )
+
+    def paint(self, codes: rle.Codes, order: Int64[np.ndarray, "candidates"], *, most: int) -> Painted:
+        """Return the first `most` masks of `order` that have a pixel here.
+
+        Args:
+          codes: masks that `rle.measure` accepted at this grid's size; others give undefined pixels.
+          order: indices into `codes`.
+          most: after that many no others are looked at.
+        """
+        out = np.zeros((min(most, len(order)), self._frame[0], packed_width(self._frame[1])), np.uint8)
+        drawn, empty = rle_kernels.paint(
+            codes.characters, codes.ends, order, self._height, self._columns, self._row_at, self._rows, self._flip, out
+        )
+        return Painted(packed=out[:drawn], empty=empty)
+
+
+def resample(
+    counts: str | bytes, *, height: int, width: int, size: tuple[int, int]
+) -> UInt8[np.ndarray, "new_h packed_w"]:
+    """Return the `height` x `width` mask written in `counts` at `size`, packed.
+
+    Raises:
+      RleError: as `rle.measure`.
+    """
+    codes = rle.join([counts])
+    rle.measure(codes, height=height, width=width)
+    grid = MaskGrid.fitted(height=height, width=width, size=size)
+    painted = grid.paint(codes, np.zeros(1, np.int64), most=1)
+    return painted.packed[0] if len(painted.packed) else np.zeros((size[0], packed_width(size[1])), np.uint8)

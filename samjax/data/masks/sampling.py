@@ -1,0 +1,102 @@
+"""Which masks of a photo are learnt from (Segment Anything, appendix A: at most 64, none over 90% of the image)."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+
+from samjax.data.masks import rle
+from samjax.data.masks.resample import MaskGrid
+from samjax.data.records.masks import Annotation
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MaskRules:
+    """Which masks can be used: shares are of the photo, areas its pixels, and a mask at a bound is kept.
+
+    The scores are the data engine's own estimates; they can lie outside 0 to 1, and a bound of 0 asks for nothing.
+    """
+
+    max_area_fraction: float = 0.9
+    min_area_fraction: float = 0.0
+    min_area: int = 0
+    min_predicted_iou: float = 0.0
+    min_stability_score: float = 0.0
+
+
+class LeftOut(NamedTuple):
+    """Masks of a photo that were not used, each counted once, under the first of these that applies."""
+
+    too_large: int = 0
+    """Cover too much of the photo."""
+    too_small: int = 0
+    """Cover too little of it."""
+    low_predicted_iou: int = 0
+    low_stability: int = 0
+    empty: int = 0
+    """Met while drawing, without a pixel in the model's frame."""
+
+    def __str__(self) -> str:
+        return (
+            f"{self.too_large} too large, {self.too_small} too small, {self.low_predicted_iou} below the predicted IoU "
+            f"asked for, {self.low_stability} below the stability, {self.empty} empty in the model's frame"
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DrawnMasks:
+    """The masks drawn, packed, and how many could not be used."""
+
+    packed: UInt8[np.ndarray, "drawn h packed_w"]
+    left_out: LeftOut
+
+
+def draw_masks(
+    annotations: Sequence[Annotation],
+    rng: np.random.Generator,
+    *,
+    size: tuple[int, int],
+    grid: MaskGrid,
+    rules: MaskRules,
+    max_masks: int,
+) -> DrawnMasks:
+    """Return at most `max_masks` masks of a photo, drawn uniformly without replacement from those that can be used.
+
+    Masks are met in random order and resampled until enough are found, so most of a photo's masks are only measured;
+    leaving out the empty ones on the way keeps the draw uniform over the others.
+
+    Args:
+      annotations: the photo's masks, all of which are checked.
+      rng: randomness of this draw.
+      size: (height, width) of the photo.
+      grid: where in the photo the model's pixels are.
+      rules: which masks can be used.
+      max_masks: most masks to return.
+
+    Raises:
+      RleError: one of `annotations`, drawn or not, is no mask.
+    """
+    height, width = size
+    codes = rle.join([annotation.counts for annotation in annotations])
+    areas = rle.measure(codes, height=height, width=width)
+    share = areas / (height * width)
+    reasons = (
+        share > rules.max_area_fraction,
+        (share < rules.min_area_fraction) | (areas < rules.min_area),
+        _below([one.predicted_iou for one in annotations], rules.min_predicted_iou),
+        _below([one.stability_score for one in annotations], rules.min_stability_score),
+    )
+    usable = np.ones(len(annotations), bool)
+    counts = []
+    for reason in reasons:
+        counts.append(int(np.count_nonzero(reason & usable)))
+        usable &= ~reason
+    painted = grid.paint(codes, rng.permutation(np.flatnonzero(usable)), most=max_masks)
+    return DrawnMasks(packed=painted.packed, left_out=LeftOut(*counts, empty=painted.empty))
+
+
+def _below(scores: list[float], bound: float) -> Bool[np.ndarray, "masks"]:
+    """A bound of 0 asks for nothing, whatever the scores are; else a score that is no number is below it."""
+    return ~(np.array(scores, float) >= bound) & (bound > 0)

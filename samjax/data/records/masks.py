@@ -1,0 +1,200 @@
+"""The record schema, both ways: TFDS's own `segment_anything`, so that data prepared by either trains.
+
+A record is a serialised `tf.train.Example`; TFDS reads and writes it without TensorFlow. Photos stay encoded.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from samjax.data.masks.rle import MAX_PIXELS
+
+
+class RecordError(ValueError):
+    """A record that does not follow the schema, or contradicts itself; the message says why."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """One mask. Boxes are (y_min, x_min, y_max, x_max), each divided by the photo's height or width."""
+
+    id: int
+    counts: str
+    """Run lengths, compressed COCO code: see `samjax.data.masks.rle`."""
+    area: int
+    bbox: tuple[float, float, float, float]
+    crop_box: tuple[float, float, float, float]
+    point: tuple[float, float]
+    """(x, y), pixels: the prompt the mask was made from."""
+    predicted_iou: float
+    stability_score: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """One photo, still a JPEG, and its masks, which all have the photo's size."""
+
+    image_id: int
+    file_name: str
+    height: int
+    width: int
+    jpeg: bytes
+    annotations: tuple[Annotation, ...]
+
+
+@functools.cache
+def features() -> Any:
+    """Return the schema, a TFDS FeaturesDict; equal to that of its `segment_anything` 1.0.0, entry by entry."""
+    import tensorflow_datasets as tfds  # where a record is read or written: processes that do neither go without
+
+    annotation = tfds.features.FeaturesDict(
+        {
+            "area": tfds.features.Scalar(np.uint64),
+            "bbox": tfds.features.BBoxFeature(),
+            "crop_box": tfds.features.BBoxFeature(),
+            "id": tfds.features.Scalar(np.uint64),
+            "point_coords": tfds.features.Tensor(shape=(1, 2), dtype=np.float64),
+            "predicted_iou": tfds.features.Scalar(np.float64),
+            "segmentation": tfds.features.FeaturesDict(
+                {"counts": np.str_, "size": tfds.features.Tensor(shape=(2,), dtype=np.uint64)}
+            ),
+            "stability_score": tfds.features.Scalar(np.float64),
+        }
+    )
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.FeaturesDict(
+                {
+                    "content": tfds.features.Image(),
+                    "file_name": np.str_,
+                    "height": np.uint64,
+                    "image_id": np.uint64,
+                    "width": np.uint64,
+                }
+            ),
+            "annotations": tfds.features.Sequence(annotation),
+        }
+    )
+
+
+def to_example(record: Record) -> dict[str, Any]:
+    """Return `record` as the nested dict that `features()` encodes."""
+    return {
+        "image": {
+            "content": record.jpeg,
+            "file_name": record.file_name,
+            "height": record.height,
+            "image_id": record.image_id,
+            "width": record.width,
+        },
+        "annotations": [
+            {
+                "area": annotation.area,
+                "bbox": np.array(annotation.bbox, np.float64),
+                "crop_box": np.array(annotation.crop_box, np.float64),
+                "id": annotation.id,
+                "point_coords": np.array([annotation.point], np.float64),
+                "predicted_iou": annotation.predicted_iou,
+                "segmentation": {
+                    "counts": annotation.counts,
+                    "size": np.array([record.height, record.width], np.uint64),
+                },
+                "stability_score": annotation.stability_score,
+            }
+            for annotation in record.annotations
+        ],
+    }
+
+
+@functools.cache
+def _keep_encoded() -> dict[str, Any]:
+    """Return TFDS's decoders, which leave the photo as it is."""
+    import tensorflow_datasets as tfds
+
+    return {"image": {"content": tfds.decode.SkipDecoding()}}
+
+
+def encode_record(record: Record) -> bytes:
+    """Return `record` as the bytes of one ArrayRecord record, the same in every process."""
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    proto: Any = tf_example_pb2
+    example = proto.Example.FromString(features().serialize_example(to_example(record)))
+    return example.SerializeToString(deterministic=True)  # else a proto's map is written in the order of its hashes
+
+
+def decode_record(data: bytes) -> Record:
+    """Return the record in `data`, the bytes of one ArrayRecord record.
+
+    Raises:
+      RecordError: not a record of this schema, or one that contradicts itself.
+    """
+    try:
+        example = features().deserialize_example_np(data, decoders=_keep_encoded())
+        record = _from_example(example)
+    except RecordError:
+        raise
+    except Exception as error:  # protobuf, NumPy and TFDS each have their own
+        detail = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise RecordError(f"not a record of the segment_anything schema: {detail[:200]}") from error
+    if not 0 <= record.image_id < 2**31:
+        raise RecordError(f"image id {record.image_id} does not fit in 31 bits")
+    return record
+
+
+def _from_example(example: Any) -> Record:
+    image, columns = example["image"], example["annotations"]
+    height, width = int(image["height"]), int(image["width"])
+    if height < 1 or width < 1 or height * width > MAX_PIXELS:
+        raise RecordError(f"photo size {height} x {width} is not between 1 and {MAX_PIXELS:,} pixels")
+    sizes = np.asarray(columns["segmentation"]["size"]).reshape(-1, 2)
+    wrong = np.flatnonzero((sizes != (height, width)).any(axis=1))
+    if wrong.size:
+        found = " x ".join(str(side) for side in sizes[wrong[0]])
+        raise RecordError(f"annotation {wrong[0]}: size is {found} but the photo's is {height} x {width}")
+    rows = zip(
+        columns["id"],
+        columns["segmentation"]["counts"],
+        columns["area"],
+        columns["bbox"],
+        columns["crop_box"],
+        columns["point_coords"],
+        columns["predicted_iou"],
+        columns["stability_score"],
+        sizes,
+        strict=True,
+    )
+    annotations = tuple(
+        Annotation(
+            id=int(identifier),
+            counts=_text(counts),
+            area=int(area),
+            bbox=_box(bbox),
+            crop_box=_box(crop_box),
+            point=(float(point[0][0]), float(point[0][1])),
+            predicted_iou=float(predicted_iou),
+            stability_score=float(stability_score),
+        )
+        for identifier, counts, area, bbox, crop_box, point, predicted_iou, stability_score, _ in rows
+    )
+    return Record(
+        image_id=int(image["image_id"]),
+        file_name=_text(
+            image["file_name"], errors="backslashreplace"
+        ),  # it names no file here: no record is lost for it
+        height=height,
+        width=width,
+        jpeg=bytes(image["content"]),
+        annotations=annotations,
+    )
+
+
+def _text(value: str | bytes, *, errors: str = "strict") -> str:
+    return value.decode(errors=errors) if isinstance(value, bytes) else str(value)
+
+
+def _box(values: Any) -> tuple[float, float, float, float]:
+    y_min, x_min, y_max, x_max = (float(value) for value in values)
+    return y_min, x_min, y_max, x_max

@@ -1,0 +1,1 @@
+"""From records to global batches on the devices, of any task: order, decoding, assembly, position."""

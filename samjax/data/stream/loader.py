@@ -1,0 +1,209 @@
+"""Batches for training and validation, as global arrays on the devices."""
+
+import logging
+import time
+import weakref
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+
+from samjax.core.errors import UserError
+from samjax.core.text import printable
+from samjax.core.types import Batch
+from samjax.data.config import DataConfig, MixedSourceConfig
+from samjax.data.stream.assembly import Ahead, Assembler, refuse_machine_fault, refuse_too_many
+from samjax.data.stream.batch_rows import Layout
+from samjax.data.stream.example import Dropped, Example, Fault, MakeExample, Rows, read
+from samjax.data.stream.mixture import Mixture, open_mixture
+from samjax.data.stream.position import Progress, StreamCounts
+
+__all__ = ["DataConfig", "MixedSourceConfig", "TrainStream", "train_stream", "validation_batches"]
+
+log = logging.getLogger(__name__)
+
+
+class TrainStream:
+    """An endless iterator of training batches; the next ones are prepared in the background.
+
+    The batch of a step is a function of the data, the seed, the batch size and the step: the number of processes,
+    threads and workers, and what was prepared ahead, change nothing. `set_step` therefore goes to any step, and
+    `get_state` and `set_state`, which make this an item of `grain.checkpoint.CheckpointSave` and `CheckpointRestore`,
+    add to the step only the counts of this process, and what a checkpoint of another stream is told by.
+    """
+
+    def __init__(self, config: DataConfig, *, layout: Layout, mixture: Mixture, seed: int):
+        if not 0 <= seed < 2**32:
+            raise UserError(f"seed is {seed}: give one from 0 to {2**32 - 1}")
+        self._config = config
+        self._layout = layout
+        self._mixture = mixture
+        self._dataset = mixture.shuffled(MakeExample(config, image_size=layout.image_size), seed=seed)
+        self._identity = {
+            "seed": seed,
+            "batch_size": layout.batch_size,
+            "records": [len(source) for source in mixture.sources],
+            "weights": mixture.weights,
+        }
+        self._part = {"first_row": int(layout.rows[0]), "rows": len(layout.rows)}
+        self._progress = Progress()
+        self._ahead: Ahead | None = None
+        self.waited = 0.0
+        """Seconds that `next` waited for a batch, the first one of a start not counted."""
+
+    @property
+    def counts(self) -> StreamCounts:
+        """What was read and left out up to the last batch handed out."""
+        return self._progress.counts
+
+    @property
+    def records(self) -> int:
+        """Records of an epoch, on all processes together."""
+        return len(self._mixture)
+
+    def __iter__(self) -> "TrainStream":
+        return self
+
+    def __next__(self) -> Batch:
+        """Return the next batch.
+
+        Raises:
+          UserError: more than 1% of an epoch's records are corrupt, or none of them can be used.
+        """
+        fresh = self._ahead is None
+        ahead = self._start()
+        began = time.monotonic()
+        batch, self._progress = ahead.take()
+        self.waited += 0.0 if fresh else time.monotonic() - began
+        return batch
+
+    def start_prefetch(self) -> None:
+        """Begin to prepare batches in the background; the first `next` does it otherwise."""
+        self._start()
+
+    def _start(self) -> Ahead:
+        if self._ahead is None:
+            assembler = Assembler(
+                self._dataset,
+                config=self._config,
+                layout=self._layout,
+                mixture=self._mixture,
+                progress=self._progress,
+            )
+            self._ahead = Ahead(assembler, batches=self._config.prefetch_batches)
+            self._stop = weakref.finalize(self, self._ahead.close)  # also at exit: grain's workers do not end cleanly
+        return self._ahead
+
+    def get_state(self) -> bytes:
+        """Return the state after the last batch handed out, as JSON."""
+        return self._progress.to_json(part=self._part, stream=self._identity)
+
+    def set_state(self, state: bytes) -> None:
+        """Continue after the batch that `state` was taken at, by any process of any number of them.
+
+        The counts go on where they are of the same rows, and begin again where the rows were dealt out differently.
+
+        Raises:
+          UserError: the state is of another stream: other seed, records, weights or batch size.
+        """
+        progress, (part, identity) = Progress.from_json(state, "part", "stream")
+        for name, mine in self._identity.items():
+            if identity.get(name) != mine:
+                raise UserError(
+                    f"the checkpoint's data stream has {name} {identity.get(name)} but this run has {mine}: continue "
+                    "with the same data, seed and batch size, or start in a new workdir"
+                )
+        if part != self._part:
+            log.warning("The checkpoint's processes held other rows of a batch: counts of records begin again at 0.")
+            progress = Progress(step=progress.step)
+        self.close()
+        self._progress = progress
+
+    def set_step(self, step: int) -> None:
+        """Continue with the batch of `step`, counted from 0, whatever was handed out; the counts begin again."""
+        if step < 0:
+            raise UserError(f"step is {step}: give 0 or more")
+        self.close()
+        self._progress = Progress(step=step)
+
+    def close(self) -> None:
+        """Stop preparing batches and end worker processes; `next` starts them again where the stream is."""
+        if self._ahead is not None:
+            self._stop()
+            self._ahead = None
+
+
+def train_stream(
+    config: DataConfig,
+    *,
+    image_size: tuple[int, int],
+    batch_size: int,
+    seed: int,
+    sharding: jax.sharding.Sharding | None = None,
+) -> TrainStream:
+    """Return the endless stream of training batches.
+
+    Args:
+      config: the data and how it is loaded.
+      image_size: the model's frame, (height, width).
+      batch_size: photos of a batch, on all processes together.
+      seed: of the order, the views and the mask draws; the same batches come out on any number of processes.
+      sharding: of the batch's leading axis, over all processes' devices; None is one device of one process.
+
+    Raises:
+      UserError: no such data, a value that cannot be used, or a batch that the sharding cannot split.
+    """
+    layout = Layout(image_size=image_size, max_masks=config.max_masks, batch_size=batch_size, sharding=sharding)
+    return TrainStream(config, layout=layout, mixture=open_mixture(config), seed=seed)
+
+
+def validation_batches(
+    config: DataConfig,
+    *,
+    image_size: tuple[int, int],
+    batch_size: int,
+    sharding: jax.sharding.Sharding | None = None,
+    limit: int | None = None,
+) -> Iterator[Batch]:
+    """Yield the photos of `config.split` once, whole, in their order, with always the same masks.
+
+    Rows without a photo (the last batch's rest, records that cannot be used) have `record_id` -1 and no valid mask, so
+    that every process yields the same number of batches.
+
+    Args:
+      config: the data and how it is loaded.
+      image_size: the model's frame, (height, width).
+      batch_size: photos of a batch, on all processes together.
+      sharding: as in `train_stream`.
+      limit: use the first photos only.
+
+    Raises:
+      UserError: as `train_stream`, or more than 1% of the records are corrupt.
+    """
+    layout = Layout(image_size=image_size, max_masks=config.max_masks, batch_size=batch_size, sharding=sharding)
+    mixture = open_mixture(config)
+    total = len(mixture) if limit is None else min(limit, len(mixture))
+    return _validate(config.as_they_are(), layout, mixture, total)
+
+
+def _validate(config: DataConfig, layout: Layout, mixture: Mixture, total: int) -> Iterator[Batch]:
+    batches, rest = divmod(total, layout.batch_size)
+    mine = batches * len(layout.rows) + int(np.sum(layout.rows < rest))
+    rows = Rows(layout.rows, batch_size=layout.batch_size, stop=mine)
+    elements = read(mixture.in_order(MakeExample(config, image_size=layout.image_size)), rows, config)
+    seen, corrupt = 0, 0
+    try:
+        for batch in range(-(-total // layout.batch_size)):
+            examples: list[Example | None] = []
+            for row in layout.rows:
+                element = next(elements) if batch * layout.batch_size + row < total else None
+                refuse_machine_fault(element)
+                seen += element is not None
+                if isinstance(element, Dropped):
+                    corrupt += element.fault is Fault.CORRUPT
+                    log.warning("%s: %s. Its row stays empty.", printable(element.name), printable(element.reason))
+                    refuse_too_many(mixture.name, bad=corrupt, seen=seen, total=mine)
+                examples.append(element if isinstance(element, Example) else None)
+            yield layout.place(layout.stack(examples))
+    finally:
+        elements.close()

@@ -1,0 +1,162 @@
+"""Where records are: a folder prepared by TFDS, read at random through all its ArrayRecord shards, or nowhere."""
+
+import bisect
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol, SupportsIndex, runtime_checkable
+
+from etils import epath
+
+from samjax.core.errors import UserError
+from samjax.core.machine_faults import raise_machine_fault
+from samjax.data.records import masks as records
+from samjax.data.stream import readers
+from samjax.data.synthetic.source import SyntheticSource, is_synthetic, parse_synthetic
+
+_PREPARE = "prepare it with `samjax data prepare --source TARS --out FOLDER`"
+_LEVELS = 2  # TFDS nests a data set as name/version
+
+
+@runtime_checkable
+class RecordSource(Protocol):
+    """Random access to encoded records."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: SupportsIndex) -> bytes: ...
+
+
+class ArrayRecordSource:
+    """Random access to the encoded records of one or more splits, in the order of their shards.
+
+    `counts` is how many records each shard holds.
+    """
+
+    def __init__(self, *, name: str, shards: Sequence[str], counts: Sequence[int]):
+        self.name = name
+        self._shards = readers.Shards(shards)
+        self._ends = tuple(itertools.accumulate(counts))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def __getitem__(self, index: SupportsIndex) -> bytes:
+        """Return the bytes of record `index`.
+
+        Raises:
+          IndexError: there are not as many.
+          MachineError: the machine does not read it, as without a file descriptor left.
+          RecordError: the shard is missing, or damaged there.
+        """
+        place = index.__index__()
+        if not 0 <= place < len(self):
+            raise IndexError(f"{self.name} holds {len(self)} records, and no record {place}")
+        shard = bisect.bisect_right(self._ends, place)
+        return self._shards.read(shard, place - (self._ends[shard - 1] if shard else 0))
+
+    def __repr__(self) -> str:
+        return f"ArrayRecordSource({self.name}, {len(self)} records)"
+
+
+def is_sa1b_layout(path: str) -> bool:
+    """Return whether `path` names photos in the SA-1B layout: a tar, a glob of tars, a folder of tars or of pairs."""
+    if path.endswith(".tar"):
+        return True
+    folder = Path(path)
+    if not folder.is_dir() or (folder / "dataset_info.json").exists():
+        return False
+    return any(next(folder.glob(pattern), None) for pattern in ("[!.]*.tar", "sa_*.json"))
+
+
+def holds_records(path: str) -> bool:
+    """Return whether `path` is a folder prepared by `samjax data prepare`, or one up to two levels above such."""
+    return bool(_datasets(epath.Path(path).expanduser()))
+
+
+def open_source(path: str, split: str) -> RecordSource:
+    """Return the records of `split` in a prepared folder, or synthetic ones.
+
+    Args:
+      path: the folder that holds dataset_info.json, or one up to two levels above it that holds no other data set; or
+        `synthetic:` and its parameters.
+      split: a split's name, or several as `train+extra`.
+
+    Raises:
+      UserError: no such folder or split, an empty one, another schema or file format, a missing or damaged shard.
+      MachineError: the machine does not open a shard.
+    """
+    if is_synthetic(path):
+        return SyntheticSource(parse_synthetic(path), split=split)
+    info, folder = open_info(path)
+    counts: dict[str, int] = {}
+    for name in split.split("+"):
+        if name not in info.splits:
+            raise UserError(f"{folder} has no split {name!r}: it has {', '.join(info.splits) or 'none'}")
+        counts |= _count_shards(info.splits[name])
+    if not counts:
+        raise UserError(f"split {split!r} of {folder} is empty: {_PREPARE}")
+    return ArrayRecordSource(name=f"{folder} {split}", shards=list(counts), counts=list(counts.values()))
+
+
+def open_info(path: str) -> tuple[Any, epath.Path]:
+    """Return what a prepared folder says of itself, a TFDS DatasetInfo, and the folder of its dataset_info.json.
+
+    Raises:
+      UserError: no such folder, another schema or file format.
+    """
+    import tensorflow_datasets as tfds
+
+    folder = _find_dataset(path)
+    try:
+        info = tfds.builder_from_directory(folder).info
+    except Exception as error:  # whatever a damaged dataset_info.json or features.json raises
+        raise_machine_fault(error, what=f"{folder} cannot be read")
+        raise UserError(f"{folder} holds no readable TFDS data set ({error}): {_PREPARE}") from error
+    if info.features is None or info.features.get_serialized_info() != records.features().get_serialized_info():
+        raise UserError(f"{folder} holds records of another schema than TFDS's segment_anything: {_PREPARE}")
+    if info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+        raise UserError(f"{folder} holds {info.file_format} files, not array_record: {_PREPARE}")
+    return info, folder
+
+
+def _find_dataset(path: str) -> epath.Path:
+    if not path:
+        raise UserError(f"data.source is empty: {_PREPARE}, and give that FOLDER as --data.source")
+    root = epath.Path(path).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{path} is not a folder: {_PREPARE}, and give that FOLDER as data source")
+    found = _datasets(root)
+    if not found:
+        raise UserError(f"{path} holds no dataset_info.json: {_PREPARE}, and give that FOLDER as data source")
+    if len(found) > 1:
+        raise UserError(f"{path} holds several data sets: give one of {', '.join(str(folder) for folder in found[:5])}")
+    return found[0]
+
+
+def _datasets(root: epath.Path) -> list[epath.Path]:
+    """Return the folders of data sets that are the least levels below `root`; hidden folders hold none."""
+    level = [root] if root.is_dir() else []
+    for depth in range(_LEVELS + 1):
+        if found := [folder for folder in level if (folder / "dataset_info.json").exists()]:
+            return found
+        if depth < _LEVELS:
+            children = [child for folder in level for child in folder.iterdir() if not child.name.startswith(".")]
+            level = sorted(child for child in children if child.is_dir())
+    return []
+
+
+def _count_shards(split: Any) -> dict[str, int]:
+    """Return the records of each shard of a split that holds some, after checking that each is whole."""
+    paths = [str(path) for path in split.filepaths]
+    counts: dict[str, int] = {}
+    for path, count, expected in zip(paths, readers.count_records(paths), split.shard_lengths, strict=True):
+        if isinstance(count, readers.ShardError):
+            raise UserError(f"{path} is missing or damaged ({count}): restore it, or {_PREPARE}") from count
+        if count != expected:
+            raise UserError(f"{path} holds {count} records but dataset_info.json says {expected}: {_PREPARE}")
+        if count:
+            counts[path] = count
+    return counts

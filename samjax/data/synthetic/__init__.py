@@ -1,0 +1,1 @@
+"""Photos with nested masks, drawn from a seed: no data set is needed."""

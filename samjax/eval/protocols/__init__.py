@@ -1,0 +1,1 @@
+"""What is measured on a data set, one protocol a folder."""

@@ -1,0 +1,114 @@
+"""Boundaries in MATLAB's file format, version 5, as BSDS500 has them: read without trust.
+
+The file holds a cell array `groundTruth` with an entry for each annotator: a struct of `Segmentation`, a number per
+region, and `Boundaries`, the pixels where regions meet. An array of such structs is read as well. Boundaries may be of
+any numeric class, logical, double or another, full or sparse, as long as their values are 0 and 1.
+"""
+
+import io
+import math
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Shaped
+from scipy import sparse
+from scipy.io import loadmat
+
+from samjax.data.masks.rle import MAX_PIXELS
+from samjax.data.photo import why_unreadable
+
+_MOST_BYTES = 2**25
+"""Of a file; BSDS500's have a hundredth of it."""
+_MOST_UNPACKED = 2**28
+_MOST_PEOPLE = 100
+_HEADER, _COMPRESSED = 128, 15
+
+
+def read_boundaries(path: Path) -> list[Bool[np.ndarray, "h w"]]:
+    """Return each annotator's boundaries, one at least, all of one size.
+
+    Raises:
+      ValueError: it is no such file; the message goes on after its name.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"has {path.stat().st_size:,} bytes, more than {_MOST_BYTES:,}")
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"cannot be read: {why_unreadable(error, name=str(path))}") from error
+    _check_size(content)
+    try:
+        variables = loadmat(io.BytesIO(content), variable_names=["groundTruth"])
+    except Exception as error:  # for broken files scipy raises ValueError, TypeError, KeyError, zlib.error, ...
+        raise ValueError(f"cannot be read: {str(error)[:200] or type(error).__name__}") from error
+    cells = variables.get("groundTruth")
+    if not isinstance(cells, np.ndarray) or (cells.dtype != object and not cells.dtype.names):
+        raise ValueError("has no cell array groundTruth, nor an array of structs of that name")
+    if not 1 <= cells.size <= _MOST_PEOPLE:
+        raise ValueError(f"has {cells.size} annotators, but must have between 1 and {_MOST_PEOPLE}")
+    boundaries = [_boundaries(cell, person) for person, cell in enumerate(cells.ravel(), 1)]
+    if len({one.shape for one in boundaries}) > 1:
+        raise ValueError(f"has annotators of several sizes: {', '.join(str(one.shape) for one in boundaries)}")
+    return boundaries
+
+
+def _check_size(content: bytes) -> None:
+    """Refuse what is not of version 5, or of which a small file would unpack to more than memory holds."""
+    if len(content) < _HEADER or content[126:128] not in (b"IM", b"MI"):
+        raise ValueError("is not a MATLAB file of version 5; save it with -v7 or -v6")
+    order = "<" if content[126:128] == b"IM" else ">"
+    if struct.unpack(f"{order}H", content[124:126])[0] != 0x0100:
+        raise ValueError("is a MATLAB file of another version than 5; save it with -v7 or -v6")
+    at, total = _HEADER, 0
+    while at + 8 <= len(content):
+        kind, length = struct.unpack(f"{order}II", content[at : at + 8])
+        at += 8
+        if kind == _COMPRESSED:
+            total += _unpacked(content[at : at + length], most=_MOST_UNPACKED - total)
+            if total >= _MOST_UNPACKED:
+                raise ValueError(f"unpacks to more than {_MOST_UNPACKED:,} bytes")
+        at += length
+
+
+def _unpacked(packed: bytes, *, most: int) -> int:
+    """Return how many bytes it unpacks to, `most` at most, without holding them."""
+    unpacker, total = zlib.decompressobj(), 0
+    try:
+        while packed and total < most and not unpacker.eof:
+            total += len(unpacker.decompress(packed, 2**20))
+            packed = unpacker.unconsumed_tail
+    except zlib.error as error:
+        raise ValueError(f"cannot be read: {error}") from error
+    return total
+
+
+def _boundaries(entry: object, person: int) -> Bool[np.ndarray, "h w"]:
+    """Return the boundaries of a struct: numbers of any class, full or sparse, that are 0 and 1."""
+    fields = entry.ravel()[0] if isinstance(entry, np.ndarray) and entry.size == 1 else entry
+    if not isinstance(fields, np.void) or "Boundaries" not in (fields.dtype.names or ()):
+        raise ValueError(f"has no struct with Boundaries for annotator {person}")
+    drawn = _matrix(fields["Boundaries"])
+    if drawn is None:
+        raise ValueError(f"has Boundaries of annotator {person} that are not a picture of 0 and 1, or too large a one")
+    if (drawn % 1 != 0).any():
+        raise ValueError(f"has Boundaries of annotator {person} that are not a picture of 0 and 1: {_other(drawn)}")
+    if ((drawn != 0) & (drawn != 1)).any():
+        raise ValueError(f"has Boundaries of annotator {person} with other numbers than 0 and 1: {_other(drawn)}")
+    return drawn.astype(bool)
+
+
+def _matrix(value: Any) -> Shaped[np.ndarray, "h w"] | None:
+    """Return real numbers in rows and columns, full, or None if `value` is something else or of too many pixels."""
+    if not isinstance(value, np.ndarray) and not sparse.issparse(value):
+        return None
+    if value.ndim != 2 or value.dtype.kind not in "buif" or not 0 < math.prod(value.shape) <= MAX_PIXELS:
+        return None
+    return value.toarray() if sparse.issparse(value) else value  # type: ignore[union-attr]
+
+
+def _other(drawn: np.ndarray) -> str:
+    """Return the first number that is neither 0 nor 1."""
+    return f"{drawn[(drawn != 0) & (drawn != 1)][0]:g} is one of them"

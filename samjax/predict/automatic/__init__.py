@@ -1,0 +1,1 @@
+"""All masks of a photo without a prompt (Segment Anything, appendix B)."""

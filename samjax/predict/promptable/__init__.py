@@ -1,0 +1,1 @@
+"""Masks for prompts that a caller gives."""

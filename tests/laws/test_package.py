@@ -1,0 +1,190 @@
+"""What the documents promise: their commands run, their numbers are the code's, their versions fit together."""
+
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import jax
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from samjax.cli import evaluate, export, generate, import_weights, plan, predict, train
+from samjax.cli.main import main
+from samjax.core import distributed
+from samjax.core.config import load_experiment
+from samjax.data.annotations.formats import FormatOptions
+from samjax.eval.protocols.proposals.protocol import paper_generator
+from samjax.models.sam.sam import abstract_model
+from samjax.plan.topology import parse_topology
+from samjax.predict.automatic.generator_config import GeneratorConfig
+from samjax.train.config import TrainConfig
+
+ROOT = Path(__file__).parents[2]
+LAUNCHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.md"))
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", *LAUNCHERS, "experiments/sam/photos/README.md")
+PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
+EXPERIMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("[!_]*.py"))
+
+
+def documented_commands() -> list[str]:
+    """Return every `samjax train FILE ...` in documents and experiments' docstrings, and what launchers pass on."""
+    commands = []
+    for document in (*DOCUMENTS, *EXPERIMENTS):
+        text = (ROOT / document).read_text().replace("\\\n", " ")
+        commands += [
+            found.strip() for found in re.findall(r"(?:samjax train| --) (experiments/\S+\.py\b[^'`#\n]*)", text)
+        ]
+    return sorted(set(commands))
+
+
+def test_enough_commands_are_documented():
+    assert {command.split()[0] for command in documented_commands()} == set(EXPERIMENTS)
+    assert any("--multihost" in command for command in documented_commands())
+
+
+@pytest.mark.parametrize("command", documented_commands())
+def test_documented_overrides_exist(command, monkeypatch, capsys):
+    """The command line takes every documented command, up to the point where it would train."""
+    taken = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(train, "run", lambda config, **_: taken.append(config) is None)
+    monkeypatch.setattr(distributed, "join", lambda **_: None)
+    arguments = ["train", *shlex.split(command)]
+    if "--help" in arguments:
+        with pytest.raises(SystemExit) as end:
+            main(arguments)
+        assert end.value.code == 0
+        assert "--optim.schedule.peak-lr" in capsys.readouterr().out
+        return
+    assert main(arguments) == 0
+    assert isinstance(taken[0], TrainConfig)
+
+
+def documented_plans() -> list[str]:
+    """Return every `samjax plan FILE ...` in the documents."""
+    found = []
+    for document in (*DOCUMENTS, "docs/planning.md"):
+        text = (ROOT / document).read_text().replace("\\\n", " ")
+        found += [command.strip() for command in re.findall(r"samjax plan (\S+\.py\b[^'`#\n]*)", text)]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize("command", documented_plans())
+def test_documented_plans_are_taken(command, monkeypatch):
+    taken = []
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(plan, "run", lambda config, *, topology, **_: taken.append(parse_topology(topology)) or 0)
+    assert main(["plan", *shlex.split(command)]) == 0
+    assert taken
+
+
+def test_table_of_experiments_is_the_configs():
+    rows = re.findall(r"^\| `(\S+\.py)` \| ([\d,]+) \| (\d+) \| ([\d,]+) \|", (ROOT / "README.md").read_text(), re.M)
+    assert sorted(row[0] for row in rows) == EXPERIMENTS
+    for path, parameters, photos, steps in rows:
+        config = load_experiment(ROOT / path, TrainConfig)
+        count = sum(leaf.size for leaf in jax.tree.leaves(abstract_model(config.model)[1]))
+        assert (f"{count:,}", str(config.batch_size), f"{config.steps:,}") == (parameters, photos, steps), path
+
+
+def test_readme_one_liner_prints_the_parameters_of_vit_h():
+    [line] = re.findall(r"^python (-c '.*')$", (ROOT / "README.md").read_text(), re.M)
+    said = subprocess.run([sys.executable, *shlex.split(line)], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert said.stdout == "641,090,608\n"
+
+
+OTHERS = {"predict": predict, "generate": generate, "export": export, "import": import_weights}
+
+
+def documented_others() -> list[str]:
+    """Return every command of OTHERS in the documents and experiments' docstrings."""
+    found = []
+    for document in (*DOCUMENTS, *PAGES, *EXPERIMENTS):
+        text = (ROOT / document).read_text().replace("\\\n", " ")
+        found += re.findall(rf"^ *samjax ((?:{'|'.join(OTHERS)}) [^`#\n]*)", text, re.M)
+    return sorted({command.strip() for command in found})
+
+
+def test_enough_of_the_other_commands_are_documented():
+    assert {command.split()[0] for command in documented_others()} == set(OTHERS)
+
+
+@pytest.mark.parametrize("command", documented_others())
+def test_documented_commands_are_taken(command, monkeypatch):
+    """With every option they have; of `generate` the settings too."""
+    taken = []
+    name, *_ = arguments = shlex.split(command)
+    monkeypatch.setattr(OTHERS[name], "_run", lambda known, rest: taken.append(rest) or 0)
+    assert main(arguments) == 0
+    (rest,) = taken
+    if name == "generate":
+        train.override(GeneratorConfig(), rest, command="generate")
+    else:
+        assert not rest
+
+
+def documented_evaluations() -> list[str]:
+    """Return every `samjax evaluate PROTOCOL ...` in the documents and experiments' docstrings."""
+    found = []
+    for document in (*DOCUMENTS, *PAGES, *EXPERIMENTS):
+        text = (ROOT / document).read_text().replace("\\\n", " ")
+        found += re.findall(r"^ *samjax evaluate (\S[^`#\n]*)", text, re.M)
+    return sorted({command.strip() for command in found})
+
+
+def test_every_protocol_is_documented():
+    assert {command.split()[0] for command in documented_evaluations()} == set(evaluate.PROTOCOLS)
+
+
+@pytest.mark.parametrize("command", documented_evaluations())
+def test_documented_evaluations_are_taken(command, monkeypatch):
+    taken = []
+    name, *_ = arguments = shlex.split(command)
+    monkeypatch.setattr(evaluate.PROTOCOLS[name], "_run", lambda known, rest: taken.append(rest) or 0)
+    assert main(["evaluate", *arguments]) == 0
+    (rest,) = taken
+    if name == "proposals":
+        train.override(paper_generator(), rest, command="evaluate proposals")
+    elif name == "point-to-mask":
+        train.override(FormatOptions(), rest, command="evaluate point-to-mask")
+    else:
+        assert not rest
+
+
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES])
+def test_links_lead_somewhere(document):
+    path = ROOT / document
+    targets = re.findall(r"\]\(([^)]+)\)", path.read_text())
+    missing = [target for target in targets if "://" not in target and not (path.parent / target).exists()]
+    assert not missing, f"{document} links to {missing}"
+
+
+def test_every_folder_of_modules_is_installed():
+    """setuptools takes folders with `__init__.py`: a console script does not see the others."""
+    folders = {
+        path.parent for name in ("samjax", "data_pipelines", "experiments") for path in (ROOT / name).rglob("*.py")
+    }
+    assert not [folder for folder in folders if not (folder / "__init__.py").exists()]
+    find = pyproject()["tool"]["setuptools"]["packages"]["find"]
+    assert find["include"] == ["samjax*", "data_pipelines*", "experiments*"]
+
+
+def pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_constraints_fit_the_requirements():
+    lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines), "names and versions alone"
+    versions = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
+    project = pyproject()["project"]
+    extras = project["optional-dependencies"]
+    for text in (*project["dependencies"], *extras["laws"], *extras["parity"], *extras["dev"]):
+        requirement = Requirement(text)
+        version = versions.get(canonicalize_name(requirement.name))
+        assert version is not None, f"constraints.txt has no version of {text}"
+        assert requirement.specifier.contains(version), f"constraints.txt has {version}, pyproject.toml wants {text}"
