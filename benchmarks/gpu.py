@@ -97,7 +97,6 @@ def main() -> None:
 
     from samjax.models.sam.flops import encoder_flops
     from samjax.parallel.chips import chip_of
-    from samjax.train.metrics import model_flops_per_photo
 
     kind = jax.devices()[0].device_kind
     chip = chip_of(kind)
@@ -106,7 +105,7 @@ def main() -> None:
     print("| | PyTorch, MFU | samjax, MFU (target) | speed (target) |\n| --- | --- | --- | --- |")
     least = 3 * encoder_flops(encoding.config()).total
     report("encoder", encoded, photos=encoding.photos, flops=least, peak=peak)
-    report("whole step", stepped, photos=stepping.photos, flops=model_flops_per_photo(stepping.config()), peak=peak)
+    report("whole step", stepped, photos=stepping.photos, flops=stepping.config().flops(), peak=peak)
     print(f"\nbuffers with a score for each pair of image tokens: {scores} (0; a rehearsal's small map fits one block)")
     assert arguments.rehearse or not scores
     share = waiting("smoke" if arguments.rehearse else "vit_h", photos=arguments.photos, steps=20)

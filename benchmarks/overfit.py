@@ -17,13 +17,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from samjax.cli.train import run
-from samjax.data.stream.example import DataConfig
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import SamConfig
 from samjax.optim.build import OptimConfig
-from samjax.optim.schedule import ScheduleConfig
+from samjax.optim.schedule import DropsConfig
 from samjax.prompting.interactive import InteractionConfig, Refinement
-from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
+from samjax.tasks.promptable import ClickValidationConfig, PromptableTraining
+from samjax.train.config import CheckpointConfig
 from samjax.train.trackers import JsonLines
 
 PHOTOS, SIDE, SMALLEST_MASK, FEWEST_MASKS = 8, 256, 400, 3
@@ -61,17 +62,17 @@ def write_subset(out: Path) -> int:
     return masks
 
 
-def config(source: Path, steps: int) -> TrainConfig:
+def config(source: Path, steps: int) -> PromptableTraining:
     """Everything that regularises is off: the point is to fit. Two corrections make a cheap step."""
     drops = tuple(int(share * steps) for share in DROPS)
-    schedule = ScheduleConfig(peak_lr=1e-3, warmup_steps=50, milestones=drops, drop_factor=0.3)
-    return TrainConfig(
+    schedule = DropsConfig(peak_lr=1e-3, warmup_steps=50, milestones=drops, drop_factor=0.3)
+    return PromptableTraining(
         model=SamConfig.small(),
-        data=DataConfig(source=str(source), max_masks=6),
+        data=MaskDataConfig(source=str(source), max_masks=6),
         prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
         loss=LossConfig(loss_size=128, focal_weight=4.0),
         optim=OptimConfig(schedule=schedule, weight_decay=0.01, layer_decay=1.0, beta2=0.98),
-        validation=ValidationConfig(
+        validation=ClickValidationConfig(
             source=str(source), split="train", every=250, max_masks=16, photos=PHOTOS, batch_size=PHOTOS
         ),
         checkpoint=CheckpointConfig(every=250, keep=1),
@@ -81,7 +82,7 @@ def config(source: Path, steps: int) -> TrainConfig:
     )
 
 
-def finish(first: TrainConfig, steps: int) -> TrainConfig:
+def finish(first: PromptableTraining, steps: int) -> PromptableTraining:
     """Return how the run of `first` goes on to its end: with as many clicks as it is judged by."""
     return replace(
         first,

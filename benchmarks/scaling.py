@@ -12,14 +12,14 @@ import argparse
 import sys
 from dataclasses import dataclass
 
-from samjax.data.stream.loader import DataConfig
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.nn.stack import Remat
 from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.plan.plan import Plan, make_plan
 from samjax.plan.topology import parse_topology
 from samjax.prompting.interactive import InteractionConfig
-from samjax.train.config import TrainConfig
+from samjax.tasks.promptable import PromptableTraining
 
 SLICES = {
     8: "v5p:2x2x2",
@@ -49,9 +49,9 @@ class Row:
     exchanges: int
 
 
-def config(chips: int) -> TrainConfig:
+def config(chips: int) -> PromptableTraining:
     """Return a model whose widths divide as the published ones do, a photo a chip."""
-    return TrainConfig(
+    return PromptableTraining(
         model=SamConfig(
             image_size=(256, 256),
             image_encoder=ImageEncoderConfig(
@@ -60,7 +60,7 @@ def config(chips: int) -> TrainConfig:
             mask_decoder=MaskDecoderConfig(dropout=0.1),
             dtype="bfloat16",
         ),
-        data=DataConfig(source="", max_masks=4),
+        data=MaskDataConfig(source="", max_masks=4),
         prompting=InteractionConfig(corrections=2),
         mesh=MeshConfig(preset=Preset.FSDP),
         batch_size=chips,

@@ -62,20 +62,19 @@ def samples(photos: list[Any], *, rounds: int) -> float:
     import torch
     from torch_dataset import SegmentAnything
 
-    from samjax.data.config import DataConfig
+    from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
     from samjax.data.records import masks as records
-    from samjax.data.stream.example import Example, MakeExample
-    from samjax.data.stream.mixture import Located
+    from samjax.data.stream.example import Decode, Example, Located
 
     torch.set_num_threads(1)
     encoded = [Located(f"photo {index}", records.encode_record(photo)) for index, photo in enumerate(photos)]
-    make = MakeExample(DataConfig(source="", max_masks=MASKS), image_size=(FRAME, FRAME))
+    make = Decode(MaskExamples(MaskDataConfig(source="", max_masks=MASKS), image_size=(FRAME, FRAME)))
     theirs = SegmentAnything(photos, frame=FRAME, masks=MASKS, seed=0)
     for index, one in enumerate(encoded):
         example, other = make(one, np.random.default_rng(0)), theirs[index]
         assert isinstance(example, Example), example
-        np.testing.assert_array_equal(example.image, other["image"].numpy())
-        np.testing.assert_array_equal(np.unpackbits(example.masks, axis=-1), other["masks"].numpy())
+        np.testing.assert_array_equal(example.arrays["image"], other["image"].numpy())
+        np.testing.assert_array_equal(np.unpackbits(example.arrays["masks"], axis=-1), other["masks"].numpy())
     seconds = alternate(
         {"ours": lambda index: make(encoded[index], np.random.default_rng(0)), "theirs": theirs.__getitem__},
         list(range(len(photos))),
@@ -255,12 +254,12 @@ def jpeg(photos: list[Any], small: list[bytes], *, rounds: int) -> None:
 
 def waiting(folder: str) -> None:
     """A step slower than the stream: how long it waits for data."""
-    from samjax.data.config import DataConfig
+    from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
     from samjax.data.stream.loader import train_stream
 
     batch = 4
-    config = DataConfig(source=folder, threads=os.cpu_count() or 1, prefetch_photos=16)
-    stream = train_stream(config, image_size=(FRAME, FRAME), batch_size=batch, seed=0)
+    config = MaskDataConfig(source=folder, threads=os.cpu_count() or 1, prefetch_photos=16)
+    stream = train_stream(config, MaskExamples(config, image_size=(FRAME, FRAME)), batch_size=batch, seed=0)
     for _ in range(8):
         next(stream)
     began = time.perf_counter()
@@ -289,12 +288,12 @@ def memory(folder: str) -> None:
 
     import psutil
 
-    from samjax.data.config import DataConfig
+    from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
     from samjax.data.stream.loader import train_stream
 
     process = psutil.Process()
-    config = DataConfig(source=folder, threads=2, prefetch_photos=8)
-    stream = train_stream(config, image_size=(SMALL, SMALL), batch_size=4, seed=0)
+    config = MaskDataConfig(source=folder, threads=2, prefetch_photos=8)
+    stream = train_stream(config, MaskExamples(config, image_size=(SMALL, SMALL)), batch_size=4, seed=0)
     sizes = []
     for step in range(1, BATCHES + 1):
         next(stream)

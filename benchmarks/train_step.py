@@ -40,14 +40,14 @@ class Case:
 
     def config(self):
         """Return the run's configuration."""
-        from samjax.data.config import DataConfig
+        from samjax.data.masks.mask_data import MaskDataConfig
         from samjax.losses.sam_loss import LossConfig
         from samjax.prompting.interactive import InteractionConfig, Refinement
-        from samjax.train.config import TrainConfig
+        from samjax.tasks.promptable import PromptableTraining
 
-        return TrainConfig(
+        return PromptableTraining(
             model=model_config(self.model, side=self.side, device=self.device),
-            data=DataConfig(source="", max_masks=self.masks),
+            data=MaskDataConfig(source="", max_masks=self.masks),
             prompting=InteractionConfig(corrections=self.rounds - 2, refinement=Refinement.LAST),
             loss=LossConfig(loss_size=LOSS_SIZE),
             batch_size=self.photos,
@@ -80,7 +80,7 @@ def samjax(case: Case, folder: str) -> Actions:
     from samjax.losses.sam_loss import sam_loss
     from samjax.models.sam.sam import Sam
     from samjax.nn.init import Buffer
-    from samjax.train.step import play
+    from samjax.train.config import StepKeys
 
     config = case.config()
     photo, masks = case.scene()
@@ -103,7 +103,7 @@ def samjax(case: Case, folder: str) -> Actions:
     def update(params, state, batch):
         def objective(params):
             model = nnx.merge(graph, params, buffers)
-            interaction = play(model, batch, config, model_key=key, annotator_key=key)
+            interaction = config.play(model, batch, keys=StepKeys(model=key, task=key))
             return sam_loss(interaction.observed, batch.mask_valid, config.loss)[0], interaction.prompts
 
         (loss, prompts), gradient = jax.value_and_grad(objective, has_aux=True)(params)

@@ -6,15 +6,16 @@ import numpy as np
 from flax import nnx
 
 from samjax.core.tree import map_named
-from samjax.data.stream.example import DataConfig
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.models.sam.sam import Sam
 from samjax.optim.build import OptimConfig
-from samjax.optim.schedule import ScheduleConfig
+from samjax.optim.schedule import DropsConfig
 from samjax.parallel.mesh import MeshConfig
 from samjax.prompting.interactive import InteractionConfig
-from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
+from samjax.tasks.promptable import ClickValidationConfig, PromptableTraining
+from samjax.train.config import CheckpointConfig
 
 
 def micro_model() -> SamConfig:
@@ -41,19 +42,19 @@ def drawn_micro(seed: int = 0) -> Sam:
     return nnx.merge(graph, map_named(draw, nnx.to_pure_dict(state)))
 
 
-def micro_run(source: str, **fields) -> TrainConfig:
+def micro_run(source: str, **fields) -> PromptableTraining:
     """Six steps on the records in `source`, seconds long; `fields` replace those of the run."""
     run = {
         "model": micro_model(),
-        "data": DataConfig(source=source, max_masks=2),
+        "data": MaskDataConfig(source=source, max_masks=2),
         "prompting": InteractionConfig(corrections=1),
         "loss": LossConfig(loss_size=32),
-        "optim": OptimConfig(schedule=ScheduleConfig(peak_lr=1e-3, warmup_steps=2, milestones=())),
+        "optim": OptimConfig(schedule=DropsConfig(peak_lr=1e-3, warmup_steps=2, milestones=())),
         "mesh": MeshConfig(data=1),
-        "validation": ValidationConfig(every=100),
+        "validation": ClickValidationConfig(every=100),
         "checkpoint": CheckpointConfig(every=100),
         "steps": 6,
         "batch_size": 2,
         "log_every": 1,
     }
-    return TrainConfig(**{**run, **fields})
+    return PromptableTraining(**{**run, **fields})

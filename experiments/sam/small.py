@@ -9,30 +9,31 @@ The recipe is that of benchmarks/overfit.py, with photos mirrored: it learns the
 
 from pathlib import Path
 
-from samjax.data.stream.loader import DataConfig
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import SamConfig
 from samjax.optim.build import OptimConfig
-from samjax.optim.schedule import ScheduleConfig
+from samjax.optim.schedule import DropsConfig
 from samjax.prompting.interactive import InteractionConfig, Refinement
-from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
+from samjax.tasks.promptable import ClickValidationConfig, PromptableTraining
+from samjax.train.config import CheckpointConfig
 
 PHOTOS = Path(__file__).parent / "photos"
 
 
-def config() -> TrainConfig:
-    return TrainConfig(
+def config() -> PromptableTraining:
+    return PromptableTraining(
         model=SamConfig.small(),
-        data=DataConfig(source=str(PHOTOS / "train"), max_masks=6, min_area_fraction=0.005, flip_probability=0.5),
+        data=MaskDataConfig(source=str(PHOTOS / "train"), max_masks=6, min_area_fraction=0.005, flip_probability=0.5),
         prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
         loss=LossConfig(loss_size=128, focal_weight=4.0),
         optim=OptimConfig(
-            schedule=ScheduleConfig(peak_lr=1e-3, warmup_steps=50, milestones=(1_000, 1_300), drop_factor=0.3),
+            schedule=DropsConfig(peak_lr=1e-3, warmup_steps=50, milestones=(1_000, 1_300), drop_factor=0.3),
             weight_decay=0.01,
             layer_decay=1.0,
             beta2=0.98,
         ),
-        validation=ValidationConfig(source=str(PHOTOS / "val"), every=750, photos=24, max_masks=8, batch_size=4),
+        validation=ClickValidationConfig(source=str(PHOTOS / "val"), every=750, photos=24, max_masks=8, batch_size=4),
         checkpoint=CheckpointConfig(every=100, keep=2),
         steps=1_500,
         batch_size=4,

@@ -8,27 +8,28 @@ otherwise keeps every mask empty for the first hundred steps.
 
 from pathlib import Path
 
-from samjax.data.stream.loader import DataConfig
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import SamConfig
 from samjax.optim.build import OptimConfig
-from samjax.optim.schedule import ScheduleConfig
+from samjax.optim.schedule import DropsConfig
 from samjax.prompting.interactive import InteractionConfig, Refinement
-from samjax.train.config import CheckpointConfig, TrainConfig, ValidationConfig
+from samjax.tasks.promptable import ClickValidationConfig, PromptableTraining
+from samjax.train.config import CheckpointConfig
 
 PHOTOS = Path(__file__).parent / "photos"
 
 
-def config() -> TrainConfig:
-    return TrainConfig(
+def config() -> PromptableTraining:
+    return PromptableTraining(
         model=SamConfig.tiny(),
-        data=DataConfig(source=str(PHOTOS / "train"), max_masks=4, min_area_fraction=0.01),
+        data=MaskDataConfig(source=str(PHOTOS / "train"), max_masks=4, min_area_fraction=0.01),
         prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
         loss=LossConfig(loss_size=32, focal_weight=4.0),
         optim=OptimConfig(
-            schedule=ScheduleConfig(peak_lr=2e-3, warmup_steps=30, milestones=(280,)), beta2=0.98, layer_decay=1.0
+            schedule=DropsConfig(peak_lr=2e-3, warmup_steps=30, milestones=(280,)), beta2=0.98, layer_decay=1.0
         ),
-        validation=ValidationConfig(
+        validation=ClickValidationConfig(
             source=str(PHOTOS / "val"), every=330, photos=40, max_masks=4, min_area_fraction=0.01
         ),
         checkpoint=CheckpointConfig(every=110),

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 from experiments.sam import vit_l
 from samjax.models.sam.config import SamConfig
-from samjax.train.config import TrainConfig
+from samjax.tasks.promptable import PromptableTraining
 
 
-def config() -> TrainConfig:
+def config() -> PromptableTraining:
     base = vit_l.config()
     encoder = replace(SamConfig.vit_b().image_encoder, drop_path=0.6, remat=base.model.image_encoder.remat)
     return replace(

@@ -13,29 +13,29 @@ and is not expected to reach the paper's masks in the paper's number of steps, u
     samjax train experiments/sam/vit_h.py --data.source sa1b_records --workdir runs/vit_h --init-from mae_vit_h
 """
 
-from samjax.data.stream.example import DataConfig
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.nn.stack import Remat
 from samjax.optim.build import OptimConfig
-from samjax.optim.schedule import ScheduleConfig
+from samjax.optim.schedule import DropsConfig
 from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.prompting.interactive import InteractionConfig
-from samjax.train.config import TrainConfig
+from samjax.tasks.promptable import PromptableTraining
 
 
-def config() -> TrainConfig:
-    return TrainConfig(
+def config() -> PromptableTraining:
+    return PromptableTraining(
         model=SamConfig.vit_h(
             image_encoder=ImageEncoderConfig(drop_path=0.4, remat=Remat.FULL),
             mask_decoder=MaskDecoderConfig(dropout=0.1),
             dtype="bfloat16",
         ),
-        data=DataConfig(source="", max_masks=64, max_area_fraction=0.9),  # given on the command line
+        data=MaskDataConfig(source="", max_masks=64, max_area_fraction=0.9),  # given on the command line
         prompting=InteractionConfig(corrections=8),
         loss=LossConfig(loss_size=256),
         optim=OptimConfig(
-            schedule=ScheduleConfig(peak_lr=8e-4, warmup_steps=250, milestones=(60_000, 86_666)),
+            schedule=DropsConfig(peak_lr=8e-4, warmup_steps=250, milestones=(60_000, 86_666)),
             weight_decay=0.1,
             layer_decay=0.8,
         ),

@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from experiments.sam import vit_h
 from samjax.models.sam.config import SamConfig
-from samjax.optim.schedule import ScheduleConfig
-from samjax.train.config import TrainConfig
+from samjax.optim.schedule import DropsConfig
+from samjax.tasks.promptable import PromptableTraining
 
 # The paper gives milestones for ViT-H alone: the same shares of a run twice as long.
-SCHEDULE = ScheduleConfig(peak_lr=4e-4, warmup_steps=250, milestones=(120_000, 173_332))
+SCHEDULE = DropsConfig(peak_lr=4e-4, warmup_steps=250, milestones=(120_000, 173_332))
 
 
-def config() -> TrainConfig:
+def config() -> PromptableTraining:
     base = vit_h.config()
     h = base.model.image_encoder
     encoder = replace(SamConfig.vit_l().image_encoder, drop_path=h.drop_path, remat=h.remat)

@@ -93,18 +93,18 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _request(known: argparse.Namespace) -> _Request:
-    from samjax.data.stream.example import DataConfig
+    from samjax.data.masks.mask_data import MaskDataConfig
     from samjax.prompting.interactive import InteractionConfig
 
     if known.experiment is not None:
-        from samjax.train.config import TrainConfig
+        from samjax.tasks.promptable import PromptableTraining
 
-        config = load_experiment(known.experiment, TrainConfig)
+        config = load_experiment(known.experiment, PromptableTraining)
         data, prompting, image_size, seed = config.data, config.prompting, config.model.image_size, config.seed
     elif known.source is None:
         raise UserError("nothing to inspect: give SOURCE (a prepared folder, tars, synthetic:) or --experiment")
     else:
-        data, prompting, image_size, seed = DataConfig(source=""), InteractionConfig(), (1024, 1024), 0
+        data, prompting, image_size, seed = MaskDataConfig(source=""), InteractionConfig(), (1024, 1024), 0
     source, split = data.source if known.source is None else known.source, known.split or data.split
     return _Request(
         name=f"{source}, {split}",
@@ -196,13 +196,15 @@ def _batch(request: _Request, out: Path) -> dict[str, Any]:
     import numpy as np
 
     from samjax.core.random import Stream, derive
+    from samjax.data.masks.mask_data import MaskExamples
     from samjax.data.stream.loader import train_stream
     from samjax.eval.batch_sheet import draw_batch, first_prompts
 
-    stream = train_stream(request.data, image_size=request.image_size, batch_size=request.photos, seed=request.seed)
+    maker = MaskExamples(request.data, image_size=request.image_size)
+    stream = train_stream(request.data, maker, batch_size=request.photos, seed=request.seed)
     try:
         batch = next(stream)
-        counts = dataclasses.asdict(stream.counts)
+        counts = dict(stream.counts)
     finally:
         stream.close()
     usual = ("records", "masks")
@@ -219,7 +221,7 @@ def _batch(request: _Request, out: Path) -> dict[str, Any]:
         f"  batch    {counts['records']:,} photos in a frame of {height} x {width}, {counts['masks']:,} masks; "
         f"left out: {left_out or 'none'}"
     )
-    key = derive(jax.random.key(request.seed), Stream.PROMPTING)
+    key = derive(jax.random.key(request.seed), Stream.TASK)
     prompts = first_prompts(batch, image_size=request.image_size, config=request.prompting, key=key)
     title = f"{request.name}: the first {request.photos} photos of seed {request.seed}"
     write_png(out / _SHEET, draw_batch(batch, prompts, title=title))

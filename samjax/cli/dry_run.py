@@ -7,39 +7,27 @@ from etils import epath
 from jax.sharding import Mesh
 
 from samjax.checkpoint.manager import Checkpoints, state_shapes
-from samjax.checkpoint.weights import read_shapes
 from samjax.core.errors import CorruptCheckpointError, UserError
-from samjax.data.config import DataConfig
-from samjax.data.stream.loader import TrainStream, validation_batches
-from samjax.data.stream.mixture import open_mixture
-from samjax.parallel.sharding import batch_sharding
+from samjax.data.stream.loader import TrainStream
+from samjax.data.stream.mixture import Mixture, open_mixture
 from samjax.train.config import TrainConfig
-from samjax.train.start import as_dict
-from samjax.train.state import check_weights, make_blueprint
+from samjax.train.start import as_dict, read_starting_weights
+from samjax.train.state import make_blueprint
 
 
-def validation_data(config: TrainConfig) -> DataConfig:
-    """Return what a run validates on, as data."""
-    validation = config.validation
-    return DataConfig(
-        source=validation.source,
-        split=validation.split,
-        max_masks=validation.max_masks,
-        min_area_fraction=validation.min_area_fraction,
-    )
-
-
-def open_validation(config: TrainConfig) -> None:
-    """Open the validation's photos, so that what is wrong with them is said before a model is made.
+def open_validation(config: TrainConfig) -> Mixture | None:
+    """Open the validation's photos, so that what is wrong with them is said before a model is made; return them.
 
     Raises:
       UserError: they cannot be used.
     """
-    if config.validation.source:
-        try:
-            open_mixture(validation_data(config))
-        except UserError as error:
-            raise UserError(f"validation.source: {error}") from None
+    if not config.validation.source:
+        return None
+    data = config.validation_data()
+    try:
+        return open_mixture(data, config.examples(data, augment=False).schema)
+    except UserError as error:
+        raise UserError(f"validation.source: {error}") from None
 
 
 def check(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str) -> str:
@@ -75,7 +63,7 @@ def check(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str)
 
 def _check_start(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str) -> str:
     """Hold what the run would begin with against its model and its data; return it in words."""
-    blueprint = make_blueprint(config.model, config.optim, mesh)
+    blueprint = make_blueprint(config, mesh)
     folder = epath.Path(workdir) / "checkpoints"
     if folder.exists() and any(entry.name.isdecimal() for entry in folder.iterdir()):
         checkpoints = Checkpoints(folder, keep=config.checkpoint.keep)
@@ -88,24 +76,17 @@ def _check_start(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdi
             checkpoints.close()
     if not config.init_from:
         return "begins with random weights"
-    found = read_shapes(config.init_from)
-    check_weights(found, config.model, blueprint.shapes)
+    found = read_starting_weights(config, blueprint)
     return f"begins with {len(found.shapes)} arrays of {found.path}"
 
 
 def _check_validation(config: TrainConfig, mesh: Mesh) -> str:
     """Read a batch of the validation's photos; return what there is, in words."""
     validation = config.validation
-    if not validation.source:
+    mixture = open_validation(config)
+    if mixture is None:
         return "no validation"
-    batches = validation_batches(
-        validation_data(config),
-        image_size=config.model.image_size,
-        batch_size=validation.batch_size,
-        sharding=batch_sharding(mesh),
-        limit=validation.batch_size,
-    )
-    for _ in batches:
+    for _ in config.validation_batches(mesh, limit=validation.batch_size):
         pass
-    photos = min(validation.photos, len(open_mixture(validation_data(config))))
+    photos = min(validation.photos, len(mixture))
     return f"{photos} photos of {validation.source} to validate on"

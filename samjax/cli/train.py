@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import functools
 import io
 import logging
 import re
@@ -137,7 +136,6 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
 
     from samjax.cli.dry_run import check, open_validation
     from samjax.core.distributed import is_lead, wait_for_all
-    from samjax.data.stream.loader import train_stream
     from samjax.parallel.mesh import make_mesh
     from samjax.parallel.sharding import batch_sharding, check_batch
     from samjax.train.best import is_over
@@ -152,13 +150,7 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
     with contextlib.ExitStack() as stack:
         locked = is_lead() and stack.enter_context(held(workdir))
         config = _prepared(config, Path(workdir))
-        stream = train_stream(
-            config.data,
-            image_size=config.model.image_size,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            sharding=batch_sharding(mesh),
-        )
+        stream = config.stream(sharding=batch_sharding(mesh))
         stack.callback(stream.close)
         open_validation(config)
         if dry:
@@ -170,8 +162,7 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
             print(f"{jax.device_count()} {kind} device(s), mesh {dict(mesh.shape)}, workdir {workdir}", flush=True)
             _tell_half_written(workdir, locked=locked)
         wait_for_all("half-written checkpoints are removed")
-        make_validator = functools.partial(_make_validator, config, mesh)
-        state = train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator, profile=profile)
+        state = train(config, workdir=workdir, mesh=mesh, stream=stream, profile=profile)
         return is_over(config, JsonLines.read(Path(workdir) / "metrics.jsonl"), step=int(state.step))
 
 
@@ -200,41 +191,12 @@ def _check_best(config) -> None:
     Raises:
       UserError: there is no validation, or it reports others.
     """
-    from samjax.eval.click_validation import figures
-
-    best, validation = config.checkpoint.best, config.validation
-    if best and not validation.source:
+    best, figures = config.checkpoint.best, config.validation_figures()
+    if best and not config.validation.source:
         raise UserError(f"checkpoint.best is {best!r}, but there is no validation: give validation.source")
-    if best and best not in figures(validation.clicks):
-        names = ", ".join(figures(validation.clicks))
+    if best and best not in figures:
+        names = ", ".join(figures)
         raise UserError(f"checkpoint.best is {best!r}, which validation does not report; it reports {names}")
-
-
-def _make_validator(config, mesh, blueprint):
-    """Return what the loop validates with, None if `config` has no validation."""
-    from samjax.cli.dry_run import validation_data
-    from samjax.data.stream.loader import validation_batches
-    from samjax.eval.click_validation import ClickValidator
-    from samjax.parallel.sharding import batch_sharding, replicated
-
-    validation = config.validation
-    if not validation.source:
-        return None
-    data = validation_data(config)
-    return ClickValidator(
-        blueprint.model,
-        config.model,
-        batches=lambda: validation_batches(
-            data,
-            image_size=config.model.image_size,
-            batch_size=validation.batch_size,
-            sharding=batch_sharding(mesh),
-            limit=validation.photos,
-        ),
-        clicks=validation.clicks,
-        sheet_rows=validation.sheet_rows,
-        replicated=replicated(mesh),
-    )
 
 
 def _prepared(config, workdir: Path):

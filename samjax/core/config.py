@@ -5,6 +5,7 @@ import dataclasses
 import difflib
 import enum
 import importlib.util
+import inspect
 import json
 import re
 import sys
@@ -129,6 +130,8 @@ def _built(expected: Any, plain: Any, name: str) -> Any:
     if dataclasses.is_dataclass(expected) and isinstance(expected, type):
         if not isinstance(plain, dict):
             raise UserError(f"{name} is {plain!r:.60}, expected the fields of {expected.__name__}")
+        if inspect.isabstract(expected):
+            expected = _kind_with(expected, set(plain), name)
         known = typing.get_type_hints(expected)
         fields = {field.name: field for field in dataclasses.fields(expected)}
         needed = {key for key, field in fields.items() if _has_no_default(field)}
@@ -157,6 +160,19 @@ def _built(expected: Any, plain: Any, name: str) -> Any:
     if isinstance(expected, type) and type(plain) is expected:
         return plain
     raise UserError(f"{name} is {plain!r:.60}, expected {getattr(expected, '__name__', expected)}")
+
+
+def _kind_with(abstract: type, keys: set[str], name: str) -> type:
+    """Return the kind of `abstract` that has the fields `keys`.
+
+    Raises:
+      UserError: there is none.
+    """
+    kinds = [kind for kind in abstract.__subclasses__() if {field.name for field in dataclasses.fields(kind)} == keys]
+    if not kinds:
+        names = ", ".join(kind.__name__ for kind in abstract.__subclasses__())
+        raise UserError(f"{name} has the fields {', '.join(sorted(keys))}, which are of none of {names}")
+    return kinds[0]
 
 
 def _has_no_default(field: dataclasses.Field) -> bool:

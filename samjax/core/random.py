@@ -11,7 +11,8 @@ class Stream(enum.IntEnum):
 
     INIT = 0
     MODEL = 1
-    PROMPTING = 2
+    TASK = 2
+    """What a task draws: prompts, hidden patches."""
     VALIDATION = 3
 
 

@@ -89,7 +89,7 @@ def config_class(section: str) -> Callable[[type[T]], type[T]]:
     """
 
     def decorate(cls: type[T]) -> type[T]:
-        own_check = vars(cls).get("__post_init__", lambda _: None)
+        own_check = getattr(cls, "__post_init__", lambda _: None)  # an inherited one too
 
         def check(self: Any) -> None:
             check_fields(self, section)

@@ -7,8 +7,8 @@ import optax
 
 from samjax.core.ranges import Range, config_class
 from samjax.core.tree import first_match, map_named
-from samjax.optim.layer_decay import Depth, scale_by_layer
-from samjax.optim.schedule import ScheduleConfig, learning_rate
+from samjax.optim.layer_decay import LayerIds, scale_by_layer
+from samjax.optim.schedule import DropsConfig, ScheduleConfig
 
 # Biases, norms and position tables are not decayed; the first pattern that matches decides.
 WEIGHT_DECAY_RULES = (
@@ -27,7 +27,8 @@ _Beta = Annotated[float, Range(at_least=0, below=1, why="a moving average keeps 
 class OptimConfig:
     """AdamW with layer-wise decay and a global-norm clip (Segment Anything, appendix A; clip and exemptions ours)."""
 
-    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    schedule: ScheduleConfig = field(default_factory=DropsConfig)
+    """The learning rate; its class is the kind."""
     beta1: _Beta = 0.9
     """Share of the gradient's moving average that stays at each update."""
     beta2: _Beta = 0.999
@@ -47,12 +48,15 @@ def decayed(parameters: Any) -> Any:
     return map_named(lambda name, _: first_match(name, WEIGHT_DECAY_RULES), parameters)
 
 
-def make_optimizer(config: OptimConfig, depth: Depth) -> optax.GradientTransformation:
-    """Return the recipe as one transformation of gradients; `depth` places the image encoder's stacked blocks."""
+def make_optimizer(config: OptimConfig, layer_ids: LayerIds, *, steps: int) -> optax.GradientTransformation:
+    """Return the recipe as one transformation of gradients, for a run of `steps` updates.
+
+    `layer_ids` places the model's parameters in its depth.
+    """
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm) if config.clip_norm > 0 else optax.identity(),
         optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon),
         optax.add_decayed_weights(config.weight_decay, mask=decayed),
-        scale_by_layer(config.layer_decay, depth),
-        optax.scale_by_learning_rate(learning_rate(config.schedule)),
+        scale_by_layer(config.layer_decay, layer_ids),
+        optax.scale_by_learning_rate(config.schedule.learning_rate(steps)),
     )

@@ -1,57 +1,54 @@
-"""Layer-wise learning rate decay that knows of stacked blocks (BEiT; ViTDet's numbering)."""
+"""Layer-wise learning rates: the nearer to the input, the slower (BEiT; ViTDet).
 
-from dataclasses import dataclass
+Which parameter is in which layer is the model's to say, as patterns: nothing here knows a model.
+"""
+
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-from samjax.core.tree import map_named
+from samjax.core.tree import first_match, map_named
+
+LayerIds = Sequence[tuple[str, Any]]
+"""Pairs of a shell pattern over parameter paths, such as `image_encoder/patch_embed/*`, and a layer id, the first match
+deciding; the last pattern is usually `*`. Of stacked parameters the id is a nest of tuples, one number for each place
+along their leading axes. Ids rise from 0, the slowest. Without any pair all layers learn alike."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Depth:
-    """Where the blocks of a stacked encoder sit in its depth.
-
-    Parameters under `prefix` carry leading axes: `windowed` [groups, global_every - 1], `full` [groups].
-    """
-
-    prefix: str = "image_encoder"
-    groups: int
-    global_every: int
-
-    @property
-    def blocks(self) -> int:
-        """Blocks in all, L."""
-        return self.groups * self.global_every
-
-
-def layer_ids(depth: Depth, parameters: Any) -> Any:
+def layer_ids(patterns: LayerIds, parameters: Any) -> Any:
     """Return each parameter's layer id, an int array that broadcasts against it.
 
-    Patch and position embedding 0, block i i + 1, everything else (neck, prompt encoder, decoder) L + 1.
+    Raises:
+      KeyError: no pattern matches a parameter.
+      ValueError: a stack of ids has another shape than the leading axes of a parameter that it is for.
     """
-    blocks = jnp.arange(depth.blocks).reshape(depth.groups, depth.global_every) + 1
 
     def layer_id(name: str, parameter: Any) -> jax.Array:
-        if name.startswith((f"{depth.prefix}/patch_embed", f"{depth.prefix}/position")):
-            return jnp.array(0)
-        if name.startswith(f"{depth.prefix}/groups/windowed/"):
-            return blocks[:, :-1].reshape(depth.groups, depth.global_every - 1, *(1,) * (parameter.ndim - 2))
-        if name.startswith(f"{depth.prefix}/groups/full/"):
-            return blocks[:, -1].reshape(depth.groups, *(1,) * (parameter.ndim - 1))
-        return jnp.array(depth.blocks + 1)
+        ids = np.asarray(first_match(name, patterns))
+        if ids.shape != tuple(parameter.shape[: ids.ndim]):
+            raise ValueError(f"layer ids of shape {ids.shape} for {name}, whose shape is {tuple(parameter.shape)}")
+        if not ids.ndim:
+            return jnp.array(ids)
+        # Folded as a constant, the power of a stack would round otherwise than in runs of earlier versions.
+        stacked = jax.lax.optimization_barrier(jnp.array(ids))
+        return stacked.reshape(*ids.shape, *(1,) * (parameter.ndim - ids.ndim))
 
     return map_named(layer_id, parameters)
 
 
-def scale_by_layer(rate: float, depth: Depth) -> optax.GradientTransformation:
-    """Multiply each update by rate^(L + 1 - id), weight decay included: a learning rate a layer."""
+def scale_by_layer(rate: float, patterns: LayerIds) -> optax.GradientTransformation:
+    """Multiply each update by rate^(last id - id), weight decay included: a learning rate a layer."""
+    last = max((int(np.max(ids)) for _, ids in patterns), default=0)
 
     def update(updates, state, params=None):
         del params
-        scale = lambda update, ids: update * (rate ** (depth.blocks + 1 - ids)).astype(update.dtype)  # noqa: E731
-        return jax.tree.map(scale, updates, layer_ids(depth, updates)), state
+        if not patterns:
+            return updates, state
+        scale = lambda update, ids: update * (rate ** (last - ids)).astype(update.dtype)  # noqa: E731
+        return jax.tree.map(scale, updates, layer_ids(patterns, updates)), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -15,7 +15,7 @@ from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding, check_batch
 from samjax.train.config import TrainConfig
 from samjax.train.state import Blueprint, make_blueprint
-from samjax.train.step import abstract_batch, lower_train_step
+from samjax.train.step import lower_train_step
 
 _MOST = 4096
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -66,7 +66,7 @@ def compile_step(config: TrainConfig, devices: Sequence[Any]) -> CompiledStep:
     """
     mesh = make_mesh(config.mesh, devices)
     check_batch("batch_size", config.batch_size, mesh)
-    blueprint = make_blueprint(config.model, config.optim, mesh)
+    blueprint = make_blueprint(config, mesh)
     began = time.monotonic()
     lowered = lower_train_step(config, blueprint, mesh)
     try:
@@ -87,7 +87,7 @@ def compile_step(config: TrainConfig, devices: Sequence[Any]) -> CompiledStep:
 def state_bytes(config: TrainConfig, blueprint: Blueprint, mesh: Mesh) -> dict[str, int]:
     """Return the bytes a chip holds of parameters (and buffers), moments and batch, from their shardings alone."""
     shapes, shardings = blueprint.shapes, blueprint.shardings
-    batch = abstract_batch(config, batch_sharding(mesh))
+    batch = config.abstract_batch(batch_sharding(mesh))
     return {
         "parameters": _held((shapes.params, shapes.buffers), (shardings.params, shardings.buffers)),
         "moments": _held(shapes.opt_state, shardings.opt_state),

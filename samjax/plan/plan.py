@@ -13,7 +13,6 @@ from samjax.plan.memory import CompiledStep, Memory, OutOfMemoryError, compile_s
 from samjax.plan.roofline import Floor, floor
 from samjax.plan.topology import Topology, roomier, topology_devices
 from samjax.train.config import TrainConfig
-from samjax.train.metrics import model_flops_per_photo
 
 _NAMED = 6
 
@@ -24,8 +23,9 @@ class Speed:
 
     step_seconds: float
     bound: str
-    mfu: float
-    """Model FLOPs (the least the step takes, never those it happens to spend) at the floor, of the chips' peak."""
+    mfu: float | None
+    """Model FLOPs (the least the step takes, never those it happens to spend) at the floor, of the chips' peak; None
+    where the task does not say its own."""
     photos_per_second: float
     days: float
     chip_hours: float
@@ -55,7 +55,7 @@ class Plan:
     collectives: list[Collective]
     largest_exchanges: list[Exchange]
     largest_traffic: list[Traffic]
-    model_flops_per_photo: int
+    model_flops_per_photo: int | None
     work: Work | None
     floor: Floor | None
     speed: Speed | None
@@ -96,7 +96,7 @@ def _plan(
     config: TrainConfig, topology: Topology, chip: Chip | None, step: CompiledStep | None, *, read_from: Topology | None
 ) -> Plan:
     program = parse(step.compiled.as_text() or "") if step is not None else None
-    least = model_flops_per_photo(config)
+    least = config.flops()
     done = work(program) if program is not None else None
     exchanged = collectives(program) if program is not None else []
     bottom = _floor(config, topology, chip, done, exchanged, least) if chip is not None and done is not None else None
@@ -124,21 +124,21 @@ def _plan(
 
 
 def _floor(
-    config: TrainConfig, topology: Topology, chip: Chip, done: Work, exchanged: list[Collective], least: int
+    config: TrainConfig, topology: Topology, chip: Chip, done: Work, exchanged: list[Collective], least: int | None
 ) -> Floor:
     # Kernels written by hand may not say what they compute; the step cannot take less than its model FLOPs.
-    flops = max(float(done.flops), least * config.batch_size / topology.chips)
+    flops = max(float(done.flops), (least or 0) * config.batch_size / topology.chips)
     return floor(
         chip, flops=flops, memory_bytes=float(done.bytes), sent_bytes=sum((one.sent for one in exchanged), 0.0)
     )
 
 
-def _speed(config: TrainConfig, topology: Topology, chip: Chip, bottom: Floor, least: int) -> Speed:
+def _speed(config: TrainConfig, topology: Topology, chip: Chip, bottom: Floor, least: int | None) -> Speed:
     seconds = bottom.seconds
     return Speed(
         step_seconds=seconds,
         bound=bottom.bound,
-        mfu=least * config.batch_size / (topology.chips * chip.flops * seconds),
+        mfu=None if least is None else least * config.batch_size / (topology.chips * chip.flops * seconds),
         photos_per_second=config.batch_size / seconds,
         days=config.steps * seconds / 86_400,
         chip_hours=config.steps * seconds * topology.chips / 3_600,

@@ -106,19 +106,18 @@ def _floor(plan: Plan) -> Table | None:
 
 def _run(plan: Plan) -> Table:
     table = _table("The run", "", "", "")
-    step = plan.model_flops_per_photo * plan.batch_size
-    table.add_row(
-        "model FLOPs a photo",
-        f"{plan.model_flops_per_photo / 1e12:.4g} TFLOP",
-        "the least, counted from the configuration",
-    )
-    table.add_row("model FLOPs a step", f"{step / 1e12:.4g} TFLOP", "what MFU divides by")
+    if plan.model_flops_per_photo is not None:
+        photo, step = plan.model_flops_per_photo, plan.model_flops_per_photo * plan.batch_size
+        table.add_row("model FLOPs a photo", f"{photo / 1e12:.4g} TFLOP", "the least, counted from the configuration")
+        table.add_row("model FLOPs a step", f"{step / 1e12:.4g} TFLOP", "what MFU divides by")
     if plan.work is not None:
         table.add_row("program's FLOPs a step", f"{plan.work.flops * plan.chips / 1e12:.4g} TFLOP", _counted(plan))
     if plan.speed is not None:
         speed = plan.speed
         table.add_row("step", f"{speed.step_seconds * 1e3:.1f} ms", f"at the floor, bound by {speed.bound}")
-        table.add_row("MFU", f"{speed.mfu:.1%}", "at the floor; good code reaches half to two thirds of a chip's peak")
+        if speed.mfu is not None:
+            what = "at the floor; good code reaches half to two thirds of a chip's peak"
+            table.add_row("MFU", f"{speed.mfu:.1%}", what)
         table.add_row("photos a second", f"{speed.photos_per_second:,.1f}", "at the floor")
         table.add_row(f"{plan.steps:,} steps", f"{speed.days:.2f} days", "at the floor, without evaluation and saving")
         table.add_row("", f"{speed.chip_hours:,.0f} chip-hours", "")

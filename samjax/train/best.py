@@ -12,24 +12,26 @@ from samjax.core.errors import UserError
 from samjax.core.workdir import is_bucket
 from samjax.train.config import TrainConfig
 from samjax.train.trackers import Row
+from samjax.train.validation import Better
 
 LINK = "best"
 """Name of the link in a workdir to its best checkpoint."""
 
 
 class BestValidation:
-    """Follows `config.checkpoint.best`, a figure of which more is better; without one it never finds anything."""
+    """Follows the figure `config.checkpoint.best`, the way the task says is better; without one it finds nothing."""
 
     def __init__(self, config: TrainConfig, rows: Iterable[Row] = (), *, start: int = 0, saved: Collection[int] = ()):
         """Take in the rows up to step `start`; of the steps in `saved` there are checkpoints."""
         self.metric = config.checkpoint.best
+        self._better = config.validation_figures().get(self.metric, Better.HIGHER)
         self._patience = config.validation.patience
         self.step: int | None = None
         """Step of the best validation whose state is saved or can still be."""
-        self.value = float("-inf")
+        self.value = self._better.worst
         """The figure of `step`."""
-        self._highest = float("-inf")
-        self._waited = 0  # validations since the highest figure of all
+        self._best = self._better.worst
+        self._waited = 0  # validations since the best figure of all
         for row in rows:
             if row.get("split") == "val" and int(row["step"]) <= start and self.metric in row:
                 self._take(row, can_be_saved=int(row["step"]) in saved)
@@ -49,15 +51,16 @@ class BestValidation:
 
     def _take(self, row: Row, *, can_be_saved: bool) -> None:
         value = float(row[self.metric])
-        self._waited = 0 if value > self._highest else self._waited + 1
-        self._highest = max(self._highest, value) if value == value else self._highest
-        if can_be_saved and value > self.value:
+        better = self._better.than(value, self._best)
+        self._waited = 0 if better else self._waited + 1
+        self._best = value if better else self._best
+        if can_be_saved and self._better.than(value, self.value):
             self.step, self.value = int(row["step"]), value
 
     @property
     def waited(self) -> str:
         """How long nothing was better, in words."""
-        return f"{self.metric} has not risen above {self._highest:.4g} in {self._waited} validations"
+        return f"{self.metric} has not {self._better.verb} {self._best:.4g} in {self._waited} validations"
 
     @property
     def patience_is_over(self) -> bool:

@@ -1,48 +1,60 @@
-"""The root of a run's configuration."""
+"""The root of a run's configuration; its class is the run's task."""
 
+import abc
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
-from typing import Annotated
+from typing import Annotated, Any
 
+import jax
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float, Key
+
+from samjax.checkpoint.weights import Weights
+from samjax.core.config import to_json
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, CountOrNone, Range, Seed, config_class
-from samjax.data.stream.loader import DataConfig
-from samjax.losses.sam_loss import LossConfig
-from samjax.models.sam.config import SamConfig
+from samjax.core.types import struct
+from samjax.data.stream.batch_rows import abstract_batch
+from samjax.data.stream.data_config import DataConfig
+from samjax.data.stream.example import ExampleMaker
+from samjax.data.stream.loader import TrainStream, train_stream, validation_batches
 from samjax.optim.build import OptimConfig
+from samjax.optim.layer_decay import LayerIds
 from samjax.parallel.mesh import MeshConfig
-from samjax.prompting.interactive import InteractionConfig
+from samjax.parallel.sharding import batch_sharding
+from samjax.train.validation import Better, Validator
+
+Metrics = dict[str, Float[Array, ""]]
+
+
+@struct
+class StepKeys:
+    """Randomness of one step: of the model (dropout, drop path), and of the task (prompts, hidden patches)."""
+
+    model: Key[Array, ""]
+    task: Key[Array, ""]
 
 
 @config_class("validation")
 class ValidationConfig:
-    """Clicks on held-out photos during training, and the picture sheet of some of them."""
+    """Validation on held-out records during training, and the picture sheet of some of them."""
 
     source: str = ""
-    """Held-out photos, like `data.source`; empty turns validation off."""
+    """Held-out records, like `data.source`; empty turns validation off."""
     split: str = "val"
     """Split of that data set, or several as `val+extra`."""
     every: Count = 1_000
     """Steps between validations; also at step 0 and at the end."""
     photos: Count = 64
     """At most this many, the same each time."""
-    max_masks: Count = 16
-    """At most this many masks of a photo, the same each time."""
-    min_area_fraction: Annotated[
-        float, Range(at_least=0, below=0.9, why="it is a share of the photo, and masks over 0.9 are never used")
-    ] = 0.0
-    """Masks that cover less than this share of the photo are left out."""
     batch_size: Count = 8
     """Photos of a batch, over all devices."""
-    clicks: tuple[Count, ...] = (1, 2, 3, 5, 8)
-    """mIoU is reported after each of these many clicks, ascending."""
     sheet_rows: CountOrNone = 6
-    """Objects drawn in the picture sheet; 0 draws none."""
+    """Rows of the picture sheet; 0 draws none."""
     patience: CountOrNone = 0
     """End the run when so many validations in a row are no better by `checkpoint.best`; 0 goes on to the last step."""
-
-    def __post_init__(self):
-        if not self.clicks or list(self.clicks) != sorted(set(self.clicks)):
-            raise UserError(f"validation.clicks are {self.clicks}; give ascending numbers, such as 1 2 3 5 8")
 
 
 @config_class("checkpoint")
@@ -54,31 +66,31 @@ class CheckpointConfig:
     keep: Annotated[int, Range(at_least=1, why="with none kept, every checkpoint would be deleted")] = 3
     """Newest checkpoints to keep; older ones are deleted. There is no number for all: give a large one."""
     best: str = ""
-    """Also keep the checkpoint whose validation has the highest of this figure, as `miou@1`, whatever `keep` says, and
-    save at each validation that is better; WORKDIR/best leads to it. Empty keeps none."""
+    """Also keep the checkpoint whose validation is best by this figure, as `miou@1`, whatever `keep` says, and save at
+    each validation that is better; WORKDIR/best leads to it. Empty keeps none."""
 
 
 _INT32 = 2**31 - 1
 
 
 @config_class("")
-class TrainConfig:
-    """A pretraining run. Every field can be overridden on the command line, e.g. `--optim.schedule.peak-lr 1e-4`."""
+class TrainConfig(abc.ABC):
+    """A training run of any task. Every field can be overridden on the command line: `--optim.schedule.peak-lr 1e-4`.
 
-    model: SamConfig = field(default_factory=SamConfig)
-    """Sizes of the model."""
+    A task is a subclass: it gives `model`, `data` and `validation` their own classes and says what the methods below
+    ask for. The loop knows nothing else of it.
+    """
+
+    model: Any
+    """Sizes of the model; its class has `make(rngs=...)` and `layer_ids()`."""
     data: DataConfig
-    """Photos to train on."""
-    prompting: InteractionConfig = field(default_factory=InteractionConfig)
-    """The simulated annotator."""
-    loss: LossConfig = field(default_factory=LossConfig)
-    """Weights of the loss."""
+    """Records to train on."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimiser and learning rate."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
     """How the run is split over devices."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
-    """Validation on held-out photos."""
+    """Validation on held-out records."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """When the run is saved."""
     init_from: str = ""
@@ -102,7 +114,78 @@ class TrainConfig:
 
     def __post_init__(self):
         if self.validation.patience and not self.checkpoint.best:
+            example = next(iter(self.validation_figures()), "a figure that validation reports")
             raise UserError(
-                f"validation.patience is {self.validation.patience}, but nothing says which figure should rise: "
-                f"give checkpoint.best, such as miou@{self.validation.clicks[0]}"
+                f"validation.patience is {self.validation.patience}, but nothing says which figure should improve: "
+                f"give checkpoint.best, such as {example}"
             )
+
+    @abc.abstractmethod
+    def objective(self, model: Any, batch: Any, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
+        """Return the loss of a global batch, and the numbers to log, `loss` among them."""
+
+    @abc.abstractmethod
+    def examples(self, data: DataConfig, *, augment: bool) -> ExampleMaker:
+        """Return what makes the records of `data` rows of a batch; without `augment` as validation shows them."""
+
+    def validation_data(self) -> DataConfig:
+        """Return the held-out records, as data. A task whose validation has rules of its own puts them in."""
+        data = self.data.from_source(self.validation.source)
+        return type(data)(source=data.source, split=self.validation.split)
+
+    def validation_figures(self) -> Mapping[str, Better]:
+        """Return what a validation reports that a best checkpoint can be kept by, and which way is better."""
+        return {}
+
+    def validator(self, merge: Callable[[Any, Any], Any], mesh: Mesh) -> Validator | None:
+        """Return what the loop validates with; `merge` makes a model of parameters and buffers. None never validates.
+
+        The loop calls it every `validation.every` steps.
+        """
+        del merge, mesh
+        return None
+
+    def flops(self) -> int | None:
+        """Return the least FLOPs that training on one photo takes; None leaves out the MFU."""
+        return None
+
+    def starting_weights(self, weights: Weights) -> Weights:
+        """Return `weights`, those of `init_from`, as the model of this task takes them.
+
+        Raises:
+          UserError: they are of a model that this task's cannot begin with.
+        """
+        return weights
+
+    def make_model(self, *, rngs: nnx.Rngs) -> nnx.Module:
+        """Return a fresh model."""
+        return self.model.make(rngs=rngs)
+
+    def layer_ids(self) -> LayerIds:
+        """Return which parameter is in which layer, for `optim.layer_decay`."""
+        return self.model.layer_ids()
+
+    def stream(self, *, sharding: jax.sharding.Sharding | None = None) -> TrainStream:
+        """Return the endless training batches; `sharding` is of their leading axis."""
+        maker = self.examples(self.data, augment=True)
+        return train_stream(self.data, maker, batch_size=self.batch_size, seed=self.seed, sharding=sharding)
+
+    def abstract_batch(self, sharding: jax.sharding.Sharding) -> Any:
+        """Return the shapes of a global batch."""
+        return abstract_batch(self.examples(self.data, augment=True), batch_size=self.batch_size, sharding=sharding)
+
+    def validation_batches(self, mesh: Mesh, *, limit: int | None = None) -> Iterator[Any]:
+        """Yield the batches of one validation, of its first `limit` photos."""
+        data = self.validation_data()
+        return validation_batches(
+            data,
+            self.examples(data, augment=False),
+            batch_size=self.validation.batch_size,
+            sharding=batch_sharding(mesh),
+            limit=self.validation.photos if limit is None else limit,
+        )
+
+    def to_json(self) -> str:
+        """Return this as JSON, with the names of the task and of the model's config, which say what the weights are."""
+        names = {"task": type(self).__name__, "model_class": type(self.model).__name__}
+        return json.dumps({**names, **json.loads(to_json(self))}, indent=2)

@@ -2,18 +2,17 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 from etils import epath
 from jax.sharding import Mesh
 
 from samjax.checkpoint.manager import Checkpoints
-from samjax.core.config import to_json
 from samjax.core.distributed import is_lead, wait_for_all
 from samjax.core.files import write_whole
 from samjax.data.stream.loader import TrainStream
+from samjax.data.stream.position import summary
 from samjax.train.best import BestValidation, link_best, way_on
 from samjax.train.clock import Part, Past, RunClock
 from samjax.train.config import TrainConfig
@@ -24,10 +23,7 @@ from samjax.train.start import as_dict, begin
 from samjax.train.state import TrainState, make_blueprint
 from samjax.train.step import lower_train_step
 from samjax.train.stopping import Stopping
-from samjax.train.trackers import JsonLines, Pictures, Row, TensorBoard, Terminal, Tracker
-
-Validator = Callable[[TrainState, int], tuple[Row, dict[str, Any]]]
-"""Takes the state and its step, returns a row of metrics and pictures by name. The loop knows no evaluation."""
+from samjax.train.trackers import JsonLines, Pictures, TensorBoard, Terminal, Tracker
 
 
 def train(
@@ -36,7 +32,6 @@ def train(
     workdir: epath.PathLike,
     mesh: Mesh,
     stream: TrainStream,
-    make_validator: Callable[..., Validator | None],
     profile: StepRange | None = None,
 ) -> TrainState:
     """Run `config` in `workdir`, from its newest checkpoint if it has one, and return the last state.
@@ -54,7 +49,7 @@ def train(
     """
     workdir = epath.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    config_json = to_json(config)
+    config_json = config.to_json()
     checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
     clock = RunClock()
     past_rows = JsonLines.read(workdir / "metrics.jsonl")
@@ -63,7 +58,7 @@ def train(
         stack.callback(checkpoints.close)
         stack.enter_context(jax.set_mesh(mesh))
         stopping = stack.enter_context(Stopping.listening(checkpoints, clock))
-        blueprint = make_blueprint(config.model, config.optim, mesh)
+        blueprint = make_blueprint(config, mesh)
         run = jax.random.key(config.seed)
         beginning = begin(config, blueprint, checkpoints=checkpoints, stream=stream, run=run)
         start, state = beginning.step, beginning.state
@@ -90,7 +85,7 @@ def train(
         validated = {row["step"] for row in past_rows if row.get("split") == "val" and int(row["step"]) <= start}
         best = BestValidation(config, past_rows, start=start, saved=checkpoints.steps())
         linked: int | None = None
-        validator = make_validator(blueprint)
+        validator = config.validator(blueprint.model, mesh)
 
         step_function = None
         if start < config.steps and not best.patience_is_over and not (stopping.came and jax.process_count() == 1):
@@ -177,7 +172,7 @@ def train(
         if best.step is not None and is_lead():
             link_best(workdir, best.step)
         terminal.say(clock.summary())
-        terminal.say(f"data read: {stream.counts}")
+        terminal.say(f"data read: {summary(stream.counts)}")
         if best.step is not None:
             terminal.say(best.summary(workdir))
         if stopped:

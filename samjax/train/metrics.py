@@ -2,14 +2,13 @@
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 
 from samjax.core.errors import UserError
-from samjax.core.types import Batch
-from samjax.models.sam.flops import photo_flops
 from samjax.parallel.chips import chip_of
 from samjax.train.clock import Part, RunClock
 from samjax.train.config import TrainConfig
@@ -21,21 +20,14 @@ class NonFiniteLossError(UserError):
     """More steps in a row than are allowed had a loss or gradient that is not finite; the message names the photos."""
 
 
-def model_flops_per_photo(config: TrainConfig) -> int:
-    """Return the least that training on one photo takes, all mask slots filled."""
-    return photo_flops(config.model, masks=config.data.max_masks, rounds=config.prompting.rounds).training
-
-
 def peak_images_per_s(config: TrainConfig, mesh: Mesh) -> float | None:
     """Return the photos/s of chips that do nothing but the model's FLOPs, at their bfloat16 peak: an MFU of 1.
 
     The FLOPs are the least that the model can be trained with, whatever was spent; every slot of a mask counts. None on
-    devices without published peaks, as CPUs.
+    devices without published peaks, as CPUs, and for a task that does not say its FLOPs.
     """
-    chip = chip_of(mesh.devices.flat[0].device_kind)
-    if chip is None:
-        return None
-    return mesh.size * chip.flops / model_flops_per_photo(config)
+    chip, flops = chip_of(mesh.devices.flat[0].device_kind), config.flops()
+    return None if chip is None or flops is None else mesh.size * chip.flops / flops
 
 
 class PendingMetrics:
@@ -52,7 +44,7 @@ class PendingMetrics:
         self._skipped = 0  # in a row, up to the last step looked at
         self._pending: list[tuple[int, Mapping[str, jax.Array], jax.Array]] = []
 
-    def add(self, step: int, metrics: Mapping[str, jax.Array], batch: Batch) -> None:
+    def add(self, step: int, metrics: Mapping[str, jax.Array], batch: Any) -> None:
         """Note a step that was dispatched."""
         self._pending.append((step, metrics, batch.record_id))
 

@@ -6,7 +6,7 @@ from typing import Any
 from jaxtyping import Array, Key
 
 from samjax.checkpoint.manager import Checkpoints, state_shapes
-from samjax.checkpoint.weights import load_weights, read_shapes
+from samjax.checkpoint.weights import Weights, load_weights, read_shapes
 from samjax.data.stream.loader import TrainStream
 from samjax.train.config import TrainConfig
 from samjax.train.state import Blueprint, TrainState, begin_with, check_weights, init_state
@@ -41,11 +41,27 @@ def begin(
             step=step, state=TrainState(**state), said=f"resumed from step {step} in {checkpoints.directory}"
         )
     if not config.init_from:
-        return Beginning(step=0, state=init_state(blueprint, config.model, run), said="")
-    check_weights(read_shapes(config.init_from), config.model, blueprint.shapes)
-    weights = load_weights(config.init_from)
-    state, said = begin_with(init_state(blueprint, config.model, run), weights, blueprint.shardings)
+        return Beginning(step=0, state=init_state(blueprint, config, run), said="")
+    weights = read_starting_weights(config, blueprint)
+    state, said = begin_with(init_state(blueprint, config, run), weights, blueprint.shardings)
     return Beginning(step=0, state=state, said=said)
+
+
+def read_starting_weights(config: TrainConfig, blueprint: Blueprint) -> Weights:
+    """Return the weights at `config.init_from` as the run's model takes them.
+
+    Those of the same model are looked at before their arrays are read.
+
+    Raises:
+      UserError: there are none, or the model cannot begin with them.
+    """
+    found = read_shapes(config.init_from)
+    wanted = type(config.model).__name__
+    if found.config.get("model_class", wanted) == wanted:
+        check_weights(found, config, blueprint.shapes)
+    weights = config.starting_weights(load_weights(config.init_from))
+    check_weights(weights, config, blueprint.shapes)
+    return weights
 
 
 def as_dict(state: TrainState) -> dict[str, Any]:

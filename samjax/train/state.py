@@ -16,12 +16,11 @@ from samjax.core.errors import UserError
 from samjax.core.random import Stream, derive
 from samjax.core.tree import map_named, named_leaves
 from samjax.core.types import struct
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import Sam, abstract_model
 from samjax.nn.init import Buffer
-from samjax.optim.build import OptimConfig, make_optimizer
-from samjax.optim.layer_decay import Depth
+from samjax.nn.structure import abstract_model
+from samjax.optim.build import make_optimizer
 from samjax.parallel.sharding import logical_axes, replicated, tree_shardings
+from samjax.train.config import TrainConfig
 
 
 @struct
@@ -41,22 +40,20 @@ class TrainState:
 class Blueprint:
     """A run's state as shapes and shardings, and the two things that act on it."""
 
-    graph: nnx.GraphDef[Sam]
+    graph: nnx.GraphDef[Any]
     optimizer: optax.GradientTransformation
     shapes: TrainState
     shardings: TrainState
 
-    def model(self, params: Any, buffers: Any) -> Sam:
+    def model(self, params: Any, buffers: Any) -> Any:
         """Return the model with these weights."""
         return nnx.merge(self.graph, params, buffers)
 
 
-def make_blueprint(model: SamConfig, optim: OptimConfig, mesh: Mesh) -> Blueprint:
+def make_blueprint(config: TrainConfig, mesh: Mesh) -> Blueprint:
     """Plan the state of a run: shapes first, then shardings. Moments are split like their parameters."""
-    graph, params, buffers = abstract_model(model)
-    encoder = model.image_encoder
-    depth = Depth(groups=encoder.depth // encoder.global_every, global_every=encoder.global_every)
-    optimizer = make_optimizer(optim, depth)
+    graph, params, buffers = abstract_model(config.make_model)
+    optimizer = make_optimizer(config.optim, config.layer_ids(), steps=config.steps)
 
     param_shapes, buffer_shapes = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
     opt_shapes = jax.eval_shape(optimizer.init, param_shapes)
@@ -86,11 +83,12 @@ def make_blueprint(model: SamConfig, optim: OptimConfig, mesh: Mesh) -> Blueprin
     )
 
 
-def init_state(blueprint: Blueprint, config: SamConfig, run: Key[Array, ""]) -> TrainState:
+def init_state(blueprint: Blueprint, config: TrainConfig, run: Key[Array, ""]) -> TrainState:
     """Return step 0, each array born on the devices that hold it."""
 
     def init(key: Key[Array, ""]) -> TrainState:
-        _, params, buffers = nnx.split(Sam(config, rngs=nnx.Rngs(derive(key, Stream.INIT))), nnx.Param, Buffer)
+        model = config.make_model(rngs=nnx.Rngs(derive(key, Stream.INIT)))
+        _, params, buffers = nnx.split(model, nnx.Param, Buffer)
         params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
         return TrainState(
             params=params, buffers=buffers, opt_state=blueprint.optimizer.init(params), step=jnp.zeros((), jnp.int32)
@@ -99,8 +97,8 @@ def init_state(blueprint: Blueprint, config: SamConfig, run: Key[Array, ""]) -> 
     return jax.jit(init, out_shardings=blueprint.shardings)(run)
 
 
-def check_weights(found: SavedShapes | Weights, model: SamConfig, planned: TrainState) -> None:
-    """Refuse weights that a run of `model` cannot begin with, before anything is made or read; `planned` has shapes.
+def check_weights(found: SavedShapes | Weights, config: TrainConfig, planned: TrainState) -> None:
+    """Refuse weights that a run cannot begin with, before anything is made or read; `planned` has shapes.
 
     Raises:
       UserError: an array is not one of the model's, or has another shape; where it is for another frame, the sentence
@@ -112,8 +110,9 @@ def check_weights(found: SavedShapes | Weights, model: SamConfig, planned: Train
     if not wrong:
         return
     frame = found.config.get("model", {}).get("image_size")
-    height, width = model.image_size
-    if frame is not None and tuple(frame) != model.image_size:
+    wanted = getattr(config.model, "image_size", None)
+    if frame is not None and wanted is not None and tuple(frame) != wanted:
+        height, width = wanted
         way = (
             f": they are for frames of {frame[0]} x {frame[1]} pixels, the run's are {height} x {width}. "
             f"`samjax import WEIGHTS --out CKPT --image-size {height} {width}` resizes weights of other codebases; or "

@@ -19,17 +19,16 @@ from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig, Preset, make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.plan.memory import compile_step
-from samjax.plan.plan import make_plan, model_flops_per_photo
+from samjax.plan.plan import make_plan
 from samjax.plan.topology import parse_topology, topology_devices
-from samjax.train.config import TrainConfig
+from samjax.tasks.promptable import PromptableTraining
 from samjax.train.state import make_blueprint
-from samjax.train.step import abstract_batch
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def config(micro_run) -> TrainConfig:
+def config(micro_run) -> PromptableTraining:
     return dataclasses.replace(micro_run, mesh=MeshConfig(preset=Preset.FSDP), batch_size=4)
 
 
@@ -64,7 +63,7 @@ def test_what_a_chip_holds(config, plan):
 
 @pytest.mark.aot
 def test_what_a_chip_does(config, plan):
-    least = model_flops_per_photo(config) * config.batch_size / 4
+    least = config.flops() * config.batch_size / 4
     assert 1.0 < plan.work.flops / least < 4.0
     assert plan.work.unknown_loops == 0
     assert plan.work.bytes > 3 * plan.memory.parameters, "parameters and moments are read at least"
@@ -110,7 +109,7 @@ PHOTOS, SHARE = 256, 0.70
 def test_published_runs_fit(experiment, topology):
     """All masks and rounds at 1024 pixels, as `samjax train` runs them."""
     path = ROOT / "experiments" / "sam" / f"{experiment}.py"
-    config = dataclasses.replace(load_experiment(path, TrainConfig), batch_size=PHOTOS)
+    config = dataclasses.replace(load_experiment(path, PromptableTraining), batch_size=PHOTOS)
     devices = topology_devices(parse_topology(topology))
     step = compile_step(config, devices)
     chip = chip_of(devices[0].device_kind)
@@ -121,10 +120,10 @@ def test_published_runs_fit(experiment, topology):
 @pytest.mark.aot_full
 def test_the_encoder_of_vit_h_is_small():
     """Two photos a chip, at the worst moment: every block's input, and what one block needs in its backward pass."""
-    config = load_experiment(ROOT / "experiments" / "sam" / "vit_h.py", TrainConfig)
+    config = load_experiment(ROOT / "experiments" / "sam" / "vit_h.py", PromptableTraining)
     mesh = make_mesh(config.mesh, topology_devices(parse_topology("v4:4x4x8")))
     assert config.batch_size == 2 * mesh.size
-    blueprint = make_blueprint(config.model, config.optim, mesh)
+    blueprint = make_blueprint(config, mesh)
 
     def gradient(state, batch, key):
         def objective(params):
@@ -136,7 +135,7 @@ def test_the_encoder_of_vit_h_is_small():
     with jax.set_mesh(mesh):
         lowered = jax.jit(gradient, out_shardings=blueprint.shardings.params).lower(
             state_shapes(blueprint.shapes, blueprint.shardings),
-            abstract_batch(config, batch_sharding(mesh)),
+            config.abstract_batch(batch_sharding(mesh)),
             jax.eval_shape(lambda: jax.random.key(0)),
         )
     said = lowered.compile().memory_analysis()

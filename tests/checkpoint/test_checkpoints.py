@@ -16,7 +16,7 @@ from samjax.checkpoint.checksums import differences, record
 from samjax.checkpoint.manager import Checkpoints, NonFiniteStateError
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.tree import named_leaves
-from samjax.data.stream.position import Progress
+from samjax.data.stream import position
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
 
@@ -34,10 +34,10 @@ class Position:
         self.step = step
 
     def get_state(self) -> bytes:
-        return Progress(step=self.step).to_json()
+        return position.Position(step=self.step).to_json()
 
     def set_state(self, state: bytes) -> None:
-        self.step = Progress.from_json(state)[0].step
+        self.step = position.Position.from_json(state)[0].step
 
     def start_prefetch(self) -> None:
         """Nothing is prepared."""

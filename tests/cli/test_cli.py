@@ -9,7 +9,7 @@ import pytest
 from samjax.cli.main import main
 from samjax.cli.train import override
 from samjax.core.errors import UserError
-from samjax.data.stream import loader
+from samjax.train import config as train_config
 
 
 @pytest.fixture
@@ -17,11 +17,12 @@ def experiment(tmp_path, photos):
     """An experiment file of the micro model on the shipped photos."""
     path = tmp_path / "mine.py"
     path.write_text(
-        "from samjax.data.stream.example import DataConfig\n"
+        "from samjax.data.masks.mask_data import MaskDataConfig\n"
         "from samjax.models.sam.config import SamConfig\n"
-        "from samjax.train.config import TrainConfig\n"
+        "from samjax.tasks.promptable import PromptableTraining\n"
         "def config():\n"
-        f"    return TrainConfig(model=SamConfig.tiny(), data=DataConfig(source={str(photos / 'train')!r}),\n"
+        f"    data = MaskDataConfig(source={str(photos / 'train')!r})\n"
+        "    return PromptableTraining(model=SamConfig.tiny(), data=data,\n"
         "                       batch_size=8, steps=3)\n"
     )
     return path
@@ -111,7 +112,7 @@ def test_a_dry_run_says_what_there_is_and_leaves_its_lock_alone(capsys, experime
 def test_a_signal_before_the_first_step_ends_at_once(
     capsys, experiment, prepared, tmp_path, monkeypatch, number, options, code
 ):
-    monkeypatch.setattr(loader, "train_stream", lambda *_, **__: os.kill(os.getpid(), number))
+    monkeypatch.setattr(train_config, "train_stream", lambda *_, **__: os.kill(os.getpid(), number))
     before = [signal.getsignal(stop) for stop in (signal.SIGTERM, signal.SIGINT)]
     words = ["train", experiment, "--workdir", tmp_path / "w", "--data.source", prepared / "train", *options]
     assert main([str(word) for word in words]) == code

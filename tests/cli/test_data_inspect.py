@@ -30,12 +30,12 @@ def experiment(tmp_path, prepared):
     def write(**data):
         path = tmp_path / "mine.py"
         path.write_text(
-            "from samjax.data.stream.example import DataConfig\n"
+            "from samjax.data.masks.mask_data import MaskDataConfig\n"
             "from samjax.models.sam.config import SamConfig\n"
-            "from samjax.train.config import TrainConfig\n"
+            "from samjax.tasks.promptable import PromptableTraining\n"
             "def config():\n"
-            f"    data = DataConfig(source={str(prepared / 'val')!r}, split='val', max_masks=4, **{data})\n"
-            "    return TrainConfig(model=SamConfig.tiny(), data=data, seed=3)\n"
+            f"    data = MaskDataConfig(source={str(prepared / 'val')!r}, split='val', max_masks=4, **{data})\n"
+            "    return PromptableTraining(model=SamConfig.tiny(), data=data, seed=3)\n"
         )
         return path
 

@@ -29,7 +29,7 @@ def weights(micro, micro_run, tmp_path_factory):
     """Zeros of the micro model's shapes."""
     from samjax.parallel.mesh import make_mesh
 
-    planned = make_blueprint(micro, micro_run.optim, make_mesh(micro_run.mesh, jax.devices()[:1])).shapes
+    planned = make_blueprint(micro_run, make_mesh(micro_run.mesh, jax.devices()[:1])).shapes
     params, buffers = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), (planned.params, planned.buffers))
     path = tmp_path_factory.mktemp("weights") / "micro"
     save_weights(path, params=params, buffers=buffers, config={"model": json.loads(to_json(micro))})

@@ -8,7 +8,7 @@ from samjax.core.config import from_json, load_experiment, to_json
 from samjax.core.errors import UserError
 from samjax.models.sam.config import SamConfig
 from samjax.nn.stack import Remat
-from samjax.train.config import TrainConfig
+from samjax.tasks.promptable import PromptableTraining
 
 
 def test_a_config_is_saved_as_json_enums_by_value(micro_run):
@@ -22,14 +22,14 @@ def test_a_config_is_saved_as_json_enums_by_value(micro_run):
     [
         ("x = 1", r"defines no config\(\)"),
         ("config = 3", r"defines no config\(\)"),
-        ("def config():\n    return {'steps': 3}", "returned a dict, expected a TrainConfig"),
+        ("def config():\n    return {'steps': 3}", "returned a dict, expected a PromptableTraining"),
     ],
 )
 def test_an_experiment_without_a_config_is_one_sentence(tmp_path, content, sentence):
     path = tmp_path / "mine.py"
     path.write_text(content)
     with pytest.raises(UserError, match=sentence) as error:
-        load_experiment(path, TrainConfig)
+        load_experiment(path, PromptableTraining)
     assert str(path) in str(error.value)
 
 
@@ -48,14 +48,14 @@ def config():
 def test_an_experiment_in_any_folder_builds_on_a_shipped_one(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text(BUILDS_ON_VIT_B)
-    assert load_experiment(path, TrainConfig).steps == 7
+    assert load_experiment(path, PromptableTraining).steps == 7
 
 
 def test_a_shipped_experiment_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert load_experiment("experiments/sam/vit_b.py", TrainConfig).steps == 180_000
+    assert load_experiment("experiments/sam/vit_b.py", PromptableTraining).steps == 180_000
     with pytest.raises(UserError, match=r"vit_x\.py: no such experiment file; those shipped are .*sam/vit_b\.py"):
-        load_experiment("experiments/sam/vit_x.py", TrainConfig)
+        load_experiment("experiments/sam/vit_x.py", PromptableTraining)
 
 
 @pytest.mark.parametrize(
@@ -71,13 +71,13 @@ def test_an_error_in_an_experiment_is_one_sentence_with_its_line(tmp_path, line,
     path = tmp_path / "mine.py"
     path.write_text(BUILDS_ON_VIT_B.replace("return replace(vit_b.config(), steps=7)", line))
     with pytest.raises(UserError, match=sentence) as error:
-        load_experiment(path, TrainConfig)
+        load_experiment(path, PromptableTraining)
     assert str(path) in str(error.value)
 
 
 def test_a_missing_experiment_names_the_path(tmp_path):
     with pytest.raises(UserError, match=r"nothing\.py"):
-        load_experiment(tmp_path / "nothing.py", TrainConfig)
+        load_experiment(tmp_path / "nothing.py", PromptableTraining)
 
 
 def test_an_experiment_may_start_from_its_neighbour(tmp_path):
@@ -87,7 +87,7 @@ def test_an_experiment_may_start_from_its_neighbour(tmp_path):
 
 
 def test_a_config_comes_back_from_its_json(micro_run):
-    assert from_json(TrainConfig, json.loads(to_json(micro_run))) == micro_run
+    assert from_json(PromptableTraining, json.loads(to_json(micro_run))) == micro_run
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ def test_a_value_out_of_range_names_where_it_is_from():
 
 def test_a_config_without_what_it_needs_names_it():
     with pytest.raises(UserError, match=r"config\.data is missing"):
-        from_json(TrainConfig, {"steps": 3})
+        from_json(PromptableTraining, {"steps": 3})

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 from array_record.python import array_record_module
-from streams import SIZE
+from streams import SIZE, mask_stream
 
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.data.records import masks as records
-from samjax.data.stream.loader import DataConfig, train_stream
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ def write_dataset(prepared, tmp_path):
 
 @pytest.fixture
 def config(prepared):
-    return DataConfig(source=str(prepared / "train"), max_masks=5, threads=2, prefetch_photos=8)
+    return MaskDataConfig(source=str(prepared / "train"), max_masks=5, threads=2, prefetch_photos=8)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def start():
     streams = []
 
     def begin(config, *, batch_size=6, seed=0, sharding=None, size=SIZE):
-        streams.append(train_stream(config, image_size=size, batch_size=batch_size, seed=seed, sharding=sharding))
+        streams.append(mask_stream(config, image_size=size, batch_size=batch_size, seed=seed, sharding=sharding))
         return streams[-1]
 
     yield begin

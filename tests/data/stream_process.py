@@ -17,11 +17,13 @@ BATCH = 8
 def main(source, port, processes, index, first, batches):
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.distributed.initialize(f"127.0.0.1:{port}", processes, index)
-    from samjax.data.stream.loader import DataConfig, train_stream
+    from streams import mask_stream
+
+    from samjax.data.masks.mask_data import MaskDataConfig
 
     mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
-    stream = train_stream(
-        DataConfig(source=source, max_masks=1, threads=1, prefetch_photos=4),
+    stream = mask_stream(
+        MaskDataConfig(source=source, max_masks=1, threads=1, prefetch_photos=4),
         image_size=(64, 72),
         batch_size=BATCH,
         seed=3,

@@ -5,7 +5,18 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from shards import record
 
+from samjax.data.masks.mask_data import MaskExamples
+from samjax.data.stream.loader import train_stream, validation_batches
+
 SIZE = (64, 72)
+
+
+def mask_stream(config, *, image_size, **rest):
+    return train_stream(config, MaskExamples(config, image_size=image_size), **rest)
+
+
+def mask_validation(config, *, image_size, **rest):
+    return validation_batches(config, MaskExamples(config, image_size=image_size, augment=False), **rest)
 
 
 def take(stream, count):

@@ -5,8 +5,8 @@ import pytest
 from shards import annotation
 
 from samjax.core.errors import UserError
-from samjax.data.config import DataConfig
 from samjax.data.masks import rle
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.data.masks.resample import MaskGrid
 from samjax.data.masks.sampling import LeftOut, MaskRules, draw_masks
 from samjax.data.records import masks as records
@@ -142,4 +142,4 @@ def test_a_mask_is_counted_under_one_reason_alone():
 )
 def test_rules_that_cannot_be_used_are_one_sentence(rules, says):
     with pytest.raises(UserError, match=says):
-        DataConfig(source="", **rules)
+        MaskDataConfig(source="", **rules)

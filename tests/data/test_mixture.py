@@ -3,10 +3,11 @@ import logging
 
 import pytest
 from shards import record
-from streams import assert_equal, ids, take
+from streams import assert_equal, ids, mask_validation, take
 
 from samjax.core.errors import UserError
-from samjax.data.stream.loader import DataConfig, MixedSourceConfig, validation_batches
+from samjax.data.masks.mask_data import MaskDataConfig
+from samjax.data.stream.data_config import MixedSourceConfig
 
 
 @pytest.fixture
@@ -14,7 +15,7 @@ def mixed(write_dataset):
     """Thirty photos, and ten others, of which three come for each of the first."""
     first = write_dataset([record(number) for number in range(30)], "first")
     second = write_dataset([record(number) for number in range(100, 110)], "second")
-    return DataConfig(
+    return MaskDataConfig(
         source=str(first), mixed_in=(MixedSourceConfig(source=str(second), weight=3.0),), threads=2, max_masks=1
     )
 
@@ -67,7 +68,7 @@ def test_a_bad_record_is_named_with_its_source(mixed, write_dataset, start, capl
 
 
 def test_validation_takes_one_source_after_the_other(mixed):
-    found = ids(validation_batches(mixed, image_size=(32, 32), batch_size=16))
+    found = ids(mask_validation(mixed, image_size=(32, 32), batch_size=16))
     assert found == [*range(30), *range(100, 110), *[-1] * 8]
 
 

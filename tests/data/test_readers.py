@@ -13,11 +13,11 @@ from array_record.python import array_record_module
 from shards import record
 
 from samjax.core.errors import MachineError
-from samjax.data.config import DataConfig
+from samjax.data.masks import mask_data
+from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
 from samjax.data.records import masks as records
-from samjax.data.stream import example as pipeline
 from samjax.data.stream import readers
-from samjax.data.stream.example import Dropped, Fault, MakeExample
+from samjax.data.stream.example import Decode, Dropped, Fault
 from samjax.data.stream.mixture import Located
 from samjax.data.stream.sources import open_source
 
@@ -151,7 +151,9 @@ def test_readers_go_with_their_source(many):
     ids=repr,
 )
 def test_a_fault_of_the_machine_is_not_counted_as_a_corrupt_record(data, fault):
-    made = MakeExample(DataConfig(source=""), image_size=(32, 32))(Located("record 0", data), np.random.default_rng(0))
+    made = Decode(MaskExamples(MaskDataConfig(source=""), image_size=(32, 32)))(
+        Located("record 0", data), np.random.default_rng(0)
+    )
     assert isinstance(made, Dropped)
     assert made.fault is fault
 
@@ -160,9 +162,9 @@ def test_no_memory_for_a_photo_is_no_fault_of_the_photo(monkeypatch):
     def no_memory(*_, **__):
         raise MemoryError
 
-    monkeypatch.setattr(pipeline, "frame_photo", no_memory)
+    monkeypatch.setattr(mask_data, "frame_photo", no_memory)
     located = Located("record 0", records.encode_record(record(1)))
-    made = MakeExample(DataConfig(source=""), image_size=(32, 32))(located, np.random.default_rng(0))
+    made = Decode(MaskExamples(MaskDataConfig(source=""), image_size=(32, 32)))(located, np.random.default_rng(0))
     assert isinstance(made, Dropped)
     assert made.fault is Fault.MACHINE
     assert made.reason.startswith("Cannot allocate memory: free memory")

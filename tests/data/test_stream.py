@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
-from streams import SIZE, assert_equal, faulty, ids, mesh_sharding, take
+from streams import SIZE, assert_equal, faulty, ids, mask_stream, mask_validation, mesh_sharding, take
 
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.types import unpack_masks
 from samjax.data.masks import rle
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.data.masks.packing import fitted_size, resize_mask
 from samjax.data.records import masks as records
-from samjax.data.stream.loader import DataConfig, train_stream, validation_batches
-from samjax.data.stream.position import Progress
+from samjax.data.stream.position import Position
 from samjax.data.stream.sources import open_source
 
 
@@ -75,14 +75,14 @@ def test_masks_are_drawn_afresh_each_epoch(config, start):
 def test_a_restored_stream_goes_on_bit_for_bit(write_dataset, start, taken):
     """Order, masks, skipped records and counts, across the border of an epoch, whatever was prepared ahead."""
     folder = write_dataset(faulty(50, bad=[7]))
-    config = DataConfig(source=str(folder), max_masks=1, threads=2, prefetch_photos=8)
+    config = MaskDataConfig(source=str(folder), max_masks=1, threads=2, prefetch_photos=8)
     whole = start(config, batch_size=16)
     batches, counts = [], []
     for _ in range(9):
         batches += take(whole, 1)
         counts.append(whole.counts)
-    assert counts[-1].corrupt > 0
-    assert counts[-1].without_masks > 0
+    assert counts[-1]["corrupt"] > 0
+    assert counts[-1]["without_masks"] > 0
 
     interrupted = start(dataclasses.replace(config, prefetch_batches=3), batch_size=16)
     assert_equal(take(interrupted, taken), batches[:taken])
@@ -120,12 +120,12 @@ def test_a_state_of_another_stream_is_refused(config, start):
 
 def test_a_state_with_any_bit_flipped_is_refused_or_the_same(config, start):
     state = start(config).get_state()
-    whole = Progress.from_json(state, "part", "stream")
+    whole = Position.from_json(state, "part", "stream")
     for place in range(8 * len(state)):
         damaged = bytearray(state)
         damaged[place // 8] ^= 1 << place % 8
         with contextlib.suppress(CorruptCheckpointError):
-            assert Progress.from_json(bytes(damaged), "part", "stream") == whole
+            assert Position.from_json(bytes(damaged), "part", "stream") == whole
     for damaged in (
         *(b"", b"{}", b"[]", b"null", state[:-1], state[: len(state) // 2]),
         state.replace(b"counts", b"count"),
@@ -159,7 +159,7 @@ def test_a_sharded_batch_is_the_same_batch(config, start, sharding):
 def test_a_batch_that_the_mesh_cannot_split_is_refused(config):
     for batch_size in (6, 12):
         with pytest.raises(UserError, match=f"batch size {batch_size} cannot be divided over the 8 devices"):
-            train_stream(
+            mask_stream(
                 config,
                 image_size=SIZE,
                 batch_size=batch_size,
@@ -182,12 +182,12 @@ def test_wrong_settings_are_one_sentence(config, start, changes, says):
     with pytest.raises(UserError, match=says):
         start(dataclasses.replace(config, **changes))
     with pytest.raises(UserError, match=says):
-        list(validation_batches(dataclasses.replace(config, **changes), image_size=SIZE, batch_size=2))
+        list(mask_validation(dataclasses.replace(config, **changes), image_size=SIZE, batch_size=2))
 
 
 def test_worker_processes_give_the_same_stream(write_dataset, start):
     """Skipped records too are counted across the border of the processes."""
-    config = DataConfig(source=str(write_dataset(faulty(60, bad=[7]))), max_masks=1, threads=1, prefetch_photos=8)
+    config = MaskDataConfig(source=str(write_dataset(faulty(60, bad=[7]))), max_masks=1, threads=1, prefetch_photos=8)
     threads = start(config, batch_size=16)
     expected = take(threads, 8)
     workers = start(dataclasses.replace(config, workers=2), batch_size=16)
@@ -198,7 +198,7 @@ def test_worker_processes_give_the_same_stream(write_dataset, start):
     again.set_state(state)
     assert_equal(take(again, 3), expected[5:])
     assert again.counts == threads.counts
-    assert again.counts.corrupt >= 1
+    assert again.counts["corrupt"] >= 1
 
 
 def test_the_next_batch_is_prepared_in_the_background(config, start):
@@ -207,26 +207,26 @@ def test_the_next_batch_is_prepared_in_the_background(config, start):
     before = json.loads(stream.get_state())
     assembler = stream._ahead._assembler
     for _ in range(200):
-        if assembler._progress.step >= 2:
+        if assembler._position.step >= 2:
             break
         time.sleep(0.05)
     time.sleep(0.2)
-    assert assembler._progress.step == 2  # two batches, and not more
+    assert assembler._position.step == 2  # two batches, and not more
     assert before == json.loads(stream.get_state())
 
 
 def test_validation_is_one_pass_in_order_always_the_same(prepared):
-    config = DataConfig(source=str(prepared / "val"), split="val", max_masks=3, threads=2)
-    first = [jax.tree.map(np.asarray, batch) for batch in validation_batches(config, image_size=SIZE, batch_size=10)]
-    again = [jax.tree.map(np.asarray, batch) for batch in validation_batches(config, image_size=SIZE, batch_size=10)]
+    config = MaskDataConfig(source=str(prepared / "val"), split="val", max_masks=3, threads=2)
+    first = [jax.tree.map(np.asarray, batch) for batch in mask_validation(config, image_size=SIZE, batch_size=10)]
+    again = [jax.tree.map(np.asarray, batch) for batch in mask_validation(config, image_size=SIZE, batch_size=10)]
     assert_equal(first, again)
     source = open_source(config.source, "val")
     order = [records.decode_record(source[index]).image_id for index in range(53)]
     assert ids(first) == order + [-1] * 7
     assert not first[-1].mask_valid[3:].any()
     assert not first[-1].image[3:].any()
-    limited = list(validation_batches(config, image_size=SIZE, batch_size=10, limit=15))
+    limited = list(mask_validation(config, image_size=SIZE, batch_size=10, limit=15))
     assert ids(limited) == order[:15] + [-1] * 5
     sharding = mesh_sharding(PartitionSpec("data"), data=8)
-    sharded = list(validation_batches(config, image_size=SIZE, batch_size=16, sharding=sharding, limit=21))
+    sharded = list(mask_validation(config, image_size=SIZE, batch_size=16, sharding=sharding, limit=21))
     assert ids(sharded) == order[:21] + [-1] * 11

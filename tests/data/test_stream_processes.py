@@ -16,17 +16,18 @@ from streams import SIZE, PartOfTheMesh, assert_equal, faulty, ids, take
 from samjax.checkpoint.manager import Checkpoints
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.types import Batch
-from samjax.data.stream import example as pipeline
-from samjax.data.stream.batch_rows import Layout
-from samjax.data.stream.loader import DataConfig, TrainStream
+from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
+from samjax.data.stream.batch_rows import BatchRows
+from samjax.data.stream.loader import TrainStream
 from samjax.data.stream.mixture import open_mixture
+from samjax.data.stream.row_selection import Rows
 
 BATCH = 8
 
 
 def own_rows(host):
     """Of these processes there is no mesh to put the global batch on."""
-    return Batch(**{name: jnp.asarray(values) for name, values in host._asdict().items()})
+    return Batch(**{name: jnp.asarray(values) for name, values in host.items()})
 
 
 @pytest.fixture
@@ -37,14 +38,10 @@ def processes():
     def begin(config, count):
         share = BATCH // count
         for first in range(0, BATCH, share):
-            layout = Layout(
-                image_size=SIZE,
-                max_masks=config.max_masks,
-                batch_size=BATCH,
-                sharding=PartOfTheMesh((first, first + share)),
-            )
-            layout.place = own_rows
-            streams.append(TrainStream(config, layout=layout, mixture=open_mixture(config), seed=3))
+            maker = MaskExamples(config, image_size=SIZE)
+            rows = BatchRows(maker, batch_size=BATCH, sharding=PartOfTheMesh((first, first + share)))
+            rows.place = own_rows
+            streams.append(TrainStream(config, maker, rows=rows, mixture=open_mixture(config, maker.schema), seed=3))
         return streams[-count:]
 
     yield begin
@@ -62,7 +59,7 @@ def take_together(streams, count):
 def config(write_dataset):
     """Fifty records, one of them junk and one without a mask: seven batches of eight and a border of epochs."""
     folder = write_dataset(faulty(50, bad=[7]))
-    return DataConfig(source=str(folder), max_masks=1, threads=2, prefetch_photos=8, flip_probability=0.5)
+    return MaskDataConfig(source=str(folder), max_masks=1, threads=2, prefetch_photos=8, flip_probability=0.5)
 
 
 def test_any_number_of_processes_make_the_same_batches(config, processes):
@@ -83,10 +80,10 @@ def test_another_number_of_processes_goes_on_from_a_state(config, processes, bef
     for stream in resumed:
         take(stream, 1)
         stream.set_state(state)
-        assert stream.counts.records == 0
+        assert stream.counts["records"] == 0
     assert "counts of records begin again" in caplog.text
     assert_equal(take_together(resumed, 6), whole[5:])
-    assert resumed[0].counts.records == 6 * BATCH // after
+    assert resumed[0].counts["records"] == 6 * BATCH // after
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
@@ -135,21 +132,21 @@ def test_the_counts_of_the_processes_add_up(config, processes):
 
 def test_a_photo_of_its_own_row_whatever_the_processes():
     """The processes' rows put together are the batches one process would make."""
-    alone = pipeline.Rows(np.arange(8), batch_size=8)
-    parts = [pipeline.Rows(np.arange(first, first + 2), batch_size=8) for first in (0, 2, 4, 6)]
+    alone = Rows(np.arange(8), batch_size=8)
+    parts = [Rows(np.arange(first, first + 2), batch_size=8) for first in (0, 2, 4, 6)]
     for batch in range(3):
         whole = [alone[batch * 8 + row] for row in range(8)]
         assert whole == [(0, batch * 8 + row) for row in range(8)]
         assert [part[batch * 2 + row] for part in parts for row in range(2)] == whole
-    late = pipeline.Rows(np.array([1, 5]), batch_size=8, step=2)
+    late = Rows(np.array([1, 5]), batch_size=8, step=2)
     assert [late[index] for index in range(4)] == [(0, 17), (0, 21), (0, 25), (0, 29)]
 
 
 def test_a_process_holds_the_rows_of_its_devices():
     """Devices that share rows (tensor parallel) or lie apart must give each row once, in order."""
     sharding = PartOfTheMesh((4, 6), (0, 2), (4, 6))
-    layout = Layout(image_size=(4, 4), max_masks=1, batch_size=8, sharding=sharding)
-    assert layout.rows.tolist() == [0, 1, 4, 5]
+    maker = MaskExamples(MaskDataConfig(source="", max_masks=1), image_size=(4, 4))
+    assert BatchRows(maker, batch_size=8, sharding=sharding).rows.tolist() == [0, 1, 4, 5]
 
 
 def free_port():

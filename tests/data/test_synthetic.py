@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as coco
+from streams import mask_stream, mask_validation
 
 from data_pipelines import sa1b
 from data_pipelines.synthetic import write_tars
 from samjax.core.errors import UserError
 from samjax.data.masks import rle
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.data.records import masks as records
-from samjax.data.stream.example import DataConfig
-from samjax.data.stream.loader import train_stream, validation_batches
 from samjax.data.stream.sources import is_sa1b_layout, open_source
 from samjax.data.synthetic.drawing import draw_photo
 from samjax.data.synthetic.scene import Region, _measure
@@ -195,11 +195,11 @@ def test_batches_equal_those_of_the_same_records_in_files(write_dataset):
     folder = write_dataset([source[index] for index in range(len(source))])
     pairs = []
     for path in (SMALL, str(folder)):
-        config = DataConfig(source=path, max_masks=5)
-        stream = train_stream(config, image_size=(64, 64), batch_size=4, seed=2)
+        config = MaskDataConfig(source=path, max_masks=5)
+        stream = mask_stream(config, image_size=(64, 64), batch_size=4, seed=2)
         drawn = [jax.device_get(next(stream)) for _ in range(3)]  # two epochs
         stream.close()
-        pairs.append(drawn + list(validation_batches(config, image_size=(64, 64), batch_size=4)))
+        pairs.append(drawn + list(mask_validation(config, image_size=(64, 64), batch_size=4)))
     for ours, theirs in zip(*pairs, strict=True):
         assert ours.mask_valid.sum() >= 10
         for mine, other in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from shards import annotation, record
-from streams import take
+from streams import mask_validation, take
 
 from samjax.core.errors import UserError
+from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
 from samjax.data.masks.packing import fitted_size
 from samjax.data.records import masks as records
 from samjax.data.stream import example as pipeline
-from samjax.data.stream.loader import DataConfig, validation_batches
 from samjax.data.stream.mixture import Located
 from samjax.data.view import WHOLE, ViewRules
 
@@ -73,18 +73,18 @@ def painted_photo(seed):
 def test_masks_stay_on_their_photo_in_every_view():
     """Where the picture shows the mask, the mask is: both go through the same scale, window and mirror."""
     frame = (96, 128)
-    config = DataConfig(source="", scale_jitter=(0.3, 2.0), flip_probability=0.5)
-    make = pipeline.MakeExample(config, image_size=frame)
+    config = MaskDataConfig(source="", scale_jitter=(0.3, 2.0), flip_probability=0.5)
+    make = pipeline.Decode(MaskExamples(config, image_size=frame))
     rng = np.random.default_rng(1)
     seen = set()
     for seed in range(60):
         example = make(Located("here", records.encode_record(painted_photo(seed))), rng)
         assert isinstance(example, pipeline.Example)
-        height, width = example.valid_size
-        shown = example.image[..., 0] > 127
-        mask = np.unpackbits(example.masks[0], axis=-1, count=frame[1]).astype(bool)
+        height, width = example.arrays["valid_size"]
+        shown = example.arrays["image"][..., 0] > 127
+        mask = np.unpackbits(example.arrays["masks"][0], axis=-1, count=frame[1]).astype(bool)
         agreement = (shown == mask)[:height, :width].mean()
-        assert agreement > 0.9, (seed, agreement, example.valid_size)
+        assert agreement > 0.9, (seed, agreement, height, width)
         assert not mask[height:].any()
         assert not mask[:, width:].any()
         seen.add((int(height), int(width)))
@@ -98,16 +98,16 @@ def test_masks_outside_the_window_are_left_out_and_counted():
     masks[1] = True
     masks[1, :5, :] = False
     data = records.encode_record(record(1, masks, height=48, width=64))
-    make = pipeline.MakeExample(DataConfig(source="", scale_jitter=(2.0, 2.0)), image_size=(48, 64))
+    make = pipeline.Decode(MaskExamples(MaskDataConfig(source="", scale_jitter=(2.0, 2.0)), image_size=(48, 64)))
     rng = np.random.default_rng(0)
     examples = [make(Located("here", data), rng) for _ in range(50)]
-    empty = [example.left_out.empty for example in examples]
-    assert [2 - len(example.masks) for example in examples] == empty
+    empty = [example.counts["masks_empty"] for example in examples]
+    assert [2 - len(example.arrays["masks"]) for example in examples] == empty
     assert 30 < sum(empty) < 50
 
 
 def test_a_mirrored_stream_is_mirrored_half_the_time(prepared, start):
-    config = DataConfig(source=str(prepared / "train"), threads=2, max_masks=1)
+    config = MaskDataConfig(source=str(prepared / "train"), threads=2, max_masks=1)
     plain, mirrored = (take(start(dataclasses.replace(config, flip_probability=chance)), 4) for chance in (0.0, 0.5))
     same = []
     for one, other in zip(plain, mirrored, strict=True):
@@ -122,10 +122,10 @@ def test_a_mirrored_stream_is_mirrored_half_the_time(prepared, start):
 
 
 def test_validation_shows_photos_as_they_are(prepared):
-    config = DataConfig(source=str(prepared / "val"), split="val", threads=2, max_masks=2)
+    config = MaskDataConfig(source=str(prepared / "val"), split="val", threads=2, max_masks=2)
     wild = dataclasses.replace(config, flip_probability=1.0, scale_jitter=(0.1, 0.2))
     for one, other in zip(
-        *(validation_batches(each, image_size=(64, 64), batch_size=8, limit=8) for each in (config, wild)), strict=True
+        *(mask_validation(each, image_size=(64, 64), batch_size=8, limit=8) for each in (config, wild)), strict=True
     ):
         np.testing.assert_array_equal(np.asarray(one.image), np.asarray(other.image))
         np.testing.assert_array_equal(np.asarray(one.masks), np.asarray(other.masks))
@@ -143,4 +143,4 @@ def test_validation_shows_photos_as_they_are(prepared):
 )
 def test_views_that_cannot_be_drawn_are_one_sentence(changes, says):
     with pytest.raises(UserError, match=says):
-        DataConfig(source="", **changes)
+        MaskDataConfig(source="", **changes)

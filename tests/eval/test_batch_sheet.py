@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from samjax.core.types import PointLabel
-from samjax.data.stream.example import DataConfig
+from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
 from samjax.data.stream.loader import train_stream
 from samjax.eval import batch_sheet
 from samjax.eval.batch_sheet import draw_batch, first_prompts
@@ -19,12 +19,8 @@ FRAME = (240, 480)  # as wide as a cell: photos come through unscaled
 @pytest.fixture(scope="module")
 def batch():
     """Three photos, the last narrower than the frame, and an empty row."""
-    stream = train_stream(
-        DataConfig(source="synthetic:photos=3,size=120,masks=12,seed=5", max_masks=10),
-        image_size=FRAME,
-        batch_size=4,
-        seed=0,
-    )
+    config = MaskDataConfig(source="synthetic:photos=3,size=120,masks=12,seed=5", max_masks=10)
+    stream = train_stream(config, MaskExamples(config, image_size=FRAME), batch_size=4, seed=0)
     drawn = next(stream)
     stream.close()
     keep = jnp.array([True, True, True, False])

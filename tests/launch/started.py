@@ -23,12 +23,13 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from micro import micro_run
 from samjax.parallel.mesh import MeshConfig
-from samjax.train.config import CheckpointConfig, ValidationConfig
+from samjax.train.config import CheckpointConfig
+from samjax.tasks.promptable import ClickValidationConfig
 
 def config():
     return micro_run(
         "TRAIN", mesh=MeshConfig(), batch_size=4, checkpoint=CheckpointConfig(every=2),
-        validation=ValidationConfig(source="VAL", every=4, photos=6, batch_size=4, max_masks=2))
+        validation=ClickValidationConfig(source="VAL", every=4, photos=6, batch_size=4, max_masks=2))
 """
 
 

@@ -32,7 +32,7 @@ def disturb(owner, name, *, at):
 if sys.argv[-2:] == ["--process", os.environ["VICTIM"]]:
     from samjax.checkpoint.manager import Checkpoints
     from samjax.data.stream.loader import TrainStream
-    from samjax.eval.click_validation import ClickValidator
+    from samjax.tasks.click_validation import ClickValidator
     from samjax.train import loop
 
     fault, at = os.environ["FAULT"], int(os.environ.get("AT", "1"))

@@ -10,10 +10,9 @@ from samjax.core.config import load_experiment
 from samjax.models.sam.sam import abstract_model
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
-from samjax.optim.schedule import learning_rate
 from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.prompting.interactive import Refinement
-from samjax.train.config import TrainConfig
+from samjax.tasks.promptable import PromptableTraining
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "sam"
 
@@ -50,8 +49,8 @@ PAPER = {
 NAMES = pytest.mark.parametrize("name", PAPER)
 
 
-def experiment(name: str) -> TrainConfig:
-    return load_experiment(EXPERIMENTS / f"{name}.py", TrainConfig)
+def experiment(name: str) -> PromptableTraining:
+    return load_experiment(EXPERIMENTS / f"{name}.py", PromptableTraining)
 
 
 @NAMES
@@ -93,7 +92,7 @@ def test_run_is_the_papers(name):
 def test_learning_rate_is_the_papers(name):
     paper = PAPER[name]
     peak, (first, second) = paper["peak_lr"], paper["milestones"]
-    rate = learning_rate(experiment(name).optim.schedule)
+    rate = experiment(name).optim.schedule.learning_rate(experiment(name).steps)
     for updates_made, expected in [
         (0, peak / 250),
         (124, peak / 2),

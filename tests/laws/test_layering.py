@@ -13,10 +13,13 @@ from typing import NamedTuple
 import pytest
 from packaging.requirements import Requirement
 
+from samjax.train.config import TrainConfig
+
 ROOT = Path(__file__).parents[2]
 OURS = ("samjax", "data_pipelines", "experiments", "launch", "benchmarks", "tests")
 
-TRAIN = ("core", "data", "prompting", "losses", "optim", "parallel", "nn", "models", "checkpoint")
+TRAIN = ("core", "data", "optim", "parallel", "nn", "checkpoint")
+TASKS = (*TRAIN, "prompting", "losses", "models", "train")
 MAY_IMPORT = {
     "samjax.core": (),
     "samjax.data": ("core",),
@@ -31,9 +34,10 @@ MAY_IMPORT = {
     "samjax.interop": ("core", "models", "checkpoint"),
     "samjax.predict": ("core", "data", "parallel", "models", "checkpoint"),
     "samjax.train": TRAIN,
+    "samjax.tasks": (*TASKS, "eval"),
     "samjax.plan": ("core", "parallel", "train"),
     "samjax.eval": ("core", "data", "prompting", "losses", "scores", "parallel", "models", "predict"),
-    "samjax.cli": (*TRAIN, "interop", "predict", "train", "plan", "scores", "eval", "data_pipelines"),
+    "samjax.cli": (*TASKS, "tasks", "interop", "predict", "plan", "scores", "eval", "data_pipelines"),
     "data_pipelines": ("core", "data"),
 }
 LONGEST_FILE = 300
@@ -138,7 +142,7 @@ def test_table_has_no_cycle():
 
 @pytest.mark.parametrize("path", modules("experiments"), ids=lambda path: path.name)
 def test_experiments_import_configs_alone(path):
-    """From samjax, dataclasses named ...Config and enums; else the standard library and other experiments."""
+    """From samjax, tasks, dataclasses named ...Config and enums; else the standard library and other experiments."""
     for found in imports(path.read_text()):
         where = f"{path.relative_to(ROOT)}:{found.line}: imports {found.target}; an experiment may import"
         top = found.module.split(".")[0]
@@ -148,7 +152,8 @@ def test_experiments_import_configs_alone(path):
             )
             continue
         value = getattr(importlib.import_module(found.module), found.name) if found.name else None
-        is_config = dataclasses.is_dataclass(value) and found.target.endswith("Config")
+        is_task = isinstance(value, type) and issubclass(value, TrainConfig)
+        is_config = is_task or (dataclasses.is_dataclass(value) and found.target.endswith("Config"))
         is_enum = isinstance(value, type) and issubclass(value, enum.Enum)
         assert is_config or is_enum, f"{where} config dataclasses and enums of samjax alone"
 

@@ -21,7 +21,7 @@ from samjax.eval.protocols.proposals.protocol import paper_generator
 from samjax.models.sam.sam import abstract_model
 from samjax.plan.topology import parse_topology
 from samjax.predict.automatic.generator_config import GeneratorConfig
-from samjax.train.config import TrainConfig
+from samjax.tasks.promptable import PromptableTraining
 
 ROOT = Path(__file__).parents[2]
 LAUNCHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.md"))
@@ -61,7 +61,7 @@ def test_documented_overrides_exist(command, monkeypatch, capsys):
         assert "--optim.schedule.peak-lr" in capsys.readouterr().out
         return
     assert main(arguments) == 0
-    assert isinstance(taken[0], TrainConfig)
+    assert isinstance(taken[0], PromptableTraining)
 
 
 def documented_plans() -> list[str]:
@@ -86,7 +86,7 @@ def test_table_of_experiments_is_the_configs():
     rows = re.findall(r"^\| `(\S+\.py)` \| ([\d,]+) \| (\d+) \| ([\d,]+) \|", (ROOT / "README.md").read_text(), re.M)
     assert sorted(row[0] for row in rows) == EXPERIMENTS
     for path, parameters, photos, steps in rows:
-        config = load_experiment(ROOT / path, TrainConfig)
+        config = load_experiment(ROOT / path, PromptableTraining)
         count = sum(leaf.size for leaf in jax.tree.leaves(abstract_model(config.model)[1]))
         assert (f"{count:,}", str(config.batch_size), f"{config.steps:,}") == (parameters, photos, steps), path
 

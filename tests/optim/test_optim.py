@@ -7,11 +7,13 @@ import pytest
 from flax import nnx
 
 from samjax.core.tree import named_leaves
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import abstract_model
 from samjax.optim.build import OptimConfig, decayed, make_optimizer
-from samjax.optim.layer_decay import Depth, layer_ids, scale_by_layer
-from samjax.optim.schedule import ScheduleConfig, learning_rate
+from samjax.optim.layer_decay import layer_ids, scale_by_layer
+from samjax.optim.schedule import ConstantConfig, CosineConfig, DropsConfig, PolynomialConfig
+from samjax.tasks.promptable import PromptableTraining
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +21,11 @@ def vit_b():
     return nnx.to_pure_dict(abstract_model(SamConfig.vit_b())[1])
 
 
-VIT_B_DEPTH = Depth(groups=4, global_every=3)
+VIT_B_LAYERS = PromptableTraining(model=SamConfig.vit_b(), data=MaskDataConfig(source="")).layer_ids()
 
 
 def test_the_rate_warms_up_holds_and_drops_twice():
-    rate = learning_rate(ScheduleConfig())
+    rate = DropsConfig().learning_rate(90_000)
     for update, expected in [
         (0, 8e-4 / 250),
         (124, 4e-4),
@@ -38,8 +40,34 @@ def test_the_rate_warms_up_holds_and_drops_twice():
         assert float(rate(update)) == pytest.approx(expected, rel=1e-5), update
 
 
+def test_the_cosine_warms_up_and_ends_at_its_share():
+    """Half a cosine over what comes after the warm-up, as MAE's schedule counts it."""
+    rate = CosineConfig(peak_lr=2.0, warmup_steps=10, end_share=0.1).learning_rate(110)
+    for update in (0, 4, 9):
+        assert float(rate(update)) == pytest.approx(2.0 * (update + 1) / 10, rel=1e-6)
+    for update in (10, 35, 60, 85, 110):
+        expected = 2.0 * (0.1 + 0.9 * 0.5 * (1 + np.cos(np.pi * (update - 10) / 100)))
+        assert float(rate(update)) == pytest.approx(expected, rel=1e-5), update
+
+
+def test_the_polynomial_falls_over_the_whole_run():
+    rate = PolynomialConfig(peak_lr=1.0, warmup_steps=0, power=0.9, end_lr=0.01).learning_rate(200)
+    for update in (0, 50, 199, 200):
+        assert float(rate(update)) == pytest.approx(0.99 * (1 - update / 200) ** 0.9 + 0.01, rel=1e-5), update
+
+
+def test_the_constant_rate_stays_after_the_warm_up():
+    rate = ConstantConfig(peak_lr=0.5, warmup_steps=4).learning_rate(9)
+    assert [float(rate(update)) for update in (0, 3, 4, 8)] == pytest.approx([0.125, 0.5, 0.5, 0.5])
+
+
+def test_ids_of_a_stack_must_fit_it():
+    with pytest.raises(ValueError, match=r"layer ids of shape \(3,\) for blocks/kernel"):
+        layer_ids([("blocks/*", (1, 2, 3))], {"blocks": {"kernel": jnp.zeros((2, 5))}})
+
+
 def test_layer_ids_follow_the_depth_through_the_stacks(vit_b):
-    ids = named_leaves(layer_ids(VIT_B_DEPTH, vit_b))
+    ids = named_leaves(layer_ids(VIT_B_LAYERS, vit_b))
     assert int(ids["image_encoder/patch_embed/kernel"]) == int(ids["image_encoder/position"]) == 0
     windowed = ids["image_encoder/groups/windowed/mlp/up/kernel"].reshape(4, 2)
     full = ids["image_encoder/groups/full/attention/row_positions"].reshape(4)
@@ -52,7 +80,7 @@ def test_layer_ids_follow_the_depth_through_the_stacks(vit_b):
 
 def test_an_update_is_scaled_by_rate_to_the_layers_above(vit_b):
     updates = jax.tree.map(lambda leaf: jnp.ones((*leaf.shape[:2], *(1,) * (len(leaf.shape) - 2))), vit_b)
-    scaled = jax.jit(lambda updates: scale_by_layer(0.8, VIT_B_DEPTH).update(updates, None)[0])(updates)
+    scaled = jax.jit(lambda updates: scale_by_layer(0.8, VIT_B_LAYERS).update(updates, None)[0])(updates)
     kernel = named_leaves(scaled)["image_encoder/groups/windowed/mlp/up/kernel"]
     np.testing.assert_allclose(kernel[2, 1].ravel(), 0.8 ** (13 - 8), rtol=1e-6)
     np.testing.assert_allclose(named_leaves(scaled)["mask_decoder/iou_token"], 1.0)
@@ -74,7 +102,7 @@ def test_the_gradient_is_clipped_by_its_global_norm():
     params = {"mask_decoder": {"kernel": jnp.zeros((3, 4))}}
     gradients = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 10.0), params)
     for clip, norm in [(1.0, 1.0), (0.0, 10 * 12**0.5)]:
-        optimizer = make_optimizer(OptimConfig(clip_norm=clip, beta1=0.0), VIT_B_DEPTH)
+        optimizer = make_optimizer(OptimConfig(clip_norm=clip, beta1=0.0), VIT_B_LAYERS, steps=9)
         _, state = optimizer.update(gradients, optimizer.init(params), params)
         moment = next(leaf for name, leaf in named_leaves(state).items() if "mu" in name)
         assert float(jnp.linalg.norm(moment)) == pytest.approx(norm, rel=1e-5)

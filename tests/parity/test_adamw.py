@@ -14,12 +14,10 @@ from test_gradients import one_round, weights
 from samjax.interop.torch_weights import to_torch
 from samjax.optim.build import OptimConfig, make_optimizer
 from samjax.optim.layer_decay import Depth
-from samjax.optim.schedule import ScheduleConfig
+from samjax.optim.schedule import DropsConfig
 
 # An epsilon above the gradients' rounding: with Adam's usual 1e-8, noise where there is no gradient makes full steps.
-CONFIG = OptimConfig(
-    schedule=ScheduleConfig(peak_lr=4e-3, warmup_steps=4, milestones=(8,)), layer_decay=0.8, epsilon=1e-5
-)
+CONFIG = OptimConfig(schedule=DropsConfig(peak_lr=4e-3, warmup_steps=4, milestones=(8,)), layer_decay=0.8, epsilon=1e-5)
 RATES = [1e-3, 2e-3, 3e-3, *[4e-3] * 5, *[4e-4] * 2]  # of CONFIG.schedule, by hand
 GAUSSIAN = "shared_image_embedding.positional_embedding"
 

@@ -14,10 +14,10 @@ from samjax.train.state import init_state, make_blueprint
 def test_state_bytes_are_those_of_a_device_that_holds_it(micro_run, mesh):
     config = dataclasses.replace(micro_run, mesh=mesh, batch_size=8)
     devices = make_mesh(mesh)
-    blueprint = make_blueprint(config.model, config.optim, devices)
+    blueprint = make_blueprint(config, devices)
     counted = state_bytes(config, blueprint, devices)
 
-    state = init_state(blueprint, config.model, jax.random.key(0))
+    state = init_state(blueprint, config, jax.random.key(0))
     held = [
         sum(shard.data.nbytes for leaf in jax.tree.leaves(part) for shard in leaf.addressable_shards[:1])
         for part in ((state.params, state.buffers), state.opt_state)

@@ -18,7 +18,7 @@ from samjax.plan.collectives import collectives
 from samjax.plan.hlo import parse
 from samjax.plan.hlo_cost import work
 from samjax.plan.memory import CompiledStep, OutOfMemoryError, compile_step
-from samjax.plan.plan import Plan, make_plan, model_flops_per_photo
+from samjax.plan.plan import Plan, make_plan
 from samjax.plan.report import does_not_fit, show
 from samjax.plan.roofline import floor
 from samjax.plan.topology import parse_topology, topology_devices
@@ -73,7 +73,7 @@ def test_memory_adds_up(config, plan):
 
 def test_the_program_does_the_models_work_and_some_again(config, plan):
     """Every round is decoded twice, and a photo's share of what is not split is done on every chip."""
-    least = model_flops_per_photo(config) * config.batch_size / plan.chips
+    least = config.flops() * config.batch_size / plan.chips
     assert plan.work is not None
     assert 1.0 < plan.work.flops / least < 3.0
     assert plan.work.unknown_loops == 0
@@ -146,7 +146,7 @@ def test_speed_at_the_floor(config, monkeypatch):
     speed, seconds = plan.speed, plan.floor.seconds
     assert speed.step_seconds == seconds == max(term.seconds for term in plan.floor.terms)
     assert plan.floor.terms[2].amount == pytest.approx(sum(one.sent for one in plan.collectives))
-    assert speed.mfu == pytest.approx(model_flops_per_photo(config) * config.batch_size / seconds / (8 * 197e12))
+    assert speed.mfu == pytest.approx(config.flops() * config.batch_size / seconds / (8 * 197e12))
     assert 0 < speed.mfu < 1
     assert speed.photos_per_second == pytest.approx(config.batch_size / seconds)
     assert speed.days * 86_400 == pytest.approx(config.steps * seconds)

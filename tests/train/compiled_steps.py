@@ -5,7 +5,6 @@ from typing import Any
 import jax
 
 from samjax.train import loop, start
-from samjax.train import step as step_module
 
 _programs: dict[Any, Any] = {}
 
@@ -31,7 +30,7 @@ def share(patch) -> None:
 
     def lower_once(config, blueprint, mesh):
         # A test may put another loss in place of the step's own.
-        key = (shapes_the_program(config), mesh, step_module.interaction_loss)
+        key = (shapes_the_program(config), mesh, type(config).objective)
         if key not in _programs:
             _programs[key] = _Compiled(lower(config, blueprint, mesh).compile())
         return _programs[key]

@@ -11,12 +11,12 @@ from etils import epath
 
 from samjax.checkpoint.weights import read_shapes
 from samjax.core.errors import UserError
-from samjax.data.stream.loader import train_stream
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
+from samjax.tasks.promptable import ClickValidationConfig
 from samjax.train import loop, start
 from samjax.train.best import BestValidation, is_over, link_best
-from samjax.train.config import CheckpointConfig, ValidationConfig
+from samjax.train.config import CheckpointConfig
 from samjax.train.state import Blueprint, TrainState
 from samjax.train.trackers import JsonLines
 
@@ -33,7 +33,7 @@ def followed(micro_run):
     return dataclasses.replace(
         micro_run,
         checkpoint=CheckpointConfig(every=3, keep=1, best="miou@1"),
-        validation=ValidationConfig(every=2),
+        validation=ClickValidationConfig(every=2),
         steps=8,
     )
 
@@ -150,11 +150,11 @@ def figures(_):
 
 def run(config, workdir, *, make_validator=figures):
     mesh = make_mesh(config.mesh, jax.devices()[:1])
-    stream = train_stream(
-        config.data, image_size=(64, 64), batch_size=config.batch_size, seed=0, sharding=batch_sharding(mesh)
-    )
+    stream = config.stream(sharding=batch_sharding(mesh))
     try:
-        return loop.train(config, workdir=workdir, mesh=mesh, stream=stream, make_validator=make_validator)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(config), "validator", lambda _, merge, mesh: make_validator(merge))
+            return loop.train(config, workdir=workdir, mesh=mesh, stream=stream)
     finally:
         stream.close()
 

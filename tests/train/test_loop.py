@@ -14,15 +14,14 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
-from samjax.data.stream.loader import TrainStream, train_stream
+from samjax.data.stream.loader import TrainStream
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
+from samjax.tasks.promptable import PromptableTraining
 from samjax.train import loop
-from samjax.train import step as step_module
 from samjax.train.loop import train
 from samjax.train.metrics import NonFiniteLossError
 from samjax.train.state import init_state, make_blueprint
-from samjax.train.step import interaction_loss
 from samjax.train.trackers import JsonLines
 
 # Where a read of Orbax's fails, those it began beside it end after their event loop is closed, and say so to nobody.
@@ -47,17 +46,14 @@ class Interrupted(TrainStream):
 
 
 def _train(config, workdir, *, after=None, make_validator=lambda _: None, wrap=lambda stream: stream):
+    """Train `config`, validated by what `make_validator` returns of the function that merges a model."""
     mesh = make_mesh(config.mesh, jax.devices()[:1])
-    stream = train_stream(
-        config.data,
-        image_size=config.model.image_size,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        sharding=batch_sharding(mesh),
-    )
+    stream = config.stream(sharding=batch_sharding(mesh))
     try:
         given = wrap(stream) if after is None else Interrupted(stream, after)
-        return train(config, workdir=workdir, mesh=mesh, stream=given, make_validator=make_validator)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(type(config), "validator", lambda _, merge, mesh: make_validator(merge))
+            return train(config, workdir=workdir, mesh=mesh, stream=given)
     finally:
         stream.close()
 
@@ -103,8 +99,8 @@ def test_the_workdir_holds_what_the_readme_says(micro_run, whole):
 
 def test_updates_move_parameters_and_never_buffers(micro_run, whole):
     mesh = make_mesh(micro_run.mesh, jax.devices()[:1])
-    blueprint = make_blueprint(micro_run.model, micro_run.optim, mesh)
-    first = jax.device_get(init_state(blueprint, micro_run.model, jax.random.key(micro_run.seed)))
+    blueprint = make_blueprint(micro_run, mesh)
+    first = jax.device_get(init_state(blueprint, micro_run, jax.random.key(micro_run.seed)))
     for name, leaf in named_leaves(whole[1].params).items():
         assert not np.array_equal(leaf, named_leaves(first.params)[name]), name
     for name, leaf in named_leaves(whole[1].buffers).items():
@@ -262,8 +258,10 @@ class Breaking(TrainStream):
 def breaking(micro_run):
     """Takes the steps that break, a workdir and fields of the run; returns the last state and each step's image_ids."""
 
-    def loss(model, batch, config, **keys):
-        loss, metrics = interaction_loss(model, batch, config, **keys)
+    objective = PromptableTraining.objective
+
+    def loss(config, model, batch, *, keys):
+        loss, metrics = objective(config, model, batch, keys=keys)
         loss = jnp.where((batch.record_id >= BREAKS).any(), jnp.nan, loss)
         return loss, {**metrics, "loss": loss}
 
@@ -275,7 +273,7 @@ def breaking(micro_run):
             return streams[0]
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(step_module, "interaction_loss", loss)
+            patch.setattr(PromptableTraining, "objective", loss)
             try:
                 return _train(dataclasses.replace(micro_run, **fields), workdir, wrap=wrap), streams[0].ids
             except NonFiniteLossError as error:

@@ -25,10 +25,9 @@ import numpy as np
 import pytest
 
 from samjax.core.tree import named_leaves
-from samjax.data.stream.loader import train_stream
 from samjax.losses.sam_loss import LossConfig
 from samjax.optim.build import OptimConfig
-from samjax.optim.schedule import ScheduleConfig
+from samjax.optim.schedule import DropsConfig
 from samjax.parallel.mesh import MeshConfig, Preset, make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
 from samjax.prompting.interactive import InteractionConfig, Refinement
@@ -62,10 +61,10 @@ class Run(NamedTuple):
 @pytest.fixture(scope="module")
 def run(micro_run):
     """Takes a mesh and whether layers drop out; returns a `Run`."""
-    stream = train_stream(micro_run.data, image_size=micro_run.model.image_size, batch_size=8, seed=0)
+    stream = dataclasses.replace(micro_run, batch_size=8, seed=0).stream()
     batch = jax.device_get(next(stream))
     stream.close()
-    optim = OptimConfig(epsilon=1e-3, schedule=ScheduleConfig(peak_lr=1e-4, warmup_steps=2, milestones=()))
+    optim = OptimConfig(epsilon=1e-3, schedule=DropsConfig(peak_lr=1e-4, warmup_steps=2, milestones=()))
 
     prompting = InteractionConfig(corrections=0, refinement=Refinement.LAST)
 
@@ -80,11 +79,11 @@ def run(micro_run):
             micro_run, model=model, optim=optim, prompting=prompting, loss=LossConfig(loss_size=8), batch_size=8
         )
         devices = make_mesh(mesh, jax.devices()[:1] if mesh is ONE_DEVICE else None)
-        blueprint = make_blueprint(config.model, config.optim, devices)
+        blueprint = make_blueprint(config, devices)
         key = jax.random.key(config.seed)
         with jax.set_mesh(devices), pytest.MonkeyPatch.context() as patch:
             patch.setattr(jax.nn, "relu", jax.nn.softplus)
-            state = init_state(blueprint, config.model, key)
+            state = init_state(blueprint, config, key)
             placed = jax.device_put(batch, batch_sharding(devices))
             shardings = (blueprint.shardings, replicated(devices))
             lowered = jax.jit(make_train_step(config, blueprint), out_shardings=shardings).lower(state, placed, key)

@@ -8,21 +8,26 @@ from etils import epath
 from samjax.checkpoint.weights import Weights
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.models.sam.config import SamConfig
-from samjax.optim.build import OptimConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
+from samjax.tasks.promptable import PromptableTraining
 from samjax.train.state import begin_with, check_weights, init_state, make_blueprint
 
 
+def run_of(model):
+    return PromptableTraining(model=model, data=MaskDataConfig(source=""))
+
+
 def test_vit_h_is_planned_without_allocating_it():
-    blueprint = make_blueprint(SamConfig.vit_h(), OptimConfig(), make_mesh(MeshConfig()))
+    blueprint = make_blueprint(run_of(SamConfig.vit_h()), make_mesh(MeshConfig()))
     sizes = [leaf.size for leaf in jax.tree.leaves(blueprint.shapes.params)]
     assert sum(sizes) == 641_090_608
     assert all(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(blueprint.shapes))
 
 
 def test_moments_are_split_like_their_parameters():
-    blueprint = make_blueprint(SamConfig.tiny(), OptimConfig(), make_mesh(MeshConfig(data=1, fsdp=4, tensor=2)))
+    blueprint = make_blueprint(run_of(SamConfig.tiny()), make_mesh(MeshConfig(data=1, fsdp=4, tensor=2)))
     params = named_leaves(blueprint.shardings.params)
     moments = dict(named_leaves(blueprint.shardings.opt_state).items())
     for name, sharding in params.items():
@@ -34,8 +39,8 @@ def test_moments_are_split_like_their_parameters():
 
 
 def test_the_layers_of_a_stack_start_different(micro):
-    blueprint = make_blueprint(micro, OptimConfig(), make_mesh(MeshConfig(), jax.devices()[:1]))
-    state = init_state(blueprint, micro, jax.random.key(0))
+    blueprint = make_blueprint(run_of(micro), make_mesh(MeshConfig(), jax.devices()[:1]))
+    state = init_state(blueprint, run_of(micro), jax.random.key(0))
     heads = named_leaves(state.params)["mask_decoder/hypernetworks/layer1/kernel"]
     assert not np.allclose(heads[0], heads[1])
 
@@ -44,8 +49,8 @@ def test_the_layers_of_a_stack_start_different(micro):
 def split_state(micro):
     """A state over two devices that share its parameters, and its plan."""
     mesh = make_mesh(MeshConfig(data=1, fsdp=2), jax.devices()[:2])
-    blueprint = make_blueprint(micro, OptimConfig(), mesh)
-    return blueprint, init_state(blueprint, micro, jax.random.key(0))
+    blueprint = make_blueprint(run_of(micro), mesh)
+    return blueprint, init_state(blueprint, run_of(micro), jax.random.key(0))
 
 
 def other_weights(state, *rooms: str) -> Weights:
@@ -92,4 +97,4 @@ def test_a_run_does_not_begin_with_another_model(spoil, sentence, split_state, m
     weights = other_weights(state, "image_encoder")
     spoil(weights.params)
     with pytest.raises(UserError, match=sentence):
-        check_weights(weights, micro, blueprint.shapes)
+        check_weights(weights, run_of(micro), blueprint.shapes)

@@ -11,25 +11,19 @@ from flax import nnx
 from micro import drawn_micro
 
 from samjax.core.tree import named_leaves
-from samjax.data.stream.loader import train_stream
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.prompting.interactive import InteractionConfig, Refinement
+from samjax.train.config import StepKeys
 from samjax.train.state import make_blueprint
-from samjax.train.step import abstract_batch, interaction_loss, lower_train_step
+from samjax.train.step import lower_train_step
 
 
 @pytest.fixture(scope="module")
 def drawn(micro_run):
     """The first batch, as it is drawn."""
     mesh = make_mesh(micro_run.mesh, jax.devices()[:1])
-    stream = train_stream(
-        micro_run.data,
-        image_size=micro_run.model.image_size,
-        batch_size=micro_run.batch_size,
-        seed=micro_run.seed,
-        sharding=batch_sharding(mesh),
-    )
+    stream = micro_run.stream(sharding=batch_sharding(mesh))
     batch = next(stream)
     stream.close()
     return batch
@@ -54,7 +48,7 @@ def test_slots_without_a_mask_weigh_nothing(micro_run, drawn):
         def objective(decoder):
             key = jax.random.key(0)
             model = nnx.merge(graph, {**params, "mask_decoder": decoder}, rest)
-            return interaction_loss(model, batch, config, model_key=key, annotator_key=key)
+            return config.objective(model, batch, keys=StepKeys(model=key, task=key))
 
         (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(params["mask_decoder"])
         return {**metrics, "grad_norm": optax.tree.norm(gradients)}
@@ -66,7 +60,7 @@ def test_slots_without_a_mask_weigh_nothing(micro_run, drawn):
 
 
 def test_the_step_compiles_for_the_stream_it_will_get(micro_run, drawn):
-    planned = abstract_batch(micro_run, batch_sharding(make_mesh(micro_run.mesh, jax.devices()[:1])))
+    planned = micro_run.abstract_batch(batch_sharding(make_mesh(micro_run.mesh, jax.devices()[:1])))
     for name, leaf in named_leaves(drawn).items():
         shape = named_leaves(planned)[name]
         assert (leaf.shape, leaf.dtype, leaf.sharding) == (shape.shape, shape.dtype, shape.sharding), name
@@ -74,5 +68,5 @@ def test_the_step_compiles_for_the_stream_it_will_get(micro_run, drawn):
 
 def test_nothing_in_the_step_calls_back_to_the_host(micro_run):
     mesh = make_mesh(micro_run.mesh, jax.devices()[:1])
-    lowered = lower_train_step(micro_run, make_blueprint(micro_run.model, micro_run.optim, mesh), mesh)
+    lowered = lower_train_step(micro_run, make_blueprint(micro_run, mesh), mesh)
     assert "callback" not in lowered.as_text()

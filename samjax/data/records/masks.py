@@ -10,10 +10,7 @@ from typing import Any
 import numpy as np
 
 from samjax.data.masks.rle import MAX_PIXELS
-
-
-class RecordError(ValueError):
-    """A record that does not follow the schema, or contradicts itself; the message says why."""
+from samjax.data.records.schema import RecordError, Schema
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -198,3 +195,6 @@ def _text(value: str | bytes, *, errors: str = "strict") -> str:
 def _box(values: Any) -> tuple[float, float, float, float]:
     y_min, x_min, y_max, x_max = (float(value) for value in values)
     return y_min, x_min, y_max, x_max
+
+
+SCHEMA = Schema(name="TFDS's segment_anything", features=features, decode=decode_record)

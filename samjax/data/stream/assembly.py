@@ -7,12 +7,12 @@ from typing import Any
 
 from samjax.core.errors import MachineError, UserError
 from samjax.core.text import printable
-from samjax.core.types import Batch
-from samjax.data.config import DataConfig
-from samjax.data.stream.batch_rows import Layout
-from samjax.data.stream.example import Dropped, Example, Fault, Rows, read
+from samjax.data.stream.batch_rows import BatchRows
+from samjax.data.stream.data_config import DataConfig
+from samjax.data.stream.example import Dropped, Example, Fault
 from samjax.data.stream.mixture import Mixture
-from samjax.data.stream.position import Progress
+from samjax.data.stream.position import Position
+from samjax.data.stream.row_selection import Rows, read
 from samjax.data.stream.tolerance import TOLERATED, too_many
 
 log = logging.getLogger(__name__)
@@ -47,8 +47,8 @@ class Ahead:
         self._thread = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="samjax-batches")
         self._ready = collections.deque(self._thread.submit(assembler.next_batch) for _ in range(batches))
 
-    def take(self) -> tuple[Batch, Progress]:
-        """Return the next batch and the progress after it; raises what went wrong, again at every later call."""
+    def take(self) -> tuple[Any, Position]:
+        """Return the next batch and the position after it; raises what went wrong, again at every later call."""
         taken = self._ready[0].result()
         self._ready.popleft()
         self._ready.append(self._thread.submit(self._assembler.next_batch))
@@ -69,17 +69,17 @@ class Assembler:
     by the valid masks of the global batch an empty row changes nothing for the others.
     """
 
-    def __init__(self, dataset: Any, *, config: DataConfig, layout: Layout, mixture: Mixture, progress: Progress):
-        self._layout = layout
+    def __init__(self, dataset: Any, *, config: DataConfig, rows: BatchRows, mixture: Mixture, position: Position):
+        self._rows = rows
         self._mixture = mixture
-        self._progress = progress
+        self._position = position
         self._unusable = 0
-        rows = Rows(layout.rows, batch_size=layout.batch_size, step=progress.step)
-        self._elements: Any = read(dataset, rows, config)
+        mine = Rows(rows.rows, batch_size=rows.batch_size, step=position.step)
+        self._elements: Any = read(dataset, mine, config)
         self._failure: Exception | None = None
 
-    def next_batch(self) -> tuple[Batch, Progress]:
-        """Return the next batch, on its way to the devices, and the progress after it.
+    def next_batch(self) -> tuple[Any, Position]:
+        """Return the next batch, on its way to the devices, and the position after it.
 
         After a failure only that failure.
         """
@@ -91,50 +91,50 @@ class Assembler:
             self._failure = error
             raise
 
-    def _gather(self) -> tuple[Batch, Progress]:
-        progress = self._progress
+    def _gather(self) -> tuple[Any, Position]:
+        position = self._position
         examples: list[Example | None] = []
-        for row in self._layout.rows:
+        for row in self._rows.rows:
             element = next(self._elements)
             refuse_machine_fault(element)
-            place = progress.step * self._layout.batch_size + int(row)
-            progress = progress.count(element, epoch=place // len(self._mixture))
+            place = position.step * self._rows.batch_size + int(row)
+            position = position.count(element, epoch=place // len(self._mixture))
             if isinstance(element, Example):
                 examples.append(element)
                 self._unusable = 0
             else:
                 examples.append(None)
                 self._unusable += 1
-                self._report(element, progress)
-        self._progress = progress.next_step()
-        return self._layout.place(self._layout.stack(examples)), self._progress
+                self._report(element, position)
+        self._position = position.next_step()
+        return self._rows.place(self._rows.stack(examples)), self._position
 
-    def _report(self, dropped: Dropped, progress: Progress) -> None:
+    def _report(self, dropped: Dropped, position: Position) -> None:
         name, records = self._mixture.name, len(self._mixture)
         if dropped.fault is Fault.CORRUPT:
             log.warning(
                 "%s: %s. Its row stays empty (%d of %d this epoch; the run stops above %.0f%%).",
                 printable(dropped.name),
                 printable(dropped.reason),
-                progress.corrupt_this_epoch,
-                progress.seen_this_epoch,
+                position.corrupt_this_epoch,
+                position.seen_this_epoch,
                 100 * TOLERATED,
             )
             refuse_too_many(
-                name, bad=progress.corrupt_this_epoch, seen=progress.seen_this_epoch, total=self._share(records)
+                name, bad=position.corrupt_this_epoch, seen=position.seen_this_epoch, total=self._share(records)
             )
-        elif progress.epoch == 0:  # later epochs only count it again
+        elif position.epoch == 0:  # later epochs only count it again
             log.info("%s: %s. Its row stays empty.", printable(dropped.name), printable(dropped.reason))
         # Two epochs of one process hold every record at least once; with several processes, chance decides.
-        if self._unusable >= min(_HOPELESS, 2 * records * -(-self._layout.batch_size // len(self._layout.rows))):
+        if self._unusable >= min(_HOPELESS, 2 * records * -(-self._rows.batch_size // len(self._rows.rows))):
             raise UserError(
                 f"{name}: none of {self._unusable:,} records in a row can be used; the last was {dropped.name}: "
-                f"{dropped.reason}; check --data.max-area-fraction, the other bounds on masks, and the data"
+                f"{dropped.reason}; check the rules of --data that leave records out, and the data"
             )
 
     def _share(self, records: int) -> int:
         """Return how many of an epoch's records come to this process."""
-        return -(-records * len(self._layout.rows) // self._layout.batch_size)
+        return -(-records * len(self._rows.rows) // self._rows.batch_size)
 
     def close(self) -> None:
         """End worker processes."""

@@ -1,42 +1,25 @@
-"""Which rows of a global batch a process holds, their shapes, and their way onto the devices."""
+"""Which rows of a global batch a process holds, and their way onto the devices."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Int, UInt8
 
 from samjax.core.errors import UserError
-from samjax.core.types import Batch
-from samjax.data.masks.packing import packed_width
-from samjax.data.stream.example import Example
-
-NO_RECORD = -1
-"""`record_id` of a row that holds no photo."""
+from samjax.data.stream.example import NO_RECORD, Example, ExampleMaker
 
 
-class HostBatch(NamedTuple):
-    """This process's rows of a `Batch`."""
+class BatchRows:
+    """Which of a batch's rows this process holds, and how they are put together."""
 
-    image: UInt8[np.ndarray, "b h w 3"]
-    valid_size: Int[np.ndarray, "b 2"]
-    masks: UInt8[np.ndarray, "b m h packed_w"]
-    mask_valid: Bool[np.ndarray, "b m"]
-    record_id: Int[np.ndarray, "b"]
-
-
-class Layout:
-    """Shapes of a batch, and which of its rows this process holds."""
-
-    def __init__(
-        self, *, image_size: tuple[int, int], max_masks: int, batch_size: int, sharding: jax.sharding.Sharding | None
-    ):
-        self.image_size = image_size
-        self.max_masks = max_masks
+    def __init__(self, maker: ExampleMaker, *, batch_size: int, sharding: jax.sharding.Sharding | None):
         self.batch_size = batch_size
+        self._maker = maker
         self._sharding = sharding
-        if min(image_size) < 1 or batch_size < 1:
-            raise UserError(f"image size {image_size} and batch size {batch_size} must be at least 1")
+        if batch_size < 1:
+            raise UserError(f"batch size {batch_size} must be at least 1")
         if sharding is None:
             self.rows = np.arange(batch_size)
             return
@@ -50,28 +33,25 @@ class Layout:
             ) from error
         self.rows = np.unique(np.concatenate([np.arange(batch_size)[place] for place in places.values() if place]))
 
-    def stack(self, examples: list[Example | None]) -> HostBatch:
-        """Return the rows of `examples`; None gives a row that holds no photo."""
-        rows, (height, width) = len(examples), self.image_size
-        batch = HostBatch(
-            image=np.zeros((rows, height, width, 3), np.uint8),
-            valid_size=np.zeros((rows, 2), np.int32),
-            masks=np.zeros((rows, self.max_masks, height, packed_width(width)), np.uint8),
-            mask_valid=np.zeros((rows, self.max_masks), bool),
-            record_id=np.full(rows, NO_RECORD, np.int32),
-        )
+    def stack(self, examples: Sequence[Example | None]) -> dict[str, np.ndarray]:
+        """Return the rows of `examples` by field; None gives a row of zeros that holds no record."""
+        shapes = self._maker.row()
+        stacked: dict[str, np.ndarray] = {
+            name: np.zeros((len(examples), *shape.shape), shape.dtype) for name, shape in shapes.items()
+        }
+        stacked["record_id"] = np.full(len(examples), NO_RECORD, np.int32)
         for row, example in enumerate(examples):
-            if example is not None:
-                batch.image[row] = example.image
-                batch.valid_size[row] = example.valid_size
-                batch.masks[row, : len(example.masks)] = example.masks
-                batch.mask_valid[row, : len(example.masks)] = True
-                batch.record_id[row] = example.record_id
-        return batch
+            if example is None:
+                continue
+            for name, values in example.arrays.items():
+                place = stacked[name][row]
+                place[: len(values)] = values
+            stacked["record_id"][row] = example.record_id
+        return stacked
 
-    def place(self, host: HostBatch) -> Batch:
-        """Return the global batch of which this process gives `host`."""
-        return Batch(**{name: self._place(values) for name, values in host._asdict().items()})
+    def place(self, stacked: dict[str, np.ndarray]) -> Any:
+        """Return the global batch, the task's struct, of which this process gives `stacked`."""
+        return self._maker.batch(**{name: self._place(values) for name, values in stacked.items()})
 
     def _place(self, local: np.ndarray) -> jax.Array:
         if self._sharding is None:
@@ -83,3 +63,16 @@ class Layout:
             return local[np.searchsorted(self.rows, start) :][: stop - start]
 
         return jax.make_array_from_callback((self.batch_size, *local.shape[1:]), self._sharding, shard)
+
+
+def abstract_batch(maker: ExampleMaker, *, batch_size: int, sharding: jax.sharding.Sharding) -> Any:
+    """Return the shapes of a global batch, the task's struct."""
+    shapes = {**maker.row(), "record_id": jax.ShapeDtypeStruct((), jnp.int32)}
+
+    def zeros() -> Any:
+        rows = {name: jnp.zeros((batch_size, *shape.shape), shape.dtype) for name, shape in shapes.items()}
+        return maker.batch(**rows)
+
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), jax.eval_shape(zeros)
+    )

@@ -4,21 +4,20 @@ import logging
 import time
 import weakref
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
 
 from samjax.core.errors import UserError
 from samjax.core.text import printable
-from samjax.core.types import Batch
-from samjax.data.config import DataConfig, MixedSourceConfig
 from samjax.data.stream.assembly import Ahead, Assembler, refuse_machine_fault, refuse_too_many
-from samjax.data.stream.batch_rows import Layout
-from samjax.data.stream.example import Dropped, Example, Fault, MakeExample, Rows, read
+from samjax.data.stream.batch_rows import BatchRows
+from samjax.data.stream.data_config import DataConfig
+from samjax.data.stream.example import Dropped, Example, ExampleMaker, Fault
 from samjax.data.stream.mixture import Mixture, open_mixture
-from samjax.data.stream.position import Progress, StreamCounts
-
-__all__ = ["DataConfig", "MixedSourceConfig", "TrainStream", "train_stream", "validation_batches"]
+from samjax.data.stream.position import Counts, Position
+from samjax.data.stream.row_selection import Rows, read
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +31,29 @@ class TrainStream:
     add to the step only the counts of this process, and what a checkpoint of another stream is told by.
     """
 
-    def __init__(self, config: DataConfig, *, layout: Layout, mixture: Mixture, seed: int):
+    def __init__(self, config: DataConfig, maker: ExampleMaker, *, rows: BatchRows, mixture: Mixture, seed: int):
         if not 0 <= seed < 2**32:
             raise UserError(f"seed is {seed}: give one from 0 to {2**32 - 1}")
         self._config = config
-        self._layout = layout
+        self._rows = rows
         self._mixture = mixture
-        self._dataset = mixture.shuffled(MakeExample(config, image_size=layout.image_size), seed=seed)
+        self._dataset = mixture.shuffled(maker, seed=seed)
         self._identity = {
             "seed": seed,
-            "batch_size": layout.batch_size,
+            "batch_size": rows.batch_size,
             "records": [len(source) for source in mixture.sources],
             "weights": mixture.weights,
         }
-        self._part = {"first_row": int(layout.rows[0]), "rows": len(layout.rows)}
-        self._progress = Progress()
+        self._part = {"first_row": int(rows.rows[0]), "rows": len(rows.rows)}
+        self._position = Position()
         self._ahead: Ahead | None = None
         self.waited = 0.0
         """Seconds that `next` waited for a batch, the first one of a start not counted."""
 
     @property
-    def counts(self) -> StreamCounts:
+    def counts(self) -> Counts:
         """What was read and left out up to the last batch handed out."""
-        return self._progress.counts
+        return self._position.counts
 
     @property
     def records(self) -> int:
@@ -64,7 +63,7 @@ class TrainStream:
     def __iter__(self) -> "TrainStream":
         return self
 
-    def __next__(self) -> Batch:
+    def __next__(self) -> Any:
         """Return the next batch.
 
         Raises:
@@ -73,7 +72,7 @@ class TrainStream:
         fresh = self._ahead is None
         ahead = self._start()
         began = time.monotonic()
-        batch, self._progress = ahead.take()
+        batch, self._position = ahead.take()
         self.waited += 0.0 if fresh else time.monotonic() - began
         return batch
 
@@ -86,9 +85,9 @@ class TrainStream:
             assembler = Assembler(
                 self._dataset,
                 config=self._config,
-                layout=self._layout,
+                rows=self._rows,
                 mixture=self._mixture,
-                progress=self._progress,
+                position=self._position,
             )
             self._ahead = Ahead(assembler, batches=self._config.prefetch_batches)
             self._stop = weakref.finalize(self, self._ahead.close)  # also at exit: grain's workers do not end cleanly
@@ -96,7 +95,7 @@ class TrainStream:
 
     def get_state(self) -> bytes:
         """Return the state after the last batch handed out, as JSON."""
-        return self._progress.to_json(part=self._part, stream=self._identity)
+        return self._position.to_json(part=self._part, stream=self._identity)
 
     def set_state(self, state: bytes) -> None:
         """Continue after the batch that `state` was taken at, by any process of any number of them.
@@ -106,7 +105,7 @@ class TrainStream:
         Raises:
           UserError: the state is of another stream: other seed, records, weights or batch size.
         """
-        progress, (part, identity) = Progress.from_json(state, "part", "stream")
+        position, (part, identity) = Position.from_json(state, "part", "stream")
         for name, mine in self._identity.items():
             if identity.get(name) != mine:
                 raise UserError(
@@ -115,16 +114,16 @@ class TrainStream:
                 )
         if part != self._part:
             log.warning("The checkpoint's processes held other rows of a batch: counts of records begin again at 0.")
-            progress = Progress(step=progress.step)
+            position = Position(step=position.step)
         self.close()
-        self._progress = progress
+        self._position = position
 
     def set_step(self, step: int) -> None:
         """Continue with the batch of `step`, counted from 0, whatever was handed out; the counts begin again."""
         if step < 0:
             raise UserError(f"step is {step}: give 0 or more")
         self.close()
-        self._progress = Progress(step=step)
+        self._position = Position(step=step)
 
     def close(self) -> None:
         """Stop preparing batches and end worker processes; `next` starts them again where the stream is."""
@@ -135,8 +134,8 @@ class TrainStream:
 
 def train_stream(
     config: DataConfig,
+    maker: ExampleMaker,
     *,
-    image_size: tuple[int, int],
     batch_size: int,
     seed: int,
     sharding: jax.sharding.Sharding | None = None,
@@ -145,34 +144,34 @@ def train_stream(
 
     Args:
       config: the data and how it is loaded.
-      image_size: the model's frame, (height, width).
+      maker: what the task makes of a record.
       batch_size: photos of a batch, on all processes together.
-      seed: of the order, the views and the mask draws; the same batches come out on any number of processes.
+      seed: of the order, and of what `maker` draws; the same batches come out on any number of processes.
       sharding: of the batch's leading axis, over all processes' devices; None is one device of one process.
 
     Raises:
       UserError: no such data, a value that cannot be used, or a batch that the sharding cannot split.
     """
-    layout = Layout(image_size=image_size, max_masks=config.max_masks, batch_size=batch_size, sharding=sharding)
-    return TrainStream(config, layout=layout, mixture=open_mixture(config), seed=seed)
+    rows = BatchRows(maker, batch_size=batch_size, sharding=sharding)
+    return TrainStream(config, maker, rows=rows, mixture=open_mixture(config, maker.schema), seed=seed)
 
 
 def validation_batches(
     config: DataConfig,
+    maker: ExampleMaker,
     *,
-    image_size: tuple[int, int],
     batch_size: int,
     sharding: jax.sharding.Sharding | None = None,
     limit: int | None = None,
-) -> Iterator[Batch]:
-    """Yield the photos of `config.split` once, whole, in their order, with always the same masks.
+) -> Iterator[Any]:
+    """Yield the records of `config.split` once, in their order, always with the same randomness.
 
-    Rows without a photo (the last batch's rest, records that cannot be used) have `record_id` -1 and no valid mask, so
-    that every process yields the same number of batches.
+    Rows without a record (the last batch's rest, records that cannot be used) have `record_id` -1 and zeros, so that
+    every process yields the same number of batches.
 
     Args:
       config: the data and how it is loaded.
-      image_size: the model's frame, (height, width).
+      maker: what the task makes of a record; one without augmentation.
       batch_size: photos of a batch, on all processes together.
       sharding: as in `train_stream`.
       limit: use the first photos only.
@@ -180,23 +179,22 @@ def validation_batches(
     Raises:
       UserError: as `train_stream`, or more than 1% of the records are corrupt.
     """
-    layout = Layout(image_size=image_size, max_masks=config.max_masks, batch_size=batch_size, sharding=sharding)
-    mixture = open_mixture(config)
+    rows = BatchRows(maker, batch_size=batch_size, sharding=sharding)
+    mixture = open_mixture(config, maker.schema)
     total = len(mixture) if limit is None else min(limit, len(mixture))
-    return _validate(config.as_they_are(), layout, mixture, total)
+    return _in_order(config, maker, rows, mixture, total)
 
 
-def _validate(config: DataConfig, layout: Layout, mixture: Mixture, total: int) -> Iterator[Batch]:
-    batches, rest = divmod(total, layout.batch_size)
-    mine = batches * len(layout.rows) + int(np.sum(layout.rows < rest))
-    rows = Rows(layout.rows, batch_size=layout.batch_size, stop=mine)
-    elements = read(mixture.in_order(MakeExample(config, image_size=layout.image_size)), rows, config)
+def _in_order(config: DataConfig, maker: ExampleMaker, rows: BatchRows, mixture: Mixture, total: int) -> Iterator[Any]:
+    batches, rest = divmod(total, rows.batch_size)
+    mine = batches * len(rows.rows) + int(np.sum(rows.rows < rest))
+    elements = read(mixture.in_order(maker), Rows(rows.rows, batch_size=rows.batch_size, stop=mine), config)
     seen, corrupt = 0, 0
     try:
-        for batch in range(-(-total // layout.batch_size)):
+        for batch in range(-(-total // rows.batch_size)):
             examples: list[Example | None] = []
-            for row in layout.rows:
-                element = next(elements) if batch * layout.batch_size + row < total else None
+            for row in rows.rows:
+                element = next(elements) if batch * rows.batch_size + row < total else None
                 refuse_machine_fault(element)
                 seen += element is not None
                 if isinstance(element, Dropped):
@@ -204,6 +202,6 @@ def _validate(config: DataConfig, layout: Layout, mixture: Mixture, total: int) 
                     log.warning("%s: %s. Its row stays empty.", printable(element.name), printable(element.reason))
                     refuse_too_many(mixture.name, bad=corrupt, seen=seen, total=mine)
                 examples.append(element if isinstance(element, Example) else None)
-            yield layout.place(layout.stack(examples))
+            yield rows.place(rows.stack(examples))
     finally:
         elements.close()

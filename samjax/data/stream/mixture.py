@@ -1,22 +1,16 @@
 """The global order of records: one data set or several mixed by weight, as a function of the seed alone."""
 
-from typing import Any, NamedTuple, SupportsIndex
+from typing import Any, SupportsIndex
 
 import grain
 import numpy as np
 
 from samjax.core.errors import MachineError
 from samjax.core.machine_faults import raise_open_file_limit
-from samjax.data.config import DataConfig
-from samjax.data.records import masks as records
+from samjax.data.records.schema import RecordError, Schema
+from samjax.data.stream.data_config import DataConfig
+from samjax.data.stream.example import Decode, ExampleMaker, Located
 from samjax.data.stream.sources import RecordSource, open_source
-
-
-class Located(NamedTuple):
-    """A record's bytes, or why they cannot be read, and the name to report it by."""
-
-    name: str
-    data: bytes | records.RecordError | MachineError
 
 
 class Locating:
@@ -32,7 +26,7 @@ class Locating:
         name = f"{self._source.name}, record {int(index)}"
         try:
             return Located(name, self._source[index])
-        except (records.RecordError, MachineError) as error:
+        except (RecordError, MachineError) as error:
             return Located(name, error)
 
     def __repr__(self) -> str:
@@ -54,8 +48,8 @@ class Mixture:
         """What to call it in a report."""
         return " + ".join(source.name for source in self.sources)
 
-    def shuffled(self, make: Any, *, seed: int) -> grain.MapDataset[Any]:
-        """Return the endless global order, each record passed through `make` with randomness of its place alone.
+    def shuffled(self, maker: ExampleMaker, *, seed: int) -> grain.MapDataset[Any]:
+        """Return the endless global order, each record an example of `maker` with randomness of its place alone.
 
         Every source has an epoch of its own: all its records once, in a new order.
         """
@@ -65,11 +59,12 @@ class Mixture:
             for source, own in zip(self.sources, seeds, strict=True)
         ]
         order = orders[0] if len(orders) == 1 else grain.MapDataset.mix(orders, weights=self.weights).seed(seed)
-        return order.random_map(make)
+        return order.random_map(Decode(maker))
 
-    def in_order(self, make: Any) -> grain.MapDataset[Any]:
+    def in_order(self, maker: ExampleMaker) -> grain.MapDataset[Any]:
         """Return the records in their order, one source after the other, always with the same randomness."""
-        return grain.MapDataset.concatenate([self._located(source) for source in self.sources]).seed(0).random_map(make)
+        order = grain.MapDataset.concatenate([self._located(source) for source in self.sources])
+        return order.seed(0).random_map(Decode(maker))
 
     @staticmethod
     def _located(source: RecordSource) -> grain.MapDataset[Any]:
@@ -77,13 +72,13 @@ class Mixture:
         return grain.MapDataset.source(located)
 
 
-def open_mixture(config: DataConfig) -> Mixture:
-    """Return the records that `config` names.
+def open_mixture(config: DataConfig, schema: Schema) -> Mixture:
+    """Return the records that `config` names, which must be of `schema`.
 
     Raises:
       UserError: as `open_source`.
     """
     raise_open_file_limit()
-    sources = [open_source(config.source, config.split)]
-    sources += [open_source(other.source, other.split) for other in config.mixed_in]
+    sources = [open_source(config.source, config.split, schema)]
+    sources += [open_source(other.source, other.split, schema) for other in config.mixed_in]
     return Mixture(sources, [1.0, *(other.weight for other in config.mixed_in)])

@@ -3,75 +3,44 @@
 import dataclasses
 import json
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 from samjax.core.errors import CorruptCheckpointError
 from samjax.data.stream.example import Dropped, Example, Fault
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class StreamCounts:
-    """What a stream met so far, in all epochs and on this process alone."""
-
-    records: int = 0
-    """Read, used or not."""
-    corrupt: int = 0
-    """Their rows are empty: cannot be decoded."""
-    without_masks: int = 0
-    """Their rows are empty: no mask of theirs can be used."""
-    masks: int = 0
-    """Handed out."""
-    masks_too_large: int = 0
-    """Left out: above `max_area_fraction`."""
-    masks_too_small: int = 0
-    """Left out: below `min_area_fraction` or `min_area`."""
-    masks_low_predicted_iou: int = 0
-    """Left out: below `min_predicted_iou`."""
-    masks_low_stability: int = 0
-    """Left out: below `min_stability_score`."""
-    masks_empty: int = 0
-    """Left out: no pixel in the model's frame."""
-
-    def count(self, element: Example | Dropped) -> "StreamCounts":
-        """Return the counts after `element`."""
-        corrupt = isinstance(element, Dropped) and element.fault is Fault.CORRUPT
-        left_out = {f"masks_{reason}": count for reason, count in element.left_out._asdict().items()}
-        more = {
-            "records": 1,
-            "corrupt": int(corrupt),
-            "without_masks": int(isinstance(element, Dropped) and not corrupt),
-            "masks": len(element.masks) if isinstance(element, Example) else 0,
-            **left_out,
-        }
-        return StreamCounts(**{name: getattr(self, name) + count for name, count in more.items()})
+Counts = Mapping[str, int]
+"""What a stream met so far, in all epochs and on this process alone: `records` read, used or not; those that were
+`corrupt`, whose rows are empty; and the task's own counts by reason."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Progress:
+class Position:
     """Where a stream is: the step says what comes next, the rest is an account of what came before."""
 
     step: int = 0
     """Batches handed out."""
-    counts: StreamCounts = StreamCounts()
+    counts: Counts = dataclasses.field(default_factory=lambda: {"records": 0, "corrupt": 0})
     epoch: int = 0
     """The one that the last record counted was of."""
     seen_this_epoch: int = 0
     corrupt_this_epoch: int = 0
 
-    def count(self, element: Example | Dropped, *, epoch: int) -> "Progress":
-        """Return the progress after `element`, the next record of this process, within a batch."""
+    def count(self, element: Example | Dropped, *, epoch: int) -> "Position":
+        """Return the position after `element`, the next record of this process, within a batch."""
         corrupt = isinstance(element, Dropped) and element.fault is Fault.CORRUPT
+        more = {"records": 1, "corrupt": int(corrupt), **element.counts}
         same = epoch == self.epoch
         return dataclasses.replace(
             self,
-            counts=self.counts.count(element),
+            counts={**self.counts, **{name: self.counts.get(name, 0) + count for name, count in more.items()}},
             epoch=epoch,
             seen_this_epoch=1 + (self.seen_this_epoch if same else 0),
             corrupt_this_epoch=corrupt + (self.corrupt_this_epoch if same else 0),
         )
 
-    def next_step(self) -> "Progress":
-        """Return the progress after the batch whose records were counted."""
+    def next_step(self) -> "Position":
+        """Return the position after the batch whose records were counted."""
         return dataclasses.replace(self, step=self.step + 1)
 
     def to_json(self, **identity: Any) -> bytes:
@@ -80,8 +49,8 @@ class Progress:
         return json.dumps({**values, "crc32": _crc32(values)}, indent=1).encode()
 
     @staticmethod
-    def from_json(state: bytes, *identity: str) -> tuple["Progress", list[dict[str, Any]]]:
-        """Return the progress in `state`, and its parts named in `identity`.
+    def from_json(state: bytes, *identity: str) -> tuple["Position", list[dict[str, Any]]]:
+        """Return the position in `state`, and its parts named in `identity`.
 
         Raises:
           CorruptCheckpointError: it is not what was saved.
@@ -91,9 +60,15 @@ class Progress:
             if values.pop("crc32") != _crc32(values):
                 raise ValueError("its checksum is another")
             parts = [dict(values.pop(name)) for name in identity]
-            return Progress(**{**values, "counts": StreamCounts(**values["counts"])}), parts
+            return Position(**{**values, "counts": dict(values["counts"])}), parts
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise CorruptCheckpointError(f"the position in the data is damaged: {error!r}") from error
+
+
+def summary(counts: Counts) -> str:
+    """Return counts as a line: those of records always, others where there are any."""
+    shown = {name: count for name, count in counts.items() if count or name in ("records", "corrupt")}
+    return ", ".join(f"{name} {count:,}" for name, count in shown.items())
 
 
 def _crc32(values: dict[str, Any]) -> int:

@@ -10,7 +10,8 @@ from etils import epath
 
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import raise_machine_fault
-from samjax.data.records import masks as records
+from samjax.data.records.masks import SCHEMA as MASKS
+from samjax.data.records.schema import Schema
 from samjax.data.stream import readers
 from samjax.data.synthetic.source import SyntheticSource, is_synthetic, parse_synthetic
 
@@ -76,21 +77,26 @@ def holds_records(path: str) -> bool:
     return bool(_datasets(epath.Path(path).expanduser()))
 
 
-def open_source(path: str, split: str) -> RecordSource:
+def open_source(path: str, split: str, schema: Schema = MASKS) -> RecordSource:
     """Return the records of `split` in a prepared folder, or synthetic ones.
 
     Args:
       path: the folder that holds dataset_info.json, or one up to two levels above it that holds no other data set; or
         `synthetic:` and its parameters.
       split: a split's name, or several as `train+extra`.
+      schema: of the records.
 
     Raises:
       UserError: no such folder or split, an empty one, another schema or file format, a missing or damaged shard.
       MachineError: the machine does not open a shard.
     """
     if is_synthetic(path):
+        if schema is not MASKS:
+            raise UserError(
+                f"{path} are photos with masks, {MASKS.name}; what is read here are records of {schema.name}"
+            )
         return SyntheticSource(parse_synthetic(path), split=split)
-    info, folder = open_info(path)
+    info, folder = open_info(path, schema)
     counts: dict[str, int] = {}
     for name in split.split("+"):
         if name not in info.splits:
@@ -101,7 +107,7 @@ def open_source(path: str, split: str) -> RecordSource:
     return ArrayRecordSource(name=f"{folder} {split}", shards=list(counts), counts=list(counts.values()))
 
 
-def open_info(path: str) -> tuple[Any, epath.Path]:
+def open_info(path: str, schema: Schema = MASKS) -> tuple[Any, epath.Path]:
     """Return what a prepared folder says of itself, a TFDS DatasetInfo, and the folder of its dataset_info.json.
 
     Raises:
@@ -115,8 +121,8 @@ def open_info(path: str) -> tuple[Any, epath.Path]:
     except Exception as error:  # whatever a damaged dataset_info.json or features.json raises
         raise_machine_fault(error, what=f"{folder} cannot be read")
         raise UserError(f"{folder} holds no readable TFDS data set ({error}): {_PREPARE}") from error
-    if info.features is None or info.features.get_serialized_info() != records.features().get_serialized_info():
-        raise UserError(f"{folder} holds records of another schema than TFDS's segment_anything: {_PREPARE}")
+    if info.features is None or info.features.get_serialized_info() != schema.features().get_serialized_info():
+        raise UserError(f"{folder} holds records of another schema than {schema.name}: {_PREPARE}")
     if info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
         raise UserError(f"{folder} holds {info.file_format} files, not array_record: {_PREPARE}")
     return info, folder

@@ -10,12 +10,12 @@ from samjax.core.errors import UserError
 from samjax.core.types import Batch
 from samjax.data.annotations.dataset import Instance
 from samjax.data.masks import rle
-from samjax.eval.click_validation import click_through
 from samjax.eval.prompt_groups import AT_ONCE
 from samjax.eval.protocols.point_to_mask.clicking import ClickConfig, Clicked, FirstClick, click_objects
 from samjax.eval.protocols.point_to_mask.places import Place
 from samjax.predict.engine import Engine
 from samjax.predict.promptable.predictor import Predictor
+from samjax.tasks.click_validation import click_through
 
 PHOTO = np.zeros((*SIZE, 3), np.uint8)
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from samjax.core.types import Batch, MaskOutput
-from samjax.eval.click_validation import ClickValidator, _enlarge
 from samjax.models.sam.sam import Sam
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import replicated
 from samjax.prompting.error_region import predicted_mask
+from samjax.tasks.click_validation import ClickValidator, _enlarge
 
 
 class Oracle(Sam):

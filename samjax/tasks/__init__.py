@@ -1,0 +1,1 @@
+"""A file an objective: what a run trains, on which batches, and what validates it."""

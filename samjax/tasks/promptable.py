@@ -1,0 +1,137 @@
+"""Promptable segmentation (Segment Anything, section 3 and appendix A): masks for points, boxes and earlier masks."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import field
+from typing import Annotated, Any
+
+from flax import nnx
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from samjax.core.errors import UserError
+from samjax.core.ranges import Count, Range, config_class
+from samjax.core.types import Batch, MaskOutput, unpack_masks
+from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
+from samjax.data.stream.data_config import DataConfig
+from samjax.losses.sam_loss import LossConfig, RoundLoss, loss_pixels, loss_target, round_loss, sam_loss
+from samjax.models.sam.config import SamConfig
+from samjax.models.sam.flops import photo_flops
+from samjax.models.sam.sam import Sam
+from samjax.optim.layer_decay import LayerIds
+from samjax.parallel.sharding import replicated
+from samjax.prompting.interactive import InteractionConfig, interact
+from samjax.prompting.rounds import Interaction
+from samjax.tasks.click_validation import ClickValidator, figures
+from samjax.train.config import Metrics, StepKeys, TrainConfig, ValidationConfig
+from samjax.train.validation import Better, Validator
+
+
+@config_class("validation")
+class ClickValidationConfig(ValidationConfig):
+    """Clicks on held-out photos during training, and the picture sheet of some of their objects."""
+
+    max_masks: Count = 16
+    """At most this many masks of a photo, the same each time."""
+    min_area_fraction: Annotated[
+        float, Range(at_least=0, below=0.9, why="it is a share of the photo, and masks over 0.9 are never used")
+    ] = 0.0
+    """Masks that cover less than this share of the photo are left out."""
+    clicks: tuple[Count, ...] = (1, 2, 3, 5, 8)
+    """mIoU is reported after each of these many clicks, ascending."""
+
+    def __post_init__(self):
+        if not self.clicks or list(self.clicks) != sorted(set(self.clicks)):
+            raise UserError(f"validation.clicks are {self.clicks}; give ascending numbers, such as 1 2 3 5 8")
+
+
+@config_class("")
+class PromptableTraining(TrainConfig):
+    """Pretraining of a Segment Anything model by a simulated annotator."""
+
+    model: SamConfig = field(default_factory=SamConfig)
+    """Sizes of the model."""
+    data: MaskDataConfig
+    """Photos with masks to train on."""
+    prompting: InteractionConfig = field(default_factory=InteractionConfig)
+    """The simulated annotator."""
+    loss: LossConfig = field(default_factory=LossConfig)
+    """Weights of the loss."""
+    validation: ClickValidationConfig = field(default_factory=ClickValidationConfig)
+    """Clicks on held-out photos."""
+
+    def objective(self, model: Sam, batch: Batch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
+        """Play every round of the annotator; return the loss, averaged over the batch's valid masks, and its terms."""
+        return sam_loss(self.play(model, batch, keys=keys).observed, batch.mask_valid, self.loss)
+
+    def play(self, model: Sam, batch: Batch, *, keys: StepKeys) -> Interaction:
+        """Encode the photos once and play every round; what is observed of each is its `RoundLoss`."""
+        masks = unpack_masks(batch.masks, self.model.image_size[1])
+        target = loss_target(masks, self.loss.loss_size)
+        pixels = loss_pixels(batch.valid_size, image_size=self.model.image_size, loss_size=self.loss.loss_size)
+        embedding = model.encode(batch.image, batch.valid_size, key=keys.model)
+
+        def observe(output: MaskOutput, _: Any) -> RoundLoss:
+            return round_loss(output, target, pixels, self.loss)
+
+        return interact(
+            model.decoder(embedding),
+            observe,
+            masks=masks,
+            valid_size=batch.valid_size,
+            logits_size=self.model.logits_size,
+            key=keys.task,
+            config=self.prompting,
+        )
+
+    def examples(self, data: DataConfig, *, augment: bool) -> MaskExamples:
+        """Return what makes photos with masks rows of a batch."""
+        assert isinstance(data, MaskDataConfig)
+        return MaskExamples(data, image_size=self.model.image_size, augment=augment)
+
+    def validation_data(self) -> MaskDataConfig:
+        """Return the held-out photos, with the validation's own bounds on masks."""
+        validation = self.validation
+        return MaskDataConfig(
+            source=validation.source,
+            split=validation.split,
+            max_masks=validation.max_masks,
+            min_area_fraction=validation.min_area_fraction,
+        )
+
+    def validation_figures(self) -> Mapping[str, Better]:
+        """Return the mean IoUs, of which more is better."""
+        return dict.fromkeys(figures(self.validation.clicks), Better.HIGHER)
+
+    def validator(self, merge: Callable[[Any, Any], Any], mesh: Mesh) -> Validator | None:
+        """Return clicks through the held-out photos, None without any."""
+        if not self.validation.source:
+            return None
+        return ClickValidator(
+            merge,
+            self.model,
+            batches=lambda: self.validation_batches(mesh),
+            clicks=self.validation.clicks,
+            sheet_rows=self.validation.sheet_rows,
+            replicated=replicated(mesh),
+        )
+
+    def flops(self) -> int:
+        """Return the least FLOPs that training on one photo takes, all mask slots filled."""
+        return photo_flops(self.model, masks=self.data.max_masks, rounds=self.prompting.rounds).training
+
+    def make_model(self, *, rngs: nnx.Rngs) -> Sam:
+        """Return a fresh model."""
+        return Sam(self.model, rngs=rngs)
+
+    def layer_ids(self) -> LayerIds:
+        """Return the layers of the image encoder; the rest is above them."""
+        encoder = self.model.image_encoder
+        k = encoder.global_every
+        firsts = range(1, encoder.depth + 1, k)
+        return (
+            ("image_encoder/patch_embed/*", 0),
+            ("image_encoder/position", 0),
+            ("image_encoder/groups/windowed/*", tuple(tuple(range(i, i + k - 1)) for i in firsts)),
+            ("image_encoder/groups/full/*", tuple(i + k - 1 for i in firsts)),
+            ("*", encoder.depth + 1),
+        )
