@@ -1,11 +1,20 @@
-"""Sizes that do not fit together are refused in a sentence that says what would."""
+"""A config of SAM: sizes that do not fit are refused, what is stored stays readable, and its layers are numbered."""
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
+from flax import nnx
 
+from samjax.core.config import from_json, to_json
 from samjax.core.errors import UserError
-from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
+from samjax.core.tree import first_match, named_leaves
+from samjax.models.sam.image_encoder import ImageEncoderConfig
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.sam import SamConfig
+from samjax.nn.structure import abstract_model
+from samjax.optim.layer_decay import Depth, layer_ids
 
 
 @pytest.mark.parametrize(
@@ -15,8 +24,6 @@ from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamC
             {"image_size": (1000, 1024)},
             r"\(1000, 1024\) is not a multiple of the patch, 16; use 992 instead of 1000",
         ),
-        ({"image_encoder": ImageEncoderConfig(width=770)}, "image_encoder.width is 770; .* multiple of 16"),
-        ({"image_encoder": ImageEncoderConfig(depth=30)}, "image_encoder.depth is 30; .* multiple of 8"),
         ({"embedding": 100}, "embedding is 100; .* multiple of 16"),
         ({"embedding": 12, "mask_decoder": MaskDecoderConfig(heads=2)}, "embedding is 12; .* multiple of 8"),
     ],
@@ -24,6 +31,18 @@ from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamC
 def test_bad_sizes(change, message):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(SamConfig(), **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 770}, "model.image_encoder.width is 770; .* multiple of 16"),
+        ({"depth": 30}, "model.image_encoder.depth is 30; .* multiple of 8"),
+    ],
+)
+def test_bad_sizes_of_the_image_encoder(change, message):
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(ImageEncoderConfig(), **change)
 
 
 def test_sizes_follow_the_frame():
@@ -51,3 +70,31 @@ def test_every_size_keeps_its_changes():
 def test_global_blocks_are_the_papers(config, blocks):
     encoder = config.image_encoder
     assert list(range(encoder.global_every - 1, encoder.depth, encoder.global_every)) == blocks
+
+
+OF_BEFORE = """{"image_size": [128, 64], "embedding": 128, "mask_prompt_channels": 16,
+"image_encoder": {"patch": 16, "width": 96, "depth": 4, "heads": 3, "mlp_ratio": 4, "window": 5, "global_every": 2,
+"drop_path": 0.0, "remat": "none", "attention": "auto"},
+"mask_decoder": {"depth": 2, "heads": 4, "hidden": 128, "dropout": 0.0}, "dtype": "float32"}"""
+
+
+def test_a_config_is_stored_as_it_always_was():
+    """Checkpoints hold it: a field that is renamed, or required and new, loses them."""
+    config = SamConfig.tiny(image_size=(128, 64))
+    assert from_json(SamConfig, json.loads(OF_BEFORE)) == config
+    assert json.loads(to_json(config)) == json.loads(OF_BEFORE)
+
+
+@pytest.mark.parametrize("config", [SamConfig.tiny(), SamConfig.vit_b()], ids=["tiny", "vit_b"])
+def test_layers_are_those_of_the_optimiser(config):
+    """Nested tuples run along a stacked parameter's leading axes."""
+    params = nnx.to_pure_dict(abstract_model(config.make)[1])
+    encoder = config.image_encoder
+    depth = Depth(groups=encoder.depth // encoder.global_every, global_every=encoder.global_every)
+    expected = named_leaves(layer_ids(depth, params))
+    for name, parameter in named_leaves(params).items():
+        ids = np.asarray(first_match(name, config.layer_ids()))
+        ids = ids.reshape(*ids.shape, *(1,) * (parameter.ndim - ids.ndim))
+        np.testing.assert_array_equal(
+            np.broadcast_to(ids, parameter.shape), np.broadcast_to(expected[name], parameter.shape), err_msg=name
+        )

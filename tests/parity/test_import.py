@@ -14,8 +14,7 @@ from samjax.interop.import_weights import import_weights
 from samjax.interop.table import Naming
 from samjax.interop.torch_weights import entries, to_torch
 from samjax.models.sam.config import SamConfig
-from samjax.models.sam.image_encoder import ImageEncoder
-from samjax.models.sam.sam import array_shapes, model_with
+from samjax.models.sam.sam import Sam, array_shapes, model_with
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +124,7 @@ def test_an_imported_vit_computes_as_the_original(tmp_path, agrees):
     torch.save({"model": as_mae(vit.state_dict(), depth)}, tmp_path / "mae.pth")
 
     imported = import_weights(tmp_path / "mae.pth", image_size=(side * patch, side * patch))
-    encoder = ImageEncoder(imported.model, rngs=nnx.Rngs(0))
+    encoder = Sam(imported.model, rngs=nnx.Rngs(0)).image_encoder
     nnx.update(encoder, jax.tree.map(jnp.asarray, imported.params["image_encoder"]))
     encoder.neck = Same()
     image = np.random.default_rng(0).normal(size=(1, side * patch, side * patch, 3)).astype(np.float32)
