@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Annotated, Any
 
-from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
@@ -17,7 +16,6 @@ from samjax.losses.sam_loss import LossConfig, RoundLoss, loss_pixels, loss_targ
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.flops import photo_flops
 from samjax.models.sam.sam import Sam
-from samjax.optim.layer_decay import LayerIds
 from samjax.parallel.sharding import replicated
 from samjax.prompting.interactive import InteractionConfig, interact
 from samjax.prompting.rounds import Interaction
@@ -118,20 +116,3 @@ class PromptableTraining(TrainConfig):
     def flops(self) -> int:
         """Return the least FLOPs that training on one photo takes, all mask slots filled."""
         return photo_flops(self.model, masks=self.data.max_masks, rounds=self.prompting.rounds).training
-
-    def make_model(self, *, rngs: nnx.Rngs) -> Sam:
-        """Return a fresh model."""
-        return Sam(self.model, rngs=rngs)
-
-    def layer_ids(self) -> LayerIds:
-        """Return the layers of the image encoder; the rest is above them."""
-        encoder = self.model.image_encoder
-        k = encoder.global_every
-        firsts = range(1, encoder.depth + 1, k)
-        return (
-            ("image_encoder/patch_embed/*", 0),
-            ("image_encoder/position", 0),
-            ("image_encoder/groups/windowed/*", tuple(tuple(range(i, i + k - 1)) for i in firsts)),
-            ("image_encoder/groups/full/*", tuple(i + k - 1 for i in firsts)),
-            ("*", encoder.depth + 1),
-        )
