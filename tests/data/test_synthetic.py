@@ -52,8 +52,7 @@ def test_another_process_in_another_order_draws_the_same_records():
     here = [hashlib.sha256(repr(records.decode_record(source[index])).encode()).hexdigest() for index in range(6)]
     program = (
         "import hashlib\n"
-        "from samjax.data.records import masks as records\n"
-        "from samjax.data.stream import sources\n"
+        "from samjax.data import records, sources\n"
         f"source = sources.open_source({SMALL!r}, 'train')\n"
         "for index in (4, 1):\n"
         "    print(hashlib.sha256(repr(records.decode_record(source[index])).encode()).hexdigest())"

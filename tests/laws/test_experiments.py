@@ -15,7 +15,7 @@ from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.prompting.interactive import Refinement
 from samjax.train.config import TrainConfig
 
-EXPERIMENTS = Path(__file__).parents[2] / "experiments" / "sam"
+EXPERIMENTS = Path(__file__).parent.parent / "experiments" / "sam"
 
 # Segment Anything, appendix A. Of ViT-B and ViT-L it does not give the milestones: two thirds and 96.3%, as of ViT-H.
 PAPER = {

@@ -13,27 +13,27 @@ from typing import NamedTuple
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parent.parent
 OURS = ("samjax", "data_pipelines", "experiments", "launch", "benchmarks", "tests")
 
 TRAIN = ("core", "data", "prompting", "losses", "optim", "parallel", "nn", "models", "checkpoint")
 MAY_IMPORT = {
     "samjax.core": (),
     "samjax.data": ("core",),
-    "samjax.parallel": ("core",),
     "samjax.prompting": ("core",),
     "samjax.losses": ("core",),
-    "samjax.scores": ("core", "data"),
     "samjax.optim": ("core",),
+    "samjax.parallel": ("core",),
+    "samjax.pictures": ("core", "data"),
     "samjax.nn": ("core", "parallel"),
     "samjax.models": ("core", "parallel", "nn"),
     "samjax.checkpoint": ("core", "parallel"),
     "samjax.interop": ("core", "models", "checkpoint"),
-    "samjax.predict": ("core", "data", "parallel", "models", "checkpoint"),
+    "samjax.predict": ("core", "data", "parallel", "models", "checkpoint", "pictures"),
     "samjax.train": TRAIN,
     "samjax.plan": ("core", "parallel", "train"),
-    "samjax.eval": ("core", "data", "prompting", "losses", "scores", "parallel", "models", "predict"),
-    "samjax.cli": (*TRAIN, "interop", "predict", "train", "plan", "scores", "eval", "data_pipelines"),
+    "samjax.eval": ("core", "data", "prompting", "losses", "parallel", "models", "pictures", "predict"),
+    "samjax.cli": (*TRAIN, "interop", "pictures", "predict", "train", "plan", "eval", "data_pipelines"),
     "data_pipelines": ("core", "data"),
 }
 LONGEST_FILE = 300

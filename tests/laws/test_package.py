@@ -23,7 +23,7 @@ from samjax.plan.topology import parse_topology
 from samjax.predict.automatic.generator_config import GeneratorConfig
 from samjax.train.config import TrainConfig
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parent.parent
 LAUNCHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.md"))
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *LAUNCHERS, "experiments/sam/photos/README.md")
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
@@ -175,6 +175,18 @@ def test_every_folder_of_modules_is_installed():
 
 def pyproject() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
+
+
+def test_plots_need_no_extra():
+    """Every evaluation ends in a plot: it must not fail there after hours of work."""
+    project = pyproject()["project"]
+    assert "matplotlib" in {Requirement(text).name for text in project["dependencies"]}
+    named = {
+        extra
+        for path in (ROOT / "samjax").rglob("*.py")
+        for extra in re.findall(r"""extra=["']([a-z]+)["']""", path.read_text())
+    }
+    assert named <= set(project["optional-dependencies"]), "a message tells to install an extra that is not there"
 
 
 def test_constraints_fit_the_requirements():
