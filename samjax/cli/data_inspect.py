@@ -179,14 +179,14 @@ def _survey(request: _Request, out: Path) -> dict[str, Any]:
 
     from samjax.data.stream.sources import open_source
     from samjax.data.survey import survey
-    from samjax.eval.source_report import describe, draw_survey, summarise
+    from samjax.eval.source_report import describe, plot_survey, summarise
 
     source = open_source(request.data.source, request.data.split)
     with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("reading records", total=min(request.records, len(source)))
         found = survey(source, sample=request.records, seed=request.seed, advance=lambda: bar.advance(task))
     print(f"{request.name}\n{describe(found)}")
-    write_png(out / _HISTOGRAMS, draw_survey(found))
+    plot_survey(out / _HISTOGRAMS, found)
     return summarise(found)
 
 
@@ -198,7 +198,8 @@ def _batch(request: _Request, out: Path) -> dict[str, Any]:
     from samjax.core.random import Stream, derive
     from samjax.data.masks.mask_data import MaskExamples
     from samjax.data.stream.loader import train_stream
-    from samjax.eval.batch_sheet import draw_batch, first_prompts
+    from samjax.pictures.batch_sheet import batch_grid
+    from samjax.prompting.first_prompts import first_prompts
 
     maker = MaskExamples(request.data, image_size=request.image_size)
     stream = train_stream(request.data, maker, batch_size=request.photos, seed=request.seed)
@@ -224,7 +225,7 @@ def _batch(request: _Request, out: Path) -> dict[str, Any]:
     key = derive(jax.random.key(request.seed), Stream.TASK)
     prompts = first_prompts(batch, image_size=request.image_size, config=request.prompting, key=key)
     title = f"{request.name}: the first {request.photos} photos of seed {request.seed}"
-    write_png(out / _SHEET, draw_batch(batch, prompts, title=title))
+    write_png(out / _SHEET, batch_grid(batch, prompts, title=title).draw())
     return {
         "image_size": list(request.image_size),
         "record_ids": np.asarray(batch.record_id).tolist(),

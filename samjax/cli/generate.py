@@ -134,7 +134,7 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from samjax.predict.draw_masks import draw_masks
+    from samjax.pictures.all_masks import draw_all_masks
 
     unreadable: list[str] = []
     without: list[tuple[Path, Any]] = []
@@ -159,7 +159,7 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
                 if not found:
                     without.append((path, highest))
                 if draw:
-                    folder.write_overlay(path, draw_masks(photo, found))
+                    folder.write_overlay(path, draw_all_masks(photo, [mask.segmentation["counts"] for mask in found]))
                 folder.write(path, photo, found)
                 masks, done = masks + len(found), done + 1
             now = time.perf_counter()

@@ -181,7 +181,7 @@ def _files(out: Path, stem: str, count: int) -> dict[str, Path]:
 def _write(files: dict[str, Path], *, photo, prompted: _Object, masks, iou, about: dict[str, Any]) -> None:
     from samjax.core.files import write_png, write_whole
     from samjax.data.masks.rle import encode
-    from samjax.predict.overlay import DrawnPrompt, draw_prediction
+    from samjax.pictures.prediction_sheet import DrawnPrompt, draw_prediction
 
     box, labels = prompted.box, prompted.labels
     drawn = DrawnPrompt(

@@ -60,7 +60,8 @@ def write_whole(path: epath.PathLike, content: str | bytes) -> None:
             f"{path} cannot be written ({error.strerror or error}): make room or allow it, or write to another folder"
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder that is a file: told above
+            partial.unlink(missing_ok=True)
 
 
 def write_png(path: Path, picture: UInt8[np.ndarray, "h w *colours"] | Bool[np.ndarray, "h w"]) -> None:

@@ -1,14 +1,12 @@
 """Two evaluations of one protocol, side by side."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from samjax.core.errors import UserError
-from samjax.eval.plots import COLOURS, figure, plot_lines, save
 from samjax.eval.results import Results, Row, aligned, as_text
+from samjax.pictures.plots import plot_bars, plot_curves
 
 _MOST_BARS = 40
 
@@ -66,28 +64,22 @@ class Comparison:
 
     def plot(self, path: Path) -> None:
         """Draw the curves of both, or where there are none their metrics as bars."""
+        protocol = self.first.protocol
         if self.first.curves and self.second.curves:
-            drawn, axes = figure(f"{self.first.protocol}: A solid, B dashed")
-            plot_lines(axes, self.first.curves, suffix=", A")
-            axes.set_prop_cycle(color=COLOURS)
-            plot_lines(axes, self.second.curves, suffix=", B", style="--")
-            axes.set_xlabel(self.first.axes[0])
-            axes.set_ylabel(self.first.axes[1])
-        else:
-            bars = [
-                (f"{a.name} {name}", a.metrics[name], b.metrics[name])
-                for a, b in self.rows
-                for name in a.metrics
-                if a.metrics[name] is not None and b.metrics.get(name) is not None
-            ][:_MOST_BARS]
-            drawn, axes = figure(f"{self.first.protocol}", height=1.2 + 0.34 * max(3, len(bars)))
-            places = np.arange(len(bars))
-            axes.barh(places - 0.2, [bar[1] for bar in bars], height=0.38, label="A")
-            axes.barh(places + 0.2, [bar[2] for bar in bars], height=0.38, label="B")
-            axes.set_yticks(places, [bar[0] for bar in bars])
-            axes.invert_yaxis()
-        axes.legend(frameon=False, fontsize=8)
-        save(drawn, path)
+            a, b = (
+                [replace(curve, name=f"{curve.name}, {side}") for curve in results.curves]
+                for side, results in (("A", self.first), ("B", self.second))
+            )
+            plot_curves(path, a, dashed=b, title=f"{protocol}: A solid, B dashed", axes=self.first.axes)
+            return
+        bars = [
+            (f"{a.name} {name}", a.metrics[name], b.metrics[name])
+            for a, b in self.rows
+            for name in a.metrics
+            if a.metrics[name] is not None and b.metrics.get(name) is not None
+        ][:_MOST_BARS]
+        sides = {"A": {name: a for name, a, _ in bars}, "B": {name: b for name, _, b in bars}}
+        plot_bars(path, sides, title=protocol, written=as_text)
 
 
 def _names(results: Results) -> str:

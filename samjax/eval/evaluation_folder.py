@@ -9,7 +9,6 @@ from typing import Any
 
 from samjax.core.errors import UserError
 from samjax.core.files import sync_open, write_whole
-from samjax.core.optional import optional
 from samjax.core.text import printable
 from samjax.core.workdir import held
 
@@ -89,10 +88,8 @@ def open_evaluation(path: str | Path, *, asked: Mapping[str, Any], resume: bool)
       resume: go on with what is there.
 
     Raises:
-      UserError: something is there and `resume` is not given, it was begun otherwise, or is something else; matplotlib
-        is not installed.
+      UserError: something is there and `resume` is not given, it was begun otherwise, or is something else.
     """
-    optional("matplotlib", extra="eval")  # every protocol ends in a plot: say so before hours of work
     folder = Path(path).expanduser()
     about = folder / _ABOUT
     wanted = json.loads(json.dumps(asked))

@@ -9,6 +9,7 @@ from typing import Any
 
 from samjax.core.errors import UserError
 from samjax.core.files import write_whole
+from samjax.pictures.plots import Curve
 
 FILE = "results.json"
 _FORMAT = 1
@@ -27,15 +28,6 @@ class Row:
     masks: int | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
     """What of the data was not evaluated, by why."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Curve:
-    """A line of the plot, x ascending."""
-
-    name: str
-    x: Sequence[float]
-    y: Sequence[float]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,14 @@
 """What a source holds, in words, in numbers and in histograms."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 
 from samjax.data.survey import Survey
-from samjax.eval.histogram import Histogram, Scale, Tick, draw_histograms
+from samjax.pictures.histograms import Histogram, Tick, plot_histograms
 
 _QUANTILES = {"least": 0, "p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95, "most": 100}
 _SHARES = tuple(Tick(value=10.0**power, label=f"{100 * 10.0**power:g}%") for power in range(-7, 1))
@@ -55,9 +56,10 @@ def summarise(found: Survey) -> dict[str, Any]:
     }
 
 
-def draw_survey(found: Survey) -> UInt8[np.ndarray, "h w 3"]:
-    """Return histograms of masks a photo, the area of masks and the aspect ratio of photos."""
-    return draw_histograms(
+def plot_survey(path: Path, found: Survey) -> None:
+    """Write histograms of masks a photo, the area of masks and the aspect ratio of photos as a PNG."""
+    plot_histograms(
+        path,
         [
             Histogram(
                 title="Masks a photo",
@@ -72,7 +74,7 @@ def draw_survey(found: Survey) -> UInt8[np.ndarray, "h w 3"]:
                 counted="masks",
                 values=found.shares,
                 median=_median(found.shares, _percent),
-                scale=Scale.LOG,
+                logarithmic=True,
                 ticks=_SHARES,
             ),
             Histogram(
@@ -81,10 +83,10 @@ def draw_survey(found: Survey) -> UInt8[np.ndarray, "h w 3"]:
                 counted="photos",
                 values=found.aspects,
                 median=_median(found.aspects, lambda aspect: f"{aspect:.2f}"),
-                scale=Scale.LOG,
+                logarithmic=True,
                 ticks=tuple(Tick(value=value, label=label) for value, label in _ASPECTS),
             ),
-        ]
+        ],
     )
 
 

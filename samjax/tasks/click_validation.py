@@ -10,10 +10,10 @@ from jaxtyping import Array, Bool, Float, Float16, Float32
 from PIL import Image
 
 from samjax.core.types import Batch, MaskOutput, PointLabel, Prompts, struct, unpack_masks, valid_pixels
-from samjax.eval.sheet import SheetRow, draw_sheet
 from samjax.losses.iou import mask_iou
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import Sam
+from samjax.pictures.click_sheet import SheetRow, draw_sheet
 from samjax.prompting.error_region import upscale
 from samjax.prompting.evaluation_clicks import evaluate_clicks
 

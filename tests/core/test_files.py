@@ -40,6 +40,12 @@ def test_a_folder_that_is_missing_is_told(tmp_path):
         write_whole(tmp_path / "nowhere" / "a.txt", "")
 
 
+def test_a_folder_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"file/a\.txt cannot be written \(Not a directory\)"):
+        write_whole(tmp_path / "file" / "a.txt", "")
+
+
 def test_a_file_is_on_the_disk_before_it_has_its_name_and_its_folder_after(tmp_path, monkeypatch):
     """Else a power cut leaves the name without the content, or neither."""
     order = []

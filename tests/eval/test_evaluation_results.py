@@ -13,7 +13,8 @@ from samjax.core.errors import UserError
 from samjax.data.annotations.problems import Problems
 from samjax.eval.comparison import Comparison
 from samjax.eval.evaluation_folder import open_evaluation
-from samjax.eval.results import Curve, Results, Row
+from samjax.eval.results import Results, Row
+from samjax.pictures.plots import Curve
 
 
 def results(value: float = 0.5, *, name: str = "voc", protocol: str = "point-to-mask", curves=True) -> Results:
@@ -137,14 +138,6 @@ def test_a_folder_is_one_evaluations(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="is a file"):
         opened(tmp_path / "file", {}, False)
-
-
-def test_what_plots_need_is_asked_for_before_anything_is_done(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    out = tmp_path / "out"
-    with pytest.raises(UserError, match=r"samjax\[eval\]"), open_evaluation(out, asked={}, resume=False):
-        pass
-    assert not out.exists()
 
 
 def test_two_at_once_in_a_folder_are_refused(tmp_path):

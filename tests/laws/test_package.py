@@ -177,6 +177,18 @@ def pyproject() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 
+def test_plots_need_no_extra():
+    """Every evaluation ends in a plot: it must not fail there after hours of work."""
+    project = pyproject()["project"]
+    assert "matplotlib" in {Requirement(text).name for text in project["dependencies"]}
+    named = {
+        extra
+        for path in (ROOT / "samjax").rglob("*.py")
+        for extra in re.findall(r"""extra=["']([a-z]+)["']""", path.read_text())
+    }
+    assert named <= set(project["optional-dependencies"]), "a message tells to install an extra that is not there"
+
+
 def test_constraints_fit_the_requirements():
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", line) for line in lines), "names and versions alone"

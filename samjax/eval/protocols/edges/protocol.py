@@ -14,15 +14,16 @@ from PIL import Image
 from samjax.core.files import write_png
 from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.protocols.edges.bsds import EdgeDataset, EdgePhoto
-from samjax.eval.protocols.edges.edge_plots import draw_precision_recall
-from samjax.eval.protocols.edges.edge_scores import EdgeScores, best_of, score
-from samjax.eval.protocols.edges.edge_sheet import EdgeRow, draw_edge_sheet
+from samjax.eval.protocols.edges.edge_scores import Best, EdgeScores, best_of, score
 from samjax.eval.protocols.edges.gradient_edges import SIGMA, canny, sobel
-from samjax.eval.protocols.edges.levels import THRESHOLDS, as_levels
+from samjax.eval.protocols.edges.levels import THRESHOLDS, as_levels, level_of
 from samjax.eval.protocols.edges.mask_edges import edges_config
 from samjax.eval.protocols.edges.matching import RADIUS, Counts, count
 from samjax.eval.protocols.edges.suppression import BORDER
-from samjax.eval.results import Curve, Results, Row
+from samjax.eval.results import Results, Row
+from samjax.pictures.edge_sheet import EdgeRow, draw_edge_sheet
+from samjax.pictures.plots import Curve
+from samjax.pictures.precision_recall import DetectorCurve, plot_precision_recall
 
 Detect = Callable[[Sequence[UInt8[np.ndarray, "_ _ 3"]]], list[Float32[np.ndarray, "_ _"]]]
 """Edge maps of photos, in [0, 1]."""
@@ -120,7 +121,14 @@ def conclude(
     method = settings["method"]
     counts = [from_json(folder[photo.id]) for photo in dataset.photos]
     scores = score(counts)
-    draw_precision_recall(folder.path / "pr_curve.png", {method: scores})
+    detector = DetectorCurve(
+        name=f"{method}, ODS {scores.ods.f:.3f}",
+        recall=scores.recall,
+        precision=scores.precision,
+        best_recall=scores.ods.recall,
+        best_precision=scores.ods.precision,
+    )
+    plot_precision_recall(folder.path / "pr_curve.png", [detector], title="edges: precision by recall, F grey")
     write_png(folder.path / "sheet.png", draw_edge_sheet(_examples(dataset, counts, folder.path / "edges")))
     ascending = np.argsort(scores.recall, kind="stable")
     curve = Curve(name=method, x=scores.recall[ascending].tolist(), y=scores.precision[ascending].tolist())
@@ -160,8 +168,13 @@ def _examples(dataset: EdgeDataset, counts: Sequence[Counts], maps: Path) -> lis
                 photo=photo.read(),
                 boundaries=np.asarray(np.mean(photo.boundaries(), axis=0), np.float32),
                 edges=edges,
+                strong=edges >= level_of(best[k].threshold),
                 name=f"{names[k]}: {photo.id}" if len(order) > 1 else photo.id,
-                best=best[k],
+                detail=_detail(best[k]),
             )
         )
     return rows
+
+
+def _detail(best: Best) -> str:
+    return f"F {best.f:.3f}, precision {best.precision:.2f}, recall {best.recall:.2f}, from {best.threshold:.2f}"

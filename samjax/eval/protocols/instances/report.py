@@ -9,13 +9,13 @@ from pycocotools import mask as coco
 
 from samjax.core.files import write_whole
 from samjax.data.annotations.dataset import Photo
+from samjax.eval.cases import Overlap, PhotoCase, write_sheets
 from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.photo_reading import UNREADABLE, photo_key, readable
-from samjax.eval.photo_sheet import Overlap, PhotoCase, write_sheets
-from samjax.eval.plots import plot_bars
 from samjax.eval.protocols.instances.detections import Detections
 from samjax.eval.protocols.instances.protocol import ONCE, REFINED, box_results, mask_results
-from samjax.eval.results import Results, Row
+from samjax.eval.results import Results, Row, as_text
+from samjax.pictures.plots import plot_bars
 from samjax.scores.average_precision import Compared, average_precision
 from samjax.scores.truth import Truth
 
@@ -73,7 +73,8 @@ def write_report(
     refine: bool,
 ) -> None:
     """Write `ap.png`, and `worst.png` and `median.png` by the best IoU of any mask with each object."""
-    plot_bars(folder.path / "ap.png", results, unit="AP, percent")
+    bars = {row.name: row.metrics for row in results.rows}
+    plot_bars(folder.path / "ap.png", bars, title=results.protocol, unit="AP, percent", written=as_text)
     found = (photo_case(truth, photo, folder, refine=refine) for photo in readable(photos, folder))
     write_sheets(folder.path, [case for case in found if case is not None])
 

@@ -10,14 +10,14 @@ import numpy as np
 
 from samjax.core.files import write_png, write_whole
 from samjax.data.annotations.dataset import Dataset, Photo
-from samjax.eval.plots import plot_curves
+from samjax.eval.cases import Cases, worst_and_median
 from samjax.eval.protocols.point_to_mask.clicking import ClickConfig, Clicked, click_objects
-from samjax.eval.results import Curve, Results, Row
-from samjax.eval.sheet import Cases, SheetRow, draw_sheet, shortened, worst_and_median
+from samjax.eval.results import Results, Row
+from samjax.pictures.click_sheet import SheetRow, draw_sheet
+from samjax.pictures.plots import Curve, plot_curves
 from samjax.predict.promptable.predictor import Predictor
 
 MEAN = "mean of data sets"
-_LETTERS = 26
 
 Found = Mapping[str, Mapping[int, Sequence[Clicked]]]
 """Objects by data set and photo."""
@@ -136,7 +136,7 @@ def draw_cases(predictor: Predictor, chosen: Sequence[_Case], config: ClickConfi
             SheetRow(
                 image=image,
                 truth=instance.mask(),
-                name=shortened(f"{case.dataset} {case.photo.name}", _LETTERS),
+                name=f"{case.dataset} {case.photo.name}",
                 truth_name=f"object {instance.id}",
                 predictions=[watched.masks[k - 1] for k in config.clicks],
                 clicks=[[(float(x), float(y), on) for x, y, on in clicked.places[:k]] for k in config.clicks],
@@ -153,7 +153,8 @@ def write_report(
     """Write `photos.csv`, `clicks.png`, `worst.png` and `median.png`."""
     write_whole(folder / "photos.csv", photo_table(datasets, found, config))
     if results.curves:
-        plot_curves(folder / "clicks.png", results)
+        title = f"{results.protocol}: {results.axes[1]} against {results.axes[0]}"
+        plot_curves(folder / "clicks.png", results.curves, title=title, axes=results.axes)
     for name, chosen in cases(datasets, found)._asdict().items():
         if chosen:
             write_png(folder / f"{name}.png", draw_cases(predictor, chosen, config))

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from samjax.data.annotations.dataset import Photo
+from samjax.eval.cases import Overlap, PhotoCase, write_sheets
 from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.photo_reading import UNREADABLE, photo_key, readable
-from samjax.eval.photo_sheet import Overlap, PhotoCase, write_sheets
-from samjax.eval.plots import plot_bars
 from samjax.eval.protocols.proposals.protocol import ProposalConfig, Proposed
-from samjax.eval.results import Results, Row
+from samjax.eval.results import Results, Row, as_text
+from samjax.pictures.plots import plot_bars
 from samjax.scores.recall import average_recall
 from samjax.scores.truth import Truth
 
@@ -69,12 +69,9 @@ def _percent(recall: Mapping[str, Mapping[int, float | None]], group: str, limit
 def write_report(truth: Truth, photos: Sequence[Photo], folder: EvaluationFolder, results: Results) -> None:
     """Write `ar.png`, and `worst.png` and `median.png` by the best IoU of any proposal with each object."""
     row = results.rows[0]
-    bars = Row(
-        name=row.name,
-        metrics={name: value for name, value in row.metrics.items() if name != "proposals"},
-        photos=row.photos,
-    )
-    plot_bars(folder.path / "ar.png", Results(**{**vars(results), "rows": [bars]}), unit="AR, percent")
+    recalls = {name: value for name, value in row.metrics.items() if name != "proposals"}
+    bars = {row.name: recalls}
+    plot_bars(folder.path / "ar.png", bars, title=results.protocol, unit="AR, percent", written=as_text)
     cases = []
     for photo in readable(photos, folder):
         found = Proposed.from_json(folder[photo_key(photo)])

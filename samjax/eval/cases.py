@@ -1,0 +1,67 @@
+"""Which cases of an evaluation are drawn: those that came out worst, and those in the middle."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from samjax.core.files import write_png
+from samjax.data.annotations.dataset import Photo
+from samjax.pictures.photo_sheet import FoundMasks, PhotoRow, draw_photo_sheet
+
+
+class Cases(NamedTuple):
+    """What sheets of an evaluation show; each field names its picture."""
+
+    worst: Sequence[Any]
+    median: Sequence[Any]
+
+
+def worst_and_median(ranked: Sequence[Any], *, count: int = 4) -> Cases:
+    """Return the first `count` of things ranked from the worst, and as many in the middle that are none of these."""
+    middle = max(count, min(len(ranked) // 2 - count // 2, len(ranked) - count))
+    return Cases(worst=ranked[:count], median=ranked[middle : middle + count])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overlap:
+    """What was found of one object: the mask that overlaps it most, if any, as run lengths; None if there is none."""
+
+    iou: float
+    found: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PhotoCase:
+    """A photo's objects and what was found of each."""
+
+    photo: Photo
+    objects: Sequence[str]
+    """Run lengths of the objects, some at least."""
+    found: Mapping[str, Sequence[Overlap]]
+    """By what found them, for each object; photos are ranked by the last."""
+
+    def mean(self, by: str) -> float:
+        """Return the mean IoU of what was found."""
+        return float(np.mean([one.iou for one in self.found[by]]))
+
+
+def write_sheets(folder: Path, cases: Sequence[PhotoCase]) -> None:
+    """Write `worst.png`, the photos with the least mean IoU, and `median.png`, those in the middle of all.
+
+    An object and what was found of it have one colour.
+    """
+    ranked = sorted(cases, key=lambda case: (case.mean(list(case.found)[-1]), case.photo.id))
+    for name, those in worst_and_median(ranked)._asdict().items():
+        if those:
+            write_png(folder / f"{name}.png", draw_photo_sheet([_row(case) for case in those]))
+
+
+def _row(case: PhotoCase) -> PhotoRow:
+    found = [
+        FoundMasks(masks=[one.found for one in overlaps], caption=by, detail=f"mean IoU {case.mean(by):.2f}")
+        for by, overlaps in case.found.items()
+    ]
+    return PhotoRow(photo=case.photo.read(), name=case.photo.name, objects=case.objects, found=found)

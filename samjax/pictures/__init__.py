@@ -1,0 +1,1 @@
+"""Everything that is drawn: one canvas, masks over photos, sheets of captioned cells, plots."""

@@ -1,0 +1,49 @@
+"""What the masks of a batch are first prompted with, drawn as training draws it."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Key
+
+from samjax.core.types import Batch, MaskOutput, Prompts, unpack_masks
+from samjax.prompting.interactive import InteractionConfig, Refinement, interact
+
+
+def first_prompts(
+    batch: Batch, *, image_size: tuple[int, int], config: InteractionConfig, key: Key[Array, ""]
+) -> Prompts:
+    """Return the point or box that each mask is first prompted with, drawn as training draws it.
+
+    This is the interaction of training stopped after its first round, with a decoder that says nothing; photo after
+    photo, so that it takes the memory of one photo's masks.
+    """
+    first_round = dataclasses.replace(config, corrections=0, refinement=Refinement.NONE)
+    drawn = [
+        _play(
+            jax.tree.map(lambda leaf, b=b: leaf[b : b + 1], batch),
+            jax.random.fold_in(key, b),
+            image_size=image_size,
+            config=first_round,
+        )
+        for b in range(len(batch.record_id))
+    ]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *drawn)
+
+
+@functools.partial(jax.jit, static_argnames=("image_size", "config"))
+def _play(batch: Batch, key: Key[Array, ""], *, image_size: tuple[int, int], config: InteractionConfig) -> Prompts:
+    """Return the prompts after an interaction with a decoder that answers nothing."""
+    masks = unpack_masks(batch.masks, image_size[1])
+    silence = jnp.zeros((*masks.shape[:2], 4), jnp.float32)
+    interaction = interact(
+        lambda prompts, key: MaskOutput(logits=silence[..., None, None], iou=silence),
+        lambda output, round_index: (),
+        masks=masks,
+        valid_size=batch.valid_size,
+        logits_size=(1, 1),
+        key=key,
+        config=config,
+    )
+    return interaction.prompts
