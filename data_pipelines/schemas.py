@@ -119,6 +119,12 @@ PHOTOS = Schema(
 )
 
 
+def holds_photos_alone(path: str) -> bool:
+    """Return whether `path` is a folder of records of photos alone."""
+    folder = epath.Path(path).expanduser()
+    return bool(path) and (folder / INFO).exists() and _is_of_photos(folder)
+
+
 def open_dataset(path: str) -> tuple[Any, epath.Path, Schema]:
     """Return what a prepared folder says of itself, a TFDS DatasetInfo, its path, and the schema of its records.
 
@@ -127,16 +133,21 @@ def open_dataset(path: str) -> tuple[Any, epath.Path, Schema]:
     """
     import tensorflow_datasets as tfds
 
+    if not holds_photos_alone(path):
+        return *open_info(path), MASKS
     folder = epath.Path(path).expanduser()
-    if path and (folder / INFO).exists():
-        try:
-            info = tfds.builder_from_directory(folder).info
-            is_photos = info.features.get_serialized_info() == photos.features().get_serialized_info()
-        except Exception as error:  # `open_info` says what is wrong
-            raise_machine_fault(error, what=f"{folder} cannot be read")
-            is_photos = False
-        if is_photos:
-            if info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
-                raise UserError(f"{folder} holds {info.file_format} files, not array_record: prepare it again")
-            return info, folder, PHOTOS
-    return *open_info(path), MASKS
+    info = tfds.builder_from_directory(folder).info
+    if info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
+        raise UserError(f"{folder} holds {info.file_format} files, not array_record: prepare it again")
+    return info, folder, PHOTOS
+
+
+def _is_of_photos(folder: epath.Path) -> bool:
+    import tensorflow_datasets as tfds
+
+    try:
+        features = tfds.builder_from_directory(folder).info.features
+    except Exception as error:  # `open_info` says what is wrong
+        raise_machine_fault(error, what=f"{folder} cannot be read")
+        return False
+    return features is not None and features.get_serialized_info() == photos.features().get_serialized_info()

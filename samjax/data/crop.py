@@ -111,7 +111,7 @@ def cut(
         min((crop.left + crop.width) * across, picture.width),
         min((crop.top + crop.height) * down, picture.height),
     )
-    pixels = np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC, box=box))
+    pixels = np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))
     return np.ascontiguousarray(pixels[:, ::-1]) if crop.mirrored else pixels
 
 
@@ -140,6 +140,6 @@ def central_crop(
     scale = max(size[0] / share / photo[0], size[1] / share / photo[1])
     scaled = (max(size[0], int(photo[0] * scale + 0.5)), max(size[1], int(photo[1] * scale + 0.5)))
     picture, extent = decode_photo(jpeg, photo=photo, scaled=scaled, decoding=decoding)
-    whole = picture.resize(scaled[::-1], Image.Resampling.BICUBIC, box=(0, 0, *extent))
+    whole = picture.resize((scaled[1], scaled[0]), Image.Resampling.BICUBIC, box=(0, 0, *extent))
     top, left = (scaled[0] - size[0]) // 2, (scaled[1] - size[1]) // 2
     return np.asarray(whole.crop((left, top, left + size[1], top + size[0])))
