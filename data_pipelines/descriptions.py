@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from data_pipelines.jpegs import check_jpeg
 from data_pipelines.json_fields import Faults, Fields, shown
 from data_pipelines.pairs import Drop, Pair, SourceError
-from data_pipelines.schemas import Encoded, count_masks
+from data_pipelines.schemas import EncodedRecord, count_masks
 from samjax.core.machine_faults import machine_fault
 from samjax.data.masks import rle
 from samjax.data.photo import PhotoError
@@ -25,7 +25,7 @@ KINDS: dict[type[Exception], str] = {
 }
 
 
-def encode_pair(pair: Pair) -> Encoded | Drop:
+def encode_pair(pair: Pair) -> EncodedRecord | Drop:
     """Return the record that a photo and its SA-1B description make, excluding masks without a pixel, or why none.
 
     Raises:
@@ -38,7 +38,7 @@ def encode_pair(pair: Pair) -> Encoded | Drop:
             raise SourceError(f"cannot be read ({fault})") from error
         return Drop(where=pair.where, kind=KINDS[type(error)], detail=str(error)[:300])
     kept = dataclasses.replace(record, annotations=tuple(mask for mask in record.annotations if mask.area > 0))
-    return Encoded(
+    return EncodedRecord(
         where=pair.where,
         image_id=record.image_id,
         data=records.encode_record(kept),

@@ -40,26 +40,26 @@ def without_records(result: ShardResult, positions: Sequence[int]) -> ShardResul
 
 def with_free_ids(results: Sequence[ShardResult], repeated: Sequence[Int[np.ndarray, "_"]]) -> list[ShardResult]:
     """Return `results` with new ids at the positions `repeated` of each: the next of 31 bits that nothing has."""
-    taken = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.array(result.ids, np.int64) for result in results)]))
+    used = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.array(result.ids, np.int64) for result in results)]))
     new: set[int] = set()
 
-    def is_taken(number: int) -> bool:
-        at = int(np.searchsorted(taken, number))
-        return number in new or (at < len(taken) and int(taken[at]) == number)
+    def is_used(number: int) -> bool:
+        at = int(np.searchsorted(used, number))
+        return number in new or (at < len(used) and int(used[at]) == number)
 
     changed = []
     for result, positions in zip(results, repeated, strict=True):
         ids = list(result.ids)
         for at in positions.tolist():
-            ids[at] = next_free(ids[at], is_taken)
+            ids[at] = next_free(ids[at], is_used)
             new.add(ids[at])
         changed.append(dataclasses.replace(result, ids=tuple(ids)) if len(positions) else result)
     return changed
 
 
-def next_free(number: int, is_taken: Callable[[int], bool]) -> int:
-    """Return the first image id from `number` on, of 31 bits and around, that is not taken."""
-    while is_taken(number):
+def next_free(number: int, is_used: Callable[[int], bool]) -> int:
+    """Return the first image id from `number` on, of 31 bits and around, that is not used."""
+    while is_used(number):
         number = (number + 1) % 2**31
     return number
 

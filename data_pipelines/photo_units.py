@@ -16,7 +16,7 @@ from fsspec import AbstractFileSystem
 from data_pipelines.duplicates import next_free
 from data_pipelines.pairs import MAX_PHOTO_BYTES, Drop, PhotoFile, SourceError, Stray, photo_too_large
 from data_pipelines.photo_jpegs import PhotoRules, to_jpeg
-from data_pipelines.schemas import Encoded
+from data_pipelines.schemas import EncodedRecord
 from data_pipelines.storage import Entry, entry, filesystem, is_local, open_bytes
 from data_pipelines.tars import read_photo_tar
 from data_pipelines.units import Unit, fingerprint, url
@@ -65,12 +65,12 @@ class PhotoUnit(Unit):
         """What the user chose of how photos are written, in words."""
         return str(self.rules)
 
-    def records(self) -> Iterator[Encoded | Drop | Stray]:
+    def records(self) -> Iterator[EncodedRecord | Drop | Stray]:
         """Yield what the unit holds; errors are those of `Unit.records`."""
         ids: set[int] = set()
         for item in self._read():
             record = self._encode(item, ids) if isinstance(item, PhotoFile) else item
-            if isinstance(record, Encoded):
+            if isinstance(record, EncodedRecord):
                 ids.add(record.image_id)
             yield record
 
@@ -97,7 +97,7 @@ class PhotoUnit(Unit):
             else:
                 yield PhotoFile(where=where, name=name, content=content)
 
-    def _encode(self, file: PhotoFile, ids: set[int]) -> Encoded | Drop:
+    def _encode(self, file: PhotoFile, ids: set[int]) -> EncodedRecord | Drop:
         try:
             photo = to_jpeg(file.content, rules=self.rules, name=file.where)
         except PhotoError as error:
@@ -113,7 +113,7 @@ class PhotoUnit(Unit):
             width=photo.width,
             jpeg=photo.jpeg,
         )
-        return Encoded(
+        return EncodedRecord(
             where=file.where,
             image_id=image_id,
             data=records.encode_record(record),
@@ -123,7 +123,7 @@ class PhotoUnit(Unit):
 
 
 @dataclasses.dataclass
-class _Found:
+class _Listing:
     """What sources hold."""
 
     tars: dict[str, PhotoUnit] = dataclasses.field(default_factory=dict)
@@ -131,7 +131,7 @@ class _Found:
     photos: dict[str, dict[str, Entry]] = dataclasses.field(default_factory=dict)
     """By the folder that a source names, then by the path in it."""
     strays: int = 0
-    named: int = 0
+    mentions: int = 0
     """Tars and photos that sources named, each as often as they did."""
     seen: set[str] = dataclasses.field(default_factory=set)
     """Files, wherever they were named."""
@@ -146,15 +146,15 @@ def find_photos(sources: str | Sequence[str], *, rules: PhotoRules) -> list[Phot
     Raises:
       UserError: a source that holds none.
     """
-    found = _Found()
+    found = _Listing()
     for source in [sources] if isinstance(sources, str) else sources:
         files, path = filesystem(source)
-        before = found.named
+        before = found.mentions
         try:
             _add(files, path.rstrip("/") or path, found, rules)
         except OSError as error:
             raise UserError(f"{source} cannot be listed ({error.strerror or error}): correct it") from error
-        if found.named == before:
+        if found.mentions == before:
             raise UserError(
                 f"{source} holds no photos: give a folder with photos in it or below it (.jpg, .png, .webp, ...), a "
                 "tar of photos, or a quoted pattern such as 'folder/**/*.jpg'"
@@ -164,7 +164,7 @@ def find_photos(sources: str | Sequence[str], *, rules: PhotoRules) -> list[Phot
     return [dataclasses.replace(units[0], strays=found.strays), *units[1:]] if units else []
 
 
-def _add(files: AbstractFileSystem, path: str, found: _Found, rules: PhotoRules) -> None:
+def _add(files: AbstractFileSystem, path: str, found: _Listing, rules: PhotoRules) -> None:
     if files.isdir(path):
         _add_folder(files, path, path, found, rules)
     elif files.exists(path):
@@ -187,16 +187,18 @@ def _folder_of_pattern(pattern: str) -> str:
     return "/".join(parts[: min(fixed, len(parts) - 1)])
 
 
-def _add_folder(files: AbstractFileSystem, root: str, folder: str, found: _Found, rules: PhotoRules) -> None:
+def _add_folder(files: AbstractFileSystem, root: str, folder: str, found: _Listing, rules: PhotoRules) -> None:
     for place, file in walk(files, folder):
         _add_file(files, root, place, file, found, rules)
 
 
-def _add_file(files: AbstractFileSystem, root: str, folder: str, file: Entry, found: _Found, rules: PhotoRules) -> None:
+def _add_file(
+    files: AbstractFileSystem, root: str, folder: str, file: Entry, found: _Listing, rules: PhotoRules
+) -> None:
     path = f"{folder}/{file.name}"
     place = url(files, path)
     if place in found.seen:
-        found.named += 1
+        found.mentions += 1
         return
     if file.name.endswith(".tar") and not file.name.startswith("."):
         now = entry(files, path)
@@ -208,7 +210,7 @@ def _add_file(files: AbstractFileSystem, root: str, folder: str, file: Entry, fo
         found.strays += not file.is_folder
         return
     found.seen.add(place)
-    found.named += 1
+    found.mentions += 1
 
 
 def _units(root: str, photos: dict[str, Entry], rules: PhotoRules) -> Iterator[PhotoUnit]:

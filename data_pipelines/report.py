@@ -57,7 +57,7 @@ class PrepareReport:
     """The first dropped records in full."""
     empty_masks: int
     """Masks left out of their records: no pixel."""
-    changed: dict[str, int] = dataclasses.field(default_factory=dict)
+    changes: dict[str, int] = dataclasses.field(default_factory=dict)
     """Photos written that were encoded again, by the reason; one may have several."""
     ignored_members: int
     """Members of the tars, or files of the folders, that are no part of a record."""
@@ -87,8 +87,8 @@ class PrepareReport:
         files = sum(bool(shard.file) for shard in self.shards)
         masks = f" with {self.masks:,} masks" if self.dataset == MASKS.name else ""
         lines = [f"{self.records:,} photos{masks} in {files:,} shards"]
-        if self.changed:
-            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.changed.items())
+        if self.changes:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.changes.items())
             lines.append(f"photos encoded again as JPEG, by the reason: {reasons}")
         if self.without_masks:
             lines.append(f"{self.without_masks:,} of the photos have no mask")
@@ -118,7 +118,7 @@ def summarise(
     changed: collections.Counter[str] = collections.Counter()
     for result in results:
         reasons.update(result.dropped)
-        changed.update(result.changed)
+        changed.update(result.changes)
     examples = [f"{drop.where}: {drop.detail}" for result in results for drop in result.drops[:_EXAMPLES]]
     return PrepareReport(
         split=split,
@@ -132,7 +132,7 @@ def summarise(
         reasons=dict(sorted(reasons.items())),
         examples=tuple(examples[:_EXAMPLES]),
         empty_masks=sum(result.empty_masks for result in results),
-        changed=dict(sorted(changed.items())),
+        changes=dict(sorted(changed.items())),
         ignored_members=sum(result.ignored_members for result in results),
         shards=tuple(
             ShardEntry(

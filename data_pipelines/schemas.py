@@ -32,7 +32,7 @@ _NOTHING = Counts()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Encoded:
+class EncodedRecord:
     """A record as it is written, and what is counted of it."""
 
     where: str

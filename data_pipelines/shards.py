@@ -17,7 +17,7 @@ from typing import Any
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
 from data_pipelines.pairs import Drop, SourceError, Stray
-from data_pipelines.schemas import Encoded
+from data_pipelines.schemas import EncodedRecord
 from data_pipelines.storage import WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import MachineError, UserError
@@ -63,7 +63,7 @@ class ShardResult:
     """The first of them."""
     ids: tuple[int, ...] = ()
     """Image ids in the order of the records."""
-    changed: dict[str, int] = dataclasses.field(default_factory=dict)
+    changes: dict[str, int] = dataclasses.field(default_factory=dict)
     """Photos written that were encoded again, by the reason; one may have several."""
     settings: str = ""
     """What the user chose of how photos are written, the unit's."""
@@ -200,7 +200,7 @@ class _Tally:
         self._read = self._masks = self._area = self._without_masks = self._empty_masks = 0
         self._strays = unit.strays
         self._ids: dict[int, None] = {}
-        self._changed: collections.Counter[str] = collections.Counter()
+        self._changes: collections.Counter[str] = collections.Counter()
         self._dropped: collections.Counter[str] = collections.Counter()
         self._drops: list[Drop] = []
 
@@ -212,7 +212,7 @@ class _Tally:
                 log.info("%s: not %s, ignored.", printable(item.where), self._unit.expected)
                 continue
             self._read += 1
-            record = self._first_of_its_id(item) if isinstance(item, Encoded) else item
+            record = self._first_of_its_id(item) if isinstance(item, EncodedRecord) else item
             if isinstance(record, Drop):
                 self._dropped[record.kind] += 1
                 if len(self._drops) < LISTED_DROPS:
@@ -224,11 +224,11 @@ class _Tally:
             self._area += record.counts.area
             self._without_masks += record.counts.without_masks
             self._empty_masks += record.empty_masks
-            self._changed.update(record.changes)
+            self._changes.update(record.changes)
             yield record.data
             self._advance(Step(records=1, masks=record.counts.masks, size=record.size))
 
-    def _first_of_its_id(self, record: Encoded) -> Encoded | Drop:
+    def _first_of_its_id(self, record: EncodedRecord) -> EncodedRecord | Drop:
         return duplicate(record.where, image_id=record.image_id) if record.image_id in self._ids else record
 
     def result(self, path: Path) -> ShardResult:
@@ -249,7 +249,7 @@ class _Tally:
             dropped=dict(self._dropped),
             drops=tuple(self._drops),
             ids=tuple(self._ids),
-            changed=dict(self._changed),
+            changes=dict(self._changes),
             settings=self._unit.settings,
             size=path.stat().st_size,
             sha256=digest,

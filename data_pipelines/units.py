@@ -15,7 +15,7 @@ from fsspec import AbstractFileSystem
 from data_pipelines.descriptions import encode_pair
 from data_pipelines.pairs import Drop, Pair, SourceError, Stray, match_apart, parse_name
 from data_pipelines.photo_folders import PairFiles, read_pairs
-from data_pipelines.schemas import Encoded
+from data_pipelines.schemas import EncodedRecord
 from data_pipelines.storage import Entry, entry, filesystem, is_local, open_bytes
 from data_pipelines.tars import read_tar
 from data_pipelines.walk import walk
@@ -68,7 +68,7 @@ class Unit:
         first = "" if self.first is None else f"#{self.first}"
         return hashlib.sha256(os.fsencode(f"{self.path}{first}\0{self.fingerprint}")).hexdigest()[:24]
 
-    def records(self) -> Iterator[Encoded | Drop | Stray]:
+    def records(self) -> Iterator[EncodedRecord | Drop | Stray]:
         """Yield what the unit holds.
 
         Raises:
@@ -107,7 +107,7 @@ class PairUnit(Unit):
         """What tells the units of one folder apart; None is a tar."""
         return None if self.pairs is None else self.pairs[0].number
 
-    def records(self) -> Iterator[Encoded | Drop | Stray]:
+    def records(self) -> Iterator[EncodedRecord | Drop | Stray]:
         """Yield what the unit holds; errors are those of `Unit.records`."""
         for item in self._read():
             yield encode_pair(item) if isinstance(item, Pair) else item
@@ -174,7 +174,7 @@ class _File(NamedTuple):
 
 
 @dataclasses.dataclass
-class _Sorted:
+class _Content:
     """What a folder and those in it hold."""
 
     tars: list[PairUnit] = dataclasses.field(default_factory=list)
@@ -203,8 +203,8 @@ def _in_folder(files: AbstractFileSystem, folder: str) -> Iterator[PairUnit]:
         strays = 0
 
 
-def _sort_out(files: AbstractFileSystem, folder: str) -> _Sorted:
-    found = _Sorted()
+def _sort_out(files: AbstractFileSystem, folder: str) -> _Content:
+    found = _Content()
     for place, file in walk(files, folder, levels=_LEVELS):
         parsed = parse_name(file.name)
         if file.name.startswith("."):

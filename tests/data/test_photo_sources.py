@@ -222,7 +222,7 @@ def test_photos_are_scaled_down_and_never_up(rules, photo, expected):
 
 def test_scaled_photos_are_bicubic_and_counted(folder, tmp_path):
     report = prepare(str(folder), tmp_path / "out", rules=PhotoRules(longest_side=30), run=SERIAL)
-    assert report.changed == {"PNG": 1, "TIFF": 1, "WEBP": 1, "scaled down": 1}
+    assert report.changes == {"PNG": 1, "TIFF": 1, "WEBP": 1, "scaled down": 1}
     photo = to_jpeg(FILES["a.jpg"], rules=PhotoRules(longest_side=15), name="x")
     assert (photo.height, photo.width, photo.changes) == (10, 15, ("scaled down",))
     with Image.open(io.BytesIO(FILES["a.jpg"])) as picture, io.BytesIO() as file:
