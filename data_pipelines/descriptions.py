@@ -1,11 +1,14 @@
 """Reads SA-1B's JSON: what a photo and its description say, checked. Both are untrusted."""
 
+import dataclasses
 import json
 from typing import Any, NamedTuple
 
+from data_pipelines.dataset_kinds import EncodedRecord, count_masks
 from data_pipelines.jpegs import check_jpeg
 from data_pipelines.json_fields import Faults, Fields, shown
-from data_pipelines.pairs import Pair
+from data_pipelines.pairs import Drop, Pair, SourceError
+from samjax.core.machine_faults import machine_fault
 from samjax.data.masks import rle
 from samjax.data.photo import PhotoError
 from samjax.data.records import masks as records
@@ -20,6 +23,29 @@ KINDS: dict[type[Exception], str] = {
     rle.RleError: "broken mask",
     PhotoError: "broken photo",
 }
+
+
+def encode_pair(pair: Pair) -> EncodedRecord | Drop:
+    """Return the record that a photo and its SA-1B description make, excluding masks without a pixel, or why none.
+
+    Raises:
+      SourceError: the machine fails, which says nothing of the pair.
+    """
+    try:
+        record = parse_pair(pair)
+    except tuple(KINDS) as error:
+        if fault := machine_fault(error):
+            raise SourceError(f"cannot be read ({fault})") from error
+        return Drop(where=pair.where, kind=KINDS[type(error)], detail=str(error)[:300])
+    kept = dataclasses.replace(record, annotations=tuple(mask for mask in record.annotations if mask.area > 0))
+    return EncodedRecord(
+        where=pair.where,
+        image_id=record.image_id,
+        data=records.encode_record(kept),
+        size=len(pair.jpeg) + len(pair.text),
+        counts=count_masks(kept),
+        empty_masks=len(record.annotations) - len(kept.annotations),
+    )
 
 
 class _Described(NamedTuple):

@@ -1,11 +1,12 @@
-"""Photos with one image id in several units: the first, in the source's order, is kept.
+"""Photos with one image id in several units: the first, in the source's order, keeps it.
 
-No unit knows the others while it is read, whatever number of processes reads them. So the ids are compared when all are
-done, and the rare shard that holds one too many is written again without it.
+The others are dropped where ids are the source's, and get the next free id where preparing made them. No unit knows the
+others while it is read, whatever number of processes reads them. So the ids are compared when all are done, and a shard
+that holds one too many is written again.
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,6 @@ from jaxtyping import Int
 
 from data_pipelines.pairs import Drop
 from data_pipelines.shards import LISTED_DROPS, ShardResult, duplicate, write_records
-from samjax.data.records import masks as records
 from samjax.data.stream.readers import open_reader
 
 
@@ -38,25 +38,46 @@ def without_records(result: ShardResult, positions: Sequence[int]) -> ShardResul
     return dataclasses.replace(result, ids=ids, records=len(ids), dropped=dropped, drops=kept)
 
 
-def rewrite(shard: Path, target: Path, *, without: Sequence[int]) -> list[records.Record]:
-    """Write the records of `shard` to `target` but for those at the positions `without`; return those.
+def with_free_ids(results: Sequence[ShardResult], repeated: Sequence[Int[np.ndarray, "_"]]) -> list[ShardResult]:
+    """Return `results` with new ids at the positions `repeated` of each: the next of 31 bits that nothing has."""
+    used = np.unique(np.concatenate([np.zeros(0, np.int64), *(np.array(result.ids, np.int64) for result in results)]))
+    new: set[int] = set()
+
+    def is_used(number: int) -> bool:
+        at = int(np.searchsorted(used, number))
+        return number in new or (at < len(used) and int(used[at]) == number)
+
+    changed = []
+    for result, positions in zip(results, repeated, strict=True):
+        ids = list(result.ids)
+        for at in positions.tolist():
+            ids[at] = next_free(ids[at], is_used)
+            new.add(ids[at])
+        changed.append(dataclasses.replace(result, ids=tuple(ids)) if len(positions) else result)
+    return changed
+
+
+def next_free(number: int, is_used: Callable[[int], bool]) -> int:
+    """Return the first image id from `number` on, of 31 bits and around, that is not used."""
+    while is_used(number):
+        number = (number + 1) % 2**31
+    return number
+
+
+def rewrite(shard: Path, target: Path, change: Callable[[int, bytes], bytes | None]) -> None:
+    """Write what `change` makes of the records of `shard`, given their positions, to `target`; None leaves one out.
 
     Raises:
       OSError: `target` cannot be written whole.
       ShardError, MachineError: `shard` cannot be opened.
     """
-    gone = set(without)
-    left_out: list[records.Record] = []
 
     def kept() -> Iterator[bytes]:
         reader = open_reader(str(shard), options="")  # from its beginning to its end
         for position in range(reader.num_records()):
-            content = reader.read()
-            if position in gone:
-                left_out.append(records.decode_record(content))
-            else:
-                yield content
+            record = change(position, reader.read())
+            if record is not None:
+                yield record
         reader.close()
 
     write_records(target, kept())
-    return left_out

@@ -18,26 +18,27 @@ from etils import epath
 from tensorflow_datasets.core.dataset_info import DatasetIdentity
 from tensorflow_datasets.core.splits import SplitDict
 
-from data_pipelines.duplicates import find_duplicates, rewrite, without_records
+from data_pipelines.dataset_kinds import INFO, Counts, DatasetKind
+from data_pipelines.duplicates import find_duplicates, rewrite, with_free_ids, without_records
+from data_pipelines.layouts import Layout
 from data_pipelines.report import DROPS, REPORT, PrepareReport, drop_lines, summarise
 from data_pipelines.shards import ShardResult, cannot_write, result_name, shard_name
 from data_pipelines.storage import TEMPORARY, WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import UserError
 from samjax.core.workdir import Lock, try_lock
-from samjax.data.records import masks as records
 
-NAME = "sa1b"
-INFO = "dataset_info.json"
 _NAMES = f"{WORK}/names.json"
 
 
 class OutFolder:
     """The folder `out`; use it through `open_out`."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, layout: Layout):
         self.path = path
         self.folder = Folder(path)
+        self._kind = layout.kind
+        self._settings = layout.settings
 
     def finished(self, units: Sequence[Unit], *, split: str) -> PrepareReport | None:
         """Return the report of a preparation that is complete, None if there is work to do.
@@ -53,6 +54,10 @@ class OutFolder:
                 raise UserError(f"{self.path}/{REPORT} is damaged ({error}): remove the folder") from error
             before = {shard.key: shard.source for shard in report.shards}
             differences = compare(before, units)
+            if report.dataset != self._kind.name:
+                differences.append(f"the data set was {report.dataset}, not {self._kind.name}")
+            elif report.settings != self._settings:
+                differences.append(f"it was written {in_words(report.settings)}, not {in_words(self._settings)}")
             if report.split != split:
                 differences.append(f"the split was {report.split}, not {split}")
             if differences:
@@ -106,13 +111,19 @@ class OutFolder:
         A kill in the middle is undone by the next `results`.
         """
         repeated = find_duplicates(results)
-        counted = [
-            without_records(result, positions.tolist()) if len(positions) else result
-            for result, positions in zip(results, repeated, strict=True)
-        ]
+        counted = (
+            with_free_ids(results, repeated)
+            if self._kind.renumber
+            else [
+                without_records(result, positions.tolist()) if len(positions) else result
+                for result, positions in zip(results, repeated, strict=True)
+            ]
+        )
         total = sum(result.records > 0 for result in counted)
         numbers = iter(range(total))
-        files = [_file_name(split, next(numbers), total) if result.records else "" for result in counted]
+        files = [
+            _file_name(self._kind.name, split, next(numbers), total) if result.records else "" for result in counted
+        ]
         kept = {file: result.key for file, result in zip(files, results, strict=True) if file}
         self.folder.write(_NAMES, json.dumps(kept).encode())
         published = []
@@ -124,26 +135,35 @@ class OutFolder:
             else:
                 self.folder.rename(f"{WORK}/{shard_name(result.key)}", file)
                 published.append(result)
-        report = summarise(published, files=files, split=split)
+        report = summarise(published, files=files, split=split, dataset=self._kind.name, settings=self._settings)
         self._write_metadata(report, drop_lines(published))
         self.folder.remove_folder(WORK)
         return report
 
     def _write_again(self, result: ShardResult, file: str, positions: list[int]) -> ShardResult:
+        gone: list[Counts] = []
+
+        def change(position: int, content: bytes) -> bytes | None:
+            if position not in positions:
+                return content
+            if self._kind.renumber:
+                return self._kind.renumber(content, result.ids[position])
+            gone.append(self._kind.counts(self._kind.schema.decode(content)))
+            return None
+
         with (
             self.folder.local_copy(f"{WORK}/{shard_name(result.key)}") as shard,
             self.folder.temporary(file) as target,
         ):
-            gone = rewrite(shard, target, without=positions)
+            rewrite(shard, target, change)
             with target.open("rb") as opened:
                 digest = hashlib.file_digest(opened, "sha256").hexdigest()
             size = target.stat().st_size
-        masks = [annotation for record in gone for annotation in record.annotations]
         return dataclasses.replace(
             result,
-            masks=result.masks - len(masks),
-            area=result.area - sum(mask.area for mask in masks),
-            without_masks=result.without_masks - sum(not record.annotations for record in gone),
+            masks=result.masks - sum(counts.masks for counts in gone),
+            area=result.area - sum(counts.area for counts in gone),
+            without_masks=result.without_masks - sum(counts.without_masks for counts in gone),
             size=size,
             sha256=digest,
         )
@@ -162,9 +182,9 @@ class OutFolder:
         self.folder.remove(_NAMES)
 
     def _write_metadata(self, report: PrepareReport, drops: str) -> None:
-        info = dataset_info(report)
+        info = dataset_info(report, self._kind)
         with tempfile.TemporaryDirectory(prefix="samjax-") as made:
-            records.features().save_config(made)
+            self._kind.schema.features().save_config(made)
             for path in sorted(Path(made).iterdir()):
                 self.folder.write(path.name, path.read_bytes())
         if drops:
@@ -173,10 +193,10 @@ class OutFolder:
         self.folder.write(INFO, info.as_json.encode())
 
 
-def dataset_info(report: PrepareReport) -> tfds.core.DatasetInfo:
+def dataset_info(report: PrepareReport, kind: DatasetKind) -> tfds.core.DatasetInfo:
     """Return what TFDS needs to know to open the shards of `report`, in whatever folder they lie."""
     template = tfds.core.ShardedFileTemplate(
-        data_dir=epath.Path(), dataset_name=NAME, split=report.split, filetype_suffix="array_record"
+        data_dir=epath.Path(), dataset_name=kind.name, split=report.split, filetype_suffix="array_record"
     )
     shards = [shard for shard in report.shards if shard.file]
     split = tfds.core.SplitInfo(
@@ -187,11 +207,11 @@ def dataset_info(report: PrepareReport) -> tfds.core.DatasetInfo:
     )
     info = tfds.core.DatasetInfo(
         builder=DatasetIdentity(
-            name=NAME, version=tfds.core.Version("1.0.0"), data_dir="", module_name="data_pipelines.sa1b"
+            name=kind.name, version=tfds.core.Version("1.0.0"), data_dir="", module_name=kind.module
         ),
-        features=records.features(),
-        description="Photos and masks in the layout of the SA-1B release.",
-        homepage="https://ai.meta.com/datasets/segment-anything-downloads",
+        features=kind.schema.features(),
+        description=kind.description,
+        homepage=kind.homepage,
         split_dict=SplitDict([split]),
     )
     info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
@@ -212,12 +232,17 @@ def _few(paths: Sequence[str]) -> str:
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3:,} more" if len(paths) > 3 else "")
 
 
-def _file_name(split: str, number: int, total: int) -> str:
-    return f"{NAME}-{split}.array_record-{number:05d}-of-{total:05d}"
+def in_words(settings: str) -> str:
+    """Return how records are written, in words that an error can go on with."""
+    return f"as {settings}" if settings else "in the SA-1B layout"
+
+
+def _file_name(name: str, split: str, number: int, total: int) -> str:
+    return f"{name}-{split}.array_record-{number:05d}-of-{total:05d}"
 
 
 @contextlib.contextmanager
-def open_out(path: str) -> Iterator[OutFolder]:
+def open_out(path: str, *, layout: Layout) -> Iterator[OutFolder]:
     """Yield the folder `path`, for this process alone where it is local; leave nothing of it where no unit was done.
 
     Raises:
@@ -233,7 +258,7 @@ def open_out(path: str) -> Iterator[OutFolder]:
                 stack.enter_context(_lock(folder))
         except OSError as error:
             raise cannot_write(path, error) from error
-        yield OutFolder(path)
+        yield OutFolder(path, layout)
 
 
 @contextlib.contextmanager

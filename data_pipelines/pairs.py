@@ -25,6 +25,17 @@ class Pair:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PhotoFile:
+    """One photo of any kind without a description, as read."""
+
+    where: str
+    """For messages: `train.tar: cats/1.png`."""
+    name: str
+    """Its path in the source."""
+    content: bytes
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Stray:
     """A member that is no part of a record, and is ignored."""
 
@@ -53,16 +64,25 @@ def parse_name(name: str) -> tuple[str, str] | None:
 def parse_member(name: str) -> tuple[str, str, str] | None:
     """Return the folder, number and suffix of a tar's member `FOLDER/sa_<number>.jpg` or `.json`, else None.
 
-    Any folder is taken but those outside of where the tar would be extracted (absolute paths, `..`) and hidden ones,
-    which hold what a system left there (`.Trash`, `.ipynb_checkpoints`). Tars made on Windows have backslashes.
+    Any folder is taken that `split_member` takes.
+    """
+    place = split_member(name)
+    parsed = parse_name(place[1]) if place else None
+    return (place[0], *parsed) if place and parsed else None
+
+
+def split_member(name: str) -> tuple[str, str] | None:
+    """Return the folder and the base name of a tar's member, None where it is no data.
+
+    That is what lies outside of where the tar would be extracted (absolute paths, `..`), and what lies in hidden
+    folders, where a system leaves things (`.Trash`, `.ipynb_checkpoints`). Tars made on Windows have backslashes.
     """
     *folders, base = name.replace("\\", "/").split("/")
-    parsed = parse_name(base)
     is_absolute = bool(folders) and (folders[0] == "" or folders[0].endswith(":"))
     folders = [folder for folder in folders if folder not in ("", ".")]
-    if parsed is None or is_absolute or any(folder.startswith(".") for folder in folders):
+    if is_absolute or any(folder.startswith(".") for folder in folders):
         return None
-    return "/".join(folders), *parsed
+    return "/".join(folders), base
 
 
 NO_JSON, NO_JPEG = "no JSON", "no JPEG"
@@ -100,4 +120,10 @@ def match_apart(lone: Iterable[T], *, key: Callable[[T], tuple[str, str]]) -> tu
 def too_large(where: str, *, suffix: str, size: int) -> Drop:
     """Return the drop of a record with a file above its limit."""
     detail = f"its {suffix} has {size:,} bytes, more than {LIMITS[suffix]:,}"
+    return Drop(where=where, kind="too large", detail=detail)
+
+
+def photo_too_large(where: str, *, size: int) -> Drop:
+    """Return the drop of a photo alone above the limit."""
+    detail = f"it has {size:,} bytes, more than {MAX_PHOTO_BYTES:,}"
     return Drop(where=where, kind="too large", detail=detail)

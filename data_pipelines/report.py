@@ -5,6 +5,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
+from data_pipelines.dataset_kinds import MASKS
 from data_pipelines.shards import ShardResult
 
 REPORT = "prepare_report.json"
@@ -36,6 +37,10 @@ class PrepareReport:
     """What a preparation read, wrote and dropped."""
 
     split: str
+    dataset: str = MASKS.name
+    """The name of the records' schema, one of `data_pipelines.dataset_kinds`."""
+    settings: str = ""
+    """What the user chose of how photos are written, in words."""
     records: int
     """Written."""
     masks: int
@@ -52,10 +57,12 @@ class PrepareReport:
     """The first dropped records in full."""
     empty_masks: int
     """Masks left out of their records: no pixel."""
+    changes: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Photos written that were encoded again, by the reason; one may have several."""
     ignored_members: int
     """Members of the tars, or files of the folders, that are no part of a record."""
     shards: tuple[ShardEntry, ...]
-    """One for every tar, and for every 4,096 pairs of a folder, in the source's order."""
+    """One for every tar, and for every 4,096 photos of a folder, in the source's order."""
 
     def to_json(self) -> str:
         """Return what `from_json` reads."""
@@ -78,7 +85,11 @@ class PrepareReport:
     def text(self) -> str:
         """Return the report to read."""
         files = sum(bool(shard.file) for shard in self.shards)
-        lines = [f"{self.records:,} photos with {self.masks:,} masks in {files:,} shards"]
+        masks = f" with {self.masks:,} masks" if self.dataset == MASKS.name else ""
+        lines = [f"{self.records:,} photos{masks} in {files:,} shards"]
+        if self.changes:
+            reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.changes.items())
+            lines.append(f"photos encoded again as JPEG, by the reason: {reasons}")
         if self.without_masks:
             lines.append(f"{self.without_masks:,} of the photos have no mask")
         if self.empty_masks:
@@ -99,14 +110,20 @@ class PrepareReport:
         return "\n".join(lines)
 
 
-def summarise(results: Sequence[ShardResult], *, files: Sequence[str], split: str) -> PrepareReport:
+def summarise(
+    results: Sequence[ShardResult], *, files: Sequence[str], split: str, dataset: str, settings: str
+) -> PrepareReport:
     """Return the report of units that became `files`, one each and empty where there is none."""
     reasons: collections.Counter[str] = collections.Counter()
+    changed: collections.Counter[str] = collections.Counter()
     for result in results:
         reasons.update(result.dropped)
+        changed.update(result.changes)
     examples = [f"{drop.where}: {drop.detail}" for result in results for drop in result.drops[:_EXAMPLES]]
     return PrepareReport(
         split=split,
+        dataset=dataset,
+        settings=settings,
         records=sum(result.records for result in results),
         masks=sum(result.masks for result in results),
         area=sum(result.area for result in results),
@@ -115,6 +132,7 @@ def summarise(results: Sequence[ShardResult], *, files: Sequence[str], split: st
         reasons=dict(sorted(reasons.items())),
         examples=tuple(examples[:_EXAMPLES]),
         empty_masks=sum(result.empty_masks for result in results),
+        changes=dict(sorted(changed.items())),
         ignored_members=sum(result.ignored_members for result in results),
         shards=tuple(
             ShardEntry(

@@ -1,66 +1,16 @@
-"""SA-1B's tars, or folders of its pairs -> ArrayRecord that TFDS opens, without TensorFlow.
+"""SA-1B's tars, or folders of its pairs -> ArrayRecord that TFDS opens, without TensorFlow."""
 
-Every unit of the source becomes a shard, in a process of its own or in a Beam pipeline; what happens to a unit depends
-on nothing but that unit, so a preparation can end at any moment and go on later, on any number of processes.
-"""
-
-import dataclasses
-import logging
 import os
-import re
-import sys
 from collections.abc import Callable, Sequence
 
-from data_pipelines import beam_run, local_run
-from data_pipelines.duplicates import find_duplicates
-from data_pipelines.out_folder import OutFolder, compare, open_out
-from data_pipelines.pairs import NO_JSON
+from data_pipelines import preparation
+from data_pipelines.dataset_kinds import MASKS
+from data_pipelines.layouts import Layout
+from data_pipelines.preparation import ALL_CORES, BeamRun, LocalRun, Watched
 from data_pipelines.report import PrepareReport
-from data_pipelines.shards import ShardResult, Step, cannot_write
-from data_pipelines.units import Unit, find_units
-from samjax.core.errors import UserError
-from samjax.core.text import printable
-from samjax.data.stream.tolerance import TOLERATED, too_many
+from data_pipelines.units import find_units
 
-log = logging.getLogger(__name__)
-
-_TOLD = 20
-"""Dropped records of a unit, and units that could not be read, told one by one in the log and in an error."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class BeamRun:
-    """Make the shards with Apache Beam."""
-
-    runner: str
-    """`DirectRunner`, `DataflowRunner`, `FlinkRunner`, `SparkRunner`, ..."""
-    options: tuple[str, ...] = ()
-    """Beam's own options, `--name=value`."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class LocalRun:
-    """Make the shards on this machine."""
-
-    workers: int | None = None
-    """How many processes; None takes a process for every core."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Watched:
-    """How far a preparation is."""
-
-    units: int
-    """Done, also by an earlier run."""
-    units_total: int
-    size: int
-    """Bytes of photos and descriptions read, also by an earlier run, of about `size_total`."""
-    size_total: int
-    photos: int
-    """Written by this run; as are masks."""
-    masks: int
-    dropped: int
-    """By this run."""
+_LAYOUT = Layout(kind=MASKS, find_units=find_units, expected="tars or folders in the SA-1B layout")
 
 
 def prepare(
@@ -68,7 +18,7 @@ def prepare(
     out: str | os.PathLike[str],
     *,
     split: str = "train",
-    run: LocalRun | BeamRun = LocalRun(),
+    run: LocalRun | BeamRun = ALL_CORES,
     watch: Callable[[Watched], None] = lambda watched: None,
 ) -> PrepareReport:
     """Write what `source` holds as ArrayRecord to the folder `out`, or go on with it; it opens when all is there.
@@ -82,179 +32,6 @@ def prepare(
       watch: called now and then with how far it is.
 
     Raises:
-      UserError: no source, `out` holds something else or cannot be written, more than 1% of the records cannot be
-        used, or some units cannot be read; then the others are done and kept.
+      UserError: as `data_pipelines.preparation.prepare` does.
     """
-    if not re.fullmatch(r"[A-Za-z0-9_]+", split):
-        raise UserError(f"{split!r} cannot name a split: use letters, digits and _")
-    units = find_units(source)
-    with open_out(os.fspath(out)) as folder:
-        try:
-            if report := folder.finished(units, split=split):
-                log.info("%s holds all of it already.", printable(folder.path))
-                return report
-            return _prepare(folder, units, split=split, run=run, watch=watch)
-        except OSError as error:
-            raise cannot_write(folder.path, error) from error
-
-
-def _prepare(
-    folder: OutFolder,
-    units: Sequence[Unit],
-    *,
-    split: str,
-    run: LocalRun | BeamRun,
-    watch: Callable[[Watched], None],
-) -> PrepareReport:
-    kept = _kept(folder, units)
-    todo = [unit for unit in units if unit.key not in kept]
-    if kept:
-        log.info("%s: %d of %d units are done already.", printable(folder.path), len(units) - len(todo), len(units))
-    results = dict(kept)
-    errors: dict[str, str] = {}
-    verdict = _Verdict(units)
-    verdict.judge(results, errors)
-    if isinstance(run, BeamRun) and todo:
-        beam_run.make_shards(todo, folder.path, runner=run.runner, options=run.options)
-        errors = folder.errors()
-        results = folder.results()
-        for unit in todo:
-            if unit.key in results:
-                _tell(results[unit.key])
-        missing = [unit.path for unit in todo if unit.key not in results and unit.key not in errors]
-        if missing:
-            raise UserError(f"{folder.path} lacks the shard of {missing[0]}: is it where every worker writes?")
-    elif isinstance(run, LocalRun) and todo:
-        workers = max(1, min(run.workers or _cores(), len(todo)))
-        before = sum(unit.size for unit in units if unit.key in kept)
-        total = sum(unit.size for unit in units)
-
-        def watched(step: Step) -> None:
-            watch(
-                Watched(
-                    units=len(results) + len(errors),
-                    units_total=len(units),
-                    size=before + step.size,
-                    size_total=total,
-                    photos=step.records,
-                    masks=step.masks,
-                    dropped=step.dropped,
-                )
-            )
-
-        for _, result in local_run.make_shards(todo, folder.path, workers=workers, watch=watched):
-            if result.error:
-                errors[result.key] = result.error
-            else:
-                results[result.key] = result
-                _tell(result)
-            verdict.judge(results, errors)
-    if errors:
-        raise _unreadable(folder, units, errors)
-    ordered = [results[unit.key] for unit in units]
-    verdict.conclude(ordered)
-    return folder.publish(ordered, split=split)
-
-
-def _kept(folder: OutFolder, units: Sequence[Unit]) -> dict[str, ShardResult]:
-    """Return what an earlier run has done of `units`.
-
-    Raises:
-      UserError: it has done others too, which nothing names any more: hours of work are not thrown away unasked.
-    """
-    found = folder.results()
-    keys = {unit.key for unit in units}
-    paths = {unit.path for unit in units}
-    stale = {key: result.path for key, result in found.items() if key not in keys}
-    if gone := sorted({path for path in stale.values() if path not in paths}):
-        raise UserError(
-            f"{folder.path} was begun with more than --source names: {len(gone)} that are done are gone, "
-            f"{', '.join(gone[:3])}: name them too, or remove {folder.path} to begin anew"
-        )
-    if stale:
-        log.warning("%s since they were prepared: done again.", printable("; ".join(compare(stale, units)[:1])))
-        for key in stale:
-            folder.forget(key)
-    return {key: result for key, result in found.items() if key in keys}
-
-
-class _Verdict:
-    """Stops a preparation of which more than 1% cannot be used, photos without a JSON not counted.
-
-    Units are judged in their order, whichever is done first: the verdict depends on the source alone.
-    """
-
-    def __init__(self, units: Sequence[Unit]):
-        self._keys = [unit.key for unit in units]
-        self._at = self._seen = self._bad = self._lone = 0
-        self._last = ""
-
-    def judge(self, results: dict[str, ShardResult], errors: dict[str, str]) -> None:
-        """Take in what is done.
-
-        Raises:
-          UserError: too much of it cannot be used.
-        """
-        while self._at < len(self._keys) and (self._keys[self._at] in results or self._keys[self._at] in errors):
-            result = results.get(self._keys[self._at])
-            self._at += 1
-            if result is not None:
-                self._add(result)
-                self._check(total=sys.maxsize)
-
-    def conclude(self, results: Sequence[ShardResult]) -> None:
-        """Judge all, now that the duplicates across units are known too.
-
-        Raises:
-          UserError: too much of it cannot be used, or all.
-        """
-        repeated = [len(positions) for positions in find_duplicates(results)]
-        self._bad += sum(repeated)
-        if any(repeated):
-            where = next(result for result, count in zip(results, repeated, strict=True) if count)
-            self._last = f"{where.path}: {max(repeated)} records have an image_id that was seen before"
-        self._check(total=self._seen)
-        if self._bad == self._seen:
-            names = ", ".join(result.path for result in results[:3])
-            lone = f"; {self._lone:,} photos have no JSON" if self._lone else ""
-            raise UserError(f"{names} hold no usable photo{lone}: give tars or folders in the SA-1B layout")
-        if self._lone:
-            log.warning("%d photos have no JSON, so no annotations, and were left out.", self._lone)
-
-    def _add(self, result: ShardResult) -> None:
-        lone = result.dropped.get(NO_JSON, 0)  # nothing is broken where a photo has no annotations
-        self._lone += lone
-        self._seen += result.read - lone
-        self._bad += sum(result.dropped.values()) - lone
-        if bad := [drop for drop in result.drops if drop.kind != NO_JSON]:
-            self._last = f"{bad[-1].where}: {bad[-1].detail}"
-
-    def _check(self, *, total: int) -> None:
-        if too_many(bad=self._bad, seen=self._seen, total=total):
-            raise UserError(
-                f"{self._bad:,} of {self._seen:,} records cannot be used, more than {TOLERATED:.0%}; the last dropped: "
-                f"{self._last}; correct or remove the tars and prepare again"
-            )
-
-
-def _tell(result: ShardResult) -> None:
-    for drop in result.drops[:_TOLD]:
-        log.warning("%s: %s. Record dropped.", printable(drop.where), printable(drop.detail))
-    dropped = sum(result.dropped.values())
-    if dropped > _TOLD:
-        log.warning("%s: %d more records dropped.", printable(result.path), dropped - _TOLD)
-
-
-def _unreadable(folder: OutFolder, units: Sequence[Unit], errors: dict[str, str]) -> UserError:
-    told = [f"{unit.path} {errors[unit.key]}" for unit in units if unit.key in errors]
-    rest = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
-    done = len(units) - len(told)
-    state = f"the other {done} are done and kept in {folder.path}" if done else "nothing was written"
-    return UserError(
-        f"{len(told)} of {len(units)} could not be read: {'; '.join(told[:_TOLD])}{rest}. Mend or fetch them "
-        f"again, or leave them out of --source, and give the same command: {state}"
-    )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    return preparation.prepare(source, out, layout=_LAYOUT, split=split, run=run, watch=watch)

@@ -1,4 +1,4 @@
-"""A unit of the source -> one ArrayRecord shard, in TFDS's own `segment_anything` schema, and a result beside it.
+"""A unit of the source -> one ArrayRecord shard, and a result beside it.
 
 Both lie in the out folder's work folder under the unit's key. The result appears after the shard: where it is, the
 shard is whole. Every runner calls `make_shard`, so that all write the same.
@@ -16,14 +16,13 @@ from typing import Any
 
 from array_record.python import array_record_module  # pyright: ignore[reportAttributeAccessIssue]
 
-from data_pipelines.descriptions import KINDS, parse_pair
-from data_pipelines.pairs import Drop, Pair, SourceError, Stray
+from data_pipelines.dataset_kinds import EncodedRecord
+from data_pipelines.pairs import Drop, SourceError, Stray
 from data_pipelines.storage import WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import MachineError, UserError
 from samjax.core.machine_faults import machine_fault
 from samjax.core.text import printable
-from samjax.data.records import masks as records
 from samjax.data.stream.readers import count_records
 
 log = logging.getLogger(__name__)
@@ -64,6 +63,10 @@ class ShardResult:
     """The first of them."""
     ids: tuple[int, ...] = ()
     """Image ids in the order of the records."""
+    changes: dict[str, int] = dataclasses.field(default_factory=dict)
+    """Photos written that were encoded again, by the reason; one may have several."""
+    settings: str = ""
+    """What the user chose of how photos are written, the unit's."""
     size: int = 0
     """Of the shard, bytes."""
     sha256: str = ""
@@ -117,7 +120,13 @@ def make_shard(unit: Unit, out: str, *, advance: Callable[[Step], None] = lambda
             result = tally.result(path)
         folder.write(f"{WORK}/{result_name(unit.key)}", result.to_json())
     except SourceError as error:
-        result = ShardResult(path=unit.path, key=unit.key, fingerprint=unit.fingerprint, error=str(error)[:500])
+        result = ShardResult(
+            path=unit.path,
+            key=unit.key,
+            fingerprint=unit.fingerprint,
+            error=str(error)[:500],
+            settings=unit.settings,
+        )
         folder.write(f"{WORK}/{result_name(unit.key)}", result.to_json())
     except (OSError, MemoryError) as error:
         raise cannot_write(out, error) from error
@@ -191,18 +200,19 @@ class _Tally:
         self._read = self._masks = self._area = self._without_masks = self._empty_masks = 0
         self._strays = unit.strays
         self._ids: dict[int, None] = {}
+        self._changes: collections.Counter[str] = collections.Counter()
         self._dropped: collections.Counter[str] = collections.Counter()
         self._drops: list[Drop] = []
 
     def encoded(self) -> Iterator[bytes]:
         """Yield the records that can be used, as bytes."""
-        for item in self._unit.read():
+        for item in self._unit.records():
             if isinstance(item, Stray):
                 self._strays += 1
-                log.info("%s: not a plain sa_<id>.jpg or .json, ignored.", printable(item.where))
+                log.info("%s: not %s, ignored.", printable(item.where), self._unit.expected)
                 continue
             self._read += 1
-            record = self._use(item) if isinstance(item, Pair) else item
+            record = self._first_of_its_id(item) if isinstance(item, EncodedRecord) else item
             if isinstance(record, Drop):
                 self._dropped[record.kind] += 1
                 if len(self._drops) < LISTED_DROPS:
@@ -210,26 +220,16 @@ class _Tally:
                 self._advance(Step(dropped=1))
                 continue
             self._ids[record.image_id] = None
-            self._masks += len(record.annotations)
-            self._area += sum(annotation.area for annotation in record.annotations)
-            self._without_masks += not record.annotations
-            yield records.encode_record(record)
-            assert isinstance(item, Pair)
-            size = len(item.jpeg) + len(item.text)
-            self._advance(Step(records=1, masks=len(record.annotations), size=size))
+            self._masks += record.counts.masks
+            self._area += record.counts.area
+            self._without_masks += record.counts.without_masks
+            self._empty_masks += record.empty_masks
+            self._changes.update(record.changes)
+            yield record.data
+            self._advance(Step(records=1, masks=record.counts.masks, size=record.size))
 
-    def _use(self, pair: Pair) -> records.Record | Drop:
-        try:
-            record = parse_pair(pair)
-        except tuple(KINDS) as error:
-            if fault := machine_fault(error):
-                raise SourceError(f"cannot be read ({fault})") from error
-            return Drop(where=pair.where, kind=KINDS[type(error)], detail=str(error)[:300])
-        if record.image_id in self._ids:
-            return duplicate(pair.where, image_id=record.image_id)
-        masks = tuple(annotation for annotation in record.annotations if annotation.area > 0)
-        self._empty_masks += len(record.annotations) - len(masks)
-        return dataclasses.replace(record, annotations=masks)
+    def _first_of_its_id(self, record: EncodedRecord) -> EncodedRecord | Drop:
+        return duplicate(record.where, image_id=record.image_id) if record.image_id in self._ids else record
 
     def result(self, path: Path) -> ShardResult:
         """Return the counts, with the shard's digest."""
@@ -249,6 +249,8 @@ class _Tally:
             dropped=dict(self._dropped),
             drops=tuple(self._drops),
             ids=tuple(self._ids),
+            changes=dict(self._changes),
+            settings=self._unit.settings,
             size=path.stat().st_size,
             sha256=digest,
         )

@@ -1,31 +1,38 @@
-"""Reads tars in the layout of the SA-1B release: members `sa_<id>.jpg` and `sa_<id>.json`.
+"""Reads tars: pairs `sa_<id>.jpg` and `sa_<id>.json` in the layout of the SA-1B release, or photos of any kind alone.
 
-They lie in any folder, a photo and its JSON in one or in two. Tars are untrusted: nothing is extracted to disk, only
+Members lie in any folder, a photo and its JSON in one or in two. Tars are untrusted: nothing is extracted to disk, only
 plain members of a strict name and bounded size are read. A tar is read once, front to back, as disks and object stores
 like it.
 """
 
 import tarfile
-from collections.abc import Iterator
-from typing import Any, BinaryIO, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from data_pipelines.pairs import (
     LIMITS,
+    MAX_PHOTO_BYTES,
     Drop,
     Pair,
+    PhotoFile,
     SourceError,
     Stray,
     match_apart,
     parse_member,
+    photo_too_large,
+    split_member,
     too_large,
     without_partner,
 )
 from samjax.core.machine_faults import machine_fault
 
+T = TypeVar("T")
+
 HELD_BYTES = 256 * 2**20
 """How much is kept in memory while the partners are still to come; what is beyond is read again."""
 _MAX_WAITING = 2**20
 _JPEG_END = b"\xff\xd9"
+_NO_ZEROS_LAST = (".json", ".jpg", ".jpeg", ".png")
 
 _MARK_BYTES = 2 * tarfile.BLOCKSIZE
 _RECORD_BYTES = 20 * tarfile.BLOCKSIZE
@@ -65,12 +72,41 @@ def read_tar(file: BinaryIO, *, name: str) -> Iterator[Pair | Drop | Stray]:
     Raises:
       SourceError: not a tar, damaged, cut short, or without any photo or JSON.
     """
+    yield from _read_whole(
+        file, lambda archive, seen: _read_pairs(archive, seen, name=name), expected="a sa_<id>.jpg or sa_<id>.json"
+    )
+
+
+def read_photo_tar(
+    file: BinaryIO, *, name: str, is_photo: Callable[[str], bool], expected: str
+) -> Iterator[PhotoFile | Drop | Stray]:
+    """Yield the photos of one tar in its order.
+
+    What comes twice or is too large is yielded as a Drop, members of other names or kinds as a Stray.
+
+    Args:
+      file: the tar.
+      name: what messages call it.
+      is_photo: whether a base name is a photo's.
+      expected: for messages: what a photo is.
+
+    Raises:
+      SourceError: not a tar, damaged, cut short, or without any photo.
+    """
+    yield from _read_whole(
+        file, lambda archive, seen: _read_photos(archive, seen, name=name, is_photo=is_photo), expected=expected
+    )
+
+
+def _read_whole(
+    file: BinaryIO, read: Callable[[tarfile.TarFile, "_Seen"], Iterator[T]], *, expected: str
+) -> Iterator[T]:
     try:
         bounded: Any = _Bounded(file)
         with tarfile.open(fileobj=bounded, mode="r:") as archive:
             seen = _Seen()
-            yield from _read_members(archive, seen, name=name)
-            _check_end(file, archive, seen)
+            yield from read(archive, seen)
+            _check_end(file, archive, seen, expected=expected)
     except (tarfile.TarError, OSError, EOFError, ValueError) as error:
         if fault := machine_fault(error):
             raise SourceError(f"cannot be read ({fault})") from error
@@ -84,13 +120,11 @@ class _Seen:
     first = ""
     """Name of the first member."""
     last: tarfile.TarInfo | None = None
-    """The last photo or JSON."""
+    """The last that is read."""
 
 
-def _read_members(archive: tarfile.TarFile, seen: _Seen, *, name: str) -> Iterator[Pair | Drop | Stray]:
-    waiting: dict[tuple[str, str], _Waiting] = {}
-    done: set[tuple[str, str]] = set()
-    held = 0
+def _members(archive: tarfile.TarFile, seen: _Seen) -> Iterator[tarfile.TarInfo]:
+    """Yield every member that is no folder, in order."""
     kept: list[Any] = vars(archive)["members"]  # a kilobyte of each member, for calls that are not made here
     while (member := archive.next()) is not None:
         kept.clear()
@@ -98,6 +132,35 @@ def _read_members(archive: tarfile.TarFile, seen: _Seen, *, name: str) -> Iterat
             continue
         seen.members += 1
         seen.first = seen.first or member.name
+        yield member
+
+
+def _read_photos(
+    archive: tarfile.TarFile, seen: _Seen, *, name: str, is_photo: Callable[[str], bool]
+) -> Iterator[PhotoFile | Drop | Stray]:
+    done: set[str] = set()
+    for member in _members(archive, seen):
+        place = split_member(member.name)
+        if place is None or not is_photo(place[1]) or not member.isreg() or member.issparse():
+            yield Stray(where=f"{name}: {member.name[:80]!r}")
+            continue
+        seen.last = member
+        path = f"{place[0]}/{place[1]}" if place[0] else place[1]
+        where = f"{name}: {path if path.isprintable() else ascii(path)[1:-1]:.200}"
+        if path in done:
+            yield Drop(where=where, kind="duplicate", detail="it is in the tar twice")
+        elif member.size > MAX_PHOTO_BYTES:
+            yield photo_too_large(where, size=member.size)
+        else:
+            done.add(path)
+            yield PhotoFile(where=where, name=path, content=_read(archive, member))
+
+
+def _read_pairs(archive: tarfile.TarFile, seen: _Seen, *, name: str) -> Iterator[Pair | Drop | Stray]:
+    waiting: dict[tuple[str, str], _Waiting] = {}
+    done: set[tuple[str, str]] = set()
+    held = 0
+    for member in _members(archive, seen):
         parsed = parse_member(member.name)
         if parsed is None or not member.isreg() or member.issparse():
             yield Stray(where=f"{name}: {member.name[:80]!r}")
@@ -153,8 +216,8 @@ def _read(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return content
 
 
-def _check_end(file: BinaryIO, archive: tarfile.TarFile, seen: _Seen) -> None:
-    """Raise unless a whole tar ends where reading stopped, and a photo or a JSON was in it.
+def _check_end(file: BinaryIO, archive: tarfile.TarFile, seen: _Seen, *, expected: str) -> None:
+    """Raise unless a whole tar ends where reading stopped, and something to read was in it.
 
     tarfile takes a damaged header for the end, and stops at the first end that it sees. A download for which room was
     allocated in advance and that stopped goes on in zeros, as an end does.
@@ -178,8 +241,8 @@ def _check_end(file: BinaryIO, archive: tarfile.TarFile, seen: _Seen) -> None:
         raise SourceError("holds no usable photo: it is an empty tar")
     if seen.last is None:
         raise SourceError(
-            f"holds no usable photo: none of its {seen.members:,} members is a sa_<id>.jpg or sa_<id>.json, the first "
-            f"is {seen.first[:80]!r}"
+            f"holds no usable photo: none of its {seen.members:,} members is {expected}, the first is "
+            f"{seen.first[:80]!r}"
         )
 
 
@@ -189,8 +252,11 @@ def _longest_end(total: int) -> int:
 
 
 def _ends_in_zeros(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bool:
-    """Return whether a photo or JSON was cut within: no JSON holds a zero byte, and no photo ends in them unended."""
-    if member.size > max(LIMITS.values()):
+    """Return whether a photo or JSON was cut within: no JSON holds a zero byte, and no photo ends in them unended.
+
+    Photos of other kinds than these may end in zeros.
+    """
+    if member.size > max(LIMITS.values()) or not member.name.lower().endswith(_NO_ZEROS_LAST):
         return False
     content = _read(archive, member)
     kept = content.rstrip(b"\0")

@@ -1,25 +1,29 @@
-"""What `--source` names, cut into units: a tar, or up to 4,096 pairs of a folder. A unit becomes one shard."""
+"""What `--source` names in the SA-1B layout, cut into units: a tar, or up to 4,096 pairs of a folder.
+
+A unit becomes one shard.
+"""
 
 import dataclasses
 import hashlib
 import itertools
-import logging
 import os
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO, ClassVar, NamedTuple, TypeVar
 
 from fsspec import AbstractFileSystem
 
+from data_pipelines.dataset_kinds import EncodedRecord
+from data_pipelines.descriptions import encode_pair
 from data_pipelines.pairs import Drop, Pair, SourceError, Stray, match_apart, parse_name
 from data_pipelines.photo_folders import PairFiles, read_pairs
-from data_pipelines.storage import Entry, entries, entry, filesystem, is_local, open_bytes
+from data_pipelines.storage import Entry, entry, filesystem, is_local, open_bytes
 from data_pipelines.tars import read_tar
+from data_pipelines.walk import walk
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import machine_fault
 from samjax.core.patterns import expand_pattern
-from samjax.core.text import printable
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 PAIRS_A_SHARD = 4_096
 _LEVELS = 3
@@ -28,7 +32,7 @@ _LEVELS = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A tar, or some pairs of a folder."""
+    """A tar, or some files of a folder. A subclass says how they become records."""
 
     path: str
     """The tar or the folder."""
@@ -36,44 +40,86 @@ class Unit:
     """Changes when a file of the unit does: its size, or its time or tag."""
     size: int
     """Bytes."""
-    pairs: tuple[PairFiles, ...] | None = None
-    """Of a folder. None is a tar."""
     strays: int = 0
     """Files of a folder that are no part of a record, counted at its first unit."""
+
+    expected: ClassVar[str]
+    """For messages: what a file must be, else it is a stray."""
 
     @property
     def name(self) -> str:
         """For messages: the last part of the path."""
         last = self.path.rstrip("/").rsplit("/", 1)[-1]
-        return last if self.pairs is None else f"{last}/"
+        return last if self.first is None else f"{last}/"
+
+    @property
+    def first(self) -> str | None:
+        """What tells the units of one folder apart; None is a tar."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> str:
+        """What the user chose of how photos are written, in words; units that differ in it do not go together."""
+        return ""
 
     @property
     def key(self) -> str:
         """A file name that stands for this unit as it is now."""
-        first = f"#{self.pairs[0].number}" if self.pairs else ""
+        first = "" if self.first is None else f"#{self.first}"
         return hashlib.sha256(os.fsencode(f"{self.path}{first}\0{self.fingerprint}")).hexdigest()[:24]
 
-    def read(self) -> Iterator[Pair | Drop | Stray]:
+    def records(self) -> Iterator[EncodedRecord | Drop | Stray]:
         """Yield what the unit holds.
 
         Raises:
           SourceError: it cannot be read to its end, or changed since it was listed.
         """
+        raise NotImplementedError
+
+    def read_whole(self, read: Callable[[BinaryIO], Iterator[T]]) -> Iterator[T]:
+        """Yield what `read` finds in the tar.
+
+        Raises:
+          SourceError: it cannot be read to its end, or changed since it was listed.
+        """
         files, path = filesystem(self.path)
-        if self.pairs is not None:
-            yield from read_pairs(files, path, self.pairs, name=self.name)
-            return
         try:
             with open_bytes(files, path) as file:
-                yield from read_tar(file, name=self.name)
+                yield from read(file)
             now = entry(files, path)
         except OSError as error:
             raise SourceError(f"cannot be read ({machine_fault(error) or error.strerror or error})") from error
-        if _fingerprint([now]) != self.fingerprint:
+        if fingerprint([now]) != self.fingerprint:
             raise SourceError("changed while it was read")
 
 
-def find_units(sources: str | Sequence[str]) -> list[Unit]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PairUnit(Unit):
+    """A tar, or some pairs of a folder, in the SA-1B layout."""
+
+    pairs: tuple[PairFiles, ...] | None = None
+    """Of a folder. None is a tar."""
+
+    expected: ClassVar[str] = "a plain sa_<id>.jpg or .json"
+
+    @property
+    def first(self) -> str | None:
+        """What tells the units of one folder apart; None is a tar."""
+        return None if self.pairs is None else self.pairs[0].number
+
+    def records(self) -> Iterator[EncodedRecord | Drop | Stray]:
+        """Yield what the unit holds; errors are those of `Unit.records`."""
+        for item in self._read():
+            yield encode_pair(item) if isinstance(item, Pair) else item
+
+    def _read(self) -> Iterator[Pair | Drop | Stray]:
+        if self.pairs is None:
+            return self.read_whole(lambda file: read_tar(file, name=self.name))
+        files, path = filesystem(self.path)
+        return read_pairs(files, path, self.pairs, name=self.name)
+
+
+def find_units(sources: str | Sequence[str]) -> list[PairUnit]:
     """Return the units of `sources` in the order of their paths, each once.
 
     A source is a tar, a glob of tars or folders, or a folder that holds tars, pairs, or folders of those, up to three
@@ -82,7 +128,7 @@ def find_units(sources: str | Sequence[str]) -> list[Unit]:
     Raises:
       UserError: a source that holds neither.
     """
-    units: dict[str, list[Unit]] = {}
+    units: dict[str, list[PairUnit]] = {}
     for source in [sources] if isinstance(sources, str) else sources:
         files, path = filesystem(source)
         try:
@@ -99,7 +145,7 @@ def find_units(sources: str | Sequence[str]) -> list[Unit]:
     return [unit for folder in sorted(units) for unit in units[folder]]
 
 
-def _find(files: AbstractFileSystem, path: str) -> Iterator[Unit]:
+def _find(files: AbstractFileSystem, path: str) -> Iterator[PairUnit]:
     if files.isdir(path):
         yield from _in_folder(files, path)
     elif files.exists(path):
@@ -128,23 +174,20 @@ class _File(NamedTuple):
 
 
 @dataclasses.dataclass
-class _Walk:
+class _Content:
     """What a folder and those in it hold."""
 
-    tars: list[Unit] = dataclasses.field(default_factory=list)
+    tars: list[PairUnit] = dataclasses.field(default_factory=list)
     photos: list[_File] = dataclasses.field(default_factory=list)
     """And JSONs."""
     strays: int = 0
-    seen: set[str] = dataclasses.field(default_factory=set)
-    """Folders, links followed: a link that leads back up ends there."""
 
 
-def _in_folder(files: AbstractFileSystem, folder: str) -> Iterator[Unit]:
+def _in_folder(files: AbstractFileSystem, folder: str) -> Iterator[PairUnit]:
     """Yield the units of a folder and of those in it. Links are followed, what is hidden is no data."""
-    walk = _Walk()
-    _walk(files, folder, walk, level=0)
+    data = _sort_out(files, folder)
     beside: dict[tuple[str, str], list[_File]] = {}
-    for file in walk.photos:
+    for file in data.photos:
         beside.setdefault((file.folder, file.number), []).append(file)
     lone = [group[0] for group in beside.values() if len(group) == 1]
     matched, _ = match_apart(lone, key=lambda file: (file.number, file.suffix))
@@ -154,45 +197,36 @@ def _in_folder(files: AbstractFileSystem, folder: str) -> Iterator[Unit]:
     groups: dict[str, list[list[_File]]] = {}
     for (place, _), group in beside.items():
         groups.setdefault(place, []).append(group)
-    strays = walk.strays
-    for unit in [*walk.tars, *(unit for place, found in groups.items() for unit in _units(files, place, found))]:
+    strays = data.strays
+    for unit in [*data.tars, *(unit for place, found in groups.items() for unit in _units(files, place, found))]:
         yield dataclasses.replace(unit, strays=strays)
         strays = 0
 
 
-def _walk(files: AbstractFileSystem, folder: str, walk: _Walk, *, level: int) -> None:
-    real = os.path.realpath(folder) if is_local(files) else folder
-    if real in walk.seen:
-        return
-    walk.seen.add(real)
-    if level > _LEVELS:
-        log.warning(
-            "%s is more than %d folders down, and is not read: name it as a --source", printable(folder), _LEVELS
-        )
-        return
-    for found in entries(files, folder):
-        parsed = parse_name(found.name)
-        if found.name.startswith("."):
-            walk.strays += not found.is_folder
-        elif found.name.endswith(".tar"):
-            path = f"{folder}/{found.name}"
-            walk.tars.append(_tar(files, path, entry(files, path)))
-        elif parsed and found.is_file:
-            walk.photos.append(_File(folder, *parsed, found))
-        elif found.is_folder:
-            _walk(files, f"{folder}/{found.name}", walk, level=level + 1)
+def _sort_out(files: AbstractFileSystem, folder: str) -> _Content:
+    found = _Content()
+    for place, file in walk(files, folder, levels=_LEVELS):
+        parsed = parse_name(file.name)
+        if file.name.startswith("."):
+            found.strays += not file.is_folder
+        elif file.name.endswith(".tar"):
+            path = f"{place}/{file.name}"
+            found.tars.append(_tar(files, path, entry(files, path)))
+        elif parsed and file.is_file:
+            found.photos.append(_File(place, *parsed, file))
         else:
-            walk.strays += 1
+            found.strays += 1
+    return found
 
 
-def _units(files: AbstractFileSystem, folder: str, groups: list[list[_File]]) -> Iterator[Unit]:
+def _units(files: AbstractFileSystem, folder: str, groups: list[list[_File]]) -> Iterator[PairUnit]:
     groups.sort(key=lambda group: (int(group[0].number), group[0].number))
     for start in range(0, len(groups), PAIRS_A_SHARD):
         chosen = groups[start : start + PAIRS_A_SHARD]
         held = [file.found for group in chosen for file in group]
-        yield Unit(
-            path=_url(files, folder),
-            fingerprint=_fingerprint(held),
+        yield PairUnit(
+            path=url(files, folder),
+            fingerprint=fingerprint(held),
             size=sum(found.size for found in held),
             pairs=tuple(_pair_files(group) for group in chosen),
         )
@@ -203,15 +237,17 @@ def _pair_files(group: list[_File]) -> PairFiles:
     return PairFiles(group[0].number, tuple(file.suffix for file in group), group[1].folder if apart else None)
 
 
-def _tar(files: AbstractFileSystem, path: str, found: Entry) -> Unit:
-    return Unit(path=_url(files, path), fingerprint=_fingerprint([found]), size=found.size)
+def _tar(files: AbstractFileSystem, path: str, found: Entry) -> PairUnit:
+    return PairUnit(path=url(files, path), fingerprint=fingerprint([found]), size=found.size)
 
 
-def _url(files: AbstractFileSystem, path: str) -> str:
+def url(files: AbstractFileSystem, path: str) -> str:
+    """Return what names `path`, on the file system `files`, for `filesystem`."""
     return path if is_local(files) else files.unstrip_protocol(path)
 
 
-def _fingerprint(held: Sequence[Entry]) -> str:
+def fingerprint(held: Sequence[Entry]) -> str:
+    """Return what changes when one of some files does."""
     digest = hashlib.sha256()
     for found in held:
         digest.update(os.fsencode(f"{found.name}\0{found.size}\0{found.stamp}\n"))

@@ -9,17 +9,16 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from data_pipelines.jpegs import check_jpeg
-from data_pipelines.out_folder import INFO
+from data_pipelines.dataset_kinds import INFO, MASKS, DatasetKind, open_dataset
 from data_pipelines.report import REPORT, PrepareReport, ShardEntry
 from data_pipelines.storage import Folder
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import raise_machine_fault
 from samjax.data.masks import rle
-from samjax.data.photo import PhotoError, open_photo
-from samjax.data.records import masks as records
+from samjax.data.photo import PhotoError
+from samjax.data.records.schema import RecordError
 from samjax.data.stream.readers import ShardError, count_records
-from samjax.data.stream.sources import ArrayRecordSource, RecordSource, open_info
+from samjax.data.stream.sources import ArrayRecordSource, RecordSource
 
 _TOLD = 20
 """Faulty records of a shard that are named; beyond, they are counted."""
@@ -34,7 +33,7 @@ class ShardCheck:
     area: int = 0
     """Of all masks, pixels."""
     sampled: int = 0
-    """Records whose photo and masks were decoded."""
+    """Records of which all was decoded, photo and masks."""
     ids: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -44,13 +43,15 @@ class VerifyReport:
     """What a folder holds, and what is wrong with it, in sentences."""
 
     folder: str
+    dataset: str
+    """The name of the records' kind, one of `data_pipelines.dataset_kinds`."""
     shards: int
     records: int
     masks: int
     area: int
     """Of all masks, pixels."""
     sampled: int
-    """Records whose photo and masks were decoded."""
+    """Records of which all was decoded, photo and masks."""
     against_report: bool
     """Whether there was a report to compare with; data prepared by TFDS has metadata alone."""
     problems: tuple[str, ...]
@@ -58,10 +59,12 @@ class VerifyReport:
     def text(self) -> str:
         """Return the report to read."""
         compared = f"{INFO} and {REPORT}" if self.against_report else f"{INFO}; there is no {REPORT}"
+        has_masks = self.dataset == MASKS.name
+        masks = f", {self.masks:,} masks covering {self.area:,} pixels, in" if has_masks else " in"
+        decoded = " with all their masks" if has_masks else ""
         lines = [
-            f"{self.folder}: {self.records:,} photos, {self.masks:,} masks covering {self.area:,} pixels, in "
-            f"{self.shards:,} shards",
-            f"{self.sampled:,} photos decoded with all their masks; compared with {compared}",
+            f"{self.folder}: {self.records:,} photos{masks} {self.shards:,} shards",
+            f"{self.sampled:,} photos decoded{decoded}; compared with {compared}",
         ]
         lines += [f"  {problem}" for problem in self.problems]
         lines.append(f"{len(self.problems):,} problems" if self.problems else "all is well")
@@ -75,6 +78,7 @@ class _Task:
     folder: str
     name: str
     expected: int
+    kind: DatasetKind
     entry: ShardEntry | None
     sample: int
     """How many records to decode, spread over the shard."""
@@ -98,7 +102,7 @@ def verify(
     Raises:
       UserError: it is no prepared folder at all.
     """
-    info, path = open_info(folder)
+    info, path, kind = open_dataset(folder)
     root = str(path)
     report, problems = _read_report(Folder(root))
     entries = {entry.file: entry for entry in report.shards if entry.file} if report else {}
@@ -112,6 +116,7 @@ def verify(
             folder=root,
             name=name,
             expected=count,
+            kind=kind,
             entry=entries.get(name),
             sample=max(1, -(-sample // len(named))) if sample else 0,
         )
@@ -122,6 +127,7 @@ def verify(
     problems += _across(checks, report=report, named=[name for name, _ in named], names=Folder(root).names())
     return VerifyReport(
         folder=root,
+        dataset=kind.name,
         shards=len(tasks),
         records=sum(check.records for check in checks),
         masks=sum(check.masks for check in checks),
@@ -192,17 +198,18 @@ def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> Sh
     chosen = set(np.linspace(0, max(0, len(source) - 1), min(task.sample, len(source))).astype(int).tolist())
     for index in range(len(source)):
         try:
-            record = records.decode_record(source[index])
+            record = task.kind.schema.decode(source[index])
             if index in chosen:
                 sampled += 1
-                _decode(record)
-        except (records.RecordError, rle.RleError, PhotoError) as error:
+                task.kind.check(record)
+        except (RecordError, rle.RleError, PhotoError) as error:
             raise_machine_fault(error, what=f"{task.name}, record {index} cannot be read")
             faults.append(f"{task.name}, record {index}: {error}")
             continue
         ids.append(record.image_id)
-        masks += len(record.annotations)
-        area += sum(annotation.area for annotation in record.annotations)
+        counts = task.kind.counts(record)
+        masks += counts.masks
+        area += counts.area
     problems += faults[:_TOLD]
     if len(faults) > _TOLD:
         problems.append(f"{task.name}: {len(faults) - _TOLD:,} more records are faulty")
@@ -214,16 +221,6 @@ def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> Sh
     return ShardCheck(
         records=len(ids), masks=masks, area=area, sampled=sampled, ids=tuple(ids), problems=tuple(problems)
     )
-
-
-def _decode(record: records.Record) -> None:
-    size = {"height": record.height, "width": record.width}
-    check_jpeg(record.jpeg, **size)
-    open_photo(record.jpeg, **size).close()
-    for index, annotation in enumerate(record.annotations):
-        covered = int(rle.decode(annotation.counts, **size).sum())
-        if covered != annotation.area:
-            raise records.RecordError(f"annotation {index}: area is {annotation.area} but the mask covers {covered}")
 
 
 def _across(

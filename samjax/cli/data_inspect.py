@@ -78,6 +78,7 @@ class _Request:
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "data inspect")
     request, out = _request(known), Path(known.out)
+    _refuse_photos_alone(request.data.source)
     _make_folder(out)
     with _as_records(request) as (request, prepared):
         found = {
@@ -121,6 +122,16 @@ def _request(known: argparse.Namespace) -> _Request:
         photos=known.photos,
         records=known.records,
     )
+
+
+def _refuse_photos_alone(source: str) -> None:
+    from data_pipelines.dataset_kinds import holds_photos_alone
+
+    if holds_photos_alone(source):
+        raise UserError(
+            f"{source} holds photos without masks: inspect draws what training with masks sees; count and decode them "
+            f"with `samjax data verify {source}`"
+        )
 
 
 def _make_folder(out: Path) -> None:

@@ -1,18 +1,22 @@
-"""`samjax data prepare`: SA-1B tars to records."""
+"""`samjax data prepare`: SA-1B's tars, or photos alone, to records."""
 
 import argparse
 import contextlib
+import functools
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from samjax.cli.arguments import refuse_more, whole_number
 from samjax.core.errors import UserError
+from samjax.core.ranges import PIXELS
 
 _DESCRIPTION = """\
 Read tars, or folders of extracted pairs, in the layout of SA-1B (sa_<id>.jpg beside sa_<id>.json) into ArrayRecord
-shards with TFDS's segment_anything schema. JPEG bytes are kept as they are. The same command goes on with what was
-interrupted, by whatever; shards that are finished are not made again. With --runner the shards are made by an Apache
+shards with TFDS's segment_anything schema. JPEG bytes are kept as they are. With --format photos, read photos of any
+kind without masks, from folders and tars of any layout. The same command goes on with what was interrupted, by
+whatever; shards that are finished are not made again. With --runner the shards are made by an Apache
 Beam pipeline, and every further option is Beam's."""
 _LINE_EVERY_S = 30.0
 
@@ -21,7 +25,7 @@ def add_parser(actions, name: str) -> None:
     """Add `samjax data prepare`."""
     parser = actions.add_parser(
         name,
-        help="SA-1B tars to ArrayRecord shards",
+        help="SA-1B tars, or photos alone, to ArrayRecord shards",
         description=_DESCRIPTION,
         allow_abbrev=False,  # or an option of Beam's would be taken for one of these
     )
@@ -31,8 +35,21 @@ def add_parser(actions, name: str) -> None:
         action="extend",
         nargs="+",
         metavar="PATH",
-        help="tars, quoted globs of tars, folders of tars or of pairs; gs:// and s3:// too",
+        help="tars, quoted globs of tars, folders of tars, of pairs or of photos; gs:// and s3:// too",
     )
+    parser.add_argument(
+        "--format",
+        choices=("sa1b", "photos"),
+        default="sa1b",
+        help="what the source holds: photos with masks in SA-1B's layout (default), or photos alone",
+    )
+    for side in ("longest", "shortest"):
+        parser.add_argument(
+            f"--{side}-side",
+            type=whole_number(f"--{side}-side", PIXELS),
+            metavar="N",
+            help=f"of photos alone: scale down those whose {side} side has more pixels",
+        )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, or to go on with")
     parser.add_argument("--split", default="train", help="name of the split (default: train)")
     parser.add_argument(
@@ -43,18 +60,19 @@ def add_parser(actions, name: str) -> None:
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
-    from data_pipelines import sa1b
+    from data_pipelines import preparation
 
+    prepare = _prepare_photos(known) if known.format == "photos" else _prepare_pairs(known)
     if known.runner:
         if known.workers:
             raise UserError("--workers is for a run without --runner: give the runner's own option instead")
-        run = sa1b.BeamRun(runner=known.runner, options=tuple(option for option in rest if option != "--"))
+        run = preparation.BeamRun(runner=known.runner, options=tuple(option for option in rest if option != "--"))
     else:
         refuse_more(rest, "data prepare")
-        run = sa1b.LocalRun(workers=known.workers)
+        run = preparation.LocalRun(workers=known.workers)
     try:
-        with _display() as watch:
-            report = sa1b.prepare(known.source, known.out, split=known.split, run=run, watch=watch)
+        with _display(has_masks=known.format == "sa1b") as watch:
+            report = prepare(known.source, known.out, split=known.split, run=run, watch=watch)
     except KeyboardInterrupt:
         print(f"stopped; the same command goes on with what {known.out} lacks", file=sys.stderr)
         return 130
@@ -62,18 +80,34 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
+def _prepare_pairs(known: argparse.Namespace) -> Callable[..., Any]:
+    from data_pipelines import sa1b
+
+    for name in ("longest_side", "shortest_side"):
+        if getattr(known, name):
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} is for --format photos: photos with masks keep their size, as their masks do")
+    return sa1b.prepare
+
+
+def _prepare_photos(known: argparse.Namespace) -> Callable[..., Any]:
+    from data_pipelines import photos
+    from data_pipelines.photo_jpegs import PhotoRules
+
+    rules = PhotoRules(longest_side=known.longest_side, shortest_side=known.shortest_side)
+    return functools.partial(photos.prepare, rules=rules)
+
+
 @contextlib.contextmanager
-def _display() -> Iterator[Callable]:
+def _display(*, has_masks: bool) -> Iterator[Callable]:
     """Yield what shows progress on stderr: a bar on a terminal, else a line now and then."""
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     def words(watched) -> str:
         dropped = f", {watched.dropped:,} dropped" if watched.dropped else ""
-        return (
-            f"{watched.units:,} of {watched.units_total:,} shards, {watched.photos:,} photos, "
-            f"{watched.masks:,} masks{dropped}"
-        )
+        masks = f", {watched.masks:,} masks" if has_masks else ""
+        return f"{watched.units:,} of {watched.units_total:,} shards, {watched.photos:,} photos{masks}{dropped}"
 
     if not sys.stderr.isatty():
         said = time.monotonic()

@@ -44,7 +44,7 @@ def frame_photo(
     Raises:
       PhotoError: not a JPEG, truncated, or not of the size that the view is of.
     """
-    photo, decoded = _decode(jpeg, view, decoding)
+    photo, decoded = decode_photo(jpeg, photo=view.photo, scaled=view.scaled, decoding=decoding)
     (top, left), (height, width) = view.corner, view.window
     if (height, width) == view.scaled and decoded == photo.size:
         window = photo.resize((width, height), Image.Resampling.BILINEAR)
@@ -63,14 +63,26 @@ def _inside(box: tuple[float, float, float, float], size: tuple[int, int]) -> tu
     return (*box[:2], min(box[2], size[0]), min(box[3], size[1]))
 
 
-def _decode(jpeg: bytes, view: View, decoding: Decoding) -> tuple[Image.Image, tuple[float, float]]:
-    """Return RGB pixels, and the (width, height) in them that the photo takes: the last may be cut short."""
-    height, width = view.photo
+def decode_photo(
+    jpeg: bytes, *, photo: tuple[int, int], scaled: tuple[int, int], decoding: Decoding
+) -> tuple[Image.Image, tuple[float, float]]:
+    """Return RGB pixels, and the (width, height) in them that the photo takes: the last may be cut short.
+
+    Args:
+      jpeg: the photo; grey and CMYK become RGB.
+      photo: the (height, width) that its record says.
+      scaled: the (height, width) that the whole photo is scaled to afterwards, which says how many pixels suffice.
+      decoding: whether all are decoded nevertheless.
+
+    Raises:
+      PhotoError: not a JPEG, truncated, or not of the size `photo`.
+    """
+    height, width = photo
     # What libjpeg-turbo refuses or warns of, and CMYK, is left to PIL: it decodes it, or says what is wrong.
     with contextlib.suppress(ValueError):
         stored_height, stored_width, colours, _ = simplejpeg.decode_jpeg_header(jpeg)
         if (stored_height, stored_width) == (height, width) and height * width <= MAX_PIXELS and colours in _COLOURS:
-            eighths = _eighths(view) if decoding is Decoding.SCALED else 8
+            eighths = _eighths(photo, scaled) if decoding is Decoding.SCALED else 8
             pixels = simplejpeg.decode_jpeg(
                 jpeg, min_height=math.ceil(height * eighths / 8), min_width=math.ceil(width * eighths / 8)
             )
@@ -78,7 +90,7 @@ def _decode(jpeg: bytes, view: View, decoding: Decoding) -> tuple[Image.Image, t
     return open_photo(jpeg, height=height, width=width), (float(width), float(height))
 
 
-def _eighths(view: View) -> int:
-    """Return the fewest eighths of the photo's pixels a side that the view can be scaled down from."""
-    scale = max(view.scaled[0] / view.photo[0], view.scaled[1] / view.photo[1])
+def _eighths(photo: tuple[int, int], scaled: tuple[int, int]) -> int:
+    """Return the fewest eighths of the photo's pixels a side that `scaled` can be scaled down from."""
+    scale = max(scaled[0] / photo[0], scaled[1] / photo[1])
     return next((eighths for eighths, spare in _EIGHTHS.items() if eighths / 8 >= spare * scale), 8)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from shards import good, members, record, write_tar
 
-from data_pipelines import sa1b, storage
+from data_pipelines import local_run, preparation, sa1b, storage
 from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.verify import verify
 from samjax.cli.main import main
@@ -43,13 +43,13 @@ def tars(tmp_path):
 @pytest.fixture
 def calls(monkeypatch):
     """The names of the units that shards were made of."""
-    made, make_shard = [], sa1b.local_run.make_shard
+    made, make_shard = [], local_run.make_shard
 
     def counted(unit, *arguments, **named):
         made.append(unit.name)
         return make_shard(unit, *arguments, **named)
 
-    monkeypatch.setattr(sa1b.local_run, "make_shard", counted)
+    monkeypatch.setattr(local_run, "make_shard", counted)
     return made
 
 
@@ -167,12 +167,12 @@ def test_no_shard_is_made_again_after_an_end_while_they_are_named(tars, tmp_path
             patched.setattr(folder, "write", failing(folder.write))
             return whole_publish(*arguments, **named)
 
-    whole_publish = sa1b.OutFolder.publish
-    monkeypatch.setattr(sa1b.OutFolder, "publish", publish)
+    whole_publish = preparation.OutFolder.publish
+    monkeypatch.setattr(preparation.OutFolder, "publish", publish)
     with pytest.raises(KeyboardInterrupt):
         prepare(str(tars), tmp_path / "out", run=SERIAL)
     assert len(calls) == 3
-    monkeypatch.setattr(sa1b.OutFolder, "publish", whole_publish)
+    monkeypatch.setattr(preparation.OutFolder, "publish", whole_publish)
     calls.clear()
     prepare(str(tars), tmp_path / "out", run=SERIAL)
     assert calls == []

@@ -6,6 +6,8 @@ from shards import record
 from tensorflow_datasets.datasets.segment_anything import segment_anything_dataset_builder
 
 from samjax.data.records import masks as records
+from samjax.data.records import photos
+from samjax.data.records.schema import keep_encoded
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +40,7 @@ def test_every_field_keeps_its_place():
         stability_score=0.5,
     )
     item = dataclasses.replace(record(7), annotations=(mask,))
-    example = records.features().deserialize_example_np(records.encode_record(item), decoders=records._keep_encoded())
+    example = records.features().deserialize_example_np(records.encode_record(item), decoders=keep_encoded())
     assert list(example["annotations"]["id"]) == [3]
     assert list(example["annotations"]["area"]) == [5]
     assert np.asarray(example["annotations"]["bbox"]).tolist() == [[0.0, 0.125, 0.25, 0.5]]
@@ -68,3 +70,50 @@ def with_size(item, size):
 def test_a_broken_record_is_refused_with_the_reason(data, says):
     with pytest.raises(records.RecordError, match=says):
         records.decode_record(data)
+
+
+def photo(**changes):
+    item = record(7)
+    fields = {name: getattr(item, name) for name in ("image_id", "file_name", "height", "width", "jpeg")}
+    return photos.Record(**{**fields, **changes})
+
+
+def test_a_photo_alone_reads_back():
+    assert photos.decode_record(photos.encode_record(photo())) == photo()
+    named = photo(file_name="sub/ä b.jpg")
+    assert photos.decode_record(photos.encode_record(named)) == named
+
+
+def test_the_schema_of_photos_is_a_part_of_that_of_masks():
+    (part,) = photos.features().keys()
+    assert photos.features()[part].get_tensor_info() == records.features()[part].get_tensor_info()
+    assert len(photos.encode_record(photo())) < len(records.encode_record(record(7)))
+
+
+def test_a_photo_comes_out_of_a_record_with_masks_that_may_be_broken():
+    assert records.photo_of(records.encode_record(record(7))) == photo()
+    broken = with_size(record(7), (24, 31))
+    with pytest.raises(records.RecordError, match="annotation 1"):
+        records.decode_record(broken)
+    assert records.photo_of(broken) == photo()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "not a record of the photos schema"),
+        (b"junk" * 20, "not a record of the photos schema"),
+        (photos.encode_record(photo())[:-7], "not a record of the photos schema"),
+        (photos.encode_record(photo(image_id=2**31)), "31 bits"),
+        (photos.encode_record(photo(height=0)), "photo size 0 x 32"),
+        (photos.encode_record(photo(height=2**40)), "photo size"),
+    ],
+)
+def test_a_broken_photo_record_is_refused_with_the_reason(data, says):
+    with pytest.raises(records.RecordError, match=says):
+        photos.decode_record(data)
+
+
+def test_a_record_of_photos_alone_has_no_masks():
+    with pytest.raises(records.RecordError, match="not a record of the segment_anything schema"):
+        records.decode_record(photos.encode_record(photo()))

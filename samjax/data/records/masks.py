@@ -9,8 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from samjax.data.masks.rle import MAX_PIXELS
-from samjax.data.records.schema import RecordError, Schema
+from samjax.data.records import photos
+from samjax.data.records.schema import (
+    RecordError,
+    Schema,
+    encode_example,
+    image_features,
+    keep_encoded,
+    not_of_schema,
+    photo_fields,
+    text,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,15 +71,7 @@ def features() -> Any:
     )
     return tfds.features.FeaturesDict(
         {
-            "image": tfds.features.FeaturesDict(
-                {
-                    "content": tfds.features.Image(),
-                    "file_name": np.str_,
-                    "height": np.uint64,
-                    "image_id": np.uint64,
-                    "width": np.uint64,
-                }
-            ),
+            "image": tfds.features.FeaturesDict(image_features()),
             "annotations": tfds.features.Sequence(annotation),
         }
     )
@@ -105,21 +106,9 @@ def to_example(record: Record) -> dict[str, Any]:
     }
 
 
-@functools.cache
-def _keep_encoded() -> dict[str, Any]:
-    """Return TFDS's decoders, which leave the photo as it is."""
-    import tensorflow_datasets as tfds
-
-    return {"image": {"content": tfds.decode.SkipDecoding()}}
-
-
 def encode_record(record: Record) -> bytes:
     """Return `record` as the bytes of one ArrayRecord record, the same in every process."""
-    from tensorflow_datasets.proto import tf_example_pb2
-
-    proto: Any = tf_example_pb2
-    example = proto.Example.FromString(features().serialize_example(to_example(record)))
-    return example.SerializeToString(deterministic=True)  # else a proto's map is written in the order of its hashes
+    return encode_example(features(), to_example(record))
 
 
 def decode_record(data: bytes) -> Record:
@@ -129,23 +118,25 @@ def decode_record(data: bytes) -> Record:
       RecordError: not a record of this schema, or one that contradicts itself.
     """
     try:
-        example = features().deserialize_example_np(data, decoders=_keep_encoded())
-        record = _from_example(example)
+        return _from_example(features().deserialize_example_np(data, decoders=keep_encoded()))
     except RecordError:
         raise
-    except Exception as error:  # protobuf, NumPy and TFDS each have their own
-        detail = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise RecordError(f"not a record of the segment_anything schema: {detail[:200]}") from error
-    if not 0 <= record.image_id < 2**31:
-        raise RecordError(f"image id {record.image_id} does not fit in 31 bits")
-    return record
+    except Exception as error:
+        raise not_of_schema(error, name="segment_anything") from error
+
+
+def photo_of(data: bytes) -> photos.Record:
+    """Return the photo alone of the record in `data`; its annotations are not decoded, and may be broken.
+
+    Raises:
+      RecordError: it holds no photo of this schema, or one that contradicts itself.
+    """
+    return photos.decode_record(data)
 
 
 def _from_example(example: Any) -> Record:
-    image, columns = example["image"], example["annotations"]
-    height, width = int(image["height"]), int(image["width"])
-    if height < 1 or width < 1 or height * width > MAX_PIXELS:
-        raise RecordError(f"photo size {height} x {width} is not between 1 and {MAX_PIXELS:,} pixels")
+    photo, columns = photo_fields(example["image"]), example["annotations"]
+    height, width = photo["height"], photo["width"]
     sizes = np.asarray(columns["segmentation"]["size"]).reshape(-1, 2)
     wrong = np.flatnonzero((sizes != (height, width)).any(axis=1))
     if wrong.size:
@@ -166,7 +157,7 @@ def _from_example(example: Any) -> Record:
     annotations = tuple(
         Annotation(
             id=int(identifier),
-            counts=_text(counts),
+            counts=text(counts),
             area=int(area),
             bbox=_box(bbox),
             crop_box=_box(crop_box),
@@ -176,20 +167,7 @@ def _from_example(example: Any) -> Record:
         )
         for identifier, counts, area, bbox, crop_box, point, predicted_iou, stability_score, _ in rows
     )
-    return Record(
-        image_id=int(image["image_id"]),
-        file_name=_text(
-            image["file_name"], errors="backslashreplace"
-        ),  # it names no file here: no record is lost for it
-        height=height,
-        width=width,
-        jpeg=bytes(image["content"]),
-        annotations=annotations,
-    )
-
-
-def _text(value: str | bytes, *, errors: str = "strict") -> str:
-    return value.decode(errors=errors) if isinstance(value, bytes) else str(value)
+    return Record(**photo, annotations=annotations)
 
 
 def _box(values: Any) -> tuple[float, float, float, float]:
@@ -197,4 +175,4 @@ def _box(values: Any) -> tuple[float, float, float, float]:
     return y_min, x_min, y_max, x_max
 
 
-SCHEMA = Schema(name="TFDS's segment_anything", features=features, decode=decode_record)
+SCHEMA = Schema(name="TFDS's segment_anything", features=features, decode=decode_record, parts=(photos.SCHEMA,))

@@ -10,11 +10,12 @@ from etils import epath
 
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import raise_machine_fault
-from samjax.data.records.masks import SCHEMA as MASKS
+from samjax.data.records import masks, photos
 from samjax.data.records.schema import Schema
 from samjax.data.stream import readers
 from samjax.data.synthetic.source import SyntheticSource, is_synthetic, parse_synthetic
 
+_SCHEMAS = (masks.SCHEMA, photos.SCHEMA)
 _PREPARE = "prepare it with `samjax data prepare --source TARS --out FOLDER`"
 _LEVELS = 2  # TFDS nests a data set as name/version
 
@@ -77,7 +78,7 @@ def holds_records(path: str) -> bool:
     return bool(_datasets(epath.Path(path).expanduser()))
 
 
-def open_source(path: str, split: str, schema: Schema = MASKS) -> RecordSource:
+def open_source(path: str, split: str, schema: Schema = masks.SCHEMA) -> RecordSource:
     """Return the records of `split` in a prepared folder, or synthetic ones.
 
     Args:
@@ -91,9 +92,9 @@ def open_source(path: str, split: str, schema: Schema = MASKS) -> RecordSource:
       MachineError: the machine does not open a shard.
     """
     if is_synthetic(path):
-        if schema is not MASKS:
+        if not _is_of(masks.SCHEMA, schema):
             raise UserError(
-                f"{path} are photos with masks, {MASKS.name}; what is read here are records of {schema.name}"
+                f"{path} are records of {masks.SCHEMA.name}, but what reads them expects records of {schema.name}"
             )
         return SyntheticSource(parse_synthetic(path), split=split)
     info, folder = open_info(path, schema)
@@ -107,7 +108,7 @@ def open_source(path: str, split: str, schema: Schema = MASKS) -> RecordSource:
     return ArrayRecordSource(name=f"{folder} {split}", shards=list(counts), counts=list(counts.values()))
 
 
-def open_info(path: str, schema: Schema = MASKS) -> tuple[Any, epath.Path]:
+def open_info(path: str, schema: Schema = masks.SCHEMA) -> tuple[Any, epath.Path]:
     """Return what a prepared folder says of itself, a TFDS DatasetInfo, and the folder of its dataset_info.json.
 
     Raises:
@@ -121,11 +122,24 @@ def open_info(path: str, schema: Schema = MASKS) -> tuple[Any, epath.Path]:
     except Exception as error:  # whatever a damaged dataset_info.json or features.json raises
         raise_machine_fault(error, what=f"{folder} cannot be read")
         raise UserError(f"{folder} holds no readable TFDS data set ({error}): {_PREPARE}") from error
-    if info.features is None or info.features.get_serialized_info() != schema.features().get_serialized_info():
+    found = schema_of(info)
+    if found is None or not _is_of(found, schema):
         raise UserError(f"{folder} holds records of another schema than {schema.name}: {_PREPARE}")
     if info.file_format != tfds.core.FileFormat.ARRAY_RECORD:
         raise UserError(f"{folder} holds {info.file_format} files, not array_record: {_PREPARE}")
     return info, folder
+
+
+def schema_of(info: Any) -> Schema | None:
+    """Return the schema of a data set's records, from its TFDS DatasetInfo; None if it is none of samjax's."""
+    if info.features is None:
+        return None
+    stored = info.features.get_serialized_info()
+    return next((known for known in _SCHEMAS if known.features().get_serialized_info() == stored), None)
+
+
+def _is_of(found: Schema, wanted: Schema) -> bool:
+    return found is wanted or wanted in found.parts
 
 
 def _find_dataset(path: str) -> epath.Path:

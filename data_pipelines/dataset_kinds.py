@@ -1,0 +1,128 @@
+"""The kinds of data sets that are prepared: what is counted of a record, and how one is checked whole."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from etils import epath
+
+from data_pipelines.jpegs import check_jpeg
+from samjax.data.masks import rle
+from samjax.data.photo import open_photo
+from samjax.data.records import masks, photos
+from samjax.data.records.schema import RecordError, Schema
+from samjax.data.stream.sources import holds_records, open_info, schema_of
+
+INFO = "dataset_info.json"
+
+
+class Counts(NamedTuple):
+    """What is counted of a record beside its photo, or of many."""
+
+    masks: int = 0
+    area: int = 0
+    """Of all masks, pixels."""
+    without_masks: int = 0
+    """Photos that have no mask where others have some."""
+
+
+_NOTHING = Counts()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EncodedRecord:
+    """A record as it is written, and what is counted of it."""
+
+    where: str
+    """For messages: `sa_000000.tar: sa_12`."""
+    image_id: int
+    data: bytes
+    size: int
+    """Bytes that were read for it."""
+    counts: Counts = _NOTHING
+    empty_masks: int = 0
+    """Masks left out: no pixel."""
+    changes: tuple[str, ...] = ()
+    """Why the photo was encoded again, in words to count; none where its bytes are as they were."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DatasetKind:
+    """The data set that records of a schema make."""
+
+    name: str
+    """TFDS's name of the data set; its shards begin with it."""
+    schema: Schema
+    """Of its records."""
+    counts: Callable[[Any], Counts]
+    check: Callable[[Any], None]
+    """Decodes all of a `Record`; raises RecordError, RleError or PhotoError."""
+    renumber: Callable[[bytes, int], bytes] | None = None
+    """Gives a record another image id, where preparing makes the ids. None: ids are the source's, and of two records
+    with one id the second is dropped."""
+    module: str
+    description: str
+    homepage: str = ""
+
+
+def count_masks(record: masks.Record) -> Counts:
+    """Return what is counted of a record with masks."""
+    area = sum(annotation.area for annotation in record.annotations)
+    return Counts(masks=len(record.annotations), area=area, without_masks=int(not record.annotations))
+
+
+def _check_photo(record: masks.Record | photos.Record) -> None:
+    size = {"height": record.height, "width": record.width}
+    check_jpeg(record.jpeg, **size)
+    open_photo(record.jpeg, **size).close()
+
+
+def _check_masks(record: masks.Record) -> None:
+    _check_photo(record)
+    for index, annotation in enumerate(record.annotations):
+        covered = int(rle.decode(annotation.counts, height=record.height, width=record.width).sum())
+        if covered != annotation.area:
+            raise RecordError(f"annotation {index}: area is {annotation.area} but the mask covers {covered}")
+
+
+def _no_masks(record: photos.Record) -> Counts:
+    return _NOTHING
+
+
+def _renumber_photo(data: bytes, image_id: int) -> bytes:
+    return photos.encode_record(dataclasses.replace(photos.decode_record(data), image_id=image_id))
+
+
+MASKS = DatasetKind(
+    name="sa1b",
+    schema=masks.SCHEMA,
+    counts=count_masks,
+    check=_check_masks,
+    module="data_pipelines.sa1b",
+    description="Photos and masks in the layout of the SA-1B release.",
+    homepage="https://ai.meta.com/datasets/segment-anything-downloads",
+)
+PHOTOS = DatasetKind(
+    name="photos",
+    schema=photos.SCHEMA,
+    counts=_no_masks,
+    check=_check_photo,
+    renumber=_renumber_photo,
+    module="data_pipelines.photos",
+    description="Photos alone.",
+)
+
+
+def open_dataset(path: str) -> tuple[Any, epath.Path, DatasetKind]:
+    """Return what a prepared folder says of itself, a TFDS DatasetInfo, its path, and the kind of data set it is.
+
+    Raises:
+      UserError: no such folder, a schema that is none of these, another file format.
+    """
+    info, folder = open_info(path, photos.SCHEMA)
+    return info, folder, next(kind for kind in (MASKS, PHOTOS) if kind.schema is schema_of(info))
+
+
+def holds_photos_alone(path: str) -> bool:
+    """Return whether `path` is a folder of records of photos alone."""
+    return holds_records(path) and open_dataset(path)[2] is PHOTOS
