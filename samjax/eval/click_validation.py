@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float16, Float32
 from PIL import Image
 
-from samjax.core.types import Batch, MaskOutput, PointLabel, Prompts, struct, unpack_masks, valid_pixels
+from samjax.core.batches import Batch, unpack_masks, valid_pixels
+from samjax.core.prompts import MaskOutput, PointLabel, Prompts
+from samjax.core.struct import struct
 from samjax.eval.sheet import SheetRow, draw_sheet
 from samjax.losses.iou import mask_iou
 from samjax.models.sam.config import SamConfig

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from samjax.core.errors import UserError
+from samjax.core.prompts import MaskOutput
 from samjax.core.ranges import Pixels, Range, config_class
 from samjax.core.sizes import map_groups
-from samjax.core.types import MaskOutput, struct
+from samjax.core.struct import struct
 from samjax.losses.dice import dice_loss
 from samjax.losses.focal import focal_loss
 from samjax.losses.iou import iou_loss, mask_iou

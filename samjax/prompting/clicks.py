@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from samjax.core.batches import valid_pixels
+from samjax.core.prompts import PointLabel, Prompts
 from samjax.core.sizes import map_groups
-from samjax.core.types import PointLabel, Prompts, struct, valid_pixels
+from samjax.core.struct import struct
 from samjax.prompting.center import region_center
 from samjax.prompting.error_region import error_region, predicted_mask
 from samjax.prompting.points import pixel_at, sample_point

@@ -8,14 +8,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from samjax.core.errors import UserError
-from samjax.core.types import MaskOutput, Prompts
+from samjax.core.prompts import MaskOutput, Prompts, point_slots
 from samjax.prompting.clicks import add_click, central_click, central_correction
 from samjax.prompting.rounds import (
     DecodeFn,
     Interaction,
-    first_round_prompts,
     most_confident,
-    point_slots,
     stack_rounds,
     with_carried,
 )
@@ -65,8 +63,8 @@ def evaluate_clicks(
         )
 
     click = central_click(masks=masks, valid_size=valid_size)
-    coords, labels = point_slots(click.coords, click.labels)
-    prompts = first_round_prompts(coords=coords, labels=labels, slots=1 + clicks, logits_size=logits_size)
+    coords, labels = point_slots(click.coords[:, :, None], click.labels[..., None])
+    prompts = Prompts.without_masks(coords=coords, labels=labels, logits_size=logits_size).pad_to(1 + clicks)
     observed, prompts = answer(prompts, jnp.zeros((), jnp.int32), decode(prompts, key).candidates())
 
     def correct(prompts: Prompts, round_index: Int[Array, ""]) -> tuple:

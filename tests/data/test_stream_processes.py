@@ -14,8 +14,8 @@ import pytest
 from streams import SIZE, PartOfTheMesh, assert_equal, faulty, ids, take
 
 from samjax.checkpoint.manager import Checkpoints
+from samjax.core.batches import Batch
 from samjax.core.errors import CorruptCheckpointError, UserError
-from samjax.core.types import Batch
 from samjax.data.stream import example as pipeline
 from samjax.data.stream.batch_rows import Layout
 from samjax.data.stream.loader import DataConfig, TrainStream

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samjax.core.types import PointLabel
+from samjax.core.prompts import PointLabel
 from samjax.data.stream.example import DataConfig
 from samjax.data.stream.loader import train_stream
 from samjax.eval import batch_sheet

@@ -8,7 +8,7 @@ import pytest
 from counted import products
 from flax import nnx
 
-from samjax.core.types import Prompts
+from samjax.core.prompts import Prompts
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.models.sam.flops import Form, decoder_flops, encoder_flops, photo_flops
 from samjax.models.sam.image_encoder import Block, Neck
@@ -119,12 +119,9 @@ def test_a_decoder_call_is_counted_as_it_is_traced(prompts):
     masks = 8
 
     def given() -> Prompts:
-        return Prompts(
-            coords=jnp.zeros((1, masks, prompts, 2)),
-            labels=jnp.zeros((1, masks, prompts), jnp.int32),
-            valid=jnp.ones((1, masks, prompts), bool),
-            mask_logits=jnp.zeros((1, masks, *CONFIG.logits_size)),
-            has_mask=jnp.ones((1, masks), bool),
+        labels = jnp.zeros((1, masks, prompts), jnp.int32)
+        return Prompts.without_masks(
+            coords=jnp.zeros((*labels.shape, 2)), labels=labels, logits_size=CONFIG.logits_size
         )
 
     traced = products(

@@ -9,7 +9,7 @@ import pytest
 from drawn import drawn_sam
 from flax import nnx
 
-from samjax.core.types import MaskOutput, PointLabel, Prompts
+from samjax.core.prompts import MaskOutput, PointLabel, Prompts
 from samjax.models.sam.config import MaskDecoderConfig, SamConfig
 from samjax.models.sam.image_side import DensePrompt
 from samjax.models.sam.prompt_encoder import PromptEmbedding

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, UInt32
 
-from samjax.core.types import struct
+from samjax.core.struct import struct
 from samjax.predict.automatic.generator_config import GeneratorConfig
 from samjax.predict.automatic.mask_statistics import draw, measure
 from samjax.predict.automatic.nms import suppress

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Int32
 
 from samjax.core.sizes import power_of_two
-from samjax.core.types import struct
+from samjax.core.struct import struct
 
 
 @struct

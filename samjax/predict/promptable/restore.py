@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Int32, UInt8
 
-from samjax.core.types import struct
+from samjax.core.struct import struct
 
 _BUCKET = 256
 """Photo sides are rounded up to multiples of this, so that photos of many sizes share a few programs."""

@@ -9,7 +9,7 @@ from made_bsds import made_photo
 from micro import drawn_micro, micro_model
 from scipy import ndimage
 
-from samjax.core.types import MaskOutput
+from samjax.core.prompts import MaskOutput
 from samjax.eval.protocols.edges import mask_edges
 from samjax.eval.protocols.edges.gradient_edges import canny, sobel
 from samjax.eval.protocols.edges.levels import THRESHOLDS, as_levels, level_of

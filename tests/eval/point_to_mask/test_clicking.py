@@ -6,8 +6,8 @@ import pytest
 from clicked_data import SIZE, Neighbourhood, rectangle
 from micro import drawn_micro, micro_model
 
+from samjax.core.batches import Batch
 from samjax.core.errors import UserError
-from samjax.core.types import Batch
 from samjax.data.annotations.dataset import Instance
 from samjax.data.masks import rle
 from samjax.eval.click_validation import click_through
