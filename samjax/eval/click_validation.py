@@ -6,8 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float16, Float32
-from PIL import Image
+from jaxtyping import Array, Float, Float16, Float32
 
 from samjax.core.batches import Batch, unpack_masks, valid_pixels
 from samjax.core.prompts import MaskOutput, PointLabel, Prompts
@@ -16,7 +15,7 @@ from samjax.eval.sheet import SheetRow, draw_sheet
 from samjax.losses.iou import mask_iou
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import Sam
-from samjax.prompting.error_region import upscale
+from samjax.prompting.error_region import predicted_mask, upscale
 from samjax.prompting.evaluation_clicks import evaluate_clicks
 
 
@@ -126,23 +125,19 @@ class ClickValidator:
             m = int(np.argmax(np.where(batch.mask_valid[b], masks.sum(axis=(1, 2)), -1)))
             height, width = (int(side) for side in batch.valid_size[b])
             steps = [k - 1 for k in self._clicks]
-            logits = np.asarray(result.logits[:, b, m], np.float32)
+            logits = np.asarray(result.logits[:, b, m], np.float32)[steps]
+            predictions = np.asarray(predicted_mask(jnp.asarray(logits), masks.shape[1:]))
             rows.append(
                 SheetRow(
                     image=np.asarray(batch.image[b, :height, :width]),
                     truth=masks[m, :height, :width],
-                    predictions=[_enlarge(logits[r], masks.shape[1:])[:height, :width] for r in steps],
+                    predictions=list(predictions[:, :height, :width]),
                     clicks=[_first_clicks(prompts, b, m, count=k) for k in self._clicks],
                     captions=[f"{k}: iou {iou[k - 1, b, m]:.2f}" for k in self._clicks],
                     details=[f"predicted {predicted[k - 1, b, m]:.2f}" for k in self._clicks],
                 )
             )
         return rows
-
-
-def _enlarge(logits: Float32[np.ndarray, "low_h low_w"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Return the mask at the model's resolution, as its IoU was taken."""
-    return np.asarray(Image.fromarray(logits).resize((size[1], size[0]), Image.Resampling.BILINEAR)) > 0
 
 
 def _first_clicks(prompts: Prompts, b: int, m: int, *, count: int) -> list[tuple[float, float, bool]]:

@@ -88,9 +88,10 @@ def round_loss(
 ) -> RoundLoss:
     """Return the loss of one round's masks against the target, in float32.
 
-    Logits are brought to the target's resolution bilinearly. Of several masks (k > 1) only the one with the lowest
-    weighted focal + dice is back-propagated, and its IoU alone is supervised (Segment Anything, section 3). Masks are
-    taken a few at a time where all of a photo's would be more than `PIXELS_AT_ONCE`, and again in the backward pass.
+    Logits are brought to the target's resolution bilinearly, as by `prompting.error_region.upscale` up to rounding. Of
+    several masks (k > 1) only the one with the lowest weighted focal + dice is back-propagated, and its IoU alone is
+    supervised (Segment Anything, section 3). Masks are taken a few at a time where all of a photo's would be more than
+    `PIXELS_AT_ONCE`, and again in the backward pass.
 
     Args:
       output: the round's k masks.

@@ -2,7 +2,8 @@
 
 The published way is two bilinear steps, from the decoder's resolution to the model's frame and, of the part that the
 photo covers, to the photo's size. Both are linear and act on each axis apart, so an axis is one step: a pixel of the
-photo is a sum of at most three neighbouring logits, and the frame in between is never made.
+photo is a sum of at most three neighbouring logits, and the frame in between is never made. Where masks are wanted in
+the frame itself, `prompting.error_region.upscale` makes them.
 """
 
 from collections.abc import Sequence
