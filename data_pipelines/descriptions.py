@@ -4,7 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from data_pipelines.jpegs import check_jpeg
-from data_pipelines.json_fields import Faults, Fields, shown
+from data_pipelines.json_fields import Faults, Fields, excerpt
 from data_pipelines.pairs import Pair
 from samjax.data.masks import rle
 from samjax.data.photo import PhotoError
@@ -47,7 +47,7 @@ def parse_pair(pair: Pair) -> records.Record:
     except (ValueError, RecursionError) as error:
         raise DescriptionError(f"not JSON: {error}") from error
     if not isinstance(described, dict):
-        raise DescriptionError(f"the JSON is {shown(described)}, expected an object with image and annotations")
+        raise DescriptionError(f"the JSON is {excerpt(described)}, expected an object with image and annotations")
     faults = Faults()
     top = Fields(described, faults)
     image, annotations = top.part("image"), top.items("annotations")
@@ -83,7 +83,7 @@ def parse_pair(pair: Pair) -> records.Record:
 
 def _read_annotation(described: Any, faults: Faults) -> _Described:
     if not isinstance(described, dict):
-        faults.wrong.append(f"{shown(described)}, expected an object")
+        faults.wrong.append(f"{excerpt(described)}, expected an object")
     fields = Fields(described, faults)
     segmentation = fields.part("segmentation")
     points = fields.items("point_coords")

@@ -19,7 +19,7 @@ from tensorflow_datasets.core.dataset_info import DatasetIdentity
 from tensorflow_datasets.core.splits import SplitDict
 
 from data_pipelines.duplicates import find_duplicates, rewrite, without_records
-from data_pipelines.report import DROPS, REPORT, PrepareReport, drop_lines, summarise
+from data_pipelines.prepare_report import DROPS, REPORT, PrepareReport, drop_lines, summarise
 from data_pipelines.shards import ShardResult, cannot_write, result_name, shard_name
 from data_pipelines.storage import TEMPORARY, WORK, Folder
 from data_pipelines.units import Unit
@@ -39,7 +39,7 @@ class OutFolder:
         self.path = path
         self.folder = Folder(path)
 
-    def finished(self, units: Sequence[Unit], *, split: str) -> PrepareReport | None:
+    def complete_report(self, units: Sequence[Unit], *, split: str) -> PrepareReport | None:
         """Return the report of a preparation that is complete, None if there is work to do.
 
         Raises:

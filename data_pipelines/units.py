@@ -13,7 +13,7 @@ from fsspec import AbstractFileSystem
 from data_pipelines.pairs import Drop, Pair, SourceError, Stray, match_apart, parse_name
 from data_pipelines.photo_folders import PairFiles, read_pairs
 from data_pipelines.storage import Entry, entries, entry, filesystem, is_local, open_bytes
-from data_pipelines.tars import read_tar
+from data_pipelines.tar_reader import read_tar
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import machine_fault
 from samjax.core.patterns import expand_pattern
@@ -124,7 +124,7 @@ class _File(NamedTuple):
     folder: str
     number: str
     suffix: str
-    found: Entry
+    entry: Entry
 
 
 @dataclasses.dataclass
@@ -135,7 +135,7 @@ class _Walk:
     photos: list[_File] = dataclasses.field(default_factory=list)
     """And JSONs."""
     strays: int = 0
-    seen: set[str] = dataclasses.field(default_factory=set)
+    visited: set[str] = dataclasses.field(default_factory=set)
     """Folders, links followed: a link that leads back up ends there."""
 
 
@@ -162,9 +162,9 @@ def _in_folder(files: AbstractFileSystem, folder: str) -> Iterator[Unit]:
 
 def _walk(files: AbstractFileSystem, folder: str, walk: _Walk, *, level: int) -> None:
     real = os.path.realpath(folder) if is_local(files) else folder
-    if real in walk.seen:
+    if real in walk.visited:
         return
-    walk.seen.add(real)
+    walk.visited.add(real)
     if level > _LEVELS:
         log.warning(
             "%s is more than %d folders down, and is not read: name it as a --source", printable(folder), _LEVELS
@@ -189,7 +189,7 @@ def _units(files: AbstractFileSystem, folder: str, groups: list[list[_File]]) ->
     groups.sort(key=lambda group: (int(group[0].number), group[0].number))
     for start in range(0, len(groups), PAIRS_A_SHARD):
         chosen = groups[start : start + PAIRS_A_SHARD]
-        held = [file.found for group in chosen for file in group]
+        held = [file.entry for group in chosen for file in group]
         yield Unit(
             path=_url(files, folder),
             fingerprint=_fingerprint(held),

@@ -11,7 +11,7 @@ import numpy as np
 
 from data_pipelines.jpegs import check_jpeg
 from data_pipelines.out_folder import INFO
-from data_pipelines.report import REPORT, PrepareReport, ShardEntry
+from data_pipelines.prepare_report import REPORT, PrepareReport, ShardEntry
 from data_pipelines.storage import Folder
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import raise_machine_fault
@@ -33,7 +33,7 @@ class ShardCheck:
     masks: int = 0
     area: int = 0
     """Of all masks, pixels."""
-    sampled: int = 0
+    sample: int = 0
     """Records whose photo and masks were decoded."""
     ids: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class VerifyReport:
     masks: int
     area: int
     """Of all masks, pixels."""
-    sampled: int
+    sample: int
     """Records whose photo and masks were decoded."""
     against_report: bool
     """Whether there was a report to compare with; data prepared by TFDS has metadata alone."""
@@ -61,7 +61,7 @@ class VerifyReport:
         lines = [
             f"{self.folder}: {self.records:,} photos, {self.masks:,} masks covering {self.area:,} pixels, in "
             f"{self.shards:,} shards",
-            f"{self.sampled:,} photos decoded with all their masks; compared with {compared}",
+            f"{self.sample:,} photos decoded with all their masks; compared with {compared}",
         ]
         lines += [f"  {problem}" for problem in self.problems]
         lines.append(f"{len(self.problems):,} problems" if self.problems else "all is well")
@@ -74,7 +74,7 @@ class _Task:
 
     folder: str
     name: str
-    expected: int
+    record_count: int
     entry: ShardEntry | None
     sample: int
     """How many records to decode, spread over the shard."""
@@ -111,7 +111,7 @@ def verify(
         _Task(
             folder=root,
             name=name,
-            expected=count,
+            record_count=count,
             entry=entries.get(name),
             sample=max(1, -(-sample // len(named))) if sample else 0,
         )
@@ -126,7 +126,7 @@ def verify(
         records=sum(check.records for check in checks),
         masks=sum(check.masks for check in checks),
         area=sum(check.area for check in checks),
-        sampled=sum(check.sampled for check in checks),
+        sample=sum(check.sample for check in checks),
         against_report=report is not None,
         problems=tuple(problems),
     )
@@ -176,8 +176,8 @@ def _check_shard(task: _Task) -> ShardCheck:
             (count,) = count_records([str(path)])
             if isinstance(count, ShardError):
                 return ShardCheck(problems=(*problems, f"{task.name} cannot be opened: {count}"))
-            if count != task.expected:
-                problems.append(f"{task.name} holds {count:,} records but {INFO} says {task.expected:,}")
+            if count != task.record_count:
+                problems.append(f"{task.name} holds {count:,} records but {INFO} says {task.record_count:,}")
             source = ArrayRecordSource(name=task.name, shards=[str(path)], counts=[count])
             return _check_records(task, source, problems)
     except OSError as error:
@@ -212,7 +212,7 @@ def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> Sh
             if number != (said := getattr(task.entry, what)):
                 problems.append(f"{task.name}: {what} {number:,} but the report says {said:,}")
     return ShardCheck(
-        records=len(ids), masks=masks, area=area, sampled=sampled, ids=tuple(ids), problems=tuple(problems)
+        records=len(ids), masks=masks, area=area, sample=sampled, ids=tuple(ids), problems=tuple(problems)
     )
 
 

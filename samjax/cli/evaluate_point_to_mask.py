@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from samjax.cli.arguments import whole_number
-from samjax.cli.evaluation import add_allow_missing, add_common, finish, open_images, prepared, progress
+from samjax.cli.evaluation import add_allow_missing, add_common, finish, open_images, prepare_records, progress
 from samjax.core.errors import UserError
 from samjax.core.ranges import SEED
 
@@ -104,9 +104,9 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
                 watch=watch,
             )
         results = click_results(
-            datasets, outcome.found, config=config, checkpoint=checkpoint, left_out=outcome.left_out, notes=notes
+            datasets, outcome.clicks, config=config, checkpoint=checkpoint, left_out=outcome.left_out, notes=notes
         )
-        write_report(out, predictor, datasets, outcome.found, results, config)
+        write_report(out, predictor, datasets, outcome.clicks, results, config)
         finish(results, out)
     return 0
 
@@ -127,7 +127,7 @@ def _open(known: argparse.Namespace, options, out: Path):
             allow_missing=known.allow_missing,
             allow_unannotated=known.allow_unannotated,
             progress=progress,
-            prepare=lambda path: prepared(path, out=out),
+            prepare=lambda path: prepare_records(path, out=out),
         )
         for spec in known.data
     ]

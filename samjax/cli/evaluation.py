@@ -49,10 +49,10 @@ def add_annotations(parser: argparse.ArgumentParser) -> None:
 
 
 def open_annotations(known: argparse.Namespace, out: Path):
-    """Return the annotations and photos that `add_annotations` asked for, see `Annotated`."""
-    from samjax.eval.ground_truth import read_annotated
+    """Return the annotations and photos that `add_annotations` asked for, see `AnnotatedPhotos`."""
+    from samjax.eval.ground_truth import read_annotated_photos
 
-    return read_annotated(
+    return read_annotated_photos(
         known.annotations,
         images=open_images(known.images, out=out),
         allow_missing=known.allow_missing,
@@ -114,11 +114,11 @@ def open_images(path: str, *, out: Path):
     from samjax.data.annotations.images import ImageFolder, ImageRecords
     from samjax.data.stream.sources import holds_records
 
-    path = prepared(path, out=out)
+    path = prepare_records(path, out=out)
     return ImageRecords(path, progress=progress) if holds_records(path) else ImageFolder(path)
 
 
-def prepared(path: str, *, out: Path) -> str:
+def prepare_records(path: str, *, out: Path) -> str:
     """Return `path`, or where its records are if it is tars or pairs of SA-1B: prepared once, under `out`."""
     from samjax.cli.tars import prepare_once
     from samjax.data.stream.sources import is_sa1b_layout

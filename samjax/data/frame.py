@@ -46,15 +46,15 @@ def frame_photo(
     """
     photo, decoded = _decode(jpeg, view, decoding)
     (top, left), (height, width) = view.corner, view.window
-    if (height, width) == view.scaled and decoded == photo.size:
+    if (height, width) == view.scaled_size and decoded == photo.size:
         window = photo.resize((width, height), Image.Resampling.BILINEAR)
     else:
-        across, down = decoded[0] / view.scaled[1], decoded[1] / view.scaled[0]
+        across, down = decoded[0] / view.scaled_size[1], decoded[1] / view.scaled_size[0]
         box = (left * across, top * down, (left + width) * across, (top + height) * down)
         window = photo.resize((width, height), Image.Resampling.BILINEAR, box=_inside(box, photo.size))
     pixels = np.asarray(window)
     image = np.zeros((*frame, 3), np.uint8)
-    image[:height, :width] = pixels[:, ::-1] if view.mirrored else pixels
+    image[:height, :width] = pixels[:, ::-1] if view.flip else pixels
     return image
 
 
@@ -80,5 +80,5 @@ def _decode(jpeg: bytes, view: View, decoding: Decoding) -> tuple[Image.Image, t
 
 def _eighths(view: View) -> int:
     """Return the fewest eighths of the photo's pixels a side that the view can be scaled down from."""
-    scale = max(view.scaled[0] / view.photo[0], view.scaled[1] / view.photo[1])
+    scale = max(view.scaled_size[0] / view.photo[0], view.scaled_size[1] / view.photo[1])
     return next((eighths for eighths, spare in _EIGHTHS.items() if eighths / 8 >= spare * scale), 8)

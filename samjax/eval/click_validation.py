@@ -24,13 +24,13 @@ class ClickResult:
     """What each round of clicks (leading axis r; none within a round) gave for every mask.
 
     `iou` is the carried mask's, the one the model trusts most; `oracle` the best of the masks it returned, three after
-    the first click and one after that; `predicted` the model's own estimate of the carried mask's IoU. `logits` are the
+    the first click and one after that; `predicted_iou` the model's estimate of the carried mask's IoU. `logits` are the
     carried mask's, in half precision: they are drawn, and at 1024 pixels eight rounds of 128 masks are 134 MB.
     """
 
     iou: Float[Array, "*r b m"]
     oracle: Float[Array, "*r b m"]
-    predicted: Float[Array, "*r b m"]
+    predicted_iou: Float[Array, "*r b m"]
     logits: Float16[Array, "*r b m low_h low_w"]
 
 
@@ -48,7 +48,7 @@ def click_through(model: Sam, batch: Batch, config: SamConfig, *, clicks: int) -
         return ClickResult(
             iou=true_iou(carried.logits)[..., 0],
             oracle=true_iou(output.logits).max(axis=-1),
-            predicted=carried.iou[..., 0],
+            predicted_iou=carried.iou[..., 0],
             logits=carried.logits[:, :, 0].astype(jnp.float16),
         )
 
@@ -116,7 +116,7 @@ class ClickValidator:
     def _sheet_rows_of(self, batch: Batch, result: ClickResult, prompts: Prompts, *, limit: int) -> list[SheetRow]:
         """One object of each photo, its largest."""
         batch, prompts = jax.device_get((self._everywhere(batch), prompts))
-        iou, predicted = jax.device_get((result.iou, result.predicted))
+        iou, predicted = jax.device_get((result.iou, result.predicted_iou))
         rows = []
         for b in range(batch.image.shape[0]):
             if len(rows) == limit or not batch.mask_valid[b].any():

@@ -8,7 +8,7 @@ import numpy as np
 
 from samjax.core.errors import UserError
 from samjax.eval.plots import COLOURS, figure, plot_lines, save
-from samjax.eval.results import Results, Row, aligned, as_text
+from samjax.eval.results import Results, Row, align_columns, as_text
 
 _MOST_BARS = 40
 
@@ -62,7 +62,7 @@ class Comparison:
                     change = "-" if one is None or other is None else f"{other - one:+.3f}"
                     lines.append([f"{a.name} {name}", as_text(one), as_text(other), change])
         about = [f"{self.first.protocol}", f"A: {self.first.checkpoint}", f"B: {self.second.checkpoint}"]
-        return "\n".join([*about, "", *aligned(lines), "", *self.differences]).rstrip()
+        return "\n".join([*about, "", *align_columns(lines), "", *self.differences]).rstrip()
 
     def plot(self, path: Path) -> None:
         """Draw the curves of both, or where there are none their metrics as bars."""

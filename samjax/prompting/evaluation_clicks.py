@@ -13,9 +13,9 @@ from samjax.prompting.clicks import add_click, central_click, central_correction
 from samjax.prompting.rounds import (
     DecodeFn,
     Interaction,
+    carry,
     most_confident,
     stack_rounds,
-    with_carried,
 )
 
 # Reduces a round to what is kept of it: `observe(output, carried, round_index)`. `output` has k = 3 in round 0 (the
@@ -59,7 +59,7 @@ def evaluate_clicks(
         carried = most_confident(output)
         return (
             observe(output, carried, round_index),
-            with_carried(prompts, carried.logits[:, :, 0].astype(jnp.float32)),
+            carry(prompts, carried.logits[:, :, 0].astype(jnp.float32)),
         )
 
     click = central_click(masks=masks, valid_size=valid_size)
@@ -69,7 +69,7 @@ def evaluate_clicks(
 
     def correct(prompts: Prompts, round_index: Int[Array, ""]) -> tuple:
         click = central_correction(logits=prompts.mask_logits, masks=masks, valid_size=valid_size)
-        prompts = add_click(prompts, click, slot=1 + round_index, where=jnp.ones_like(click.found))
+        prompts = add_click(prompts, click, slot=1 + round_index, where=jnp.ones_like(click.exists))
         observed, prompts = answer(prompts, round_index, decode(prompts, key).single())
         return prompts, observed
 

@@ -22,9 +22,9 @@ from samjax.prompting.points import sample_point
 from samjax.prompting.rounds import (
     DecodeFn,
     Interaction,
+    carry,
     most_confident,
     stack_rounds,
-    with_carried,
 )
 
 # Reduces a round to what is kept of it: `observe(output, round_index)`, `output` with k = 3 in round 0 and k = 1 after
@@ -120,7 +120,7 @@ def interact(
         carried = most_confident(output).logits[:, :, 0].astype(jnp.float32)
         if config.carried_gradient is CarriedGradient.STOP:
             carried = jax.lax.stop_gradient(carried)
-        return observe(output, round_index), with_carried(prompts, carried)
+        return observe(output, round_index), carry(prompts, carried)
 
     prompt_key, silence_key, decode_key = jax.random.split(jax.random.fold_in(key, 0), 3)
     prompts = _first_prompts(prompt_key, masks=masks, valid_size=valid_size, logits_size=logits_size, config=config)

@@ -44,7 +44,7 @@ def most_confident(output: MaskOutput) -> MaskOutput:
     return output.take(jnp.argmax(output.iou, axis=-1))
 
 
-def with_carried(prompts: Prompts, carried: Float32[Array, "b m h w"]) -> Prompts:
+def carry(prompts: Prompts, carried: Float32[Array, "b m h w"]) -> Prompts:
     """Return `prompts` with the carried mask's unthresholded logits as the mask prompt."""
     return Prompts(
         coords=prompts.coords,

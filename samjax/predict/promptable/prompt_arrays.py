@@ -100,7 +100,7 @@ def photo_prompts(
     return PhotoPrompts(coords=coords[:, :used], labels=kinds[:, :used], valid=valid[:, :used], mask_logits=logits)
 
 
-def stacked(
+def stack_photos(
     photos: Sequence[PhotoPrompts], *, images: int, objects: int, slots: int, logits_size: tuple[int, int]
 ) -> Prompts:
     """Return the prompts of some photos as one, padded to these numbers; what is padding is not valid."""

@@ -86,7 +86,7 @@ class Resize:
     row_weight: Float32[Array | np.ndarray, "*b h 3"]
     columns: Float32[Array | np.ndarray, "*b low_w w"]
 
-    def padded(self, height: int, width: int) -> "Resize":
+    def pad_to(self, height: int, width: int) -> "Resize":
         """Return one photo's plan for a result of this size, on the host."""
         rows, columns = height - self.row_index.shape[0], width - self.columns.shape[1]
         return Resize(
@@ -121,7 +121,7 @@ def resize_plans(
     ]
     height = max(plan.row_index.shape[0] for plan in plans)
     width = max(plan.columns.shape[1] for plan in plans)
-    return jax.tree.map(lambda *parts: np.stack(parts), *(plan.padded(height, width) for plan in plans))
+    return jax.tree.map(lambda *parts: np.stack(parts), *(plan.pad_to(height, width) for plan in plans))
 
 
 def bucket(side: int) -> int:

@@ -9,7 +9,7 @@ from samjax.data.annotations.formats import FormatOptions
 from samjax.data.annotations.images import ImageFolder
 from samjax.data.annotations.instance_pngs import open_instance_pngs
 from samjax.data.annotations.label_maps import open_label_maps
-from samjax.eval.ground_truth import read_annotated
+from samjax.eval.ground_truth import read_annotated_photos
 from samjax.eval.protocols.edges.bsds import open_bsds
 from samjax.eval.results import Results, Row
 
@@ -28,7 +28,7 @@ def content():
 
 def read(folder, said, **allowed):
     path, images = write_json(folder / "x.json", said), ImageFolder(folder / "photos")
-    return read_annotated(path, images=images, **{"allow_missing": False, **allowed})
+    return read_annotated_photos(path, images=images, **{"allow_missing": False, **allowed})
 
 
 def test_photos_without_annotations_are_allowed_alone(folder):
