@@ -3,7 +3,8 @@
 import argparse
 
 from samjax.cli.arguments import real_number, refuse_more
-from samjax.cli.evaluation import add_allow_missing, add_common, finish, progress
+from samjax.cli.evaluation import add_allow_missing, add_common, finish
+from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.ranges import Range
 

@@ -10,8 +10,8 @@ from samjax.cli.evaluation import (
     add_common,
     finish,
     open_annotations,
-    progress,
 )
+from samjax.cli.progress_bar import progress
 
 _DESCRIPTION = """\
 Prompt with the boxes of a detector, refine the masks once, and report their average precision, as the Segment Anything

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 
 from samjax.cli.arguments import whole_number
-from samjax.cli.evaluation import add_allow_missing, add_common, finish, open_images, prepare_records, progress
+from samjax.cli.evaluation import add_allow_missing, add_common, finish, open_images, prepare_records
+from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.ranges import SEED
 

@@ -11,8 +11,8 @@ from samjax.cli.evaluation import (
     add_common,
     finish,
     open_annotations,
-    progress,
 )
+from samjax.cli.progress_bar import progress
 
 _DESCRIPTION = """\
 Find everything on photos with a grid of points, rank it, and report the average recall of masks at 1000 proposals, as

@@ -1,13 +1,11 @@
 """What the protocols of `samjax evaluate` have in common."""
 
 import argparse
-import contextlib
 import hashlib
-import sys
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from samjax.cli.arguments import whole_number
+from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.text import printable
 
@@ -59,36 +57,6 @@ def open_annotations(known: argparse.Namespace, out: Path):
         allow_unannotated=known.allow_unannotated,
         progress=progress,
     )
-
-
-@contextlib.contextmanager
-def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show a bar of `total` `what`, `done` of which there are; yields what moves it by a number of them.
-
-    Where no terminal shows it, nothing is printed.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what, total=total, completed=done)
-        yield lambda count: bar.update(task, advance=count)
 
 
 def finish(results, folder: Path) -> None:
