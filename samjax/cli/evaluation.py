@@ -2,11 +2,12 @@
 
 import argparse
 import hashlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from samjax.cli.arguments import whole_number
 from samjax.cli.progress_bar import progress
-from samjax.core.errors import UserError
 from samjax.core.text import printable
 
 
@@ -59,22 +60,29 @@ def open_annotations(known: argparse.Namespace, out: Path):
     )
 
 
-def finish(results, folder: Path) -> None:
-    """Write `results` to the folder and print their table.
+def evaluate(
+    protocol: str, known: argparse.Namespace, body: Callable, *, request: Mapping[str, Any], checkpoint: str
+) -> int:
+    """Run `body(folder)` in `--out`, see `run_evaluation`, and print the table of the results that it returns."""
+    from samjax.eval.run import run_evaluation
 
-    Raises:
-      UserError: all rows are of nothing.
-    """
-    if all(row.masks == 0 or set(row.metrics.values()) == {None} for row in results.rows):
-        first = results.rows[0]
-        left_out = "".join(f"; {count:,} {kind} left out" for kind, count in first.left_out.items())
-        raise UserError(
-            f"{first.name}: {first.photos:,} photos with {first.masks or 0:,} objects were evaluated, so there are no "
-            f"results{left_out}"
-        )
-    results.write(folder)
+    out = out_folder(known)
+    results = run_evaluation(protocol, out, checkpoint=checkpoint, request=request, resume=known.resume, evaluate=body)
     print(results.table())
-    print(f"\nwritten to {folder}", flush=True)
+    print(f"\nwritten to {out}", flush=True)
+    return 0
+
+
+def find_checkpoint_of(known: argparse.Namespace) -> str:
+    """Return where the checkpoint is that `--checkpoint` leads to."""
+    from samjax.checkpoint.weights import find_checkpoint
+
+    return str(find_checkpoint(known.checkpoint))
+
+
+def out_folder(known: argparse.Namespace) -> Path:
+    """Return the folder of `--out`."""
+    return Path(known.out).expanduser()
 
 
 def open_images(path: str, *, out: Path):

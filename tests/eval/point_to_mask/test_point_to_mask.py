@@ -41,7 +41,7 @@ def run(path, datasets, *, resume=False, killed_after=None, allow_missing=False,
         if killed_after is not None and seen >= killed_after:
             raise KilledError
 
-    with open_evaluation(path, asked={"clicks": [1, 2]}, resume=resume) as folder:
+    with open_evaluation(path, request={"clicks": [1, 2]}, resume=resume) as folder:
         outcome = click_datasets(
             predictor or Neighbourhood(),
             datasets,
