@@ -24,7 +24,7 @@ from data_pipelines.shards import ShardResult, cannot_write, result_name, shard_
 from data_pipelines.storage import TEMPORARY, WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import UserError
-from samjax.core.workdir import Lock, try_lock
+from samjax.core.folder import Lock, try_lock
 from samjax.data.records import masks as records
 
 NAME = "sa1b"

@@ -12,7 +12,7 @@ from typing import Any
 from samjax.cli.arguments import whole_number
 from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
-from samjax.core.output import check_can_write
+from samjax.core.folder import check_can_write
 from samjax.core.patterns import expand_pattern
 from samjax.predict.automatic.generator_config import GeneratorConfig
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from samjax.core.errors import UserError
 from samjax.core.files import sync_open, write_whole
+from samjax.core.folder import check_request, lock_folder, read_request
 from samjax.core.optional import optional
 from samjax.core.text import printable
-from samjax.core.workdir import held
 
 _ABOUT, _RECORDS, _DATA = "evaluation.json", "photos.jsonl", "data.sha256"
 
@@ -103,9 +103,9 @@ def open_evaluation(path: str | Path, *, request: Mapping[str, Any], resume: boo
         raise UserError(f"--out {folder} holds {existing[0]}, which samjax evaluate did not write: give another folder")
     if existing and not resume:
         raise UserError(f"--out {folder} holds an evaluation: give --resume to go on with it, or another folder")
-    with held(folder, option="--out"):
+    with lock_folder(folder, option="--out"):
         if existing:
-            _compare(folder, _read_about(about), wanted)
+            check_request(read_request(about), wanted, sentence=f"--out {folder} was begun")
         else:
             write_whole(about, json.dumps(wanted, indent=1) + "\n")
         evaluation = EvaluationFolder(folder)
@@ -113,25 +113,6 @@ def open_evaluation(path: str | Path, *, request: Mapping[str, Any], resume: boo
             yield evaluation
         finally:
             evaluation.close()
-
-
-def _read_about(about: Path) -> dict[str, Any]:
-    try:
-        before = json.loads(about.read_text())
-        if isinstance(before, dict):
-            return before
-    except (OSError, ValueError):
-        pass
-    raise UserError(f"{about} is damaged: give another --out, or remove {about.parent} to begin anew")
-
-
-def _compare(folder: Path, before: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name in sorted({*before, *wanted}):
-        if before.get(name) != wanted.get(name):
-            raise UserError(
-                f"--out {folder} was begun with {name} {before.get(name)}, now it is {wanted.get(name)}: go on with "
-                "what it was begun with, or give another --out"
-            )
 
 
 def _read_records(path: Path) -> tuple[dict[str, Any], int]:

@@ -45,7 +45,7 @@ WRITTEN_NAMES = frozenset({
 
 PENDING_NAMES = frozenset({
     # Used in samjax/train, data/stream, models, nn, interop or a command of theirs.
-    "half_written", "held", "map_named", "nested", "observed", "packed", "remove_half_written", "LeftOut",
+    "half_written", "map_named", "nested", "observed", "packed", "remove_half_written", "LeftOut",
 })  # fmt: skip
 
 PENDING_PLACES = (
