@@ -22,11 +22,11 @@ def whole(height, width, frame):
 
 def by_pil(data, view, frame):
     with Image.open(io.BytesIO(data)) as photo:
-        scaled = photo.convert("RGB").resize(view.scaled[::-1], Image.Resampling.BILINEAR)
+        scaled = photo.convert("RGB").resize(view.scaled_size[::-1], Image.Resampling.BILINEAR)
     image = np.zeros((*frame, 3), np.uint8)
     (top, left), (height, width) = view.corner, view.window
     window = np.asarray(scaled)[top : top + height, left : left + width]
-    image[:height, :width] = window[:, ::-1] if view.mirrored else window
+    image[:height, :width] = window[:, ::-1] if view.flip else window
     return image
 
 

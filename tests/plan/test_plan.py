@@ -39,7 +39,7 @@ def step(config) -> CompiledStep:
 
 @pytest.fixture(scope="module")
 def program(step):
-    return parse(step.compiled.as_text())
+    return parse(step.executable.as_text())
 
 
 @pytest.fixture(autouse=True)
