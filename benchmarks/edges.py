@@ -25,7 +25,7 @@ from scipy.optimize import linear_sum_assignment
 from samjax.eval.protocols.edges.levels import THRESHOLDS, as_levels, level_of
 from samjax.eval.protocols.edges.matching import RADIUS, count, match
 from samjax.eval.protocols.edges.suppression import ridges
-from samjax.eval.protocols.edges.thinning import thinned
+from samjax.eval.protocols.edges.thinning import thin
 
 HEIGHT, WIDTH, PEOPLE, TEST_PHOTOS = 321, 481, 5, 200
 WINDOW, TURNS = 160, 5
@@ -49,7 +49,7 @@ def drawn(rng: np.random.Generator, labels: np.ndarray, *, off: float) -> np.nda
     borders = np.zeros(labels.shape, bool)
     borders[:, :-1] |= moved[:, :-1] != moved[:, 1:]
     borders[:-1] |= moved[:-1] != moved[1:]
-    return thinned(borders)
+    return thin(borders)
 
 
 def made(seed: int, *, regions: int = 10) -> Made:
@@ -108,7 +108,7 @@ def main() -> None:
     for turn in range(TURNS):
         photo = photos[turn % len(photos)]
         window = np.s_[100 : 100 + WINDOW, 60 * turn : 60 * turn + WINDOW]
-        lines, truth = thinned(photo.edges >= level_of(0.1))[window], photo.boundaries[0][window]
+        lines, truth = thin(photo.edges >= level_of(0.1))[window], photo.boundaries[0][window]
         took, found = seconds(match, lines, truth, radius=radius)
         ours.append(took)
         took, expected = seconds(assigned, lines, truth, radius=radius)

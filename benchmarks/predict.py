@@ -120,7 +120,7 @@ def samjax(weights: str) -> Actions:
     from samjax.predict.automatic.generator import MaskGenerator
     from samjax.predict.automatic.generator_config import GeneratorConfig
     from samjax.predict.engine import Engine
-    from samjax.predict.promptable.prompt_arrays import photo_prompts, stacked
+    from samjax.predict.promptable.prompt_arrays import photo_prompts, stack_photos
 
     config = model_config("vit_b", side=SIDE, device="cpu")
     with np.load(weights) as arrays:
@@ -143,7 +143,7 @@ def samjax(weights: str) -> Actions:
                 fitted=(SIDE, SIDE),
                 logits_size=config.logits_size,
             )
-            prompts = stacked([asked], images=1, objects=count, slots=2, logits_size=config.logits_size)
+            prompts = stack_photos([asked], images=1, objects=count, slots=2, logits_size=config.logits_size)
             output = engine.decode(ready, prompts, multimask=True, masked=False)
             return {"logits": np.asarray(output.logits), "iou": np.asarray(output.iou)}
 

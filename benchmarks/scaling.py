@@ -83,7 +83,7 @@ def row(plan: Plan) -> Row:
         moved=plan.work.bytes / 2**20,
         gathered=size("all-gather"),
         reduced=size("all-reduce", "reduce-scatter"),
-        sent=sum(one.sent for one in plan.collectives) / 2**20,
+        sent=sum(one.bytes_per_chip for one in plan.collectives) / 2**20,
         exchanges=sum(one.count for one in plan.collectives),
     )
 

@@ -101,8 +101,8 @@ def masks(photos: list[Any], *, rounds: int) -> None:
         def paint(photo: Any) -> np.ndarray:
             codes = rle.join([one.counts for one in photo.annotations])
             rle.measure(codes, height=photo.height, width=photo.width)
-            grid = MaskGrid.fitted(height=photo.height, width=photo.width, size=size)
-            return np.unpackbits(grid.paint(codes, np.arange(len(codes.ends)), most=len(codes.ends)).packed, axis=-1)
+            grid = MaskGrid.to_size(height=photo.height, width=photo.width, size=size)
+            return np.unpackbits(grid.paint(codes, np.arange(len(codes.ends)), most=len(codes.ends)).masks, axis=-1)
 
         return paint
 

@@ -75,7 +75,7 @@ def samjax(case: Case, folder: str) -> Actions:
     import optax
     from flax import nnx
 
-    from samjax.core.types import Batch
+    from samjax.core.batches import Batch
     from samjax.interop.torch_weights import to_torch
     from samjax.losses.sam_loss import sam_loss
     from samjax.models.sam.sam import Sam
@@ -136,7 +136,7 @@ def pytorch(case: Case, folder: str) -> Actions:
     from torch.utils.checkpoint import checkpoint
     from torch_losses import object_loss
 
-    from samjax.core.types import PointLabel
+    from samjax.core.prompts import PointLabel
     from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD
 
     on_cpu = case.device == "cpu"

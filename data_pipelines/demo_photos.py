@@ -45,12 +45,12 @@ class Arguments:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SmallRecord:
-    """One photo of the small set; `vanished` masks had no pixel left."""
+    """One photo of the small set; `lost_masks` had no pixel left."""
 
     jpeg: bytes
     text: str
     masks: int
-    vanished: int
+    lost_masks: int
 
 
 def inclusive_box(mask: Bool[np.ndarray, "h w"]) -> list[float]:
@@ -93,7 +93,7 @@ def shrink(jpeg: bytes, described: dict[str, Any], arguments: Arguments) -> Smal
         jpeg=encoded.getvalue(),
         text=text,
         masks=len(annotations),
-        vanished=len(described["annotations"]) - len(annotations),
+        lost_masks=len(described["annotations"]) - len(annotations),
     )
 
 
@@ -142,7 +142,7 @@ def main(arguments: Arguments) -> None:
                         "masks": small.masks,
                     }
                 )
-                photos, masks, vanished = photos + 1, masks + small.masks, vanished + small.vanished
+                photos, masks, vanished = photos + 1, masks + small.masks, vanished + small.lost_masks
         print(f"{shard}: {photos} photos, {masks} masks, {vanished} masks vanished, {shard.stat().st_size:,} bytes")
     (arguments.out / "attribution.json").write_text(json.dumps(attribution, indent=1) + "\n")
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from data_pipelines.dataset_kinds import EncodedRecord, count_masks
 from data_pipelines.jpegs import check_jpeg
-from data_pipelines.json_fields import Faults, Fields, shown
+from data_pipelines.json_fields import Faults, Fields, excerpt
 from data_pipelines.pairs import Drop, Pair, SourceError
 from samjax.core.machine_faults import machine_fault
 from samjax.data.masks import rle
@@ -73,7 +73,7 @@ def parse_pair(pair: Pair) -> records.Record:
     except (ValueError, RecursionError) as error:
         raise DescriptionError(f"not JSON: {error}") from error
     if not isinstance(described, dict):
-        raise DescriptionError(f"the JSON is {shown(described)}, expected an object with image and annotations")
+        raise DescriptionError(f"the JSON is {excerpt(described)}, expected an object with image and annotations")
     faults = Faults()
     top = Fields(described, faults)
     image, annotations = top.part("image"), top.items("annotations")
@@ -109,7 +109,7 @@ def parse_pair(pair: Pair) -> records.Record:
 
 def _read_annotation(described: Any, faults: Faults) -> _Described:
     if not isinstance(described, dict):
-        faults.wrong.append(f"{shown(described)}, expected an object")
+        faults.wrong.append(f"{excerpt(described)}, expected an object")
     fields = Fields(described, faults)
     segmentation = fields.part("segmentation")
     points = fields.items("point_coords")

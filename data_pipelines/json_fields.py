@@ -76,7 +76,7 @@ class Fields:
         if isinstance(value, int) and not isinstance(value, bool):
             if 0 <= value < 2**bits:
                 return value
-            fault = f"is {shown(value)}, not a count" if value < 0 else f"has more than {bits} bits"
+            fault = f"is {excerpt(value)}, not a count" if value < 0 else f"has more than {bits} bits"
             self._faults.wrong.append(f"{self._path}{key} {fault}")
         elif value is not _ABSENT:
             self._refuse(key, value, "an integer")
@@ -114,16 +114,16 @@ class Fields:
         return value
 
     def _refuse(self, key: str, value: Any, expected: str) -> None:
-        self._faults.wrong.append(f"{self._path}{key} is {shown(value)}, expected {expected}")
+        self._faults.wrong.append(f"{self._path}{key} is {excerpt(value)}, expected {expected}")
 
 
-def shown(value: Any) -> str:
+def excerpt(value: Any) -> str:
     """Return a JSON value as its file has it, as far as a message has room: text keeps its quotes."""
     if isinstance(value, dict):
         return "an object"
     if isinstance(value, list):
         short = len(value) <= 4 and not any(isinstance(item, list | dict) for item in value)
-        return f"[{', '.join(map(shown, value))}]" if short else f"a list of {len(value):,}"
+        return f"[{', '.join(map(excerpt, value))}]" if short else f"a list of {len(value):,}"
     if isinstance(value, str):
         return json.dumps(value if len(value) <= 40 else f"{value[:40]}...")
     text = json.dumps(value)

@@ -94,7 +94,7 @@ def make_shards(
 
 
 def _read(board: Any) -> Step:
-    return Step(records=board.records, masks=board.masks, dropped=board.dropped, size=board.size)
+    return Step(records=board.records, masks=board.masks, drops=board.dropped, size=board.size)
 
 
 def _set_board(board: Any) -> None:
@@ -133,7 +133,7 @@ def _advance(step: Step) -> None:
     with _board.get_lock():
         _board.records += step.records
         _board.masks += step.masks
-        _board.dropped += step.dropped
+        _board.dropped += step.drops
         _board.size += step.size
     if _board.stop:
         raise StoppedError

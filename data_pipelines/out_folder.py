@@ -21,12 +21,12 @@ from tensorflow_datasets.core.splits import SplitDict
 from data_pipelines.dataset_kinds import INFO, Counts, DatasetKind
 from data_pipelines.duplicates import find_duplicates, rewrite, with_free_ids, without_records
 from data_pipelines.layouts import Layout
-from data_pipelines.report import DROPS, REPORT, PrepareReport, drop_lines, summarise
+from data_pipelines.prepare_report import DROPS, REPORT, PrepareReport, drop_lines, summarise
 from data_pipelines.shards import ShardResult, cannot_write, result_name, shard_name
 from data_pipelines.storage import TEMPORARY, WORK, Folder
 from data_pipelines.units import Unit
 from samjax.core.errors import UserError
-from samjax.core.workdir import Lock, try_lock
+from samjax.core.folder import Lock, try_lock
 
 _NAMES = f"{WORK}/names.json"
 
@@ -40,7 +40,7 @@ class OutFolder:
         self._kind = layout.kind
         self._settings = layout.settings
 
-    def finished(self, units: Sequence[Unit], *, split: str) -> PrepareReport | None:
+    def complete_report(self, units: Sequence[Unit], *, split: str) -> PrepareReport | None:
         """Return the report of a preparation that is complete, None if there is work to do.
 
         Raises:

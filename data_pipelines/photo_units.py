@@ -18,7 +18,7 @@ from data_pipelines.duplicates import next_free
 from data_pipelines.pairs import MAX_PHOTO_BYTES, Drop, PhotoFile, SourceError, Stray, photo_too_large
 from data_pipelines.photo_jpegs import PhotoRules, to_jpeg
 from data_pipelines.storage import Entry, entry, filesystem, is_local, open_bytes
-from data_pipelines.tars import read_photo_tar
+from data_pipelines.tar_reader import read_photo_tar
 from data_pipelines.units import Unit, fingerprint, url
 from data_pipelines.walk import walk
 from samjax.core.errors import MachineError, UserError

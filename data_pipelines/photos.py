@@ -9,8 +9,8 @@ from data_pipelines.dataset_kinds import PHOTOS
 from data_pipelines.layouts import Layout
 from data_pipelines.photo_jpegs import PhotoRules
 from data_pipelines.photo_units import find_photos
-from data_pipelines.preparation import ALL_CORES, BeamRun, LocalRun, Watched
-from data_pipelines.report import PrepareReport
+from data_pipelines.preparation import ALL_CORES, BeamRun, LocalRun, PrepareProgress
+from data_pipelines.prepare_report import PrepareReport
 
 AS_LARGE_AS_THEY_ARE = PhotoRules()
 
@@ -22,7 +22,7 @@ def prepare(
     rules: PhotoRules = AS_LARGE_AS_THEY_ARE,
     split: str = "train",
     run: LocalRun | BeamRun = ALL_CORES,
-    watch: Callable[[Watched], None] = lambda watched: None,
+    watch: Callable[[PrepareProgress], None] = lambda watched: None,
 ) -> PrepareReport:
     """Write the photos of `source` as ArrayRecord to the folder `out`, or go on with it; it opens when all is there.
 

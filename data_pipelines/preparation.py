@@ -16,7 +16,7 @@ from data_pipelines.duplicates import find_duplicates
 from data_pipelines.layouts import Layout
 from data_pipelines.out_folder import OutFolder, compare, in_words, open_out
 from data_pipelines.pairs import NO_JSON
-from data_pipelines.report import PrepareReport
+from data_pipelines.prepare_report import PrepareReport
 from data_pipelines.shards import ShardResult, Step, cannot_write
 from data_pipelines.units import Unit
 from samjax.core.errors import UserError
@@ -51,7 +51,7 @@ ALL_CORES = LocalRun()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Watched:
+class PrepareProgress:
     """How far a preparation is."""
 
     units: int
@@ -63,7 +63,7 @@ class Watched:
     photos: int
     """Written by this run; as are masks."""
     masks: int
-    dropped: int
+    drops: int
     """By this run."""
 
 
@@ -74,7 +74,7 @@ def prepare(
     layout: Layout,
     split: str = "train",
     run: LocalRun | BeamRun = ALL_CORES,
-    watch: Callable[[Watched], None] = lambda watched: None,
+    watch: Callable[[PrepareProgress], None] = lambda watched: None,
 ) -> PrepareReport:
     """Write what `source` holds as ArrayRecord to the folder `out`, or go on with it; it opens when all is there.
 
@@ -96,7 +96,7 @@ def prepare(
     units = layout.find_units(source)
     with open_out(os.fspath(out), layout=layout) as folder:
         try:
-            if report := folder.finished(units, split=split):
+            if report := folder.complete_report(units, split=split):
                 log.info("%s holds all of it already.", printable(folder.path))
                 return report
             return _prepare(folder, units, layout=layout, split=split, run=run, watch=watch)
@@ -111,7 +111,7 @@ def _prepare(
     layout: Layout,
     split: str,
     run: LocalRun | BeamRun,
-    watch: Callable[[Watched], None],
+    watch: Callable[[PrepareProgress], None],
 ) -> PrepareReport:
     kept = _kept(folder, units, settings=layout.settings)
     todo = [unit for unit in units if unit.key not in kept]
@@ -138,14 +138,14 @@ def _prepare(
 
         def watched(step: Step) -> None:
             watch(
-                Watched(
+                PrepareProgress(
                     units=len(results) + len(errors),
                     units_total=len(units),
                     size=before + step.size,
                     size_total=total,
                     photos=step.records,
                     masks=step.masks,
-                    dropped=step.dropped,
+                    drops=step.drops,
                 )
             )
 

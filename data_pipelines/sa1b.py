@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from data_pipelines import preparation
 from data_pipelines.dataset_kinds import MASKS
 from data_pipelines.layouts import Layout
-from data_pipelines.preparation import ALL_CORES, BeamRun, LocalRun, Watched
-from data_pipelines.report import PrepareReport
+from data_pipelines.preparation import ALL_CORES, BeamRun, LocalRun, PrepareProgress
+from data_pipelines.prepare_report import PrepareReport
 from data_pipelines.units import find_units
 
 _LAYOUT = Layout(kind=MASKS, find_units=find_units, expected="tars or folders in the SA-1B layout")
@@ -19,7 +19,7 @@ def prepare(
     *,
     split: str = "train",
     run: LocalRun | BeamRun = ALL_CORES,
-    watch: Callable[[Watched], None] = lambda watched: None,
+    watch: Callable[[PrepareProgress], None] = lambda watched: None,
 ) -> PrepareReport:
     """Write what `source` holds as ArrayRecord to the folder `out`, or go on with it; it opens when all is there.
 

@@ -94,7 +94,7 @@ class Step:
 
     records: int = 0
     masks: int = 0
-    dropped: int = 0
+    drops: int = 0
     size: int = 0
     """Bytes read."""
 
@@ -116,7 +116,7 @@ def make_shard(unit: Unit, out: str, *, advance: Callable[[Step], None] = lambda
     tally = _Tally(unit, advance)
     try:
         with folder.temporary(f"{WORK}/{shard_name(unit.key)}") as path:
-            write_records(path, tally.encoded())
+            write_records(path, tally.encode())
             result = tally.result(path)
         folder.write(f"{WORK}/{result_name(unit.key)}", result.to_json())
     except SourceError as error:
@@ -204,7 +204,7 @@ class _Tally:
         self._dropped: collections.Counter[str] = collections.Counter()
         self._drops: list[Drop] = []
 
-    def encoded(self) -> Iterator[bytes]:
+    def encode(self) -> Iterator[bytes]:
         """Yield the records that can be used, as bytes."""
         for item in self._unit.records():
             if isinstance(item, Stray):
@@ -217,7 +217,7 @@ class _Tally:
                 self._dropped[record.kind] += 1
                 if len(self._drops) < LISTED_DROPS:
                     self._drops.append(record)
-                self._advance(Step(dropped=1))
+                self._advance(Step(drops=1))
                 continue
             self._ids[record.image_id] = None
             self._masks += record.counts.masks

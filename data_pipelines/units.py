@@ -17,7 +17,7 @@ from data_pipelines.descriptions import encode_pair
 from data_pipelines.pairs import Drop, Pair, SourceError, Stray, match_apart, parse_name
 from data_pipelines.photo_folders import PairFiles, read_pairs
 from data_pipelines.storage import Entry, entry, filesystem, is_local, open_bytes
-from data_pipelines.tars import read_tar
+from data_pipelines.tar_reader import read_tar
 from data_pipelines.walk import walk
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import machine_fault
@@ -170,7 +170,7 @@ class _File(NamedTuple):
     folder: str
     number: str
     suffix: str
-    found: Entry
+    entry: Entry
 
 
 @dataclasses.dataclass
@@ -223,7 +223,7 @@ def _units(files: AbstractFileSystem, folder: str, groups: list[list[_File]]) ->
     groups.sort(key=lambda group: (int(group[0].number), group[0].number))
     for start in range(0, len(groups), PAIRS_A_SHARD):
         chosen = groups[start : start + PAIRS_A_SHARD]
-        held = [file.found for group in chosen for file in group]
+        held = [file.entry for group in chosen for file in group]
         yield PairUnit(
             path=url(files, folder),
             fingerprint=fingerprint(held),

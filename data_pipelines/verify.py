@@ -10,7 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 import numpy as np
 
 from data_pipelines.dataset_kinds import INFO, MASKS, DatasetKind, open_dataset
-from data_pipelines.report import REPORT, PrepareReport, ShardEntry
+from data_pipelines.prepare_report import REPORT, PrepareReport, ShardEntry
 from data_pipelines.storage import Folder
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import raise_machine_fault
@@ -32,7 +32,7 @@ class ShardCheck:
     masks: int = 0
     area: int = 0
     """Of all masks, pixels."""
-    sampled: int = 0
+    sample: int = 0
     """Records of which all was decoded, photo and masks."""
     ids: tuple[int, ...] = ()
     problems: tuple[str, ...] = ()
@@ -50,7 +50,7 @@ class VerifyReport:
     masks: int
     area: int
     """Of all masks, pixels."""
-    sampled: int
+    sample: int
     """Records of which all was decoded, photo and masks."""
     against_report: bool
     """Whether there was a report to compare with; data prepared by TFDS has metadata alone."""
@@ -64,7 +64,7 @@ class VerifyReport:
         decoded = " with all their masks" if has_masks else ""
         lines = [
             f"{self.folder}: {self.records:,} photos{masks} {self.shards:,} shards",
-            f"{self.sampled:,} photos decoded{decoded}; compared with {compared}",
+            f"{self.sample:,} photos decoded{decoded}; compared with {compared}",
         ]
         lines += [f"  {problem}" for problem in self.problems]
         lines.append(f"{len(self.problems):,} problems" if self.problems else "all is well")
@@ -77,7 +77,7 @@ class _Task:
 
     folder: str
     name: str
-    expected: int
+    record_count: int
     kind: DatasetKind
     entry: ShardEntry | None
     sample: int
@@ -115,7 +115,7 @@ def verify(
         _Task(
             folder=root,
             name=name,
-            expected=count,
+            record_count=count,
             kind=kind,
             entry=entries.get(name),
             sample=max(1, -(-sample // len(named))) if sample else 0,
@@ -132,7 +132,7 @@ def verify(
         records=sum(check.records for check in checks),
         masks=sum(check.masks for check in checks),
         area=sum(check.area for check in checks),
-        sampled=sum(check.sampled for check in checks),
+        sample=sum(check.sample for check in checks),
         against_report=report is not None,
         problems=tuple(problems),
     )
@@ -182,8 +182,8 @@ def _check_shard(task: _Task) -> ShardCheck:
             (count,) = count_records([str(path)])
             if isinstance(count, ShardError):
                 return ShardCheck(problems=(*problems, f"{task.name} cannot be opened: {count}"))
-            if count != task.expected:
-                problems.append(f"{task.name} holds {count:,} records but {INFO} says {task.expected:,}")
+            if count != task.record_count:
+                problems.append(f"{task.name} holds {count:,} records but {INFO} says {task.record_count:,}")
             source = ArrayRecordSource(name=task.name, shards=[str(path)], counts=[count])
             return _check_records(task, source, problems)
     except OSError as error:
@@ -219,7 +219,7 @@ def _check_records(task: _Task, source: RecordSource, problems: list[str]) -> Sh
             if number != (said := getattr(task.entry, what)):
                 problems.append(f"{task.name}: {what} {number:,} but the report says {said:,}")
     return ShardCheck(
-        records=len(ids), masks=masks, area=area, sampled=sampled, ids=tuple(ids), problems=tuple(problems)
+        records=len(ids), masks=masks, area=area, sample=sampled, ids=tuple(ids), problems=tuple(problems)
     )
 
 

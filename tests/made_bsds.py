@@ -7,7 +7,7 @@ from PIL import Image
 from scipy import ndimage
 from scipy.io import savemat
 
-from samjax.eval.protocols.edges.thinning import thinned
+from samjax.eval.protocols.edges.thinning import thin
 
 
 def write_truth(path: Path, boundaries: list[np.ndarray]) -> None:
@@ -25,7 +25,7 @@ def boundaries_of(labels: np.ndarray) -> np.ndarray:
     changes = np.zeros(labels.shape, bool)
     changes[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     changes[:-1] |= labels[:-1] != labels[1:]
-    return thinned(changes)
+    return thin(changes)
 
 
 def made_photo(seed: int, *, height: int, width: int, people: int = 3) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -28,6 +28,6 @@ def detail(error: Exception) -> str:
     return f"{str(error.__cause__ or error).split(' [tensorstore_spec=')[0]:.300}"
 
 
-def told(differences: list[str]) -> str:
+def summary(differences: list[str]) -> str:
     """Return the first of some differences, and how many more there are."""
     return "; ".join(differences[:3]) + (f"; {len(differences) - 3} more" if differences[3:] else "")

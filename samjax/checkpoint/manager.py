@@ -13,7 +13,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from samjax.checkpoint.checksums import Record, compare, differences, record
-from samjax.checkpoint.damage import detail, is_its_fault, reason, told
+from samjax.checkpoint.damage import detail, is_its_fault, reason, summary
 from samjax.checkpoint.preservation import Preservation
 from samjax.core.distributed import all_say, is_lead, wait_for_all
 from samjax.core.errors import CorruptCheckpointError, UserError
@@ -159,7 +159,7 @@ class Checkpoints:
             restored = self._restore(step, like=like, stream=stream)
         wrong = differences(saved, restored)
         if wrong:
-            raise CorruptCheckpointError(told(wrong))
+            raise CorruptCheckpointError(summary(wrong))
         return restored
 
     def _restore(self, step: int, *, like: T, stream: Any) -> T:

@@ -16,13 +16,13 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from samjax.checkpoint.checksums import Record, differences, record
-from samjax.checkpoint.damage import is_its_fault, reason, told
+from samjax.checkpoint.damage import is_its_fault, reason, summary
 from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.core.files import is_bucket
+from samjax.core.folder import check_room, whole_folder
 from samjax.core.git_lfs import POINTER, is_lfs_pointer
 from samjax.core.machine_faults import raise_machine_fault
-from samjax.core.output import check_room, whole_folder
 from samjax.core.tree import named_leaves, nested
-from samjax.core.workdir import is_bucket
 
 _STATE, _CONFIG, _CHECKSUMS = "state", "config", "checksums"
 
@@ -129,7 +129,7 @@ def load_weights(path: epath.PathLike) -> Weights:
         )[_STATE]
     wrong = differences(saved, state)
     if wrong:
-        raise _corrupt(folder, told(wrong))
+        raise _corrupt(folder, summary(wrong))
     return Weights(params=state["params"], buffers=state.get("buffers", {}), config=config, path=folder)
 
 

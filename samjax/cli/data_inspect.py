@@ -4,13 +4,13 @@ import argparse
 import contextlib
 import dataclasses
 import json
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from samjax.cli.arguments import refuse_more, whole_number
+from samjax.cli.progress_bar import progress
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
 from samjax.core.files import write_png, write_whole
@@ -185,17 +185,13 @@ def _first_tars(source: str) -> str:
 
 def _survey(request: _Request, out: Path) -> dict[str, Any]:
     """Count a sample of the records, print and draw it, and return it for the file."""
-    from rich.console import Console
-    from rich.progress import Progress
-
     from samjax.data.stream.sources import open_source
     from samjax.data.survey import survey
     from samjax.eval.source_report import describe, plot_survey, summarise
 
     source = open_source(request.data.source, request.data.split)
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("reading records", total=min(request.records, len(source)))
-        found = survey(source, sample=request.records, seed=request.seed, advance=lambda: bar.advance(task))
+    with progress("records", total=min(request.records, len(source))) as bar:
+        found = survey(source, sample=request.records, seed=request.seed, advance=lambda: bar(1))
     print(f"{request.name}\n{describe(found)}")
     plot_survey(out / _HISTOGRAMS, found)
     return summarise(found)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from samjax.cli.arguments import refuse_more, whole_number
+from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.ranges import PIXELS
 
@@ -101,35 +102,22 @@ def _prepare_photos(known: argparse.Namespace) -> Callable[..., Any]:
 @contextlib.contextmanager
 def _display(*, has_masks: bool) -> Iterator[Callable]:
     """Yield what shows progress on stderr: a bar on a terminal, else a line now and then."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-    def words(watched) -> str:
-        dropped = f", {watched.dropped:,} dropped" if watched.dropped else ""
-        masks = f", {watched.masks:,} masks" if has_masks else ""
-        return f"{watched.units:,} of {watched.units_total:,} shards, {watched.photos:,} photos{masks}{dropped}"
+    def words(state) -> str:
+        dropped = f", {state.drops:,} dropped" if state.drops else ""
+        masks = f", {state.masks:,} masks" if has_masks else ""
+        return f"{state.units:,} of {state.units_total:,} shards, {state.photos:,} photos{masks}{dropped}"
 
     if not sys.stderr.isatty():
-        said = time.monotonic()
+        last = time.monotonic()
 
-        def line(watched) -> None:
-            nonlocal said
-            if time.monotonic() - said >= _LINE_EVERY_S:
-                said = time.monotonic()
-                print(f"{watched.size / max(1, watched.size_total):.0%}: {words(watched)}", file=sys.stderr, flush=True)
+        def line(state) -> None:
+            nonlocal last
+            if time.monotonic() - last >= _LINE_EVERY_S:
+                last = time.monotonic()
+                print(f"{state.size / max(1, state.size_total):.0%}: {words(state)}", file=sys.stderr, flush=True)
 
         yield line
         return
-    bar = Progress(
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-        console=Console(stderr=True),
-    )
-    with bar:
-        task = bar.add_task("", total=None)
-        yield lambda watched: bar.update(
-            task, total=watched.size_total, completed=watched.size, description=words(watched)
-        )
+    with progress("", total=None, in_bytes=True) as bar:
+        yield lambda state: bar.to(state.size, total=state.size_total, note=words(state))

@@ -2,9 +2,9 @@
 
 import argparse
 import os
-import sys
 
 from samjax.cli.arguments import refuse_more, whole_number
+from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.ranges import COUNT_OR_NONE
 
@@ -40,7 +40,13 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from data_pipelines.verify import verify
 
     refuse_more(rest, "data verify")
-    report = verify(known.folder, sample=known.sample, workers=known.workers, watch=_say)
+    with progress("shards", total=None) as bar:
+        report = verify(
+            known.folder,
+            sample=known.sample,
+            workers=known.workers,
+            watch=lambda done, total: bar.to(done, total=total),
+        )
     print(report.text())
     if report.problems:
         raise UserError(
@@ -48,9 +54,3 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
             "folder and prepare it again"
         )
     return 0
-
-
-def _say(done: int, total: int) -> None:
-    """A line that renews itself on a terminal, and nothing else: checking takes a fraction of preparing."""
-    if sys.stderr.isatty():
-        print(f"\r{done:,} of {total:,} shards", end="\n" if done == total else "", file=sys.stderr, flush=True)

@@ -3,7 +3,8 @@
 import argparse
 
 from samjax.cli.arguments import real_number, refuse_more
-from samjax.cli.evaluation import add_allow_missing, add_common, finish, progress
+from samjax.cli.evaluation import add_allow_missing, add_common, evaluate, find_checkpoint_of
+from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.ranges import Range
 
@@ -52,7 +53,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     import dataclasses
 
-    from samjax.eval.evaluation_folder import open_evaluation
     from samjax.eval.protocols.edges.bsds import open_bsds
     from samjax.eval.protocols.edges.gradient_edges import SIGMA
     from samjax.eval.protocols.edges.protocol import baseline, conclude, detect_and_count, settings
@@ -60,21 +60,11 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     allowed = {"allow_missing": known.allow_missing, "allow_unannotated": known.allow_unannotated}
     dataset = open_bsds(known.data, split=known.split, **allowed)
     dataset = dataclasses.replace(dataset, photos=dataset.photos[: known.limit])
-    checkpoint = known.method
-    if known.method == "sam":
-        from samjax.checkpoint.weights import find_checkpoint
-
-        checkpoint = str(find_checkpoint(known.checkpoint))
+    checkpoint = known.method if known.method != "sam" else find_checkpoint_of(known)
     sigma = SIGMA if known.sobel_sigma is None else known.sobel_sigma
     about = settings(known.method, split=known.split, sigma=sigma)
-    asked = {
-        "protocol": "edges",
-        "checkpoint": checkpoint,
-        "data": known.data,
-        "photos": len(dataset.photos),
-        **about,
-    }
-    with open_evaluation(known.out, asked=asked, resume=known.resume) as folder:
+
+    def body(folder):
         folder.check_data(f"{photo.id} {photo.height}x{photo.width}" for photo in dataset.photos)
         done = sum(photo.id in folder for photo in dataset.photos)
         if done:
@@ -86,9 +76,10 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
                 detect, batch_size = baseline(known.method, sigma=sigma), 1
             with progress("photos", total=len(dataset.photos), done=done) as advance:
                 detect_and_count(dataset, detect, folder, batch_size=batch_size, progress=advance)
-        results = conclude(dataset, folder, checkpoint=checkpoint, settings=about)
-        finish(results, folder.path)
-    return 0
+        return conclude(dataset, folder, checkpoint=checkpoint, settings=about)
+
+    request = {"data": known.data, "photos": len(dataset.photos), **about}
+    return evaluate("edges", known, body, request=request, checkpoint=checkpoint)
 
 
 def _check_sigma(known: argparse.Namespace) -> None:

@@ -1,17 +1,18 @@
 """`samjax evaluate instances`: masks of a detector's boxes."""
 
 import argparse
-from pathlib import Path
 
 from samjax.cli.arguments import refuse_more
 from samjax.cli.evaluation import (
     add_allow_missing,
     add_annotations,
     add_common,
-    finish,
+    evaluate,
+    find_checkpoint_of,
     open_annotations,
-    progress,
+    out_folder,
 )
+from samjax.cli.progress_bar import progress
 
 _DESCRIPTION = """\
 Prompt with the boxes of a detector, refine the masks once, and report their average precision, as the Segment Anything
@@ -41,27 +42,23 @@ def add_parser(protocols, name: str) -> None:
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "evaluate instances")
 
-    from samjax.checkpoint.weights import find_checkpoint
-    from samjax.eval.evaluation_folder import open_evaluation
     from samjax.eval.protocols.instances.detections import read_detections, true_boxes
     from samjax.eval.protocols.instances.protocol import segment_photos
     from samjax.eval.protocols.instances.report import instance_results, write_report
     from samjax.predict.engine import Engine
     from samjax.predict.promptable.predictor import Predictor
 
-    checkpoint = str(find_checkpoint(known.checkpoint))
-    out = Path(known.out).expanduser()
+    checkpoint, out = find_checkpoint_of(known), out_folder(known)
     refine = not known.no_refine
     settings = {"boxes": known.boxes, "refined": refine}
-    asked = {
-        "protocol": "instances",
-        "checkpoint": checkpoint,
+    request = {
         "annotations": known.annotations,
         "images": known.images,
         "limit": known.limit,
         "settings": settings,
     }
-    with open_evaluation(out, asked=asked, resume=known.resume) as folder:
+
+    def body(folder):
         data = open_annotations(known, out)
         photos = data.first(known.limit)
         if known.boxes == _TRUE:
@@ -98,5 +95,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
             notes=data.notes,
         )
         write_report(data.truth, photos, folder, results, refine=refine)
-        finish(results, out)
-    return 0
+        return results
+
+    return evaluate("instances", known, body, request=request, checkpoint=checkpoint)

@@ -6,7 +6,16 @@ import json
 from pathlib import Path
 
 from samjax.cli.arguments import whole_number
-from samjax.cli.evaluation import add_allow_missing, add_common, finish, open_images, prepared, progress
+from samjax.cli.evaluation import (
+    add_allow_missing,
+    add_common,
+    evaluate,
+    find_checkpoint_of,
+    open_images,
+    out_folder,
+    prepare_records,
+)
+from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.ranges import SEED
 
@@ -67,19 +76,14 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     config = ClickConfig(clicks=tuple(known.clicks), first=FirstClick(known.first_click), seed=known.seed)
     options = override(FormatOptions(), rest, command="evaluate point-to-mask")
 
-    from samjax.checkpoint.weights import find_checkpoint
     from samjax.core.config import to_json
-    from samjax.eval.evaluation_folder import open_evaluation
     from samjax.eval.protocols.point_to_mask.protocol import click_datasets
     from samjax.eval.protocols.point_to_mask.report import click_results, write_report
     from samjax.predict.engine import Engine
     from samjax.predict.promptable.predictor import Predictor
 
-    checkpoint = str(find_checkpoint(known.checkpoint))
-    out = Path(known.out).expanduser()
-    asked = {
-        "protocol": "point-to-mask",
-        "checkpoint": checkpoint,
+    checkpoint, out = find_checkpoint_of(known), out_folder(known)
+    request = {
         "data": known.data,
         "format": known.format,
         "options": json.loads(to_json(options)),
@@ -88,7 +92,8 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         "limit": known.limit,
         "settings": {"clicks": known.clicks, "first click": known.first_click, "seed": known.seed},
     }
-    with open_evaluation(out, asked=asked, resume=known.resume) as folder:
+
+    def body(folder):
         datasets, notes = _open(known, options, out)
         folder.check_data(f"{dataset.name}/{photo.fingerprint()}" for dataset in datasets for photo in dataset.photos)
         engine = Engine.from_checkpoint(checkpoint)
@@ -104,11 +109,12 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
                 watch=watch,
             )
         results = click_results(
-            datasets, outcome.found, config=config, checkpoint=checkpoint, left_out=outcome.left_out, notes=notes
+            datasets, outcome.clicks, config=config, checkpoint=checkpoint, left_out=outcome.left_out, notes=notes
         )
-        write_report(out, predictor, datasets, outcome.found, results, config)
-        finish(results, out)
-    return 0
+        write_report(out, predictor, datasets, outcome.clicks, results, config)
+        return results
+
+    return evaluate("point-to-mask", known, body, request=request, checkpoint=checkpoint)
 
 
 def _open(known: argparse.Namespace, options, out: Path):
@@ -127,7 +133,7 @@ def _open(known: argparse.Namespace, options, out: Path):
             allow_missing=known.allow_missing,
             allow_unannotated=known.allow_unannotated,
             progress=progress,
-            prepare=lambda path: prepared(path, out=out),
+            prepare=lambda path: prepare_records(path, out=out),
         )
         for spec in known.data
     ]

@@ -2,17 +2,18 @@
 
 import argparse
 import dataclasses
-from pathlib import Path
 
 from samjax.cli.arguments import whole_number
 from samjax.cli.evaluation import (
     add_allow_missing,
     add_annotations,
     add_common,
-    finish,
+    evaluate,
+    find_checkpoint_of,
     open_annotations,
-    progress,
+    out_folder,
 )
+from samjax.cli.progress_bar import progress
 
 _DESCRIPTION = """\
 Find everything on photos with a grid of points, rank it, and report the average recall of masks at 1000 proposals, as
@@ -54,25 +55,21 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     generator_config = override(preset, rest, command="evaluate proposals")
     config = ProposalConfig(generator=generator_config, most=known.max_proposals)
 
-    from samjax.checkpoint.weights import find_checkpoint
-    from samjax.eval.evaluation_folder import open_evaluation
     from samjax.predict.automatic.generator import MaskGenerator
     from samjax.predict.engine import Engine
 
-    checkpoint = str(find_checkpoint(known.checkpoint))
-    out = Path(known.out).expanduser()
+    checkpoint, out = find_checkpoint_of(known), out_folder(known)
     settings = {**dataclasses.asdict(generator_config), "max proposals": config.most}
     del settings["points_per_batch"]  # changes memory and speed alone
-    asked = {
-        "protocol": "proposals",
-        "checkpoint": checkpoint,
+    request = {
         "annotations": known.annotations,
         "images": known.images,
         "limit": known.limit,
         "proposals written": known.write_proposals,
         "settings": settings,
     }
-    with open_evaluation(out, asked=asked, resume=known.resume) as folder:
+
+    def body(folder):
         data = open_annotations(known, out)
         photos = data.first(known.limit, annotated=True)
         folder.check_data(photo.fingerprint() for photo in photos)
@@ -99,5 +96,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
             notes=data.notes,
         )
         write_report(data.truth, photos, folder, results)
-        finish(results, out)
-    return 0
+        return results
+
+    return evaluate("proposals", known, body, request=request, checkpoint=checkpoint)

@@ -1,14 +1,13 @@
 """What the protocols of `samjax evaluate` have in common."""
 
 import argparse
-import contextlib
 import hashlib
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from samjax.cli.arguments import whole_number
-from samjax.core.errors import UserError
+from samjax.cli.progress_bar import progress
 from samjax.core.text import printable
 
 
@@ -49,10 +48,10 @@ def add_annotations(parser: argparse.ArgumentParser) -> None:
 
 
 def open_annotations(known: argparse.Namespace, out: Path):
-    """Return the annotations and photos that `add_annotations` asked for, see `Annotated`."""
-    from samjax.eval.ground_truth import read_annotated
+    """Return the annotations and photos that `add_annotations` asked for, see `AnnotatedPhotos`."""
+    from samjax.eval.ground_truth import read_annotated_photos
 
-    return read_annotated(
+    return read_annotated_photos(
         known.annotations,
         images=open_images(known.images, out=out),
         allow_missing=known.allow_missing,
@@ -61,52 +60,29 @@ def open_annotations(known: argparse.Namespace, out: Path):
     )
 
 
-@contextlib.contextmanager
-def progress(what: str, *, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
-    """Show a bar of `total` `what`, `done` of which there are; yields what moves it by a number of them.
+def evaluate(
+    protocol: str, known: argparse.Namespace, body: Callable, *, request: Mapping[str, Any], checkpoint: str
+) -> int:
+    """Run `body(folder)` in `--out`, see `run_evaluation`, and print the table of the results that it returns."""
+    from samjax.eval.run import run_evaluation
 
-    Where no terminal shows it, nothing is printed.
-    """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
-        TimeRemainingColumn(),
-        TextColumn("left"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task(what, total=total, completed=done)
-        yield lambda count: bar.update(task, advance=count)
-
-
-def finish(results, folder: Path) -> None:
-    """Write `results` to the folder and print their table.
-
-    Raises:
-      UserError: all rows are of nothing.
-    """
-    if all(row.masks == 0 or set(row.metrics.values()) == {None} for row in results.rows):
-        first = results.rows[0]
-        left_out = "".join(f"; {count:,} {kind} left out" for kind, count in first.left_out.items())
-        raise UserError(
-            f"{first.name}: {first.photos:,} photos with {first.masks or 0:,} objects were evaluated, so there are no "
-            f"results{left_out}"
-        )
-    results.write(folder)
+    out = out_folder(known)
+    results = run_evaluation(protocol, out, checkpoint=checkpoint, request=request, resume=known.resume, evaluate=body)
     print(results.table())
-    print(f"\nwritten to {folder}", flush=True)
+    print(f"\nwritten to {out}", flush=True)
+    return 0
+
+
+def find_checkpoint_of(known: argparse.Namespace) -> str:
+    """Return where the checkpoint is that `--checkpoint` leads to."""
+    from samjax.checkpoint.weights import find_checkpoint
+
+    return str(find_checkpoint(known.checkpoint))
+
+
+def out_folder(known: argparse.Namespace) -> Path:
+    """Return the folder of `--out`."""
+    return Path(known.out).expanduser()
 
 
 def open_images(path: str, *, out: Path):
@@ -114,11 +90,11 @@ def open_images(path: str, *, out: Path):
     from samjax.data.annotations.images import ImageFolder, ImageRecords
     from samjax.data.stream.sources import holds_records
 
-    path = prepared(path, out=out)
+    path = prepare_records(path, out=out)
     return ImageRecords(path, progress=progress) if holds_records(path) else ImageFolder(path)
 
 
-def prepared(path: str, *, out: Path) -> str:
+def prepare_records(path: str, *, out: Path) -> str:
     """Return `path`, or where its records are if it is tars or pairs of SA-1B: prepared once, under `out`."""
     from samjax.cli.tars import prepare_once
     from samjax.data.stream.sources import is_sa1b_layout

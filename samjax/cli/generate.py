@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import glob
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from samjax.cli.arguments import whole_number
+from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
-from samjax.core.output import check_can_write
+from samjax.core.folder import check_can_write
 from samjax.core.patterns import expand_pattern
 from samjax.predict.automatic.generator_config import GeneratorConfig
 
@@ -131,9 +131,6 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
     Raises:
       UserError: some cannot be read; the others are done.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
     from samjax.pictures.all_masks import draw_all_masks
 
     unreadable: list[str] = []
@@ -141,16 +138,7 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
     masks = done = 0
     started = time.perf_counter()
     first: tuple[int, float] | None = None
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[rate]}"),
-    )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-    with bar, ThreadPoolExecutor(2) as pool:
-        task = bar.add_task("photos", total=len(photos), rate="")
+    with progress("photos", total=len(photos)) as bar, ThreadPoolExecutor(2) as pool:
         for batch in _read_ahead(pool, photos, size=generator.batch_size):
             unreadable += [str(error) for _, error in batch if isinstance(error, UserError)]
             there = [(path, photo) for path, photo in batch if not isinstance(photo, UserError)]
@@ -164,7 +152,7 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
                 masks, done = masks + len(found), done + 1
             now = time.perf_counter()
             first = first or (done, now)
-            bar.update(task, advance=len(batch), rate=f"{_rate(done, now - started, first, now)} images/s")
+            bar(len(batch), note=f"{_rate(done, now - started, first, now)} images/s")
     took = time.perf_counter() - started
     if done:
         print(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from samjax.cli.arguments import refuse_more, whole_number
 from samjax.core.errors import UserError
-from samjax.core.output import check_can_write
+from samjax.core.folder import check_can_write
 from samjax.core.ranges import PIXELS
 
 _DESCRIPTION = """\

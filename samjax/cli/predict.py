@@ -9,7 +9,8 @@ from typing import Any
 
 from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
-from samjax.core.output import check_can_write, tell_write_errors
+from samjax.core.files import tell_write_errors
+from samjax.core.folder import check_can_write
 
 _DESCRIPTION = """\
 Predict the masks of objects in a photo, prompted by points, a box or both. Places are pixels of the photo as a viewer

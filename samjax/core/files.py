@@ -14,9 +14,8 @@ from etils import epath
 from jaxtyping import Bool, UInt8
 from PIL import Image
 
-from samjax.core.errors import UserError
+from samjax.core.errors import MachineError, UserError
 from samjax.core.text import printable
-from samjax.core.workdir import is_bucket
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +32,16 @@ _NO_SYNC = {
 """How file systems refuse what they do not have: CIFS, FUSE and shared folders of virtual machines among them."""
 _told: set[int] = set()
 """File systems without sync that a line was written about."""
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FULL_IN_WORDS = tuple(os.strerror(number) for number in _FULL)
+"""Libraries that are no Python make errors of every type, with the system's words in them."""
+
+
+def is_bucket(path: epath.PathLike) -> bool:
+    """Return whether it is an address, such as gs://, and no folder of a file system."""
+    return "://" in str(path)
 
 
 def write_whole(path: epath.PathLike, content: str | bytes) -> None:
@@ -131,3 +140,35 @@ def _refusals_told(folder: Path) -> Iterator[None]:
                 printable(str(folder)),
                 error.strerror,
             )
+
+
+@contextlib.contextmanager
+def tell_write_errors(path: str | Path, *, option: str = "--out") -> Iterator[None]:
+    """Tell what goes wrong on disk within in a sentence.
+
+    `path` is what is being written, `option` what the user gave it by.
+
+    Raises:
+      UserError: in place of an OSError, or of a library's error that the disk is full.
+    """
+    try:
+        yield
+    except (UserError, MachineError):
+        raise
+    except Exception as error:
+        full = _full(error)
+        if full is None and not isinstance(error, OSError):
+            raise
+        what = full or (error.strerror if isinstance(error, OSError) else None) or error
+        way = f"free some room, or give another {option}" if full or what is error else f"give another {option}"
+        raise UserError(f"{path} cannot be written ({what}): {way}") from error
+
+
+def _full(error: BaseException | None) -> str | None:
+    """Return the system's words where an error, or one that it came after, is that of a full disk."""
+    while error is not None:
+        for words in _FULL_IN_WORDS:
+            if words in str(error):
+                return words
+        error = error.__cause__ or error.__context__
+    return None

@@ -11,7 +11,7 @@ from typing import Any
 import numba
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def jit_kernel(function: Callable[..., Any]) -> Any:
     """Return `function` compiled at its first call, from a cache on disk where there is a place for one.
 
     The cache is renewed when the file of `function` changes, not when another file does: what it calls belongs beside

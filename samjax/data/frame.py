@@ -44,17 +44,17 @@ def frame_photo(
     Raises:
       PhotoError: not a JPEG, truncated, or not of the size that the view is of.
     """
-    photo, decoded = decode_photo(jpeg, photo=view.photo, scaled=view.scaled, decoding=decoding)
+    photo, decoded = decode_photo(jpeg, photo=view.photo, scaled=view.scaled_size, decoding=decoding)
     (top, left), (height, width) = view.corner, view.window
-    if (height, width) == view.scaled and decoded == photo.size:
+    if (height, width) == view.scaled_size and decoded == photo.size:
         window = photo.resize((width, height), Image.Resampling.BILINEAR)
     else:
-        across, down = decoded[0] / view.scaled[1], decoded[1] / view.scaled[0]
+        across, down = decoded[0] / view.scaled_size[1], decoded[1] / view.scaled_size[0]
         box = (left * across, top * down, (left + width) * across, (top + height) * down)
         window = photo.resize((width, height), Image.Resampling.BILINEAR, box=_inside(box, photo.size))
     pixels = np.asarray(window)
     image = np.zeros((*frame, 3), np.uint8)
-    image[:height, :width] = pixels[:, ::-1] if view.mirrored else pixels
+    image[:height, :width] = pixels[:, ::-1] if view.flip else pixels
     return image
 
 

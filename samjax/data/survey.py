@@ -24,7 +24,7 @@ class Survey:
 
     total: int
     """Records of the source."""
-    sampled: int
+    sample: int
     """Records read."""
     sizes: Int[np.ndarray, "photos 2"]
     """(height, width)."""
@@ -89,7 +89,7 @@ def survey(source: RecordSource, *, sample: int, seed: int, advance: Callable[[]
                 examples.append(read.detail)
     return Survey(
         total=total,
-        sampled=len(places),
+        sample=len(places),
         sizes=np.array([photo.size for photo in photos], int).reshape(-1, 2),
         masks=np.array([len(photo.areas) for photo in photos], int),
         shares=np.array([area / (photo.size[0] * photo.size[1]) for photo in photos for area in photo.areas], float),

@@ -18,12 +18,12 @@ class View:
     """A window of a scaled photo, to sit in the frame's top-left corner. Sizes are (height, width)."""
 
     photo: tuple[int, int]
-    scaled: tuple[int, int]
+    scaled_size: tuple[int, int]
     """The whole photo's size at this view's scale."""
     corner: tuple[int, int]
     """Top and left of the window in the scaled photo."""
     window: tuple[int, int]
-    mirrored: bool = False
+    flip: bool = False
     """Whether the window is shown with left and right exchanged."""
 
     def grid(self, frame: tuple[int, int]) -> MaskGrid:
@@ -31,10 +31,10 @@ class View:
         (top, left), (height, width) = self.corner, self.window
         return MaskGrid(
             height=self.photo[0],
-            rows=nearest_positions(source=self.photo[0], target=self.scaled[0])[top : top + height],
-            columns=nearest_positions(source=self.photo[1], target=self.scaled[1])[left : left + width],
+            rows=nearest_positions(source=self.photo[0], target=self.scaled_size[0])[top : top + height],
+            columns=nearest_positions(source=self.photo[1], target=self.scaled_size[1])[left : left + width],
             frame=frame,
-            mirrored=self.mirrored,
+            mirrored=self.flip,
         )
 
 
@@ -55,7 +55,7 @@ class ViewRules:
         spare = (scaled[0] - window[0], scaled[1] - window[1])
         corner = (int(rng.integers(spare[0] + 1)), int(rng.integers(spare[1] + 1))) if any(spare) else (0, 0)
         mirrored = self.flip_probability > 0 and bool(rng.random() < self.flip_probability)
-        return View(photo=photo, scaled=scaled, corner=corner, window=window, mirrored=mirrored)
+        return View(photo=photo, scaled_size=scaled, corner=corner, window=window, flip=mirrored)
 
 
 WHOLE = ViewRules()

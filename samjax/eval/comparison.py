@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from samjax.core.errors import UserError
-from samjax.eval.results import Results, Row, aligned, as_text
+from samjax.eval.results import Results, Row, align_columns, as_text
 from samjax.pictures.plots import plot_bars, plot_curves
 
 _MOST_BARS = 40
@@ -60,7 +60,7 @@ class Comparison:
                     change = "-" if one is None or other is None else f"{other - one:+.3f}"
                     lines.append([f"{a.name} {name}", as_text(one), as_text(other), change])
         about = [f"{self.first.protocol}", f"A: {self.first.checkpoint}", f"B: {self.second.checkpoint}"]
-        return "\n".join([*about, "", *aligned(lines), "", *self.differences]).rstrip()
+        return "\n".join([*about, "", *align_columns(lines), "", *self.differences]).rstrip()
 
     def plot(self, path: Path) -> None:
         """Draw the curves of both, or where there are none their metrics as bars."""

@@ -1,4 +1,4 @@
-"""The folder of one evaluation: what was asked, and what each photo gave so far, so that a killed one can go on."""
+"""The folder of one evaluation: what was requested, and what each photo gave so far, so that a killed one can go on."""
 
 import contextlib
 import hashlib
@@ -9,8 +9,8 @@ from typing import Any
 
 from samjax.core.errors import UserError
 from samjax.core.files import sync_open, write_whole
+from samjax.core.folder import check_request, lock_folder, read_request
 from samjax.core.text import printable
-from samjax.core.workdir import held
 
 _ABOUT, _RECORDS, _DATA = "evaluation.json", "photos.jsonl", "data.sha256"
 
@@ -80,11 +80,11 @@ class EvaluationFolder:
 
 
 @contextlib.contextmanager
-def open_evaluation(path: str | Path, *, asked: Mapping[str, Any], resume: bool) -> Iterator[EvaluationFolder]:
+def open_evaluation(path: str | Path, *, request: Mapping[str, Any], resume: bool) -> Iterator[EvaluationFolder]:
     """Hold the folder of an evaluation, made if it is not there, against other processes.
 
     Args:
-      asked: all that its figures depend on, as JSON holds it; a resumed evaluation must ask the same.
+      request: all that its figures depend on, as JSON holds it; a resumed evaluation must request the same.
       resume: go on with what is there.
 
     Raises:
@@ -92,17 +92,17 @@ def open_evaluation(path: str | Path, *, asked: Mapping[str, Any], resume: bool)
     """
     folder = Path(path).expanduser()
     about = folder / _ABOUT
-    wanted = json.loads(json.dumps(asked))
+    wanted = json.loads(json.dumps(request))
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out {folder} is a file; give a folder")
-    there = sorted(entry.name for entry in folder.iterdir() if entry.name != ".lock") if folder.exists() else []
-    if there and not about.exists():
-        raise UserError(f"--out {folder} holds {there[0]}, which samjax evaluate did not write: give another folder")
-    if there and not resume:
+    existing = sorted(entry.name for entry in folder.iterdir() if entry.name != ".lock") if folder.exists() else []
+    if existing and not about.exists():
+        raise UserError(f"--out {folder} holds {existing[0]}, which samjax evaluate did not write: give another folder")
+    if existing and not resume:
         raise UserError(f"--out {folder} holds an evaluation: give --resume to go on with it, or another folder")
-    with held(folder, option="--out"):
-        if there:
-            _compare(folder, _read_about(about), wanted)
+    with lock_folder(folder, option="--out"):
+        if existing:
+            check_request(read_request(about), wanted, sentence=f"--out {folder} was begun")
         else:
             write_whole(about, json.dumps(wanted, indent=1) + "\n")
         evaluation = EvaluationFolder(folder)
@@ -110,25 +110,6 @@ def open_evaluation(path: str | Path, *, asked: Mapping[str, Any], resume: bool)
             yield evaluation
         finally:
             evaluation.close()
-
-
-def _read_about(about: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(about.read_text())
-        if isinstance(said, dict):
-            return said
-    except (OSError, ValueError):
-        pass
-    raise UserError(f"{about} is damaged: give another --out, or remove {about.parent} to begin anew")
-
-
-def _compare(folder: Path, said: dict[str, Any], wanted: dict[str, Any]) -> None:
-    for name in sorted({*said, *wanted}):
-        if said.get(name) != wanted.get(name):
-            raise UserError(
-                f"--out {folder} was begun with {name} {said.get(name)}, now it is {wanted.get(name)}: go on with "
-                "what it was begun with, or give another --out"
-            )
 
 
 def _read_records(path: Path) -> tuple[dict[str, Any], int]:

@@ -14,7 +14,7 @@ from samjax.scores.truth import Truth
 
 
 @dataclass(frozen=True, kw_only=True)
-class Annotated:
+class AnnotatedPhotos:
     """Photos in the order of their ids, and what predictions on them are scored by."""
 
     truth: Truth
@@ -36,14 +36,14 @@ class Annotated:
         return photos
 
 
-def read_annotated(
+def read_annotated_photos(
     path: str | Path,
     *,
     images: ImageStore,
     allow_missing: bool,
     allow_unannotated: bool = False,
     progress: Progress = no_progress,
-) -> Annotated:
+) -> AnnotatedPhotos:
     """Read the annotations in `path`, whose photos are in `images`.
 
     Raises:
@@ -68,6 +68,6 @@ def read_annotated(
         raise UserError(f"{path}: {error}") from error
     left_out = {**read.dataset.left_out, **problems.settle(allow_missing=allow_missing)}
     without = left_out.pop(UNANNOTATED, 0)
-    photos = sorted([*read.dataset.photos, *read.unannotated], key=lambda photo: photo.id)
+    photos = sorted([*read.dataset.photos, *read.without_annotations], key=lambda photo: photo.id)
     notes = [f"{without:,} of the photos have no annotations"] if without else []
-    return Annotated(truth=truth, photos=photos, left_out=left_out, notes=notes)
+    return AnnotatedPhotos(truth=truth, photos=photos, left_out=left_out, notes=notes)

@@ -12,7 +12,7 @@ _FEWEST = 4
 T = TypeVar("T")
 
 
-def padded(prompts: Sequence[T]) -> list[T]:
+def pad_group(prompts: Sequence[T]) -> list[T]:
     """Return up to `AT_ONCE` prompts, the first repeated up to 4, 8 or 16: a program is compiled for each number."""
     wanted = max(_FEWEST, power_of_two(len(prompts)))
     return [*prompts, *[prompts[0]] * (wanted - len(prompts))]

@@ -106,7 +106,7 @@ class Results:
         left_out = [
             f"{row.name}: {count:,} {kind} left out" for row in self.rows for kind, count in row.left_out.items()
         ]
-        return "\n".join([f"{self.protocol}, {self.checkpoint}", "", *aligned(lines), "", *left_out, *self.notes])
+        return "\n".join([f"{self.protocol}, {self.checkpoint}", "", *align_columns(lines), "", *left_out, *self.notes])
 
 
 def as_text(value: float | int | None) -> str:
@@ -116,7 +116,7 @@ def as_text(value: float | int | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:
     """Return the cells of each line in columns: the first from the left, the others from the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     sides = [str.ljust, *[str.rjust] * (len(widths) - 1)]

@@ -21,7 +21,7 @@ _ASPECTS = (
 def describe(found: Survey) -> str:
     """Return the survey in a few lines to read."""
     photos, masks = len(found.masks), len(found.shares)
-    of = "all" if found.sampled == found.total else f"{found.sampled:,} drawn at random of"
+    of = "all" if found.sample == found.total else f"{found.sample:,} drawn at random of"
     lines = [f"  records  {of} {found.total:,}; {photos:,} photos, {masks:,} masks"]
     if photos:
         sides = np.sort(found.sizes, axis=1)
@@ -42,7 +42,7 @@ def summarise(found: Survey) -> dict[str, Any]:
     """Return the survey as numbers for JSON."""
     return {
         "total": found.total,
-        "sampled": found.sampled,
+        "sampled": found.sample,
         "photos": len(found.masks),
         "masks": len(found.shares),
         "broken": sum(found.faults.values()),

@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from samjax.core.errors import UserError
+from samjax.core.prompts import MaskOutput
 from samjax.core.ranges import Pixels, Range, config_class
 from samjax.core.sizes import map_groups
-from samjax.core.types import MaskOutput, struct
+from samjax.core.struct import struct
 from samjax.losses.dice import dice_loss
 from samjax.losses.focal import focal_loss
 from samjax.losses.iou import iou_loss, mask_iou
@@ -87,9 +88,10 @@ def round_loss(
 ) -> RoundLoss:
     """Return the loss of one round's masks against the target, in float32.
 
-    Logits are brought to the target's resolution bilinearly. Of several masks (k > 1) only the one with the lowest
-    weighted focal + dice is back-propagated, and its IoU alone is supervised (Segment Anything, section 3). Masks are
-    taken a few at a time where all of a photo's would be more than `PIXELS_AT_ONCE`, and again in the backward pass.
+    Logits are brought to the target's resolution bilinearly, as by `prompting.error_region.upscale` up to rounding. Of
+    several masks (k > 1) only the one with the lowest weighted focal + dice is back-propagated, and its IoU alone is
+    supervised (Segment Anything, section 3). Masks are taken a few at a time where all of a photo's would be more than
+    `PIXELS_AT_ONCE`, and again in the backward pass.
 
     Args:
       output: the round's k masks.

@@ -43,7 +43,7 @@ class OptimConfig:
     """Largest global norm of the gradient; 0 turns clipping off."""
 
 
-def decayed(parameters: Any) -> Any:
+def decay_mask(parameters: Any) -> Any:
     """Return whether weight decay applies, for each parameter."""
     return map_named(lambda name, _: first_match(name, WEIGHT_DECAY_RULES), parameters)
 
@@ -56,7 +56,7 @@ def make_optimizer(config: OptimConfig, layer_ids: LayerIds, *, steps: int) -> o
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm) if config.clip_norm > 0 else optax.identity(),
         optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon),
-        optax.add_decayed_weights(config.weight_decay, mask=decayed),
+        optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
         scale_by_layer(config.layer_decay, layer_ids),
         optax.scale_by_learning_rate(config.schedule.learning_rate(steps)),
     )

@@ -21,7 +21,7 @@ class Collective:
     """Of the whole array a chip ends with, or starts with: the gathered one, the one to be reduced or exchanged."""
 
     @property
-    def sent(self) -> float:
+    def bytes_per_chip(self) -> float:
         """Bytes a chip sends in all, by the algorithms that send least (rings).
 
         Gathering and scattering move (n - 1)/n of the whole array past each chip, an all-reduce is one of each.
@@ -82,7 +82,7 @@ def _in(program: Program, name: str) -> Iterator[tuple[str, int, int, str]]:
     """
     pieces: set[tuple[str, tuple]] = set()
     for one in program.computations[name].instructions.values():
-        scatters = one.opcode == "fusion" and (one.called("calls") or "").startswith("all-reduce-scatter")
+        scatters = one.opcode == "fusion" and (one.callee("calls") or "").startswith("all-reduce-scatter")
         for exchange in _inside(program, one):
             kind = exchange.opcode.removesuffix("-start")
             if kind not in _KINDS:
@@ -98,7 +98,7 @@ def _in(program: Program, name: str) -> Iterator[tuple[str, int, int, str]]:
 
 
 def _inside(program: Program, one: Instruction) -> Iterator[Instruction]:
-    target = one.called("calls") if one.opcode == "fusion" else None
+    target = one.callee("calls") if one.opcode == "fusion" else None
     if target is None:
         yield one
     else:

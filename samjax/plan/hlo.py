@@ -62,7 +62,7 @@ class Instruction:
     attributes: str
     root: bool
 
-    def called(self, attribute: str) -> str | None:
+    def callee(self, attribute: str) -> str | None:
         """Return the computation that `attribute` names: calls, body, condition, to_apply."""
         found = re.search(rf"\b{attribute}=%?([\w.\-]+)", self.attributes)
         return found.group(1) if found else None
@@ -121,12 +121,12 @@ class Program:
                     trips = self.trips(one)
                     if trips is None:
                         unknown.append(one.name)
-                    run(one.called("body") or "", count * (1 if trips is None else trips))
+                    run(one.callee("body") or "", count * (1 if trips is None else trips))
                 elif one.opcode == "conditional":
                     for branch in _branches(one):
                         run(branch, count)
                 elif one.opcode in ("call", "async-start"):
-                    run(one.called("to_apply") or one.called("calls") or "", count)
+                    run(one.callee("to_apply") or one.callee("calls") or "", count)
 
         run(self.entry, 1)
         return times, unknown
@@ -139,7 +139,7 @@ class Program:
         noted = re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.attributes)
         if noted:
             return int(noted.group(1))
-        condition = loop.called("condition")
+        condition = loop.callee("condition")
         if condition is None:
             return None
         bounds = [
@@ -157,7 +157,7 @@ class Program:
 
         In brackets, what the compiler calls it, if no traced operation is behind it: `(copy-start)`.
         """
-        target = one.called("calls") if one.opcode == "fusion" else None
+        target = one.callee("calls") if one.opcode == "fusion" else None
         named = [inner for inner in self.inside(target) if inner.operation] if target and not one.operation else []
         products = [inner for inner in named if inner.opcode in ("dot", "convolution")]
         return (products or named or [one])[-1].operation or f"({one.opcode})"
@@ -166,7 +166,7 @@ class Program:
         """Yield the instructions of a computation and of the fusions in it."""
         for one in self.computations[name].instructions.values():
             yield one
-            if one.opcode == "fusion" and (target := one.called("calls")):
+            if one.opcode == "fusion" and (target := one.callee("calls")):
                 yield from self.inside(target)
 
 
@@ -262,4 +262,4 @@ def _branches(conditional: Instruction) -> list[str]:
     several = re.search(r"branch_computations=\{([^}]*)\}", conditional.attributes)
     if several:
         return _OPERAND.findall(several.group(1))
-    return [name for kind in ("true_computation", "false_computation") if (name := conditional.called(kind))]
+    return [name for kind in ("true_computation", "false_computation") if (name := conditional.callee(kind))]

@@ -73,7 +73,7 @@ def work(program: Program) -> Work:
     for name, count in times.items():
         for one in program.computations[name].instructions.values():
             if one.opcode == "fusion":
-                flops += count * _fused_flops(program, one.called("calls") or "")
+                flops += count * _fused_flops(program, one.callee("calls") or "")
             else:
                 flops += count * _flops(program.computations[name], one)
             size += count * _bytes(program, program.computations[name], one)
@@ -127,7 +127,7 @@ def _kernel_flops(one: Instruction) -> int:
 def _fused_flops(program: Program, name: str) -> int:
     computation = program.computations[name]
     return sum(
-        _fused_flops(program, one.called("calls") or "") if one.opcode == "fusion" else _flops(computation, one)
+        _fused_flops(program, one.callee("calls") or "") if one.opcode == "fusion" else _flops(computation, one)
         for one in computation.instructions.values()
     )
 
@@ -203,7 +203,7 @@ def _bytes(program: Program, computation: Computation, one: Instruction) -> int:
         return 2 * _in_main_memory(one.shapes[0])
     if one.opcode == "dynamic-update-slice":
         return 2 * _in_main_memory(computation.instructions[one.operands[1]].shapes[0])
-    target = one.called("calls") if one.opcode == "fusion" else None
+    target = one.callee("calls") if one.opcode == "fusion" else None
     total = 0
     for number, operand in enumerate(one.operands):
         shapes = computation.instructions[operand].shapes
@@ -236,7 +236,7 @@ def _read(program: Program, name: str, number: int) -> int:
                 read += user.shapes[0].padded_bytes
             elif user.opcode == "dynamic-update-slice" and first:
                 continue
-            elif user.opcode == "fusion" and (target := user.called("calls")):
+            elif user.opcode == "fusion" and (target := user.callee("calls")):
                 read += sum(_read(program, target, at) for at, taken in enumerate(user.operands) if taken == source)
             else:
                 return whole
@@ -258,7 +258,7 @@ def _written_by(program: Program, computation: Computation, one: Instruction) ->
         return inner if len(inner) == 1 else [shape.padded_bytes for shape in one.shapes]
     if one.opcode == "dynamic-update-slice":
         return [computation.instructions[one.operands[1]].shapes[0].padded_bytes]
-    if one.opcode == "fusion" and (target := one.called("calls")):
+    if one.opcode == "fusion" and (target := one.callee("calls")):
         return _written(program, target)
     if one.opcode == "parameter":
         return [0 for _ in one.shapes]

@@ -51,7 +51,7 @@ class CompiledStep:
 
     mesh: Mesh
     blueprint: Blueprint
-    compiled: jax.stages.Compiled
+    executable: jax.stages.Compiled
     memory: Memory
     seconds: float
     """Taken to compile it."""
@@ -78,7 +78,7 @@ def compile_step(config: TrainConfig, devices: Sequence[Any]) -> CompiledStep:
     return CompiledStep(
         mesh=mesh,
         blueprint=blueprint,
-        compiled=compiled,
+        executable=compiled,
         memory=_memory(compiled, state_bytes(config, blueprint, mesh), platform=devices[0].platform),
         seconds=time.monotonic() - began,
     )

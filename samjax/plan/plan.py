@@ -95,7 +95,7 @@ def make_plan(config: TrainConfig, topology: Topology) -> Plan:
 def _plan(
     config: TrainConfig, topology: Topology, chip: Chip | None, step: CompiledStep | None, *, read_from: Topology | None
 ) -> Plan:
-    program = parse(step.compiled.as_text() or "") if step is not None else None
+    program = parse(step.executable.as_text() or "") if step is not None else None
     least = config.flops()
     done = work(program) if program is not None else None
     exchanged = collectives(program) if program is not None else []
@@ -129,7 +129,10 @@ def _floor(
     # Kernels written by hand may not say what they compute; the step cannot take less than its model FLOPs.
     flops = max(float(done.flops), (least or 0) * config.batch_size / topology.chips)
     return floor(
-        chip, flops=flops, memory_bytes=float(done.bytes), sent_bytes=sum((one.sent for one in exchanged), 0.0)
+        chip,
+        flops=flops,
+        memory_bytes=float(done.bytes),
+        sent_bytes=sum((one.bytes_per_chip for one in exchanged), 0.0),
     )
 
 

@@ -75,7 +75,7 @@ def _collectives(plan: Plan) -> Table | None:
         return None
     table = _table("What a chip exchanges in a step", "", "chips", "count", "bytes", "bytes sent")
     for one in plan.collectives:
-        table.add_row(one.kind, f"{one.chips}", f"{one.count:,}", f"{one.bytes:,}", f"{one.sent:,.0f}")
+        table.add_row(one.kind, f"{one.chips}", f"{one.count:,}", f"{one.bytes:,}", f"{one.bytes_per_chip:,.0f}")
     if not plan.collectives:
         table.add_row("nothing", "", "", "", "")
     return table

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int, UInt8
 
 from samjax.checkpoint.weights import load_weights
-from samjax.core.types import MaskOutput, PointLabel, Prompts
+from samjax.core.prompts import MaskOutput, PointLabel, Prompts, point_slots
 from samjax.core.xla_cache import enable_compile_cache
 from samjax.models.sam.config import SamConfig, config_of_run
 from samjax.models.sam.sam import Sam, model_with
@@ -45,7 +45,10 @@ class Engine:
             return answer.candidates() if multimask else answer.single()
 
         def decode_points(weights, embedding, coords, multimask):
-            return decode(weights, embedding, _lone_points(coords, config), multimask=multimask, masked=False)
+            points = coords[:, :, None]
+            coords, labels = point_slots(points, jnp.full(points.shape[:3], int(PointLabel.FOREGROUND), jnp.int32))
+            prompts = Prompts.without_masks(coords=coords, labels=labels, logits_size=config.logits_size)
+            return decode(weights, embedding, prompts, multimask=multimask, masked=False)
 
         self._encode = jax.jit(encode)
         self._decode = jax.jit(decode, static_argnums=(3, 4))
@@ -90,18 +93,6 @@ class Engine:
     def split(self, tree):
         """Return arrays with a leading axis of photos on the devices."""
         return jax.device_put(tree, self._split)
-
-
-def _lone_points(coords: Float32[Array, "b m 2"], config: SamConfig) -> Prompts:
-    images, masks, _ = coords.shape
-    labels = jnp.array([PointLabel.FOREGROUND, PointLabel.NOT_A_POINT], jnp.int32)
-    return Prompts(
-        coords=jnp.stack([coords, jnp.zeros_like(coords)], axis=2),
-        labels=jnp.broadcast_to(labels, (images, masks, 2)),
-        valid=jnp.ones((images, masks, 2), bool),
-        mask_logits=jnp.zeros((images, masks, *config.logits_size), jnp.float32),
-        has_mask=jnp.zeros((images, masks), bool),
-    )
 
 
 def _without_masks(prompts: Prompts) -> Prompts:

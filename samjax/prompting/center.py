@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from samjax.core.types import struct
+from samjax.core.struct import struct
 
 
 @struct

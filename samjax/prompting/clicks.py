@@ -4,8 +4,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
+from samjax.core.batches import valid_pixels
+from samjax.core.prompts import PointLabel, Prompts
 from samjax.core.sizes import map_groups
-from samjax.core.types import PointLabel, Prompts, struct, valid_pixels
+from samjax.core.struct import struct
 from samjax.prompting.center import region_center
 from samjax.prompting.error_region import error_region, predicted_mask
 from samjax.prompting.points import pixel_at, sample_point
@@ -17,11 +19,11 @@ MASKS_AT_ONCE = 8
 
 @struct
 class Click:
-    """One click on each mask: (x, y) pixel indices and a `PointLabel`; `found` False where nothing can be clicked."""
+    """One click on each mask: (x, y) pixel indices and a `PointLabel`; `exists` False where nothing can be clicked."""
 
     coords: Float[Array, "b m 2"]
     labels: Int[Array, "b m"]
-    found: Bool[Array, "b m"]
+    exists: Bool[Array, "b m"]
 
 
 def sample_correction(
@@ -41,7 +43,7 @@ def sample_correction(
 
     def click(group, logits, truth):
         point = sample_point(jax.random.fold_in(key, group), error_region(predicted_mask(logits, size), truth, valid))
-        return Click(coords=point.coords, labels=_label(pixel_at(truth, point.coords)), found=point.found)
+        return Click(coords=point.coords, labels=_label(pixel_at(truth, point.coords)), exists=point.exists)
 
     return map_groups(click, logits, masks, at_once=MASKS_AT_ONCE)
 
@@ -68,7 +70,7 @@ def central_correction(
         return Click(
             coords=jnp.where(foreground[..., None], missed.coords, claimed.coords),
             labels=_label(foreground),
-            found=jnp.maximum(missed.squared_distance, claimed.squared_distance) > 0,
+            exists=jnp.maximum(missed.squared_distance, claimed.squared_distance) > 0,
         )
 
     return map_groups(click, logits, masks, at_once=MASKS_AT_ONCE)
@@ -81,7 +83,7 @@ def central_click(*, masks: Bool[Array, "b m h w"], valid_size: Int[Array, "b 2"
     def click(_, truth):
         center = region_center(truth & valid)
         found = center.squared_distance > 0
-        return Click(coords=center.coords, labels=_label(jnp.ones_like(found)), found=found)
+        return Click(coords=center.coords, labels=_label(jnp.ones_like(found)), exists=found)
 
     return map_groups(click, masks, at_once=MASKS_AT_ONCE)
 
@@ -89,7 +91,7 @@ def central_click(*, masks: Bool[Array, "b m h w"], valid_size: Int[Array, "b 2"
 def add_click(prompts: Prompts, click: Click, *, slot: int | Int[Array, ""], where: Bool[Array, "b m"]) -> Prompts:
     """Return `prompts` with the click in its slot, for the masks of `where` that have something to click."""
     slots = jnp.arange(prompts.labels.shape[-1])
-    here = (slots == slot) & (where & click.found)[..., None]
+    here = (slots == slot) & (where & click.exists)[..., None]
     return Prompts(
         coords=jnp.where(here[..., None], click.coords[:, :, None], prompts.coords),
         labels=jnp.where(here, click.labels[..., None], prompts.labels),

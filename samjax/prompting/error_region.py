@@ -29,6 +29,10 @@ def upscale(logits: Float[Array, "*n low_h low_w"], size: tuple[int, int]) -> Fl
 
     `jax.image.resize` multiplies by dense matrices. From 256 to 1024 pixels that is 0.67 GFLOP a mask and
     nearly all of it is the second axis: rows, which come last, are blended from their two neighbours instead.
+
+    Two other places enlarge logits, and differ. `predict.promptable.restore` goes on from the frame to the photo's own
+    pixels, and makes both steps one. `losses.sam_loss` mostly has nothing to enlarge, and calls `jax.image.resize`:
+    blending rows here rounds otherwise, and would change the losses of runs that are resumed.
     """
     *lead, low_height, _ = logits.shape
     height, width = size

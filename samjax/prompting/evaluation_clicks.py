@@ -8,16 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
 from samjax.core.errors import UserError
-from samjax.core.types import MaskOutput, Prompts
+from samjax.core.prompts import MaskOutput, Prompts, point_slots
 from samjax.prompting.clicks import add_click, central_click, central_correction
 from samjax.prompting.rounds import (
     DecodeFn,
     Interaction,
-    first_round_prompts,
+    carry,
     most_confident,
-    point_slots,
     stack_rounds,
-    with_carried,
 )
 
 # Reduces a round to what is kept of it: `observe(output, carried, round_index)`. `output` has k = 3 in round 0 (the
@@ -61,17 +59,17 @@ def evaluate_clicks(
         carried = most_confident(output)
         return (
             observe(output, carried, round_index),
-            with_carried(prompts, carried.logits[:, :, 0].astype(jnp.float32)),
+            carry(prompts, carried.logits[:, :, 0].astype(jnp.float32)),
         )
 
     click = central_click(masks=masks, valid_size=valid_size)
-    coords, labels = point_slots(click.coords, click.labels)
-    prompts = first_round_prompts(coords=coords, labels=labels, slots=1 + clicks, logits_size=logits_size)
+    coords, labels = point_slots(click.coords[:, :, None], click.labels[..., None])
+    prompts = Prompts.without_masks(coords=coords, labels=labels, logits_size=logits_size).pad_to(1 + clicks)
     observed, prompts = answer(prompts, jnp.zeros((), jnp.int32), decode(prompts, key).candidates())
 
     def correct(prompts: Prompts, round_index: Int[Array, ""]) -> tuple:
         click = central_correction(logits=prompts.mask_logits, masks=masks, valid_size=valid_size)
-        prompts = add_click(prompts, click, slot=1 + round_index, where=jnp.ones_like(click.found))
+        prompts = add_click(prompts, click, slot=1 + round_index, where=jnp.ones_like(click.exists))
         observed, prompts = answer(prompts, round_index, decode(prompts, key).single())
         return prompts, observed
 

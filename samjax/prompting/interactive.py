@@ -12,21 +12,19 @@ from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Int, Key
 
+from samjax.core.prompts import MaskOutput, PointLabel, Prompts, box_slots, point_slots
 from samjax.core.ranges import CountOrNone, Probability, Range, config_class
-from samjax.core.types import MaskOutput, PointLabel, Prompts
 from samjax.prompting.boxes import mask_box, noisy_box
 from samjax.prompting.clicks import add_click, sample_correction
 from samjax.prompting.points import sample_point
 from samjax.prompting.rounds import (
     DecodeFn,
     Interaction,
-    first_round_prompts,
+    carry,
     most_confident,
-    point_slots,
     stack_rounds,
-    with_carried,
 )
 
 # Reduces a round to what is kept of it: `observe(output, round_index)`, `output` with k = 3 in round 0 and k = 1 after
@@ -122,7 +120,7 @@ def interact(
         carried = most_confident(output).logits[:, :, 0].astype(jnp.float32)
         if config.carried_gradient is CarriedGradient.STOP:
             carried = jax.lax.stop_gradient(carried)
-        return observe(output, round_index), with_carried(prompts, carried)
+        return observe(output, round_index), carry(prompts, carried)
 
     prompt_key, silence_key, decode_key = jax.random.split(jax.random.fold_in(key, 0), 3)
     prompts = _first_prompts(prompt_key, masks=masks, valid_size=valid_size, logits_size=logits_size, config=config)
@@ -157,19 +155,17 @@ def _first_prompts(
     choice_key, point_key, box_key = jax.random.split(key, 3)
     point = sample_point(point_key, masks)
     point_coords, point_labels = point_slots(
-        point.coords, jnp.full(masks.shape[:2], int(PointLabel.FOREGROUND), jnp.int32)
+        point.coords[:, :, None], jnp.full((*masks.shape[:2], 1), int(PointLabel.FOREGROUND), jnp.int32)
     )
     box = noisy_box(box_key, mask_box(masks), valid_size, std=config.box_noise_std, limit=config.box_noise_max)
-    box_coords: Float[Array, "b m 2 2"] = box.reshape(*box.shape[:2], 2, 2)
-    box_labels = jnp.array([int(PointLabel.BOX_MIN), int(PointLabel.BOX_MAX)], jnp.int32)
+    box_coords, box_labels = box_slots(box)
 
     starts_with_point = jax.random.bernoulli(choice_key, config.point_probability, masks.shape[:2])[..., None]
-    return first_round_prompts(
+    return Prompts.without_masks(
         coords=jnp.where(starts_with_point[..., None], point_coords, box_coords),
         labels=jnp.where(starts_with_point, point_labels, box_labels),
-        slots=config.slots,
         logits_size=logits_size,
-    )
+    ).pad_to(config.slots)
 
 
 def _silent_rounds(key: Key[Array, ""], *, shape: tuple[int, ...], config: InteractionConfig) -> Int[Array, "b m"]:

@@ -4,15 +4,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
-from samjax.core.types import struct
+from samjax.core.struct import struct
 
 
 @struct
 class RegionPoint:
-    """One pixel of each region: `coords` are (x, y) pixel indices, zeros where the region is empty (`found` False)."""
+    """One pixel of each region: `coords` are (x, y) pixel indices, zeros where the region is empty (`exists` False)."""
 
     coords: Float[Array, "*n 2"]
-    found: Bool[Array, "*n"]
+    exists: Bool[Array, "*n"]
 
 
 def sample_point(key: Key[Array, ""], region: Bool[Array, "*n h w"]) -> RegionPoint:
@@ -33,7 +33,7 @@ def sample_point(key: Key[Array, ""], region: Bool[Array, "*n h w"]) -> RegionPo
     counts_to_column = jnp.cumsum(_take_row(region, row), axis=-1, dtype=jnp.int32)
     column = jnp.sum(counts_to_column <= rank[..., None] - before, axis=-1, dtype=jnp.int32)
     column = jnp.where(found, column, 0)
-    return RegionPoint(coords=jnp.stack([column, row], axis=-1).astype(jnp.float32), found=found)
+    return RegionPoint(coords=jnp.stack([column, row], axis=-1).astype(jnp.float32), exists=found)
 
 
 def pixel_at(mask: Bool[Array, "*n h w"], coords: Float[Array, "*n 2"]) -> Bool[Array, "*n"]:

@@ -5,9 +5,10 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32, Int, Key
+from jaxtyping import Array, Float32, Key
 
-from samjax.core.types import MaskOutput, PointLabel, Prompts, struct
+from samjax.core.prompts import MaskOutput, Prompts
+from samjax.core.struct import struct
 
 
 class Answer(Protocol):
@@ -38,36 +39,12 @@ class Interaction:
     prompts: Prompts
 
 
-def first_round_prompts(
-    *, coords: Float[Array, "b m 2 2"], labels: Int[Array, "b m 2"], slots: int, logits_size: tuple[int, int]
-) -> Prompts:
-    """Return prompts whose slots 0 and 1 are given and the others empty, without a mask prompt."""
-    images, masks, _ = labels.shape
-    return Prompts(
-        coords=coords,
-        labels=labels,
-        valid=jnp.ones(labels.shape, bool),
-        mask_logits=jnp.zeros((images, masks, *logits_size), jnp.float32),
-        has_mask=jnp.zeros((images, masks), bool),
-    ).pad_to(slots)
-
-
-def point_slots(
-    coords: Float[Array, "b m 2"], labels: Int[Array, "b m"]
-) -> tuple[Float[Array, "b m 2 2"], Int[Array, "b m 2"]]:
-    """Return coordinates and labels of slots 0 and 1 for a point: itself, and NOT_A_POINT, which stands for no box."""
-    return (
-        jnp.stack([coords, jnp.zeros_like(coords)], axis=2),
-        jnp.stack([labels, jnp.full_like(labels, int(PointLabel.NOT_A_POINT))], axis=2),
-    )
-
-
 def most_confident(output: MaskOutput) -> MaskOutput:
     """Return the mask with the highest predicted IoU, k = 1."""
     return output.take(jnp.argmax(output.iou, axis=-1))
 
 
-def with_carried(prompts: Prompts, carried: Float32[Array, "b m h w"]) -> Prompts:
+def carry(prompts: Prompts, carried: Float32[Array, "b m h w"]) -> Prompts:
     """Return `prompts` with the carried mask's unthresholded logits as the mask prompt."""
     return Prompts(
         coords=prompts.coords,

@@ -10,7 +10,7 @@ from jaxtyping import Float64
 from pycocotools import mask as coco
 from pycocotools.cocoeval import COCOeval
 
-from samjax.scores.truth import NO_SIZE, Truth, indexed, quiet
+from samjax.scores.truth import NO_SIZE, Truth, make_index, quiet
 
 MOST_OF_LVIS = 300
 """Detections of a photo that LVIS looks at, those of the highest scores. COCO: 100 of each category."""
@@ -25,14 +25,14 @@ Result = Mapping[str, Any]
 `bbox`, (x, y, width, height)."""
 
 
-class Compared(enum.Enum):
+class ResultPart(enum.Enum):
     """What of detections is compared with the truth; its size counts as theirs."""
 
     MASKS = "segm"
     BOXES = "bbox"
 
 
-def average_precision(truth: Truth, results: Sequence[Result], *, of: Compared) -> dict[str, float | None]:
+def average_precision(truth: Truth, results: Sequence[Result], *, of: ResultPart) -> dict[str, float | None]:
     """Return AP, AP50, AP75, APs, APm and APl of `results`, from 0 to 1; of LVIS APr, APc and APf too.
 
     Equal to pycocotools' figures, and to those of LVIS's package where `truth` is federated. There, detections of a
@@ -69,13 +69,13 @@ def _mean(values: Float64[np.ndarray, "*_"]) -> float | None:
     return float(np.mean(there)) if there.size else None
 
 
-def _size(result: Result, of: Compared) -> float:
-    if of is Compared.MASKS:
+def _size(result: Result, of: ResultPart) -> float:
+    if of is ResultPart.MASKS:
         return float(coco.area(result["segmentation"]))
     return float(result["bbox"][2] * result["bbox"][3])
 
 
-def _as_lvis(truth: Truth, results: Sequence[Result], *, of: Compared) -> list[tuple[Result, float]]:
+def _as_lvis(truth: Truth, results: Sequence[Result], *, of: ResultPart) -> list[tuple[Result, float]]:
     """Return the results that LVIS looks at, with the area that they count as."""
     of_photo = defaultdict(list)
     for result in results:
@@ -97,8 +97,8 @@ def _as_lvis(truth: Truth, results: Sequence[Result], *, of: Compared) -> list[t
     return kept
 
 
-def _detection(result: Result, *, id: int, area: float, of: Compared) -> dict[str, Any]:
-    compared = {Compared.MASKS: "segmentation", Compared.BOXES: "bbox"}[of]
+def _detection(result: Result, *, id: int, area: float, of: ResultPart) -> dict[str, Any]:
+    compared = {ResultPart.MASKS: "segmentation", ResultPart.BOXES: "bbox"}[of]
     return {
         "id": id,
         "image_id": result["image_id"],
@@ -110,11 +110,11 @@ def _detection(result: Result, *, id: int, area: float, of: Compared) -> dict[st
 
 
 def _precision(
-    truth: Truth, objects: Sequence[Mapping[str, Any]], detections: Sequence[Mapping[str, Any]], *, of: Compared
+    truth: Truth, objects: Sequence[Mapping[str, Any]], detections: Sequence[Mapping[str, Any]], *, of: ResultPart
 ) -> Float64[np.ndarray, "t r a"]:
     """Return a category's precision at each threshold of IoU and recall, for each size; -1 where there is no object."""
     photos = {one["image_id"]: truth.images[one["image_id"]] for one in (*objects, *detections)}
-    evaluation = COCOeval(indexed(objects, photos), indexed(detections, photos), of.value)
+    evaluation = COCOeval(make_index(objects, photos), make_index(detections, photos), of.value)
     most = MOST_OF_LVIS if truth.federated else _MOST_OF_COCO
     evaluation.params.maxDets = [most]  # type: ignore[assignment]
     evaluation.evaluate()

@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int64
 from pycocotools import mask as coco
 from pycocotools.cocoeval import COCOeval
 
-from samjax.scores.truth import Truth, indexed, quiet
+from samjax.scores.truth import Truth, make_index, quiet
 
 _SIZES = ("all", "small", "medium", "large")
 _FREQUENCIES = {"f": "frequent", "c": "common", "r": "rare"}
@@ -132,7 +132,7 @@ def _count(
     ]
     with quiet():
         by_category = sorted(objects, key=lambda one: one["category_id"])  # where two overlap a proposal equally
-        evaluation = COCOeval(indexed(by_category, images), indexed(proposals, images), "segm")
+        evaluation = COCOeval(make_index(by_category, images), make_index(proposals, images), "segm")
         evaluation.params.maxDets = [limits[-1]]  # type: ignore[assignment]
         evaluation.params.useCats = 0
         evaluation.evaluate()

@@ -148,7 +148,7 @@ def is_box(value: Any) -> bool:
     )
 
 
-def indexed(annotations: Sequence[Mapping[str, Any]], images: Mapping[int, Mapping[str, Any]]) -> COCO:
+def make_index(annotations: Sequence[Mapping[str, Any]], images: Mapping[int, Mapping[str, Any]]) -> COCO:
     """Return copies of the annotations as COCO's library takes them, all of category 1: it changes what it is given."""
     index = COCO()
     content: Any = {

@@ -6,15 +6,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float16, Float32
-from PIL import Image
+from jaxtyping import Array, Float, Float16, Float32
 
 from samjax.core.types import Batch, MaskOutput, PointLabel, Prompts, struct, unpack_masks, valid_pixels
 from samjax.losses.iou import mask_iou
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import Sam
 from samjax.pictures.click_sheet import SheetRow, draw_sheet
-from samjax.prompting.error_region import upscale
+from samjax.prompting.error_region import predicted_mask, upscale
 from samjax.prompting.evaluation_clicks import evaluate_clicks
 
 
@@ -23,13 +22,13 @@ class ClickResult:
     """What each round of clicks (leading axis r; none within a round) gave for every mask.
 
     `iou` is the carried mask's, the one the model trusts most; `oracle` the best of the masks it returned, three after
-    the first click and one after that; `predicted` the model's own estimate of the carried mask's IoU. `logits` are the
+    the first click and one after that; `predicted_iou` the model's estimate of the carried mask's IoU. `logits` are the
     carried mask's, in half precision: they are drawn, and at 1024 pixels eight rounds of 128 masks are 134 MB.
     """
 
     iou: Float[Array, "*r b m"]
     oracle: Float[Array, "*r b m"]
-    predicted: Float[Array, "*r b m"]
+    predicted_iou: Float[Array, "*r b m"]
     logits: Float16[Array, "*r b m low_h low_w"]
 
 
@@ -47,7 +46,7 @@ def click_through(model: Sam, batch: Batch, config: SamConfig, *, clicks: int) -
         return ClickResult(
             iou=true_iou(carried.logits)[..., 0],
             oracle=true_iou(output.logits).max(axis=-1),
-            predicted=carried.iou[..., 0],
+            predicted_iou=carried.iou[..., 0],
             logits=carried.logits[:, :, 0].astype(jnp.float16),
         )
 
@@ -115,7 +114,7 @@ class ClickValidator:
     def _sheet_rows_of(self, batch: Batch, result: ClickResult, prompts: Prompts, *, limit: int) -> list[SheetRow]:
         """One object of each photo, its largest."""
         batch, prompts = jax.device_get((self._everywhere(batch), prompts))
-        iou, predicted = jax.device_get((result.iou, result.predicted))
+        iou, predicted = jax.device_get((result.iou, result.predicted_iou))
         rows = []
         for b in range(batch.image.shape[0]):
             if len(rows) == limit or not batch.mask_valid[b].any():
@@ -124,23 +123,19 @@ class ClickValidator:
             m = int(np.argmax(np.where(batch.mask_valid[b], masks.sum(axis=(1, 2)), -1)))
             height, width = (int(side) for side in batch.valid_size[b])
             steps = [k - 1 for k in self._clicks]
-            logits = np.asarray(result.logits[:, b, m], np.float32)
+            logits = np.asarray(result.logits[:, b, m], np.float32)[steps]
+            predictions = np.asarray(predicted_mask(jnp.asarray(logits), masks.shape[1:]))
             rows.append(
                 SheetRow(
                     image=np.asarray(batch.image[b, :height, :width]),
                     truth=masks[m, :height, :width],
-                    predictions=[_enlarge(logits[r], masks.shape[1:])[:height, :width] for r in steps],
+                    predictions=list(predictions[:, :height, :width]),
                     clicks=[_first_clicks(prompts, b, m, count=k) for k in self._clicks],
                     captions=[f"{k}: iou {iou[k - 1, b, m]:.2f}" for k in self._clicks],
                     details=[f"predicted {predicted[k - 1, b, m]:.2f}" for k in self._clicks],
                 )
             )
         return rows
-
-
-def _enlarge(logits: Float32[np.ndarray, "low_h low_w"], size: tuple[int, int]) -> Bool[np.ndarray, "h w"]:
-    """Return the mask at the model's resolution, as its IoU was taken."""
-    return np.asarray(Image.fromarray(logits).resize((size[1], size[0]), Image.Resampling.BILINEAR)) > 0
 
 
 def _first_clicks(prompts: Prompts, b: int, m: int, *, count: int) -> list[tuple[float, float, bool]]:

@@ -1,7 +1,5 @@
 """Names and patterns over trees."""
 
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from samjax.core.tree import first_match, map_named, named_leaves, nested
@@ -29,11 +27,3 @@ def test_the_first_pattern_wins_and_none_is_an_error():
     assert first_match("encoder/kernel", patterns) == "encoder"
     with pytest.raises(KeyError, match="decoder/kernel"):
         first_match("decoder/kernel", patterns)
-
-
-def test_packed_masks_come_back_at_any_width():
-    from samjax.core.types import unpack_masks
-
-    for width in (1, 7, 8, 13, 64):
-        masks = np.random.default_rng(width).random((2, 3, 5, width)) < 0.5
-        np.testing.assert_array_equal(unpack_masks(jnp.packbits(jnp.asarray(masks), axis=-1), width), masks)

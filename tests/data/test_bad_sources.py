@@ -14,11 +14,11 @@ import fsspec
 import pytest
 from shards import good, members, record, write_tar
 
-from data_pipelines import tars, units
+from data_pipelines import tar_reader, units
 from data_pipelines.pairs import Drop, Pair, SourceError, Stray
 from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.shards import cannot_write
-from data_pipelines.tars import read_tar
+from data_pipelines.tar_reader import read_tar
 from data_pipelines.units import find_units
 from data_pipelines.verify import verify
 from samjax.core import files
@@ -49,7 +49,7 @@ def test_the_order_of_members_and_the_memory_for_them_change_nothing(tmp_path, m
     """All photos first, all JSONs last: what does not fit in memory meanwhile is read again."""
     files = good(6)
     apart = {name: files[name] for name in sorted(files, key=lambda name: (name[-4:] == "json", name))}
-    monkeypatch.setattr(tars, "HELD_BYTES", held)
+    monkeypatch.setattr(tar_reader, "HELD_BYTES", held)
     pairs = read(write_tar(tmp_path / "x.tar", apart))
     assert [(pair.where, pair.jpeg, pair.text) for pair in pairs] == [
         (f"x.tar: sa_{number}", files[f"sa_{number}.jpg"], files[f"sa_{number}.json"]) for number in range(1, 7)

@@ -22,11 +22,11 @@ def whole(height, width, frame):
 
 def by_pil(data, view, frame):
     with Image.open(io.BytesIO(data)) as photo:
-        scaled = photo.convert("RGB").resize(view.scaled[::-1], Image.Resampling.BILINEAR)
+        scaled = photo.convert("RGB").resize(view.scaled_size[::-1], Image.Resampling.BILINEAR)
     image = np.zeros((*frame, 3), np.uint8)
     (top, left), (height, width) = view.corner, view.window
     window = np.asarray(scaled)[top : top + height, left : left + width]
-    image[:height, :width] = window[:, ::-1] if view.mirrored else window
+    image[:height, :width] = window[:, ::-1] if view.flip else window
     return image
 
 
@@ -118,7 +118,7 @@ def test_a_window_is_cut_from_the_scaled_photo(real, scaled, corner, window, mir
     """PIL computes only the window; rounding differs by at most a level from cutting it out afterwards."""
     with Image.open(io.BytesIO(real[0])) as photo:
         size = (photo.height, photo.width)
-    view = View(photo=size, scaled=scaled, corner=corner, window=window, mirrored=mirrored)
+    view = View(photo=size, scaled_size=scaled, corner=corner, window=window, flip=mirrored)
     found = frame_photo(real[0], view=view, frame=(128, 160), decoding=Decoding.EXACT)
     error = np.abs(found.astype(int) - by_pil(real[0], view, (128, 160)))
     assert error.max() <= 1
@@ -131,7 +131,7 @@ def test_a_scaled_window_lies_where_the_exact_one_does(real):
         size = (photo.height - 7, photo.width - 5)
         odd = io.BytesIO()
         photo.crop((0, 0, size[1], size[0])).save(odd, format="JPEG", quality=95)
-    view = View(photo=size, scaled=(70, 95), corner=(38, 50), window=(32, 45))
+    view = View(photo=size, scaled_size=(70, 95), corner=(38, 50), window=(32, 45))
     found, exact = (
         frame_photo(odd.getvalue(), view=view, frame=(32, 48), decoding=decoding).astype(int) for decoding in Decoding
     )
@@ -145,7 +145,7 @@ def test_a_scaled_window_lies_where_the_exact_one_does(real):
 @pytest.mark.parametrize(("data", "height", "width", "says"), BROKEN)
 def test_a_broken_photo_is_refused_with_the_reason(data, height, width, says, decoding, monkeypatch):
     """The same sentences as PIL's own way, and nothing of the size that a file claims is allocated."""
-    view = View(photo=(height, width), scaled=(10, 15), corner=(0, 0), window=(10, 15))
+    view = View(photo=(height, width), scaled_size=(10, 15), corner=(0, 0), window=(10, 15))
     decoded = []
     decode = simplejpeg.decode_jpeg
     monkeypatch.setattr(simplejpeg, "decode_jpeg", lambda *args, **kwargs: decoded.append(1) or decode(*args, **kwargs))

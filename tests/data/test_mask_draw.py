@@ -19,7 +19,7 @@ def draw(masks, rng, *, fitted=SIZE, frame=(20, 32), max_masks=4, **rules):
         [one if isinstance(one, records.Annotation) else annotation(one) for one in masks],
         rng,
         size=SIZE,
-        grid=MaskGrid.fitted(height=SIZE[0], width=SIZE[1], size=fitted, frame=frame),
+        grid=MaskGrid.to_size(height=SIZE[0], width=SIZE[1], size=fitted, frame=frame),
         rules=MaskRules(**rules),
         max_masks=max_masks,
     )

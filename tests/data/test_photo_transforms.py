@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samjax.core.types import unpack_masks
+from samjax.core.batches import unpack_masks
 from samjax.data.masks import packing as transforms
 
 SIZES = [(480, 640), (640, 480), (1500, 2250), (333, 334), (1, 5000), (100, 100), (37, 53)]

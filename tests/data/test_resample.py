@@ -17,11 +17,11 @@ from samjax.data.masks.resample import MaskGrid, resample
 def paint(mask, **grid):
     codes = rle.join([rle.encode(mask)["counts"]])
     painted = MaskGrid(height=mask.shape[0], **grid).paint(codes, np.zeros(1, np.int64), most=1)
-    if not len(painted.packed):
+    if not len(painted.masks):
         assert painted.empty == 1
         return np.zeros(grid["frame"], bool)
     assert painted.empty == 0
-    return np.unpackbits(painted.packed[0], axis=-1, count=grid["frame"][1]).astype(bool)
+    return np.unpackbits(painted.masks[0], axis=-1, count=grid["frame"][1]).astype(bool)
 
 
 @st.composite
@@ -66,11 +66,11 @@ def test_real_masks_resample_exactly(photos, size):
         height, width = row["annotations"][0]["segmentation"]["size"]
         codes = rle.join(counts)
         assert rle.measure(codes, height=height, width=width).tolist() == [one["area"] for one in row["annotations"]]
-        grid = MaskGrid.fitted(height=height, width=width, size=size)
+        grid = MaskGrid.to_size(height=height, width=width, size=size)
         painted = grid.paint(codes, np.arange(len(counts)), most=len(counts))
         decoded = [resize_mask(rle.decode(code, height=height, width=width), size=size) for code in counts]
         expected = [pack_mask(mask, frame=size) for mask in decoded if mask.any()]
-        np.testing.assert_array_equal(painted.packed, expected)
+        np.testing.assert_array_equal(painted.masks, expected)
         assert painted.empty == len(counts) - len(expected)
 
 
@@ -87,12 +87,12 @@ def test_no_more_masks_are_looked_at_than_asked_for():
     corners = np.zeros((3, 6, 6), bool)
     corners[1, 0, 0] = corners[2, 5, 5] = True
     codes = rle.join([rle.encode(mask)["counts"] for mask in corners])
-    grid = MaskGrid.fitted(height=6, width=6, size=(6, 6))
+    grid = MaskGrid.to_size(height=6, width=6, size=(6, 6))
     painted = grid.paint(codes, np.array([2, 0, 1]), most=1)
-    assert (len(painted.packed), painted.empty) == (1, 0)
+    assert (len(painted.masks), painted.empty) == (1, 0)
     painted = grid.paint(codes, np.array([0, 1, 2]), most=3)
-    assert (len(painted.packed), painted.empty) == (2, 1)
-    assert painted.packed[1, 5, 0] == 4
+    assert (len(painted.masks), painted.empty) == (2, 1)
+    assert painted.masks[1, 5, 0] == 4
 
 
 def test_samples_that_do_not_fit_the_frame_are_refused():

@@ -215,6 +215,6 @@ def test_masks_of_one_grid_do_not_touch_each_other():
     codes = rle.join(counts)
     order = np.flatnonzero(rle.scan(codes, height=13, width=17).verdicts == 0)
     assert order.tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 9]
-    painted = MaskGrid.fitted(height=13, width=17, size=(7, 29)).paint(codes, order, most=64)
+    painted = MaskGrid.to_size(height=13, width=17, size=(7, 29)).paint(codes, order, most=64)
     expected = [pack_mask(resize_mask(mask, size=(7, 29)), frame=(7, 29)) for mask in masks]
-    np.testing.assert_array_equal(painted.packed, expected)
+    np.testing.assert_array_equal(painted.masks, expected)

@@ -10,8 +10,8 @@ import pytest
 from jax.sharding import PartitionSpec
 from streams import SIZE, assert_equal, faulty, ids, mask_stream, mask_validation, mesh_sharding, take
 
+from samjax.core.batches import unpack_masks
 from samjax.core.errors import CorruptCheckpointError, UserError
-from samjax.core.types import unpack_masks
 from samjax.data.masks import rle
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.data.masks.packing import fitted_size, resize_mask

@@ -14,8 +14,8 @@ import pytest
 from streams import SIZE, PartOfTheMesh, assert_equal, faulty, ids, take
 
 from samjax.checkpoint.manager import Checkpoints
+from samjax.core.batches import Batch
 from samjax.core.errors import CorruptCheckpointError, UserError
-from samjax.core.types import Batch
 from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
 from samjax.data.stream.batch_rows import BatchRows
 from samjax.data.stream.loader import TrainStream

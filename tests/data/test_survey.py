@@ -9,7 +9,7 @@ from samjax.data.survey import survey
 
 def test_a_survey_counts_every_record(prepared):
     found = survey(open_source(str(prepared / "train"), "train"), sample=100, seed=0)
-    assert (found.total, found.sampled, len(found.masks), len(found.shares)) == (42, 42, 42, 361)
+    assert (found.total, found.sample, len(found.masks), len(found.shares)) == (42, 42, 42, 361)
     assert found.masks.sum() == 361
     assert not found.faults
 
@@ -47,7 +47,7 @@ def test_a_sample_is_drawn_by_its_seed_without_repeats(write_dataset):
     source = open_source(str(write_dataset([record(number) for number in range(30)])), "train")
     seen = []
 
-    class Watched:
+    class PrepareProgress:
         name = "watched"
 
         def __len__(self):
@@ -58,13 +58,13 @@ def test_a_sample_is_drawn_by_its_seed_without_repeats(write_dataset):
             return source[index]
 
     steps = []
-    found = survey(Watched(), sample=12, seed=4, advance=lambda: steps.append(1))
+    found = survey(PrepareProgress(), sample=12, seed=4, advance=lambda: steps.append(1))
     first = sorted(seen)
-    assert found.sampled == len(set(first)) == len(steps) == 12
+    assert found.sample == len(set(first)) == len(steps) == 12
     assert first != list(range(12)), "the first records are no sample"
     seen.clear()
-    survey(Watched(), sample=12, seed=4)
+    survey(PrepareProgress(), sample=12, seed=4)
     assert sorted(seen) == first
     seen.clear()
-    survey(Watched(), sample=12, seed=5)
+    survey(PrepareProgress(), sample=12, seed=5)
     assert sorted(seen) != first

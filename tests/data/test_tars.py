@@ -7,7 +7,7 @@ from shards import good, members, record, write_tar
 
 from data_pipelines.pairs import Pair, SourceError, Stray
 from data_pipelines.sa1b import LocalRun, prepare
-from data_pipelines.tars import read_tar
+from data_pipelines.tar_reader import read_tar
 from samjax.core.errors import UserError
 
 SERIAL = LocalRun(workers=1)

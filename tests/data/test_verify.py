@@ -10,7 +10,7 @@ import pytest
 from array_record.python import array_record_module
 from shards import good, record, write_tar
 
-from data_pipelines.report import PrepareReport
+from data_pipelines.prepare_report import PrepareReport
 from data_pipelines.sa1b import LocalRun, prepare
 from data_pipelines.verify import verify
 from samjax.cli.main import main
@@ -48,13 +48,13 @@ def test_hidden_files_are_no_shards(out):
 def test_what_was_prepared_is_all_there(whole, workers):
     report = verify(str(whole), workers=workers, sample=6)
     assert report.problems == ()
-    assert (report.records, report.masks, report.shards, report.sampled) == (120, 240, 3, 6)
+    assert (report.records, report.masks, report.shards, report.sample) == (120, 240, 3, 6)
     assert report.area == json.loads((whole / "prepare_report.json").read_text())["area"] > 0
 
 
 def test_every_record_is_decoded_where_asked(whole):
-    assert verify(str(whole), sample=10**6).sampled == 120
-    assert verify(str(whole), sample=0).sampled == 0
+    assert verify(str(whole), sample=10**6).sample == 120
+    assert verify(str(whole), sample=0).sample == 0
 
 
 def test_any_flipped_bit_is_found_and_its_shard_named(out):

@@ -24,8 +24,8 @@ def test_by_default_the_whole_photo_is_fitted(photo, frame):
     """And nothing random is used, so that switching augmentation on does not need another default order of masks."""
     rng = np.random.default_rng(0)
     view = WHOLE.draw(rng, photo=photo, frame=frame)
-    assert view.scaled == view.window == fitted_size(height=photo[0], width=photo[1], frame=frame)
-    assert (view.corner, view.mirrored) == ((0, 0), False)
+    assert view.scaled_size == view.window == fitted_size(height=photo[0], width=photo[1], frame=frame)
+    assert (view.corner, view.flip) == ((0, 0), False)
     assert rng.random() == np.random.default_rng(0).random()
 
 
@@ -37,8 +37,8 @@ def test_a_window_lies_in_the_scaled_photo_and_the_frame(photo, frame):
     for _ in range(200):
         view = rules.draw(rng, photo=photo, frame=frame)
         for side in range(2):
-            assert view.window[side] == min(view.scaled[side], frame[side])
-            assert 0 <= view.corner[side] <= view.scaled[side] - view.window[side]
+            assert view.window[side] == min(view.scaled_size[side], frame[side])
+            assert 0 <= view.corner[side] <= view.scaled_size[side] - view.window[side]
 
 
 def test_scale_corner_and_mirror_are_uniform():
@@ -46,15 +46,15 @@ def test_scale_corner_and_mirror_are_uniform():
     rng = np.random.default_rng(0)
     rules = ViewRules(scale_jitter=(0.1, 2.0), flip_probability=0.25)
     views = [rules.draw(rng, photo=(1000, 2000), frame=(500, 1000)) for _ in range(4000)]
-    scales = np.array([view.scaled[1] / 1000 for view in views])
+    scales = np.array([view.scaled_size[1] / 1000 for view in views])
     assert abs(scales.mean() - 1.05) < 4 * 1.9 / np.sqrt(12 * 4000)
     assert scales.min() < 0.11
     assert scales.max() > 1.99
-    large = [view for view in views if view.scaled[1] > 1100]
+    large = [view for view in views if view.scaled_size[1] > 1100]
     for side in range(2):
-        places = np.array([view.corner[side] / (view.scaled[side] - view.window[side]) for view in large])
+        places = np.array([view.corner[side] / (view.scaled_size[side] - view.window[side]) for view in large])
         assert abs(places.mean() - 0.5) < 4 / np.sqrt(12 * len(large))
-    assert abs(np.mean([view.mirrored for view in views]) - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 4000)
+    assert abs(np.mean([view.flip for view in views]) - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 4000)
 
 
 def painted_photo(seed):

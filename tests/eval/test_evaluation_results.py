@@ -72,11 +72,11 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_records_are_there_after_they_were_recorded(tmp_path):
-    with open_evaluation(tmp_path / "out", asked={"seed": 1}, resume=False) as folder:
+    with open_evaluation(tmp_path / "out", request={"seed": 1}, resume=False) as folder:
         assert "a/1" not in folder
         folder.record("a/1", {"iou": (0.25,)})
         assert folder["a/1"] == {"iou": [0.25]}, "what a resumed evaluation would read"
-    with open_evaluation(tmp_path / "out", asked={"seed": 1}, resume=True) as folder:
+    with open_evaluation(tmp_path / "out", request={"seed": 1}, resume=True) as folder:
         assert folder["a/1"] == {"iou": [0.25]}
         assert len(folder) == 1
 
@@ -84,23 +84,23 @@ def test_records_are_there_after_they_were_recorded(tmp_path):
 def test_a_line_that_was_cut_short_is_written_anew(tmp_path):
     for cut in (1, 5):
         out = tmp_path / str(cut)
-        with open_evaluation(out, asked={}, resume=False) as folder:
+        with open_evaluation(out, request={}, resume=False) as folder:
             folder.record("a/1", 1)
             folder.record("a/2", 2)
         file = out / "photos.jsonl"
         file.write_bytes(file.read_bytes()[:-cut])
-        with open_evaluation(out, asked={}, resume=True) as folder:
+        with open_evaluation(out, request={}, resume=True) as folder:
             assert "a/2" not in folder
             folder.record("a/2", 3)
-        with open_evaluation(out, asked={}, resume=True) as folder:
+        with open_evaluation(out, request={}, resume=True) as folder:
             assert (folder["a/1"], folder["a/2"]) == (1, 3)
 
 
 def test_a_damaged_line_between_others_is_refused(tmp_path):
-    with open_evaluation(tmp_path, asked={}, resume=False) as folder:
+    with open_evaluation(tmp_path, request={}, resume=False) as folder:
         folder.record("a/1", 1)
     (tmp_path / "photos.jsonl").write_bytes(b'["a/1",\n["a/2",2]\n')
-    with pytest.raises(UserError, match="line 1 is damaged"), open_evaluation(tmp_path, asked={}, resume=True):
+    with pytest.raises(UserError, match="line 1 is damaged"), open_evaluation(tmp_path, request={}, resume=True):
         pass
 
 
@@ -108,7 +108,7 @@ def test_an_evaluation_goes_on_with_the_data_it_was_begun_with(tmp_path):
     """A record is of a photo by its number, which in other data is another's."""
 
     def opened(*photos):
-        with open_evaluation(tmp_path, asked={}, resume=True) as folder:
+        with open_evaluation(tmp_path, request={}, resume=True) as folder:
             folder.check_data(photos)
 
     opened("1 a.png", "2 b\udce9.png")
@@ -120,7 +120,7 @@ def test_an_evaluation_goes_on_with_the_data_it_was_begun_with(tmp_path):
 
 def test_a_folder_is_one_evaluations(tmp_path):
     def opened(path, asked, resume):
-        with open_evaluation(path, asked=asked, resume=resume):
+        with open_evaluation(path, request=asked, resume=resume):
             pass
 
     opened(tmp_path / "out", {"seed": 1}, False)
@@ -145,9 +145,9 @@ def test_two_at_once_in_a_folder_are_refused(tmp_path):
     out = tmp_path / "out"
     code = f"""
 from samjax.eval.evaluation_folder import open_evaluation
-with open_evaluation({str(out)!r}, asked={{}}, resume=True): pass
+with open_evaluation({str(out)!r}, request={{}}, resume=True): pass
 """
-    with open_evaluation(out, asked={}, resume=False):
+    with open_evaluation(out, request={}, resume=False):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 1
     assert "is in use by another run" in done.stderr
@@ -166,7 +166,7 @@ def full_disk():
 
 def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path, full_disk):
     def fill() -> None:
-        with open_evaluation(tmp_path / "out", asked={}, resume=False) as folder:
+        with open_evaluation(tmp_path / "out", request={}, resume=False) as folder:
             folder.record("a/1", 1)
             full_disk(20)
             folder.record("a/2", "long " * 10)
@@ -174,11 +174,11 @@ def test_a_full_disk_is_told_and_what_was_there_stays(tmp_path, full_disk):
     with pytest.raises(UserError, match=r"photos\.jsonl cannot be written .*--resume"):
         fill()
     full_disk(2**30)
-    with open_evaluation(tmp_path / "out", asked={}, resume=True) as folder:
+    with open_evaluation(tmp_path / "out", request={}, resume=True) as folder:
         assert folder["a/1"] == 1
         assert "a/2" not in folder
         folder.record("a/2", 2)
-    with open_evaluation(tmp_path / "out", asked={}, resume=True) as folder:
+    with open_evaluation(tmp_path / "out", request={}, resume=True) as folder:
         assert (folder["a/1"], folder["a/2"]) == (1, 2)
 
 

@@ -170,7 +170,7 @@ def test_files_are_short_and_named_for_their_purpose(path):
 @pytest.mark.parametrize(
     ("source", "allowed"),
     [
-        ("from samjax.core.types import Batch", True),
+        ("from samjax.core.batches import Batch", True),
         ("import jax.numpy as jnp", True),
         ("from samjax.losses import dice", True),
         ("from .focal import focal_loss", True),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from samjax.core.errors import UserError
-from samjax.core.types import MaskOutput
+from samjax.core.prompts import MaskOutput
 from samjax.losses import sam_loss as sam
 from samjax.losses.sam_loss import LossConfig, loss_pixels, loss_resolution, loss_target, round_loss, sam_loss
 

@@ -122,12 +122,9 @@ def test_a_decoder_call_is_counted_as_it_is_traced(prompts):
     masks = 8
 
     def given() -> Prompts:
-        return Prompts(
-            coords=jnp.zeros((1, masks, prompts, 2)),
-            labels=jnp.zeros((1, masks, prompts), jnp.int32),
-            valid=jnp.ones((1, masks, prompts), bool),
-            mask_logits=jnp.zeros((1, masks, *CONFIG.logits_size)),
-            has_mask=jnp.ones((1, masks), bool),
+        labels = jnp.zeros((1, masks, prompts), jnp.int32)
+        return Prompts.without_masks(
+            coords=jnp.zeros((*labels.shape, 2)), labels=labels, logits_size=CONFIG.logits_size
         )
 
     traced = products(

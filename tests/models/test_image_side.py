@@ -9,7 +9,7 @@ from counted import products
 from drawn import drawn, drawn_sam, normal
 from flax import nnx
 
-from samjax.core.types import PointLabel, Prompts
+from samjax.core.prompts import PointLabel, Prompts
 from samjax.models.sam import two_way
 from samjax.models.sam.cross_attention import CrossAttention
 from samjax.models.sam.flops import Form, decoder_flops

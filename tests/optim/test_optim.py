@@ -10,7 +10,7 @@ from samjax.core.tree import named_leaves
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.sam import abstract_model
-from samjax.optim.build import OptimConfig, decayed, make_optimizer
+from samjax.optim.build import OptimConfig, decay_mask, make_optimizer
 from samjax.optim.layer_decay import layer_ids, scale_by_layer
 from samjax.optim.schedule import ConstantConfig, CosineConfig, DropsConfig, PolynomialConfig
 from samjax.tasks.promptable import PromptableTraining
@@ -87,7 +87,7 @@ def test_an_update_is_scaled_by_rate_to_the_layers_above(vit_b):
 
 
 def test_biases_norms_and_position_tables_are_not_decayed(vit_b):
-    rules = named_leaves(decayed(vit_b))
+    rules = named_leaves(decay_mask(vit_b))
     exempt = {name for name, applies in rules.items() if not applies}
     for name in rules:
         expected = name.endswith(("bias", "scale")) or "position" in name

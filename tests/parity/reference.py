@@ -12,7 +12,7 @@ import transformers
 from flax import nnx
 from torch import nn
 
-from samjax.core.types import PointLabel, Prompts
+from samjax.core.prompts import PointLabel, Prompts
 from samjax.interop.torch_weights import from_torch
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.models.sam.sam import Sam

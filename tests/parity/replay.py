@@ -9,7 +9,7 @@ import transformers
 from reference import SMALL, Case, channels_first, decode
 from torch_losses import object_loss
 
-from samjax.core.types import PointLabel, Prompts
+from samjax.core.prompts import PointLabel, Prompts
 from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD
 
 IMAGES, MASKS = 2, 2

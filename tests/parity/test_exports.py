@@ -16,7 +16,8 @@ import torch
 import transformers
 from reference import SMALL, WIDE, channels_first, decode, random_case, reference, to_numpy
 
-from samjax.core.types import Prompts, valid_pixels
+from samjax.core.batches import valid_pixels
+from samjax.core.prompts import Prompts
 from samjax.interop.huggingface import write_huggingface
 from samjax.interop.onnx_model import write_onnx
 from samjax.interop.portable import decoder, encoder

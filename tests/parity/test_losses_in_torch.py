@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 from torch_losses import mask_terms, object_loss
 
-from samjax.core.types import MaskOutput
+from samjax.core.prompts import MaskOutput
 from samjax.losses.dice import dice_loss
 from samjax.losses.focal import focal_loss
 from samjax.losses.sam_loss import LossConfig, round_loss, sam_loss

@@ -79,7 +79,7 @@ def test_exchanges_of_a_split_product(mesh):
 
     [gathered] = collectives(parse(compiled(lambda x: 2 * x, right, out_shardings=whole).as_text()))
     assert (gathered.kind, gathered.count, gathered.bytes) == ("all-gather", 1, 4 * N**2)
-    assert gathered.sent == 4 * N**2 * 7 / 8
+    assert gathered.bytes_per_chip == 4 * N**2 * 7 / 8
 
 
 def test_exchanges_in_a_loop_count_as_often_as_it_runs(mesh):
@@ -96,7 +96,7 @@ def test_exchanges_in_a_loop_count_as_often_as_it_runs(mesh):
 
 def test_rings_send_no_more_with_more_chips_but_for_their_last_part():
     for kind, limit in [("all-reduce", 2), ("all-gather", 1), ("reduce-scatter", 1), ("all-to-all", 1)]:
-        sent = [Collective(kind=kind, chips=chips, count=1, bytes=1000).sent for chips in (2, 8, 1024)]
+        sent = [Collective(kind=kind, chips=chips, count=1, bytes=1000).bytes_per_chip for chips in (2, 8, 1024)]
         assert sent == sorted(sent)
         assert sent[-1] < limit * 1000
 

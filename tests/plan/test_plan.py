@@ -39,7 +39,7 @@ def step(config) -> CompiledStep:
 
 @pytest.fixture(scope="module")
 def program(step):
-    return parse(step.compiled.as_text())
+    return parse(step.executable.as_text())
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_parameters_are_gathered_and_gradients_reduced(plan):
 def test_more_photos_exchange_no_more(config, program):
     """Parameters and gradients alone travel: no photo, mask or token of one device is another's business."""
     more = compile_step(dataclasses.replace(config, batch_size=2 * config.batch_size), jax.devices()[:8])
-    of_more = collectives(parse(more.compiled.as_text() or ""))
+    of_more = collectives(parse(more.executable.as_text() or ""))
     assert of_more == collectives(program)
 
 
@@ -103,7 +103,7 @@ def test_devices_that_share_photos_share_out_their_work(micro_run, config):
 
     def flops(mesh: MeshConfig) -> int:
         run = dataclasses.replace(config, prompting=micro_run.prompting, mesh=mesh)
-        return work(parse(compile_step(run, jax.devices()[:8]).compiled.as_text() or "")).flops
+        return work(parse(compile_step(run, jax.devices()[:8]).executable.as_text() or "")).flops
 
     assert flops(MeshConfig(data=1, fsdp=4, tensor=2)) < 1.15 * flops(config.mesh)
 
@@ -145,7 +145,7 @@ def test_speed_at_the_floor(config, monkeypatch):
     assert plan.memory_share == plan.memory.peak / (16 * 2**30)
     speed, seconds = plan.speed, plan.floor.seconds
     assert speed.step_seconds == seconds == max(term.seconds for term in plan.floor.terms)
-    assert plan.floor.terms[2].amount == pytest.approx(sum(one.sent for one in plan.collectives))
+    assert plan.floor.terms[2].amount == pytest.approx(sum(one.bytes_per_chip for one in plan.collectives))
     assert speed.mfu == pytest.approx(config.flops() * config.batch_size / seconds / (8 * 197e12))
     assert 0 < speed.mfu < 1
     assert speed.photos_per_second == pytest.approx(config.batch_size / seconds)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from micro import drawn_micro, micro_model
 
-from samjax.core.types import MaskOutput
+from samjax.core.prompts import MaskOutput
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.predict.engine import Engine
 from samjax.predict.promptable.photo_input import fit_photo, to_frame

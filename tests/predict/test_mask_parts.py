@@ -157,7 +157,7 @@ def test_specks_are_what_labels_of_the_whole_photo_say(mask, min_area):
     expected, second = without_regions(filled, min_area, holes=False)
     found = without_specks(mask, min_area=min_area)
     np.testing.assert_array_equal(found.mask, expected)
-    assert found.changed == (first or second)
+    assert found.differs == (first or second)
 
 
 def test_specks_by_hand():
@@ -172,10 +172,10 @@ def test_specks_by_hand():
     expected = mask.copy()
     expected[7, 7:10], expected[25, 30:33] = True, False
     np.testing.assert_array_equal(cleaned.mask, expected)
-    assert cleaned.changed
-    assert not without_specks(expected, min_area=4).changed
+    assert cleaned.differs
+    assert not without_specks(expected, min_area=4).differs
     small = np.zeros((30, 40), bool)
     small[3, 3], small[9, 9:11] = True, True
     kept = without_specks(small, min_area=4)
-    assert kept.changed
+    assert kept.differs
     assert kept.mask.sum() == 2

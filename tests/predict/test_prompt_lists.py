@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from samjax.core.errors import UserError
-from samjax.core.types import PointLabel
+from samjax.core.prompts import PointLabel
 from samjax.predict.promptable.prompt_arrays import photo_prompts
 
 PHOTO, FITTED = (40, 96), (20, 48)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samjax.core.types import MaskOutput
+from samjax.core.prompts import MaskOutput
 
 LOGITS_SIZE = (8, 8)
 SIZE = (32, 32)

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt
 
 from samjax.core.errors import UserError
-from samjax.core.types import PointLabel
+from samjax.core.prompts import PointLabel
 from samjax.prompting.evaluation_clicks import evaluate_clicks
 
 SIZE = (32, 32)

@@ -10,7 +10,7 @@ from bilinear import bilinear
 from scipy.stats import chisquare
 
 from samjax.core.errors import UserError
-from samjax.core.types import MaskOutput, PointLabel
+from samjax.core.prompts import MaskOutput, PointLabel
 from samjax.prompting.interactive import CarriedGradient, InteractionConfig, Refinement, interact
 
 LOGITS_SIZE = (8, 8)

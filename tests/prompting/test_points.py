@@ -13,7 +13,7 @@ def draw(region, draws, seed=0):
     """Return `draws` (x, y) points of one region, as integers."""
     keys = jax.random.split(jax.random.key(seed), draws)
     points = jax.jit(jax.vmap(sample_point, in_axes=(0, None)))(keys, jnp.asarray(region))
-    assert bool(points.found.all())
+    assert bool(points.exists.all())
     return np.asarray(points.coords).astype(int)
 
 
@@ -46,8 +46,8 @@ def test_a_single_pixel_is_always_found(x, y):
 def test_an_empty_region_says_so_and_leaves_its_neighbours_alone():
     region = jnp.zeros((2, 3, 5, 7), bool).at[1, 2, 4, 6].set(True)
     point = jax.jit(sample_point)(jax.random.key(0), region)
-    assert point.found.tolist() == [[False, False, False], [False, False, True]]
-    assert (point.coords[~point.found] == 0).all()
+    assert point.exists.tolist() == [[False, False, False], [False, False, True]]
+    assert (point.coords[~point.exists] == 0).all()
     assert point.coords[1, 2].tolist() == [6, 4]
 
 

@@ -9,8 +9,8 @@ from samjax.core.types import Batch, MaskOutput
 from samjax.models.sam.sam import Sam
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import replicated
-from samjax.prompting.error_region import predicted_mask
-from samjax.tasks.click_validation import ClickValidator, _enlarge
+from samjax.tasks import click_validation
+from samjax.tasks.click_validation import ClickValidator
 
 
 class Oracle(Sam):
@@ -27,6 +27,9 @@ class Oracle(Sam):
 
     def decoder(self, embedding):
         return self.answer
+
+
+PICTURE = np.zeros((1, 1, 3), np.uint8)
 
 
 class State:
@@ -81,7 +84,14 @@ def test_the_sheet_shows_a_row_a_photo(batch, micro):
     assert len(np.unique(pictures["val_clicks"].reshape(-1, 3), axis=0)) > 50
 
 
-def test_the_mask_drawn_is_the_mask_scored():
-    logits = np.random.default_rng(0).normal(size=(16, 12)).astype(np.float32)
-    scored = predicted_mask(jnp.asarray(logits), (64, 48))
-    np.testing.assert_array_equal(_enlarge(logits, (64, 48)), scored)
+def test_the_mask_drawn_is_the_mask_scored(batch, micro, monkeypatch):
+    """The IoU of the masks on the sheet is the one that their captions give."""
+    rows = []
+    monkeypatch.setattr(click_validation, "draw_sheet", lambda drawn: rows.extend(drawn) or PICTURE)
+    _validate(batch, micro, trusted=1, last=1.0, sheet_rows=2)
+    assert len(rows) == 2
+    for row in rows:
+        for mask, caption in zip(row.predictions, row.captions, strict=True):
+            iou = (mask & row.truth).sum() / (mask | row.truth).sum()
+            assert 0.9 < iou <= 1
+            assert caption.endswith(f"iou {iou:.2f}")

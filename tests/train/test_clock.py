@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from samjax.core.types import Batch
+from samjax.core.batches import Batch
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.flops import photo_flops
 from samjax.parallel.chips import chip_of

@@ -29,7 +29,7 @@ class CocoJson:
     dataset: Dataset
     content: dict[str, Any]
     """`images`, `annotations` and `categories` as in the file, segmentations as compressed run lengths."""
-    unannotated: Sequence[Photo] = ()
+    without_annotations: Sequence[Photo] = ()
     """Photos without annotations, by their ids: all that is detected on them is false."""
 
 
@@ -45,7 +45,7 @@ def read_coco(
     """Read the annotations in `path`, whose photos are in `images`.
 
     Polygons become run lengths by COCO's own rule. Photos without annotations stay in `content`, where a false
-    detection counts, and are `unannotated`: not in the data set's photos.
+    detection counts, and are in `without_annotations`: not in the data set's photos.
 
     Raises:
       UserError: not such a JSON; or, all of it in one message and unless `allow_missing`, photos that are missing, of
@@ -77,7 +77,7 @@ def read_coco(
             kept[number] = checked
     annotated = {annotation["image_id"] for annotation in kept.values()}
     for number in sorted(set(listed) - annotated):
-        problems.add_unannotated(UNANNOTATED, number)
+        problems.add_without_annotations(UNANNOTATED, number)
     left_out = problems.settle(allow_missing=allow_missing, allow_unannotated=allow_unannotated)
     dataset_photos = _photos(listed, kept.values(), images)
     dataset = Dataset(
@@ -88,7 +88,7 @@ def read_coco(
     )
     content = {**content, "images": [one.image for one in listed.values()], "annotations": list(kept.values())}
     unannotated = [photo for photo in dataset_photos if not photo.instances]
-    return CocoJson(dataset=dataset, content=content, unannotated=unannotated)
+    return CocoJson(dataset=dataset, content=content, without_annotations=unannotated)
 
 
 class _Found(NamedTuple):
@@ -150,8 +150,8 @@ def _check(annotation: dict[str, Any], image: dict[str, Any], problems: Problems
     except (ValueError, OverflowError) as error:
         problems.add("annotations whose mask cannot be used", f"id {number}: {error}")
         return None
-    if mask.dropped:
-        problems.count(DROPPED, mask.dropped)
+    if mask.dropped_parts:
+        problems.count(DROPPED, mask.dropped_parts)
     return {**annotation, "segmentation": mask.segmentation}
 
 

@@ -19,7 +19,7 @@ class CocoMask(NamedTuple):
     """A mask as compressed run lengths, and how many parts of its outline are no polygon and were dropped."""
 
     segmentation: dict[str, Any]
-    dropped: int = 0
+    dropped_parts: int = 0
 
 
 def parse_mask(given: Any, *, height: int, width: int) -> CocoMask:
@@ -79,7 +79,7 @@ def _draw(given: list[Any], *, height: int, width: int) -> CocoMask:
     parts: Any = coco.frPyObjects(corners, height, width)  # type: ignore[arg-type]
     merged: Any = coco.merge(parts)
     segmentation = {"size": [height, width], "counts": merged["counts"].decode("ascii")}
-    return CocoMask(segmentation, dropped=len(given) - len(corners))
+    return CocoMask(segmentation, dropped_parts=len(given) - len(corners))
 
 
 def _outline(polygon: list[float]) -> float:

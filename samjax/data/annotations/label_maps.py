@@ -95,7 +95,7 @@ def _accept(
     if isinstance(found, PngError):
         problems.add("label maps that cannot be used", f"{called}: {found}")
     elif not found.objects:
-        problems.add_unannotated("label maps without an object", called)
+        problems.add_without_annotations("label maps without an object", called)
     elif photos.is_of_size(photo, found.size, kind="label maps", called=called):
         instances = tuple(
             Instance(id=place, segmentation=one.segmentation, category=_category(one.value, options))

@@ -9,13 +9,13 @@ from samjax.core.errors import UserError
 from samjax.core.text import printable
 from samjax.data.annotations.coco_json import read_coco
 from samjax.data.annotations.dataset import Dataset, Photo
+from samjax.data.annotations.dataset_entries import ENTRIES
+from samjax.data.annotations.dataset_entry import NamedDataset
 from samjax.data.annotations.formats import Format, FormatOptions
 from samjax.data.annotations.images import ImageFolder, ImageStore
 from samjax.data.annotations.instance_pngs import open_instance_pngs
 from samjax.data.annotations.label_maps import open_label_maps
 from samjax.data.annotations.lazy_dataset import Cut, LazyDataset
-from samjax.data.annotations.named import NamedDataset
-from samjax.data.annotations.named_entries import NAMED
 from samjax.data.annotations.panoptic import open_panoptic
 from samjax.data.annotations.progress import Progress, no_progress
 from samjax.data.annotations.sa1b_records import read_sa1b
@@ -47,7 +47,7 @@ def open_dataset(
     """Return the data set that `spec` names. Every mask in it has a pixel, every photo a mask that is no crowd.
 
     Args:
-      spec: `[NAME=]PATH`. A NAME of `NAMED` makes PATH its root, or COCO's JSON of it; any other is a label.
+      spec: `[NAME=]PATH`. A NAME of `ENTRIES` makes PATH its root, or COCO's JSON of it; any other is a label.
       format: a value of `Format`; None where PATH leaves no doubt. A named data set has its own.
       images: where photos are, for formats that do not say, and for named ones where their own folder is missing.
       options: of the format. A named data set has its own.
@@ -62,13 +62,13 @@ def open_dataset(
       UserError: no such name, path or format, or what its reader says.
     """
     label, path = parse(spec)
-    entry = None if label is None else NAMED.get(label)
+    entry = None if label is None else ENTRIES.get(label)
     if label and entry is None and format is None:
         _refuse_misspelt(label)
     name = printable(label or Path(path).stem or path)
     reader = _Reader(
         name=name,
-        allowed={"allow_missing": allow_missing, "allow_unannotated": allow_unannotated},
+        allowances={"allow_missing": allow_missing, "allow_unannotated": allow_unannotated},
         progress=progress,
     )
     if entry is None:
@@ -82,7 +82,7 @@ def open_dataset(
     if isinstance(opened, LazyDataset):
         cut = None if entry is None else Cut(MOST, ENOUGH)
         cut = cut if most_masks is None else Cut(most_masks, most_masks)
-        reading = opened.read(cut=cut, limit=limit, progress=progress, **reader.allowed)
+        reading = opened.read(cut=cut, limit=limit, progress=progress, **reader.allowances)
         dataset, notes = promptable(reading.dataset), [] if reading.note is None else [reading.note]
     else:
         dataset = whole = promptable(opened)
@@ -110,7 +110,7 @@ def parse(spec: str) -> tuple[str | None, str]:
 
 
 def _refuse_misspelt(label: str) -> None:
-    if alike := difflib.get_close_matches(label.lower(), NAMED, n=1, cutoff=0.75):
+    if alike := difflib.get_close_matches(label.lower(), ENTRIES, n=1, cutoff=0.75):
         raise UserError(f"no data set is called {label!r}: did you mean {alike[0]}? Give --format to call yours so")
 
 
@@ -168,20 +168,20 @@ class _Reader:
     """Opens parts of a data set."""
 
     name: str
-    allowed: Mapping[str, bool]
+    allowances: Mapping[str, bool]
     progress: Progress
 
     def open(
         self, path: str, format: Format, images: ImageStore | None, options: FormatOptions
     ) -> Dataset | LazyDataset:
         if format is Format.SA1B:
-            return read_sa1b(path, name=self.name, split=options.split, progress=self.progress, **self.allowed)
+            return read_sa1b(path, name=self.name, split=options.split, progress=self.progress, **self.allowances)
         if format is Format.INSTANCE_PNGS:
             return open_instance_pngs(path, images=images, name=self.name, options=options)
         if images is None:
             raise UserError(f"{path} holds no photos: give their folder with --images")
         if format is Format.COCO:
-            return read_coco(path, images=images, name=self.name, progress=self.progress, **self.allowed).dataset
+            return read_coco(path, images=images, name=self.name, progress=self.progress, **self.allowances).dataset
         if format is Format.PANOPTIC:
             return open_panoptic(path, images=images, name=self.name, options=options)
         return open_label_maps(path, images=images, name=self.name, options=options)
@@ -203,12 +203,12 @@ def _open_named(reader: _Reader, entry: NamedDataset, root: Path, images: ImageS
     if len(entry.parts) == 1:
         return (whole or lazy)[0]
     if not lazy:
-        return joined(entry, whole)
+        return join_parts(entry, whole)
     assert not whole, f"{entry.key} has parts of JSON and of PNGs"
     return LazyDataset.join(entry.key, lazy, folders=[part.photos for part in entry.parts])
 
 
-def joined(entry: NamedDataset, parts: list[Dataset]) -> Dataset:
+def join_parts(entry: NamedDataset, parts: list[Dataset]) -> Dataset:
     """Return the data set of several parts: photos and masks are numbered anew, photos named with their folder."""
     photos: list[Photo] = []
     masks = 0

@@ -93,7 +93,7 @@ class Photos:
                 pairs[those[0]] = self._named[found[those[0]]]
         for photo, name in self._named.items():
             if photo not in told and self._images.place(name) not in places:
-                self._problems.add_unannotated(f"photos without {kind}", name)
+                self._problems.add_without_annotations(f"photos without {kind}", name)
         return pairs
 
     def _call(self, photo: str) -> str:

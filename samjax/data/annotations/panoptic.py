@@ -14,7 +14,7 @@ from samjax.data.annotations.formats import FormatOptions
 from samjax.data.annotations.images import ImageStore
 from samjax.data.annotations.lazy_dataset import LazyDataset, LazyPhoto
 from samjax.data.annotations.pairing import find_photos, is_of_size
-from samjax.data.annotations.pngs import PngError, Segment, read_coloured, segments
+from samjax.data.annotations.pngs import PngError, Segment, read_colours, segments
 from samjax.data.annotations.problems import Problems, quote
 
 _VOID = 0
@@ -78,7 +78,7 @@ def open_panoptic(path: str | Path, *, images: ImageStore, name: str, options: F
 
 
 def _read(png: Path) -> _Decoded:
-    values = read_coloured(png)
+    values = read_colours(png)
     return _Decoded((values.shape[0], values.shape[1]), segments(values, without={_VOID}))
 
 
@@ -160,7 +160,7 @@ class _Parser:
         annotated = {one.get("image_id") for one in given if isinstance(one.get("image_id"), int | str)}
         for image in of:
             if image not in annotated:
-                self.problems.add_unannotated("images without annotations", image)
+                self.problems.add_without_annotations("images without annotations", image)
         return found
 
     def _segments(self, said: list[dict[str, Any]], *, called: str) -> dict[int, _Object | None]:
@@ -215,7 +215,7 @@ class _Parser:
         for value in sorted(annotation.segments.keys() - {one.value for one in found.segments}):
             self.problems.add("segments without a pixel", f"{png}: {value}")
         if not kept:
-            self.problems.add_unannotated("photos without an object", photo)
+            self.problems.add_without_annotations("photos without an object", photo)
             return None
         instances = tuple(
             Instance(id=place, segmentation=one.segmentation, category=what.category, crowd=what.crowd)

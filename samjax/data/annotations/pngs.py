@@ -64,7 +64,7 @@ def read_values(path: Path) -> Int32[np.ndarray, "h w"]:
     return png.numbers.astype(np.int32)
 
 
-def read_coloured(path: Path) -> Int32[np.ndarray, "h w"]:
+def read_colours(path: Path) -> Int32[np.ndarray, "h w"]:
     """Return red + 256 green + 65536 blue, as COCO's panoptic PNGs number segments.
 
     Raises:

@@ -31,7 +31,7 @@ class Problems:
         self._found.setdefault(kind, []).append(str(which))
         self._counts[kind] += times
 
-    def add_unannotated(self, kind: str, which: object) -> None:
+    def add_without_annotations(self, kind: str, which: object) -> None:
         """Note one more of `kind`, a photo without annotations: allowed by an option of its own."""
         self._unannotated.add(kind)
         self.add(kind, which)

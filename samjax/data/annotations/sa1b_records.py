@@ -47,7 +47,7 @@ def read_sa1b(
                 which = f"{record.image_id} of records {other} and {index}, {record.file_name}"
                 problems.add("photos whose id is given twice", which)
             elif not instances:
-                problems.add_unannotated("photos without masks", record.file_name)
+                problems.add_without_annotations("photos without masks", record.file_name)
             else:
                 photos[record.image_id] = Photo(
                     id=record.image_id,

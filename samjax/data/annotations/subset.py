@@ -16,7 +16,7 @@ ENOUGH = 10_000
 
 
 @runtime_checkable
-class Named(Protocol):
+class HasName(Protocol):
     """A photo, read or not."""
 
     @property
@@ -30,7 +30,7 @@ class Named(Protocol):
         ...
 
 
-T = TypeVar("T", bound=Named)
+T = TypeVar("T", bound=HasName)
 
 
 def draw_order(photos: Iterable[T], *, seed: int = SEED) -> list[T]:

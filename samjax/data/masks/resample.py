@@ -14,10 +14,10 @@ from samjax.data.masks.packing import nearest_positions, packed_width
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Painted:
+class Painting:
     """Packed masks (`numpy.packbits` order along the width), and how many met on the way have no pixel."""
 
-    packed: UInt8[np.ndarray, "drawn h packed_w"]
+    masks: UInt8[np.ndarray, "drawn h packed_w"]
     empty: int
 
 
@@ -51,7 +51,7 @@ class MaskGrid:
         self._flip = len(columns) - 1 if mirrored else -1
 
     @classmethod
-    def fitted(
+    def to_size(
         cls, *, height: int, width: int, size: tuple[int, int], frame: tuple[int, int] | None = None
     ) -> "MaskGrid":
         """Return the grid that scales `height` x `width` masks to `size`, by default all of the frame."""
@@ -62,7 +62,7 @@ class MaskGrid:
             frame=frame or size,
         )
 
-    def paint(self, codes: rle.Codes, order: Int64[np.ndarray, "candidates"], *, most: int) -> Painted:
+    def paint(self, codes: rle.Codes, order: Int64[np.ndarray, "candidates"], *, most: int) -> Painting:
         """Return the first `most` masks of `order` that have a pixel here.
 
         Args:
@@ -74,7 +74,7 @@ class MaskGrid:
         drawn, empty = rle_kernels.paint(
             codes.characters, codes.ends, order, self._height, self._columns, self._row_at, self._rows, self._flip, out
         )
-        return Painted(packed=out[:drawn], empty=empty)
+        return Painting(masks=out[:drawn], empty=empty)
 
 
 def resample(
@@ -87,6 +87,6 @@ def resample(
     """
     codes = rle.join([counts])
     rle.measure(codes, height=height, width=width)
-    grid = MaskGrid.fitted(height=height, width=width, size=size)
+    grid = MaskGrid.to_size(height=height, width=width, size=size)
     painted = grid.paint(codes, np.zeros(1, np.int64), most=1)
-    return painted.packed[0] if len(painted.packed) else np.zeros((size[0], packed_width(size[1])), np.uint8)
+    return painted.masks[0] if len(painted.masks) else np.zeros((size[0], packed_width(size[1])), np.uint8)

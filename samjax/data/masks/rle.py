@@ -44,7 +44,7 @@ class Scan(NamedTuple):
 
     verdicts: Int64[np.ndarray, "masks"]
     """A `Verdict` each; the other columns are meant where it is GOOD."""
-    covered: Int64[np.ndarray, "masks"]
+    pixels: Int64[np.ndarray, "masks"]
     """Pixels the runs sum to."""
     runs: Int64[np.ndarray, "masks"]
     areas: Int64[np.ndarray, "masks"]
@@ -105,7 +105,7 @@ def measure(codes: Codes, *, height: int, width: int) -> Int64[np.ndarray, "mask
 def _reason(found: Scan, index: int, *, height: int, width: int) -> str:
     verdict = Verdict(int(found.verdicts[index]))
     if verdict is Verdict.MISMATCH:
-        return f"runs cover {found.covered[index]:,} pixels but size says {height} x {width}"
+        return f"runs cover {found.pixels[index]:,} pixels but size says {height} x {width}"
     return _REASONS[verdict]
 
 

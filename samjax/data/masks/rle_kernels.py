@@ -9,7 +9,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from samjax.core.numba_cache import compiled
+from samjax.core.numba_cache import jit_kernel
 
 MAX_PIXELS = 2**26  # 67 million: twenty times a photo of SA-1B
 
@@ -36,7 +36,7 @@ _NEVER = 2**62  # a pixel that no run reaches
 # The functions below carry no_type_check so that the tests' run-time type checks leave them to Numba.
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def scan(data, ends, pixels, verdicts, covered, runs, areas):
     """Judge masks of `pixels` pixels, and measure them.
@@ -98,7 +98,7 @@ def scan(data, ends, pixels, verdicts, covered, runs, areas):
 # for reading one number would cost ten times as much, its results going through memory.
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def expand(data, runs):
     """Write the run lengths of one mask that `scan` found good to `runs`."""
@@ -117,7 +117,7 @@ def expand(data, runs):
             value, shift = np.int64(0), np.int64(0)
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def _mark_changes(data, at, end, height, columns, row_at, rows, flip, out, bounds):
     """Flip the bits where a sampled column begins inside, or changes between outside and inside on the way down.
@@ -173,7 +173,7 @@ def _mark_changes(data, at, end, height, columns, row_at, rows, flip, out, bound
     bounds[0], bounds[1], bounds[2], bounds[3] = top, bottom, left, right
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def _fill(out, rows, flip, bounds):
     """Turn marked changes into pixels, downwards, and return whether there is one."""
@@ -197,7 +197,7 @@ def _fill(out, rows, flip, bounds):
     return found != 0
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def paint(data, ends, order, height, columns, row_at, rows, flip, out):
     """Write masks at sampled rows and columns, packed; return how many, and how many were left out as empty.

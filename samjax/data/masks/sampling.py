@@ -94,7 +94,7 @@ def draw_masks(
         counts.append(int(np.count_nonzero(reason & usable)))
         usable &= ~reason
     painted = grid.paint(codes, rng.permutation(np.flatnonzero(usable)), most=max_masks)
-    return DrawnMasks(packed=painted.packed, left_out=LeftOut(*counts, empty=painted.empty))
+    return DrawnMasks(packed=painted.masks, left_out=LeftOut(*counts, empty=painted.empty))
 
 
 def _below(scores: list[float], bound: float) -> Bool[np.ndarray, "masks"]:

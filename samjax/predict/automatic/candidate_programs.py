@@ -8,7 +8,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array, Bool, Float32, Int32, UInt32
 
 from samjax.parallel.sharding import batch_sharding
-from samjax.predict.automatic.candidates import Chosen, Filters, Pool, Window, add, choose, draw_chosen, empty_pool
+from samjax.predict.automatic.candidates import Choice, Filters, Pool, Window, add, choose, draw_choice, empty_pool
 from samjax.predict.automatic.tiles import Tiling
 
 _CROPS = PartitionSpec(("data", "fsdp"))
@@ -49,7 +49,7 @@ def add_to(
 
 
 @partial(jax.jit, static_argnames=("mesh", "threshold"))
-def choose_from(pool: Pool, *, mesh: Mesh, threshold: float) -> Chosen:
+def choose_from(pool: Pool, *, mesh: Mesh, threshold: float) -> Choice:
     """See `choose`."""
     return _on_each(partial(choose, threshold=threshold), mesh)(pool)
 
@@ -63,5 +63,5 @@ def draw_from(
     *,
     mesh: Mesh,
 ) -> UInt32[Array, "b n th tw columns"]:
-    """See `draw_chosen`."""
-    return _on_each(draw_chosen, mesh)(logits, slot, count, tiling)
+    """See `draw_choice`."""
+    return _on_each(draw_choice, mesh)(logits, slot, count, tiling)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int32, UInt32
 
-from samjax.core.types import struct
+from samjax.core.struct import struct
 from samjax.predict.automatic.generator_config import GeneratorConfig
 from samjax.predict.automatic.mask_statistics import draw, measure
 from samjax.predict.automatic.nms import suppress
@@ -86,7 +86,7 @@ def empty_pool(*, crops: int, slots: int, logits_size: tuple[int, int]) -> Pool:
 
 
 @struct
-class Passed:
+class Screening:
     """Which of n candidates passed the filters, and what the pool keeps of them."""
 
     keep: Bool[Array, "*b n"]
@@ -103,7 +103,7 @@ def screen(
     valid: Bool[Array, "n"],
     window: Window,
     filters: Filters,
-) -> Passed:
+) -> Screening:
     """Apply the filters to a crop's candidates; masks are measured only if their predicted IoU is enough.
 
     A mask without a pixel passes none: it has no stability.
@@ -116,7 +116,7 @@ def screen(
     keep = valid & (found.area > 0) & (found.stability() >= filters.stability_from)
     keep &= (found.area <= filters.largest_fraction * pixels) & ~_cut(found.box, window)
     highest = jnp.stack([highest_iou, highest_stability])
-    return Passed(keep=keep, stability=found.stability(), box=found.box, area=found.area, highest=highest)
+    return Screening(keep=keep, stability=found.stability(), box=found.box, area=found.area, highest=highest)
 
 
 def _cut(box: Int32[Array, "n 4"], window: Window) -> Bool[Array, "n"]:
@@ -175,15 +175,15 @@ def add(
 
 
 @struct
-class Chosen:
+class Choice:
     """The candidates of each of b crops that suppression left: the first `count` of these, by descending IoU.
 
-    `slot` is their place in the pool, of which `wanted` candidates asked for one. `highest` is the pool's.
+    `slot` is their place in the pool, which `candidates` of them filled. `highest` is the pool's.
     """
 
     slot: Int32[Array, "*b c"]
     count: Int32[Array, "*b"]
-    wanted: Int32[Array, "*b"]
+    candidates: Int32[Array, "*b"]
     iou: Float32[Array, "*b c"]
     stability: Float32[Array, "*b c"]
     box: Int32[Array, "*b c 4"]
@@ -192,18 +192,18 @@ class Chosen:
     highest: Float32[Array, "*b 2"]
 
 
-def choose(pool: Pool, *, threshold: float) -> Chosen:
+def choose(pool: Pool, *, threshold: float) -> Choice:
     """Suppress, of two candidates of a crop whose boxes' IoU is above `threshold`, the one with the lower IoU."""
 
-    def of_crop(pool: Any) -> Chosen:
+    def of_crop(pool: Any) -> Choice:
         iou, stability, box, area, source, count, highest = pool
         there = jnp.arange(len(iou)) < count
         kept = suppress(box.astype(jnp.float32), iou, there, threshold=threshold)
         order = kept.order
-        return Chosen(
+        return Choice(
             slot=order,
             count=kept.count,
-            wanted=count,
+            candidates=count,
             iou=iou[order],
             stability=stability[order],
             box=box[order],
@@ -230,7 +230,7 @@ class ChosenLogits:
     resize: Resize
 
 
-def draw_chosen(
+def draw_choice(
     logits: Float32[Array, "b c low_h low_w"], slot: Int32[Array, "b n"], count: Int32[Array, "b"], tiling: Tiling
 ) -> UInt32[Array, "b n th tw columns"]:
     """Draw the first `count` masks of `slot` at their crops' resolution, see `mask_statistics.draw`."""

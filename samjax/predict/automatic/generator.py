@@ -12,7 +12,7 @@ from samjax.core.errors import UserError
 from samjax.core.sizes import power_of_two
 from samjax.data.masks import rle
 from samjax.predict.automatic.candidate_programs import add_to, choose_from, draw_from, new_pool
-from samjax.predict.automatic.candidates import Chosen, ChosenLogits, Pool, Window, filters_of
+from samjax.predict.automatic.candidates import Choice, ChosenLogits, Pool, Window, filters_of
 from samjax.predict.automatic.crops import Crop, crops_of, point_grid
 from samjax.predict.automatic.generated_mask import GeneratedMask, Highest
 from samjax.predict.automatic.generator_config import CANDIDATES, GeneratorConfig
@@ -45,10 +45,10 @@ class _Found:
     """The candidates of a batch of crops."""
 
     points: list[np.ndarray]
-    fitted: np.ndarray
+    fitted_sizes: np.ndarray
     window: Window
     pool: Pool
-    chosen: Chosen
+    choice: Choice
     """On the host."""
 
 
@@ -107,7 +107,7 @@ class MaskGenerator:
                 candidates = self._find(batch, photos)
                 for row, (look, masks) in enumerate(zip(batch, self._masks(batch, photos, candidates), strict=True)):
                     found[look.photo].append(masks)
-                    highest[look.photo] = np.maximum(highest[look.photo], candidates.chosen.highest[row])
+                    highest[look.photo] = np.maximum(highest[look.photo], candidates.choice.highest[row])
         self.highest = [
             Highest(iou=iou, stability=stability if np.isfinite(stability) else None)
             for iou, stability in highest.tolist()
@@ -126,9 +126,9 @@ class MaskGenerator:
             sizes,
             low=self.engine.config.logits_size,
             frame=self.engine.config.image_size,
-            fitted=[(int(height), int(width)) for height, width in found.fitted],
+            fitted=[(int(height), int(width)) for height, width in found.fitted_sizes],
         )
-        parts = (found.chosen.slot, found.chosen.count, np.array(sizes, np.int32), resize)
+        parts = (found.choice.slot, found.choice.count, np.array(sizes, np.int32), resize)
         slot, count, size, resize = self.engine.split(parts)
         return ChosenLogits(logits=found.pool.logits, slot=slot, count=count, size=size, resize=resize)
 
@@ -147,7 +147,7 @@ class MaskGenerator:
             coords[row] = to_frame(of_crop, photo=size, fitted=tuple(fitted[row].tolist()))
         window = self._window(looks, fitted, photos)
         pool, chosen = self._candidates(embedding, coords, np.arange(self.batch_size) < len(looks), window)
-        return _Found(points=points, fitted=fitted, window=window, pool=pool, chosen=chosen)
+        return _Found(points=points, fitted_sizes=fitted, window=window, pool=pool, choice=chosen)
 
     def _points(self, crop: Crop) -> Float[np.ndarray, "n 2"]:
         """Return the grid's points in pixels of the crop."""
@@ -173,7 +173,7 @@ class MaskGenerator:
 
     def _candidates(
         self, embedding: Array, coords: Float32[np.ndarray, "b n 2"], there: Bool[np.ndarray, "b"], window: Window
-    ) -> tuple[Pool, Chosen]:
+    ) -> tuple[Pool, Choice]:
         """Return the pool of candidates that pass the filters, and on the host which of them suppression leaves."""
         mesh, at_once, total = self.engine.mesh, self.config.points_per_batch, coords.shape[1]
         per_point = self.config.masks_per_point
@@ -189,7 +189,7 @@ class MaskGenerator:
                 valid, first = self.engine.split((valid, np.full(len(coords), start, np.int32)))
                 pool = add_to(pool, output.logits, output.iou, valid, first, window, filters, mesh=mesh)
             chosen = jax.device_get(choose_from(pool, mesh=mesh, threshold=self.config.box_nms_threshold))
-            most = int(chosen.wanted.max())
+            most = int(chosen.candidates.max())
             if most <= self._slots:
                 return pool, chosen
             self._slots = min(power_of_two(most), power_of_two(total * per_point))
@@ -199,7 +199,7 @@ class MaskGenerator:
 
         They are drawn a few at a time.
         """
-        points, chosen = candidates.points, candidates.chosen
+        points, chosen = candidates.points, candidates.choice
         pool, tiling = candidates.pool, candidates.window.tiling
         found: list[list[GeneratedMask]] = [[] for _ in looks]
         slots = np.pad(chosen.slot, ((0, 0), (0, _DRAWN)))
@@ -253,7 +253,7 @@ def _clean(mask: GeneratedMask, *, min_area: int) -> GeneratedMask:
     """Return the mask without specks: itself if it has none."""
     height, width = mask.segmentation["size"]
     cleaned = without_specks(rle.decode(mask.segmentation["counts"], height=height, width=width), min_area=min_area)
-    if not cleaned.changed:
+    if not cleaned.differs:
         return mask
     rows, columns = np.flatnonzero(cleaned.mask.any(axis=1)), np.flatnonzero(cleaned.mask.any(axis=0))
     return dataclasses.replace(

@@ -14,8 +14,8 @@ from jaxtyping import UInt8
 from PIL import ExifTags, Image
 
 from samjax.core.errors import UserError
-from samjax.core.files import write_png, write_whole
-from samjax.core.output import tell_write_errors
+from samjax.core.files import tell_write_errors, write_png, write_whole
+from samjax.core.folder import check_request, read_request
 from samjax.core.text import printable
 from samjax.predict.automatic.generated_mask import GeneratedMask
 from samjax.predict.automatic.generator_config import GeneratorConfig
@@ -91,9 +91,9 @@ def open_folder(
         about = folder / _ABOUT
         ids: dict[str, int] = {}
         if about.exists():
-            said = _read(about)
-            _compare(folder, said, made_by)
-            ids = said["photos"]
+            before = read_request(about, fields={"checkpoint": str, "settings": dict, "photos": dict})
+            _check(folder, before, made_by)
+            ids = before["photos"]
         elif others := sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".")):
             raise UserError(f"{folder} holds {others[0]}, which samjax generate did not write: give another --out")
         ids = _with_ids(ids, [_name(photo) for photo in photos])
@@ -101,27 +101,10 @@ def open_folder(
     return MaskFolder(folder, settings=made_by, ids=ids)
 
 
-def _read(about: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(about.read_text())
-        if isinstance(said["photos"], dict) and isinstance(said["settings"], dict) and "checkpoint" in said:
-            return said
-    except (ValueError, KeyError, TypeError):
-        pass
-    raise UserError(f"{about} is damaged: remove {about.parent} to begin anew, or give another --out")
-
-
-def _compare(folder: Path, said: dict[str, Any], wanted: dict[str, Any]) -> None:
+def _check(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to mix masks that were made differently."""
-    pairs = {"checkpoint": (said["checkpoint"], wanted["checkpoint"])}
-    names = sorted({*said["settings"], *wanted["settings"]})
-    pairs |= {name: (said["settings"].get(name), wanted["settings"].get(name)) for name in names}
-    for name, (before, now) in pairs.items():
-        if before != now:
-            raise UserError(
-                f"{folder} holds masks made with {name} {before}, now it is {now}: go on with what they were made "
-                "with, or give another --out"
-            )
+    flat = ({"checkpoint": one["checkpoint"], **one["settings"]} for one in (before, now))
+    check_request(*flat, sentence=f"{folder} holds masks made")
 
 
 def _with_ids(ids: dict[str, int], photos: Sequence[str]) -> dict[str, int]:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float32, Int32, UInt32
 
-from samjax.core.types import struct
+from samjax.core.struct import struct
 from samjax.predict.automatic.tiles import TILE, Level, TileValues, Tiling, bounds, over_open_tiles
 
 _GROUP = 16

@@ -6,11 +6,11 @@ import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Int32
 
 from samjax.core.sizes import power_of_two
-from samjax.core.types import struct
+from samjax.core.struct import struct
 
 
 @struct
-class Kept:
+class KeptBoxes:
     """The boxes that stay: the first `count` of `order`, indices by descending score, equal scores by their place."""
 
     order: Int32[Array, "n"]
@@ -19,7 +19,7 @@ class Kept:
 
 def suppress(
     boxes: Float32[Array, "n 4"], scores: Float32[Array, "n"], valid: Bool[Array, "n"], *, threshold: float
-) -> Kept:
+) -> KeptBoxes:
     """Keep the box with the highest score, drop those that overlap it by an IoU above `threshold`, and so on.
 
     Each turn compares one box that stays with all others, so the turns are as many as stay, and no table of all pairs
@@ -44,7 +44,7 @@ def suppress(
 
     start = (valid[order], jnp.zeros(valid.shape, bool))
     _, kept = jax.lax.while_loop(lambda state: state[0].any(), keep_next, start)
-    return Kept(order=order[jnp.argsort(~kept, stable=True)].astype(jnp.int32), count=kept.sum(dtype=jnp.int32))
+    return KeptBoxes(order=order[jnp.argsort(~kept, stable=True)].astype(jnp.int32), count=kept.sum(dtype=jnp.int32))
 
 
 def _below(threshold: float) -> np.float32:

@@ -11,14 +11,14 @@ _TOUCHING = np.ones((3, 3), bool)  # also at their corners
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cleaned:
+class CleanMask:
     """A mask without specks, and whether that is another one than before."""
 
     mask: Bool[np.ndarray, "h w"]
-    changed: bool
+    differs: bool
 
 
-def without_specks(mask: Bool[np.ndarray, "h w"], *, min_area: int) -> Cleaned:
+def without_specks(mask: Bool[np.ndarray, "h w"], *, min_area: int) -> CleanMask:
     """Fill holes of fewer than `min_area` pixels, then remove such islands; the largest stays if all are small.
 
     As published, what surrounds a mask is one of its holes, and a mask that is one small island counts as changed.
@@ -38,7 +38,7 @@ def without_specks(mask: Bool[np.ndarray, "h w"], *, min_area: int) -> Cleaned:
         islands[np.argmax(sizes)] = False
     cleaned = mask.copy()
     cleaned[window.rows, window.columns] = filled & ~np.r_[False, islands][labels]
-    return Cleaned(mask=cleaned, changed=changed)
+    return CleanMask(mask=cleaned, differs=changed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int, Int32
 
-from samjax.core.types import struct
+from samjax.core.struct import struct
 from samjax.predict.promptable.restore import axis_taps
 
 TILE = 32

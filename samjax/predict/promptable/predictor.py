@@ -16,7 +16,7 @@ from samjax.core.sizes import power_of_two
 from samjax.models.sam.config import SamConfig
 from samjax.predict.engine import Engine
 from samjax.predict.promptable.photo_input import as_photos, fit_photo
-from samjax.predict.promptable.prompt_arrays import PhotoPrompts, no_prompts, photo_prompts, stacked
+from samjax.predict.promptable.prompt_arrays import PhotoPrompts, no_prompts, photo_prompts, stack_photos
 from samjax.predict.promptable.restore import Resize, packed_masks, resize_plans
 
 
@@ -174,7 +174,7 @@ class Predictor:
     def _answer(self, embedding: Array, asked: list[PhotoPrompts], *, multimask: bool) -> list[Prediction]:
         engine = self._engine
         objects = [photo.labels.shape[0] for photo in asked]
-        prompts = stacked(
+        prompts = stack_photos(
             asked,
             images=embedding.shape[0],
             objects=power_of_two(max(objects)),

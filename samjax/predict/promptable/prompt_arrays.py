@@ -10,13 +10,13 @@ import numpy.typing as npt
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from samjax.core.errors import UserError
-from samjax.core.types import PointLabel, Prompts
+from samjax.core.prompts import BOX_CORNERS, PointLabel, Prompts
 from samjax.predict.promptable.photo_input import to_frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoPrompts:
-    """Prompts of m objects in one photo, in the frame's pixels, as NumPy arrays; see `core.types.Prompts`."""
+    """Prompts of m objects in one photo, in the frame's pixels, as NumPy arrays; see `core.prompts.Prompts`."""
 
     coords: Float32[np.ndarray, "m p 2"]
     labels: Int32[np.ndarray, "m p"]
@@ -90,9 +90,9 @@ def photo_prompts(
     if "boxes" in given:
         corners = to_frame(_corners(given["boxes"], photo=photo), photo=photo, fitted=fitted)
         boxed = np.flatnonzero(has_box)
-        for corner, kind in enumerate((PointLabel.BOX_MIN, PointLabel.BOX_MAX)):
+        for corner, kind in enumerate(BOX_CORNERS):
             place = (boxed, after[boxed] + corner)
-            coords[place], kinds[place], valid[place] = corners[boxed, corner], int(kind), True
+            coords[place], kinds[place], valid[place] = corners[boxed, corner], kind, True
     unboxed = np.flatnonzero(~has_box & ~alone)
     valid[unboxed, after[unboxed]] = True
     used = int(valid.sum(axis=1).max())
@@ -100,7 +100,7 @@ def photo_prompts(
     return PhotoPrompts(coords=coords[:, :used], labels=kinds[:, :used], valid=valid[:, :used], mask_logits=logits)
 
 
-def stacked(
+def stack_photos(
     photos: Sequence[PhotoPrompts], *, images: int, objects: int, slots: int, logits_size: tuple[int, int]
 ) -> Prompts:
     """Return the prompts of some photos as one, padded to these numbers; what is padding is not valid."""

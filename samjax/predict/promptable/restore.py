@@ -2,7 +2,8 @@
 
 The published way is two bilinear steps, from the decoder's resolution to the model's frame and, of the part that the
 photo covers, to the photo's size. Both are linear and act on each axis apart, so an axis is one step: a pixel of the
-photo is a sum of at most three neighbouring logits, and the frame in between is never made.
+photo is a sum of at most three neighbouring logits, and the frame in between is never made. Where masks are wanted in
+the frame itself, `prompting.error_region.upscale` makes them.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32, Int32, UInt8
 
-from samjax.core.types import struct
+from samjax.core.struct import struct
 
 _BUCKET = 256
 """Photo sides are rounded up to multiples of this, so that photos of many sizes share a few programs."""
@@ -85,7 +86,7 @@ class Resize:
     row_weight: Float32[Array | np.ndarray, "*b h 3"]
     columns: Float32[Array | np.ndarray, "*b low_w w"]
 
-    def padded(self, height: int, width: int) -> "Resize":
+    def pad_to(self, height: int, width: int) -> "Resize":
         """Return one photo's plan for a result of this size, on the host."""
         rows, columns = height - self.row_index.shape[0], width - self.columns.shape[1]
         return Resize(
@@ -120,7 +121,7 @@ def resize_plans(
     ]
     height = max(plan.row_index.shape[0] for plan in plans)
     width = max(plan.columns.shape[1] for plan in plans)
-    return jax.tree.map(lambda *parts: np.stack(parts), *(plan.padded(height, width) for plan in plans))
+    return jax.tree.map(lambda *parts: np.stack(parts), *(plan.pad_to(height, width) for plan in plans))
 
 
 def bucket(side: int) -> int:

@@ -3,15 +3,15 @@
 import pytest
 from dataset_files import coco_content, label_map, random_masks, write_json, write_photo, write_png
 
-from samjax.cli.evaluation import finish
 from samjax.core.errors import UserError
 from samjax.data.annotations.formats import FormatOptions
 from samjax.data.annotations.images import ImageFolder
 from samjax.data.annotations.instance_pngs import open_instance_pngs
 from samjax.data.annotations.label_maps import open_label_maps
-from samjax.eval.ground_truth import read_annotated
+from samjax.eval.ground_truth import read_annotated_photos
 from samjax.eval.protocols.edges.bsds import open_bsds
 from samjax.eval.results import Results, Row
+from samjax.eval.run import write_results
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def content():
 
 def read(folder, said, **allowed):
     path, images = write_json(folder / "x.json", said), ImageFolder(folder / "photos")
-    return read_annotated(path, images=images, **{"allow_missing": False, **allowed})
+    return read_annotated_photos(path, images=images, **{"allow_missing": False, **allowed})
 
 
 def test_photos_without_annotations_are_allowed_alone(folder):
@@ -95,7 +95,7 @@ def test_results_of_nothing_are_refused(tmp_path, capsys):
     row = Row(name="boxes given", metrics={"AP": None}, photos=0, masks=0, left_out={"photos that cannot be read": 2})
     results = Results(protocol="instances", checkpoint="c", settings={}, rows=[row])
     with pytest.raises(UserError, match=r"boxes given: 0 photos with 0 objects were .* 2 photos that cannot be read"):
-        finish(results, tmp_path)
+        write_results(results, tmp_path)
     assert not list(tmp_path.iterdir())
     assert not capsys.readouterr().out
 

@@ -53,7 +53,7 @@ def folder(tmp_path_factory):
 FORMATS = {
     "label-maps": ("maps", label_maps, "read_values"),
     "instance-pngs": ("masks", instance_pngs, "read_mask"),
-    "panoptic": ("all.json", panoptic, "read_coloured"),
+    "panoptic": ("all.json", panoptic, "read_colours"),
 }
 
 

@@ -18,15 +18,15 @@ from dataset_files import (
 
 from samjax.core.errors import UserError
 from samjax.data.annotations import open_dataset as opening
+from samjax.data.annotations.dataset_entries import _ENTRIES, ENTRIES
 from samjax.data.annotations.formats import Format, FormatOptions
 from samjax.data.annotations.images import ImageFolder
-from samjax.data.annotations.named_entries import _ENTRIES, NAMED
 from samjax.data.annotations.open_dataset import open_dataset
 from samjax.data.annotations.subset import ENOUGH, MOST, sample
 
 
 def test_the_table_is_whole():
-    assert len(_ENTRIES) == len(NAMED) == 23
+    assert len(_ENTRIES) == len(ENTRIES) == 23
     assert sum(entry.masks for entry in _ENTRIES) == 172_653
     assert sum(entry.photos for entry in _ENTRIES) == 40_188
     for entry in _ENTRIES:
@@ -63,9 +63,9 @@ def lay_out(root, part, *, number):
             write_json(place, {"images": [image], "annotations": [annotation], "categories": [{"id": 1}]})
 
 
-@pytest.mark.parametrize("key", NAMED)
+@pytest.mark.parametrize("key", ENTRIES)
 def test_a_copy_laid_out_as_the_entry_says_opens(tmp_path, key):
-    entry = NAMED[key]
+    entry = ENTRIES[key]
     for place, part in enumerate(entry.parts):
         lay_out(tmp_path, part, number=[one.photos for one in entry.parts[:place]].count(part.photos))
     opened = open_dataset(f"{key}={tmp_path}")
@@ -84,15 +84,15 @@ def test_a_copy_laid_out_as_the_entry_says_opens(tmp_path, key):
 def test_the_paper_s_own_counts_need_no_note(large):
     path, images = large
     dataset = open_dataset(str(path), images=images).dataset
-    assert replace(NAMED["lvis"], photos=4, masks=16).difference(dataset) is None
-    assert replace(NAMED["lvis"], photos=4, masks=15).difference(dataset)
+    assert replace(ENTRIES["lvis"], photos=4, masks=16).difference(dataset) is None
+    assert replace(ENTRIES["lvis"], photos=4, masks=15).difference(dataset)
 
 
-@pytest.mark.parametrize("key", NAMED)
+@pytest.mark.parametrize("key", ENTRIES)
 def test_a_root_that_is_another_folder_is_told_what_it_must_be(tmp_path, key):
     with pytest.raises(UserError) as caught:
         open_dataset(f"{key}={tmp_path}")
-    message, entry = str(caught.value), NAMED[key]
+    message, entry = str(caught.value), ENTRIES[key]
     assert all(text in message for text in (key, str(tmp_path), entry.root, entry.bring, entry.url))
     assert "\n" not in message
 

@@ -15,7 +15,7 @@ from samjax.data.annotations.formats import FormatOptions
 from samjax.data.annotations.images import ImageFolder
 from samjax.data.annotations.panoptic import open_panoptic
 from samjax.data.masks import rle
-from samjax.eval.ground_truth import read_annotated
+from samjax.eval.ground_truth import read_annotated_photos
 from samjax.eval.protocols.instances.detections import read_detections
 
 
@@ -42,7 +42,7 @@ def test_a_flag_is_a_number_or_a_truth_value(folder, value, crowd):
     said["annotations"][0]["iscrowd"] = value
     assert [one.crowd for one in read(folder, said).dataset.photos[0].instances] == [crowd, False, False]
     assert flag({"x": value}, "x") is crowd
-    annotated = read_annotated(folder / "x.json", images=ImageFolder(folder / "photos"), allow_missing=False)
+    annotated = read_annotated_photos(folder / "x.json", images=ImageFolder(folder / "photos"), allow_missing=False)
     assert [one["iscrowd"] for one in annotated.truth.annotations] == [int(crowd), 0, 0]
 
 
@@ -134,9 +134,9 @@ def test_boxes_and_areas_that_are_no_numbers_are_shown(folder, key, value):
     said["annotations"][0][key] = value
     path, images = write_json(folder / "x.json", said), ImageFolder(folder / "photos")
     with pytest.raises(UserError) as caught:
-        read_annotated(path, images=images, allow_missing=False)
+        read_annotated_photos(path, images=images, allow_missing=False)
     assert f"(id 1: {value!r})" in str(caught.value)
-    truth = read_annotated(path, images=images, allow_missing=True).truth
+    truth = read_annotated_photos(path, images=images, allow_missing=True).truth
     assert truth.annotations[0]["area"] == random_masks(3)[0].sum()
 
 

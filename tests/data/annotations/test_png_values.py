@@ -14,7 +14,7 @@ from samjax.data.annotations.formats import FormatOptions
 from samjax.data.annotations.images import ImageFolder
 from samjax.data.annotations.instance_pngs import open_instance_pngs
 from samjax.data.annotations.label_maps import open_label_maps
-from samjax.data.annotations.pngs import PngError, read_coloured, read_mask, read_values
+from samjax.data.annotations.pngs import PngError, read_colours, read_mask, read_values
 from samjax.data.masks import rle
 from samjax.data.photo import Orientation, read_photo
 
@@ -86,18 +86,18 @@ def test_segments_are_numbered_by_all_that_the_file_holds(bits, file):
     red, green, blue = PATTERN, OTHER, MASK
     expected = red + 256 * green + 65536 * blue
     np.testing.assert_array_equal(
-        read_coloured(file(png(np.dstack([red, green, blue]), bits=bits, colour=RGB))), expected
+        read_colours(file(png(np.dstack([red, green, blue]), bits=bits, colour=RGB))), expected
     )
     for opaque in (NOTHING, ALL):
         content = png(np.dstack([red, green, blue, opaque]), bits=bits, colour=RGB_ALPHA)
-        np.testing.assert_array_equal(read_coloured(file(content)), expected)
+        np.testing.assert_array_equal(read_colours(file(content)), expected)
     with pytest.raises(PngError, match="its alpha channel says something"):
-        read_coloured(file(png(np.dstack([red, green, blue, OTHER]), bits=bits, colour=RGB_ALPHA)))
+        read_colours(file(png(np.dstack([red, green, blue, OTHER]), bits=bits, colour=RGB_ALPHA)))
 
 
 def test_segments_of_more_than_eight_bits_a_channel_are_refused(file):
     with pytest.raises(PngError, match="it holds 256 in a channel, expected 255 at most"):
-        read_coloured(file(png(np.dstack([PATTERN + 5] * 3), bits=16, colour=RGB)))
+        read_colours(file(png(np.dstack([PATTERN + 5] * 3), bits=16, colour=RGB)))
 
 
 def grey_alpha(grey, alpha):

@@ -9,12 +9,12 @@ from made_bsds import made_photo
 from micro import drawn_micro, micro_model
 from scipy import ndimage
 
-from samjax.core.types import MaskOutput
+from samjax.core.prompts import MaskOutput
 from samjax.eval.protocols.edges import mask_edges
 from samjax.eval.protocols.edges.gradient_edges import canny, sobel
 from samjax.eval.protocols.edges.levels import THRESHOLDS, as_levels, level_of
 from samjax.eval.protocols.edges.mask_edges import MaskEdges, edges_config
-from samjax.eval.protocols.edges.suppression import ridges, suppressed
+from samjax.eval.protocols.edges.suppression import ridges, suppress_neighbours
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.predict.engine import Engine
 from samjax.predict.promptable.photo_input import fit_photo, to_frame
@@ -112,7 +112,7 @@ def test_a_plateau_stays_and_the_weaker_of_two_goes():
     edges = np.zeros((9, 9), np.float32)
     edges[:, 3] = edges[:, 4] = 0.5
     edges[:, 6], edges[:, 7] = 0.3, 0.6
-    left = suppressed(edges, np.zeros_like(edges))
+    left = suppress_neighbours(edges, np.zeros_like(edges))
     assert (left[:, [3, 4, 7]] == edges[:, [3, 4, 7]]).all()
     assert not left[:, 6].any()
 

@@ -7,7 +7,7 @@ from scipy.optimize import linear_sum_assignment
 
 from samjax.eval.protocols.edges.levels import THRESHOLDS, as_levels, level_of
 from samjax.eval.protocols.edges.matching import RADIUS, count, match
-from samjax.eval.protocols.edges.thinning import thinned
+from samjax.eval.protocols.edges.thinning import thin
 
 
 def assigned(detected: np.ndarray, truth: np.ndarray, radius: float) -> tuple[int, int]:
@@ -37,7 +37,7 @@ def test_pairs_and_cost_are_those_of_an_exact_assignment(radius, share):
         found = match(detected, truth, radius=radius)
         assert (found.pairs, found.cost) == assigned(detected, truth, radius)
         assert found.truth.sum() == found.pairs
-        assert not (found.detected & ~detected).any()
+        assert not (found.partners & ~detected).any()
         assert not (found.truth & ~truth).any()
         back = match(truth, detected, radius=radius)
         assert (back.pairs, back.cost) == (found.pairs, found.cost)
@@ -71,7 +71,7 @@ def test_a_pixel_is_matched_once():
     detected, truth = points((3, 7), (1, 1), (1, 2), (1, 3), (1, 5)), points((3, 7), (1, 2))
     found = match(detected, truth, radius=4.0)
     assert (found.pairs, found.cost) == (1, 0)
-    assert found.detected[1, 2]
+    assert found.partners[1, 2]
 
 
 def test_nothing_matches_nothing():
@@ -93,10 +93,10 @@ def test_every_threshold_counts_as_if_it_were_alone(kind):
         counts = count(edges, boundaries, thresholds=THRESHOLDS, radius=2.5)
         assert counts.boundary == sum(one.sum() for one in boundaries)
         for k in range(0, len(THRESHOLDS), 14):
-            lines = thinned(edges >= level_of(THRESHOLDS[k]))
+            lines = thin(edges >= level_of(THRESHOLDS[k]))
             apart = [assigned(lines, one, 2.5)[0] for one in boundaries]
-            assert counts.detected[k] == lines.sum()
-            assert counts.found[k] == sum(apart)
+            assert counts.detections[k] == lines.sum()
+            assert counts.hits[k] == sum(apart)
             assert max(apart) <= counts.right[k] <= min(sum(apart), lines.sum())
 
 
@@ -104,9 +104,9 @@ def test_annotators_who_agree_count_each_pixel_once_for_precision():
     _, (drawn,) = made_photo(1, height=40, width=50, people=1)
     counts = count((255 * drawn).astype(np.uint8), [drawn] * 4, thresholds=(0.5, 1.0))
     total = int(drawn.sum())
-    assert counts.found.tolist() == [4 * total] * 2
+    assert counts.hits.tolist() == [4 * total] * 2
     assert counts.boundary == 4 * total
-    assert counts.right.tolist() == counts.detected.tolist() == [total] * 2
+    assert counts.right.tolist() == counts.detections.tolist() == [total] * 2
 
 
 def test_radius_is_a_share_of_the_diagonal():
@@ -114,9 +114,9 @@ def test_radius_is_a_share_of_the_diagonal():
     assert pytest.approx(1.5) == RADIUS * 200
     truth, edges = points((120, 160), (50, 50)), np.zeros((120, 160), np.uint8)
     edges[51, 51] = 255
-    assert count(edges, [truth], thresholds=(0.5,)).found.tolist() == [1]
+    assert count(edges, [truth], thresholds=(0.5,)).hits.tolist() == [1]
     edges[51, 51], edges[50, 52] = 0, 255
-    assert count(edges, [truth], thresholds=(0.5,)).found.tolist() == [0]
+    assert count(edges, [truth], thresholds=(0.5,)).hits.tolist() == [0]
 
 
 def test_levels_are_the_least_of_255_that_reach_a_threshold():

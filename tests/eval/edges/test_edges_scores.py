@@ -13,7 +13,7 @@ def stairs(*steps: tuple[int, int, int, int], boundary: int) -> Counts:
     columns = [np.repeat([step[part] for step in steps], [step[0] for step in steps]) for part in (1, 2, 3)]
     assert len(columns[0]) == len(THRESHOLDS)
     found, right, detected = columns
-    return Counts(found=found, boundary=boundary, right=right, detected=detected)
+    return Counts(hits=found, boundary=boundary, right=right, detections=detected)
 
 
 def test_figures_by_hand():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from samjax.eval.protocols.edges.thinning import thinned
+from samjax.eval.protocols.edges.thinning import thin
 
 EIGHT = np.ones((3, 3))
 
@@ -19,7 +19,7 @@ def test_a_bar_becomes_its_middle_line():
     picture[3:6, 2:18] = True
     expected = np.zeros_like(picture)
     expected[4, 3:17] = True  # each end gives up a pixel
-    assert (thinned(picture) == expected).all()
+    assert (thin(picture) == expected).all()
 
 
 def test_of_two_rows_the_lower_stays_without_its_right_end():
@@ -28,13 +28,13 @@ def test_of_two_rows_the_lower_stays_without_its_right_end():
     picture[2:4, 1:7] = True
     expected = np.zeros_like(picture)
     expected[3, 1:6] = True
-    assert (thinned(picture) == expected).all()
+    assert (thin(picture) == expected).all()
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_pieces_and_holes_stay_as_many(seed):
     picture = blobs(seed)
-    lines = thinned(picture)
+    lines = thin(picture)
     assert not (lines & ~picture).any()
     assert ndimage.label(lines, EIGHT)[1] == ndimage.label(picture, EIGHT)[1]
     around = [ndimage.label(~np.pad(one, 1))[1] for one in (picture, lines)]  # holes hang together by four neighbours
@@ -43,14 +43,14 @@ def test_pieces_and_holes_stay_as_many(seed):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_once_is_enough(seed):
-    lines = thinned(blobs(seed))
-    assert (thinned(lines) == lines).all()
+    lines = thin(blobs(seed))
+    assert (thin(lines) == lines).all()
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_lines_are_one_pixel_wide(seed):
     """No three by three is full, and two by twos are left at some crossings alone."""
-    lines = thinned(blobs(seed))
+    lines = thin(blobs(seed))
     assert lines.sum() < blobs(seed).sum() / 2
     assert not ndimage.minimum_filter(lines, size=3, mode="constant").any()
     squares = lines[:-1, :-1] & lines[1:, :-1] & lines[:-1, 1:] & lines[1:, 1:]
@@ -60,4 +60,4 @@ def test_lines_are_one_pixel_wide(seed):
 def test_a_line_and_a_point_stay():
     picture = np.eye(12, dtype=bool)
     picture[0, 11] = True
-    assert (thinned(picture) == picture).all()
+    assert (thin(picture) == picture).all()

@@ -8,7 +8,7 @@ from scored_data import SIZE, box_of
 
 from samjax.data.annotations.dataset import Instance, Photo
 from samjax.data.masks import rle
-from samjax.eval.ground_truth import Annotated
+from samjax.eval.ground_truth import AnnotatedPhotos
 from samjax.predict.automatic.generator import GeneratedMask, MaskGenerator
 from samjax.predict.promptable.predictor import Prediction, Predictor
 from samjax.scores.truth import Truth
@@ -22,7 +22,7 @@ def mask_of(counts: str) -> np.ndarray:
     return rle.decode(counts, height=SIZE[0], width=SIZE[1])
 
 
-def annotated(content: dict, *, unreadable=()) -> Annotated:
+def annotated(content: dict, *, unreadable=()) -> AnnotatedPhotos:
     """Return photos whose first pixel is their place in the content."""
     photos = []
     for place, image in enumerate(content["images"]):
@@ -42,7 +42,7 @@ def annotated(content: dict, *, unreadable=()) -> Annotated:
         photos.append(
             Photo(id=image["id"], name=f"{place}.jpg", height=SIZE[0], width=SIZE[1], instances=instances, read=read)
         )
-    return Annotated(truth=Truth.of(content), photos=photos, left_out={}, notes=())
+    return AnnotatedPhotos(truth=Truth.of(content), photos=photos, left_out={}, notes=())
 
 
 def squares(seed: int, *, photos: int = 5) -> dict:

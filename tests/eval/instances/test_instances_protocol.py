@@ -49,7 +49,7 @@ def run(
     data = annotated(content, unreadable=unreadable)
     if detections is None:
         detections, _ = true_boxes(data.truth, data.photos)
-    with open_evaluation(path, asked={}, resume=resume) as folder, killing(killed_after) as watch:
+    with open_evaluation(path, request={}, resume=resume) as folder, killing(killed_after) as watch:
         segment_photos(
             model or Knowing(content),
             data.photos,

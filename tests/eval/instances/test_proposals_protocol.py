@@ -38,7 +38,7 @@ def run(path, content, found, *, most=1000, killed_after=None, resume=False, wri
     config = ProposalConfig(generator=paper_generator(), most=most)
     generator = Proposing(found, batch_size=batch_size)
     photos = data.first(None, annotated=True)
-    with open_evaluation(path, asked={}, resume=resume) as folder, killing(killed_after) as watch:
+    with open_evaluation(path, request={}, resume=resume) as folder, killing(killed_after) as watch:
         propose(
             generator,
             data.truth,

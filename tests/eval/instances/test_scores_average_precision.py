@@ -10,7 +10,7 @@ from scored_data import SIZE, as_lvis, coco_evaluation, parts, random_content, r
 
 from samjax.data.annotations.problems import Problems
 from samjax.data.masks import rle
-from samjax.scores.average_precision import Compared, average_precision
+from samjax.scores.average_precision import ResultPart, average_precision
 from samjax.scores.truth import BAD_AREAS, BAD_BOXES, Truth
 
 COCO = ("AP", "AP50", "AP75", "APs", "APm", "APl")
@@ -39,7 +39,7 @@ def theirs_lvis(content, results, of):
         return {name: number(evaluation.get_results()[name]) for name in LVIS}
 
 
-@pytest.mark.parametrize("of", Compared)
+@pytest.mark.parametrize("of", ResultPart)
 @pytest.mark.parametrize("crowds", [0.0, 0.3])
 @pytest.mark.parametrize("seed", range(3))
 def test_coco(seed, crowds, of):
@@ -52,7 +52,7 @@ def test_coco(seed, crowds, of):
     assert 0.05 < ours["AP"] < 0.95
 
 
-@pytest.mark.parametrize("of", Compared)
+@pytest.mark.parametrize("of", ResultPart)
 @pytest.mark.parametrize("ignored", [0.0, 0.3])
 @pytest.mark.parametrize("seed", range(3))
 def test_lvis(seed, ignored, of):
@@ -103,9 +103,9 @@ def test_no_more_detections_than_the_benchmarks_look_at():
     found = {}
     for places in ((0, 150, 310), (0, 310, 311), (99, 150, 310), (100, 299, 310), (0, 299, 310), (0, 300, 310)):
         results = ranked(masks, places)
-        coco, lvis = (average_precision(Truth.of(one), results, of=Compared.MASKS) for one in (content, federated))
-        assert coco == theirs_coco(content, results, Compared.MASKS)
-        assert lvis == theirs_lvis(federated, results, Compared.MASKS)
+        coco, lvis = (average_precision(Truth.of(one), results, of=ResultPart.MASKS) for one in (content, federated))
+        assert coco == theirs_coco(content, results, ResultPart.MASKS)
+        assert lvis == theirs_lvis(federated, results, ResultPart.MASKS)
         found[places] = coco["AP"], lvis["AP"]
     assert found[0, 150, 310][0] == found[0, 310, 311][0] > found[99, 150, 310][0] > found[100, 299, 310][0] == 0
     assert found[0, 150, 310][1] > found[0, 299, 310][1] > found[0, 300, 310][1] == found[0, 310, 311][1]
@@ -118,17 +118,17 @@ def test_no_detection_at_all(federated):
     for one in content["annotations"]:
         one["area"] = 50.0
     truth = Truth.of(as_lvis(content, 0) if federated else content)
-    ours = average_precision(truth, [], of=Compared.MASKS)
+    ours = average_precision(truth, [], of=ResultPart.MASKS)
     assert {name for name, value in ours.items() if value == 0} >= {"AP", "AP50", "AP75", "APs"}
     assert ours["APm"] is None
     assert ours["APl"] is None
     if not federated:
-        assert ours == theirs_coco(content, [], Compared.MASKS)
+        assert ours == theirs_coco(content, [], ResultPart.MASKS)
     nothing = Truth.of({**content, "annotations": []})
-    assert set(average_precision(nothing, random_results(content, 3), of=Compared.MASKS).values()) == {None}
+    assert set(average_precision(nothing, random_results(content, 3), of=ResultPart.MASKS).values()) == {None}
 
 
-@pytest.mark.parametrize("of", Compared)
+@pytest.mark.parametrize("of", ResultPart)
 @pytest.mark.parametrize("federated", [False, True])
 def test_perfect_is_one(federated, of):
     content = random_content(2, categories=6, crowds=0.0 if federated else 0.2)
@@ -148,18 +148,18 @@ def test_the_order_of_detections_is_theirs_and_nothing_given_is_changed():
     results = random_results(content, 4)
     before = copy.deepcopy((content, results))
     truth = Truth.of(content)
-    once = average_precision(truth, results, of=Compared.MASKS)
-    assert average_precision(truth, results, of=Compared.MASKS) == once
+    once = average_precision(truth, results, of=ResultPart.MASKS)
+    assert average_precision(truth, results, of=ResultPart.MASKS) == once
     assert (content, results) == before
     shuffled = [{**one, "score": place / len(results)} for place, one in enumerate(results)]
-    expected = average_precision(truth, shuffled, of=Compared.MASKS)
+    expected = average_precision(truth, shuffled, of=ResultPart.MASKS)
     random.Random(0).shuffle(shuffled)
-    assert average_precision(truth, shuffled, of=Compared.MASKS) == expected
+    assert average_precision(truth, shuffled, of=ResultPart.MASKS) == expected
 
 
 def test_nothing_is_printed(capsys):
     content = random_content(3)
-    average_precision(Truth.of(content), random_results(content, 4), of=Compared.BOXES)
+    average_precision(Truth.of(content), random_results(content, 4), of=ResultPart.BOXES)
     assert capsys.readouterr() == ("", "")
 
 
@@ -170,8 +170,8 @@ def test_an_object_whose_id_is_0_counts():
     for place, one in enumerate(content["annotations"]):
         one["id"] = place
     results = [{**one, "score": 1.0} for one in content["annotations"]]
-    assert average_precision(Truth.of(content), results, of=Compared.MASKS)["AP"] == 1.0
-    assert theirs_coco(content, results, Compared.MASKS)["AP"] < 1.0
+    assert average_precision(Truth.of(content), results, of=ResultPart.MASKS)["AP"] == 1.0
+    assert theirs_coco(content, results, ResultPart.MASKS)["AP"] < 1.0
 
 
 def test_what_annotations_leave_out_comes_from_their_masks():

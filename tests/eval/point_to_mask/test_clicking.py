@@ -6,12 +6,12 @@ import pytest
 from clicked_data import SIZE, Neighbourhood, rectangle
 from micro import drawn_micro, micro_model
 
+from samjax.core.batches import Batch
 from samjax.core.errors import UserError
-from samjax.core.types import Batch
 from samjax.data.annotations.dataset import Instance
 from samjax.data.masks import rle
 from samjax.eval.prompt_groups import AT_ONCE
-from samjax.eval.protocols.point_to_mask.clicking import ClickConfig, Clicked, FirstClick, click_objects
+from samjax.eval.protocols.point_to_mask.clicking import ClickConfig, ClickOutcome, FirstClick, click_objects
 from samjax.eval.protocols.point_to_mask.places import Place
 from samjax.predict.engine import Engine
 from samjax.predict.promptable.predictor import Predictor
@@ -31,7 +31,7 @@ def test_the_values_of_a_neighbourhood_are_those_computed_by_hand():
     [[watched]] = click_objects(
         predictor, [PHOTO], [[instance(rectangle(10, 16, 19, 25))]], config=ClickConfig(clicks=(1, 2)), keep_masks=True
     )
-    assert watched.clicked == Clicked(
+    assert watched.outcome == ClickOutcome(
         instance=7,
         iou=[25 / 81, 16 / (81 + 25 - 16)],
         oracle=[49 / 81, 16 / (81 + 25 - 16)],
@@ -55,7 +55,7 @@ def test_a_perfect_answer_is_one():
     [[watched]] = click_objects(
         Neighbourhood(), [PHOTO], [[instance(rectangle(12, 18, 17, 23))]], config=ClickConfig(clicks=(2,))
     )
-    assert watched.clicked.iou == [1.0, 1.0]
+    assert watched.outcome.iou == [1.0, 1.0]
 
 
 @pytest.fixture(scope="module")
@@ -86,10 +86,10 @@ def test_of_a_photo_of_the_frames_size_it_is_trainings_validation(predictor, sce
     )
     result, prompts = click_through(drawn_micro(), batch, micro_model(), clicks=3)
     for m, watched in enumerate(found):
-        clicked = watched.clicked
+        clicked = watched.outcome
         np.testing.assert_allclose(clicked.iou, result.iou[:, 0, m], atol=1e-6)
         np.testing.assert_allclose(clicked.oracle, result.oracle[:, 0, m], atol=1e-6)
-        np.testing.assert_allclose(clicked.predicted, result.predicted[:, 0, m], atol=1e-5)
+        np.testing.assert_allclose(clicked.predicted, result.predicted_iou[:, 0, m], atol=1e-5)
         slots = [0, 2, 3]
         assert [list(place[:2]) for place in clicked.places] == np.asarray(prompts.coords)[0, m, slots].tolist()
 
@@ -107,9 +107,9 @@ def test_objects_do_not_depend_on_those_beside_them(predictor, scene):
         (together[0][AT_ONCE + 1], click_objects(predictor, [photo], [many[-1:]], config=config)[0][0]),
         (together[1][0], click_objects(predictor, [small], [one], config=config)[0][0]),
     ]:
-        assert watched.clicked.places == alone.clicked.places
-        np.testing.assert_allclose(watched.clicked.iou, alone.clicked.iou, atol=1e-6)
-        np.testing.assert_allclose(watched.clicked.predicted, alone.clicked.predicted, atol=1e-5)
+        assert watched.outcome.places == alone.outcome.places
+        np.testing.assert_allclose(watched.outcome.iou, alone.outcome.iou, atol=1e-6)
+        np.testing.assert_allclose(watched.outcome.predicted, alone.outcome.predicted, atol=1e-5)
 
 
 def test_a_random_first_click_is_drawn_by_the_seed():
@@ -117,7 +117,7 @@ def test_a_random_first_click_is_drawn_by_the_seed():
         config = ClickConfig(clicks=(1,), first=FirstClick.RANDOM, seed=seed)
         return click_objects(Neighbourhood(), [PHOTO], [[instance(rectangle(2, 2, 38, 58))]], config=config)[0][
             0
-        ].clicked.places[0]
+        ].outcome.places[0]
 
     assert first(0) == first(0)
     assert len({first(seed) for seed in range(5)}) > 1

@@ -41,7 +41,7 @@ def run(path, datasets, *, resume=False, killed_after=None, allow_missing=False,
         if killed_after is not None and seen >= killed_after:
             raise KilledError
 
-    with open_evaluation(path, asked={"clicks": [1, 2]}, resume=resume) as folder:
+    with open_evaluation(path, request={"clicks": [1, 2]}, resume=resume) as folder:
         outcome = click_datasets(
             predictor or Neighbourhood(),
             datasets,
@@ -52,7 +52,7 @@ def run(path, datasets, *, resume=False, killed_after=None, allow_missing=False,
             watch=watch,
         )
     return click_results(
-        datasets, outcome.found, config=CONFIG, checkpoint="c", left_out=outcome.left_out, notes=["noted"]
+        datasets, outcome.clicks, config=CONFIG, checkpoint="c", left_out=outcome.left_out, notes=["noted"]
     ), outcome
 
 
@@ -113,7 +113,7 @@ def test_a_data_set_without_a_number_does_not_count_in_the_mean(tmp_path):
 
 def test_a_line_for_each_photo(tmp_path, datasets):
     _, outcome = run(tmp_path / "out", datasets)
-    lines = list(csv.DictReader(io.StringIO(photo_table(datasets, outcome.found, CONFIG))))
+    lines = list(csv.DictReader(io.StringIO(photo_table(datasets, outcome.clicks, CONFIG))))
     assert [(line["dataset"], line["photo"], line["name"], line["masks"]) for line in lines] == [
         ("a", "1", "1.jpg", "1"),
         ("a", "2", "2.jpg", "1"),
@@ -128,11 +128,11 @@ def test_the_worst_and_the_median_cases(tmp_path):
     masks = [rectangle(20 - k // 2, 30 - k // 2, 21 + k // 2, 31 + k // 2) for k in range(1, 21, 2)]
     data = [dataset_of("a", [photo_of(1, masks)])]
     results, outcome = run(tmp_path / "out", data)
-    worst, median = cases(data, outcome.found)
-    ious = sorted(one.iou[0] for one in outcome.found["a"][1])
-    assert [case.clicked.iou[0] for case in worst] == ious[:4]
-    assert [case.clicked.iou[0] for case in median] == ious[4:8]
-    write_report(tmp_path / "out", Neighbourhood(), data, outcome.found, results, CONFIG)
+    worst, median = cases(data, outcome.clicks)
+    ious = sorted(one.iou[0] for one in outcome.clicks["a"][1])
+    assert [case.outcome.iou[0] for case in worst] == ious[:4]
+    assert [case.outcome.iou[0] for case in median] == ious[4:8]
+    write_report(tmp_path / "out", Neighbourhood(), data, outcome.clicks, results, CONFIG)
     for name, rows in (("worst.png", 4), ("median.png", 4)):
         with Image.open(tmp_path / "out" / name) as picture:
             assert picture.height > rows * 200

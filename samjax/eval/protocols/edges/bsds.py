@@ -90,7 +90,7 @@ def open_bsds(
     for stem in sorted(drawn.keys() - named):
         problems.add("ground truth files without a photo", drawn[stem].name)
     for stem in sorted(found.keys() - drawn):
-        problems.add_unannotated("photos without ground truth", found[stem].name)
+        problems.add_without_annotations("photos without ground truth", found[stem].name)
     photos = list(_photos({stem: (found[stem], drawn[stem]) for stem in found if stem in drawn}, problems))
     left_out = problems.settle(allow_missing=allow_missing, allow_unannotated=allow_unannotated)
     if not photos:

@@ -46,13 +46,13 @@ class EdgeScores:
 
 def score(photos: Sequence[Counts]) -> EdgeScores:
     """Return the figures of one photo or more, all counted at `THRESHOLDS`."""
-    found = np.sum([counts.found for counts in photos], axis=0)
+    found = np.sum([counts.hits for counts in photos], axis=0)
     right = np.sum([counts.right for counts in photos], axis=0)
-    detected = np.sum([counts.detected for counts in photos], axis=0)
+    detected = np.sum([counts.detections for counts in photos], axis=0)
     boundary = sum(counts.boundary for counts in photos)
     recall, precision = _share(found, boundary), _share(right, detected)
     each = [(counts, _best_place(counts)) for counts in photos]
-    at_best = [sum(int(getattr(counts, kind)[k]) for counts, k in each) for kind in ("found", "right", "detected")]
+    at_best = [sum(int(getattr(counts, kind)[k]) for counts, k in each) for kind in ("hits", "right", "detections")]
     chosen = _share(np.array([at_best[0]]), boundary), _share(np.array([at_best[1]]), at_best[2])
     return EdgeScores(
         ods=_best(recall, precision),
@@ -77,7 +77,7 @@ def _best_place(counts: Counts) -> int:
 
 def _rates(counts: Counts) -> tuple[Float64[np.ndarray, "t"], Float64[np.ndarray, "t"]]:
     """Return recall and precision of one photo; 0 of nothing."""
-    return _share(counts.found, counts.boundary), _share(counts.right, counts.detected)
+    return _share(counts.hits, counts.boundary), _share(counts.right, counts.detections)
 
 
 def _share(part: Int64[np.ndarray, "t"], whole: Int64[np.ndarray, "t"] | int) -> Float64[np.ndarray, "t"]:

@@ -14,7 +14,7 @@ from jaxtyping import Float32, Float64, UInt8
 from scipy import ndimage
 
 from samjax.eval.protocols.edges.levels import THRESHOLDS
-from samjax.eval.protocols.edges.suppression import suppressed
+from samjax.eval.protocols.edges.suppression import suppress_neighbours
 
 SIGMA = 2.0
 """Of the Gaussian, in pixels."""
@@ -34,7 +34,7 @@ def sobel(photo: UInt8[np.ndarray, "h w 3"], *, sigma: float = SIGMA) -> Float32
     most = strength.max()
     if most < 1e-9:  # one colour: what is left is rounding
         return np.zeros(strength.shape, np.float32)
-    return suppressed((strength / most).astype(np.float32), np.arctan2(dy, dx).astype(np.float32))
+    return suppress_neighbours((strength / most).astype(np.float32), np.arctan2(dy, dx).astype(np.float32))
 
 
 def canny(photo: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
@@ -53,7 +53,7 @@ def canny(photo: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
     magnitude = np.hypot(dx, dy)
     likely = 1 / (1 + np.exp(-(_OFFSET + _SLOPE * magnitude)))
     likely[magnitude < 1e-9] = 0  # flat
-    thin = suppressed(likely.astype(np.float32), np.arctan2(dy, dx).astype(np.float32))
+    thin = suppress_neighbours(likely.astype(np.float32), np.arctan2(dy, dx).astype(np.float32))
     edges = np.zeros_like(thin)
     for high in THRESHOLDS:
         labels, count = cast(tuple[np.ndarray, int], ndimage.label(thin > _LOW * high, np.ones((3, 3))))

@@ -26,13 +26,13 @@ _COST = 100
 class Counts:
     """Pixels of an edge map at each of t thresholds, ascending, against those of all annotators."""
 
-    found: Int64[np.ndarray, "t"]
+    hits: Int64[np.ndarray, "t"]
     """Boundary pixels that have a partner, summed over annotators."""
     boundary: int
     """Boundary pixels, summed over annotators."""
     right: Int64[np.ndarray, "t"]
     """Detected pixels that are some annotator's pixel's partner."""
-    detected: Int64[np.ndarray, "t"]
+    detections: Int64[np.ndarray, "t"]
     """Pixels of the thinned edge map."""
 
 
@@ -40,7 +40,7 @@ class Counts:
 class Matching:
     """The pairs of two maps."""
 
-    detected: Bool[np.ndarray, "h w"]
+    partners: Bool[np.ndarray, "h w"]
     """Pixels of the first that have a partner, as many as of `truth`."""
     truth: Bool[np.ndarray, "h w"]
     cost: int
@@ -49,7 +49,7 @@ class Matching:
     @property
     def pairs(self) -> int:
         """How many there are."""
-        return int(self.detected.sum())
+        return int(self.partners.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def match(detected: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"], *, 
     paired = np.flatnonzero(partner[0, 0] >= 0)
     cost_of = dict(zip(near.offsets.tolist(), near.costs.tolist(), strict=True))
     return Matching(
-        detected=(partner[0, 0] >= 0).reshape(shape)[inside],
+        partners=(partner[0, 0] >= 0).reshape(shape)[inside],
         truth=(partner[0, 1] >= 0).reshape(shape)[inside],
         cost=sum(cost_of[step] for step in (partner[0, 0, paired] - paired).tolist()),
     )
@@ -106,7 +106,7 @@ def count(
     counts, _ = _count(edges, boundaries, levels, near, thin=thinning.TABLES)
     found, right, detected = counts[::-1].T.copy()
     total = sum(int(one.sum()) for one in boundaries)
-    return Counts(found=found, boundary=total, right=right, detected=detected)
+    return Counts(hits=found, boundary=total, right=right, detections=detected)
 
 
 def _count(

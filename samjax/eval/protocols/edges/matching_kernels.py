@@ -16,7 +16,7 @@ from typing import no_type_check
 
 import numpy as np
 
-from samjax.core.numba_cache import compiled
+from samjax.core.numba_cache import jit_kernel
 
 WORTH = 2**40
 
@@ -24,7 +24,7 @@ WORTH = 2**40
 # no_type_check so that the tests' run-time type checks leave them to Numba.
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def _rise(heap, place_of, distance, place):
     """Move the pixel at `place` of the heap up to where it belongs."""
@@ -41,7 +41,7 @@ def _rise(heap, place_of, distance, place):
     place_of[pixel] = place
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def _sink(heap, place_of, distance, size):
     """Move the pixel at the heap's top down to where it belongs."""
@@ -63,7 +63,7 @@ def _sink(heap, place_of, distance, size):
     place_of[pixel] = place
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def appear(side, pixel, present, price, partner, offsets, costs):
     """Put a pixel on its side at the least price that satisfies (1); `settle` it next."""
@@ -81,7 +81,7 @@ def appear(side, pixel, present, price, partner, offsets, costs):
     partner[side, pixel] = -1
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def settle(side, start, present, price, partner, offsets, costs, distance, seen, origin, heap, place_of, reached, turn):
     """Restore (3) for `start`, a pixel of `side` without a partner: find it one, or bring its price to 0.
@@ -148,7 +148,7 @@ def settle(side, start, present, price, partner, offsets, costs, distance, seen,
         goal = before
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def thin_flat(picture, pixels, count, offsets, first, second):
     """Thin the flat `picture`, of whose margin no pixel is set, until nothing changes; return how many pixels stay.
@@ -185,7 +185,7 @@ def thin_flat(picture, pixels, count, offsets, first, second):
             return count
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def count_levels(edges, levels, truths, offsets, costs, around, first, second, counts, partner):
     """Match an edge map, cut at each of `levels` and thinned, with every annotator's boundaries.

@@ -101,17 +101,17 @@ def _count(photo: EdgePhoto, edges: Float32[np.ndarray, "h w"], path: Path) -> C
 def as_json(counts: Counts) -> dict[str, Any]:
     """Return counts as JSON holds them."""
     return {
-        "found": counts.found.tolist(),
+        "found": counts.hits.tolist(),
         "boundary": counts.boundary,
         "right": counts.right.tolist(),
-        "detected": counts.detected.tolist(),
+        "detected": counts.detections.tolist(),
     }
 
 
 def from_json(said: Mapping[str, Any]) -> Counts:
     """Return what `as_json` was given."""
     found, right, detected = (np.array(said[kind], np.int64) for kind in ("found", "right", "detected"))
-    return Counts(found=found, boundary=said["boundary"], right=right, detected=detected)
+    return Counts(hits=found, boundary=said["boundary"], right=right, detections=detected)
 
 
 def conclude(

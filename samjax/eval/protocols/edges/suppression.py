@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 from scipy import ndimage
 
-from samjax.core.numba_cache import compiled
+from samjax.core.numba_cache import jit_kernel
 
 _FAVOUR = 1.01
 """A pixel stays if it is this many times as strong as its neighbours: those of a plateau all do."""
@@ -38,7 +38,7 @@ def ridges(edges: Float32[np.ndarray, "h w"], *, border: int = BORDER) -> Float3
     dyy, dyx, dxx = _slope(dy, 0), _slope(dy, 1), _slope(dx, 1)
     sign = np.where(dxx + dyy < 0, -1, 1)
     across = (0.5 * np.arctan2(sign * 2 * dyx, sign * (dxx - dyy))).astype(np.float32)
-    return _weakened(suppressed(edges, across), border)
+    return _weakened(suppress_neighbours(edges, across), border)
 
 
 def _slope(values: Float64[np.ndarray, "h w"], axis: int) -> Float64[np.ndarray, "h w"]:
@@ -54,7 +54,9 @@ def _weakened(edges: Float32[np.ndarray, "h w"], border: int) -> Float32[np.ndar
     return edges * ramps[0][:, None] * ramps[1]
 
 
-def suppressed(edges: Float32[np.ndarray, "h w"], across: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+def suppress_neighbours(
+    edges: Float32[np.ndarray, "h w"], across: Float32[np.ndarray, "h w"]
+) -> Float32[np.ndarray, "h w"]:
     """Return the map with zeros where one of the two places a pixel away at the angle `across` is stronger.
 
     The angle is from x to y, in radians; between pixels the map is bilinear, beyond its edges as on them.
@@ -64,7 +66,7 @@ def suppressed(edges: Float32[np.ndarray, "h w"], across: Float32[np.ndarray, "h
     return kept
 
 
-@compiled
+@jit_kernel
 @no_type_check
 def _suppress(edges, across, kept, favour):
     height, width = edges.shape

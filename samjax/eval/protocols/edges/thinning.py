@@ -43,7 +43,7 @@ def around(width: int) -> Int64[np.ndarray, "8"]:
     return np.array([y * width + x for y, x in _AROUND], np.int64)
 
 
-def thinned(picture: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+def thin(picture: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
     """Return the lines that are left; beyond the edges nothing is set."""
     padded = np.pad(picture, 1).astype(np.uint8)
     pixels = np.flatnonzero(padded).astype(np.int32)

@@ -45,9 +45,9 @@ def segment_photos(
             boxes = [[_corners(one, photo) for one in detections[photo.id]] for photo, _ in there]
             masks = segment_boxes(predictor, [pixels for _, pixels in there], boxes, refine=refine)
             for (photo, _), of_photo in zip(there, masks, strict=True):
-                record: dict[str, list[str | None]] = {ONCE: [one.once for one in of_photo]}
+                record: dict[str, list[str | None]] = {ONCE: [one.first for one in of_photo]}
                 if refine:
-                    record[REFINED] = [one.refined for one in of_photo]
+                    record[REFINED] = [one.second for one in of_photo]
                 folder.record(photo_key(photo), record)
         watch(len(part))
 

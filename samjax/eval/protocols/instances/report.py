@@ -16,7 +16,7 @@ from samjax.eval.protocols.instances.detections import Detections
 from samjax.eval.protocols.instances.protocol import ONCE, REFINED, box_results, mask_results
 from samjax.eval.results import Results, Row, as_text
 from samjax.pictures.plots import plot_bars
-from samjax.scores.average_precision import Compared, average_precision
+from samjax.scores.average_precision import ResultPart, average_precision
 from samjax.scores.truth import Truth
 
 BOXES, ONE_PASS, REFINED_ROW = "boxes given", "masks, one pass", "masks, refined"
@@ -43,11 +43,11 @@ def instance_results(
     there = readable(photos, folder)
     truth = truth.of_photos([photo.id for photo in there])
     unreadable = {UNREADABLE: len(photos) - len(there)} if len(there) < len(photos) else {}
-    scored = {BOXES: average_precision(truth, box_results(there, detections), of=Compared.BOXES)}
+    scored = {BOXES: average_precision(truth, box_results(there, detections), of=ResultPart.BOXES)}
     for which in (ONCE, REFINED) if refine else (ONCE,):
         results = mask_results(there, detections, folder, which=which)
         write_whole(folder.path / _FILES[which], json.dumps(results, separators=(",", ":")))
-        scored[_ROWS[which]] = average_precision(truth, results, of=Compared.MASKS)
+        scored[_ROWS[which]] = average_precision(truth, results, of=ResultPart.MASKS)
     objects = sum(not one["iscrowd"] for one in truth.annotations)
     rows = [
         Row(

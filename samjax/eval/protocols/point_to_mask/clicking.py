@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, UInt8
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, Seed, config_class
 from samjax.data.annotations.dataset import Instance
-from samjax.eval.prompt_groups import AT_ONCE, padded
+from samjax.eval.prompt_groups import AT_ONCE, pad_group
 from samjax.eval.protocols.point_to_mask.places import Place, central_place, correcting_place, random_place
 from samjax.predict.promptable.predictor import Prediction, Predictor
 
@@ -42,7 +42,7 @@ class ClickConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Clicked:
+class ClickOutcome:
     """What each round of clicks gave for one object, round by round. IoUs are of the photo's own pixels."""
 
     instance: int
@@ -59,16 +59,16 @@ class Clicked:
         return dataclasses.asdict(self)
 
     @classmethod
-    def from_json(cls, said: dict[str, Any]) -> "Clicked":
+    def from_json(cls, said: dict[str, Any]) -> "ClickOutcome":
         """Return what `to_json` wrote."""
         return cls(**{**said, "places": [Place(*place) for place in said["places"]]})
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Watched:
-    """A `Clicked` with its masks, for pictures."""
+class ClickMasks:
+    """A `ClickOutcome` with its masks, for pictures."""
 
-    clicked: Clicked
+    outcome: ClickOutcome
     masks: list[Bool[np.ndarray, "h w"]]
     """The carried mask of each round; of the last alone, unless all were to be kept."""
 
@@ -80,14 +80,14 @@ def click_objects(
     *,
     config: ClickConfig,
     keep_masks: bool = False,
-) -> list[list[Watched]]:
+) -> list[list[ClickMasks]]:
     """Click the `objects` of each of some photos, one at least, as many times as the most clicks of `config`.
 
     The photos are encoded together, over the predictor's mesh. After the first click the model gives three masks, of
     which it carries on the one it trusts most; then it sees all clicks and that mask's logits, and gives one.
     """
     predictor.set_images(photos)
-    found: list[list[Watched]] = [[] for _ in photos]
+    found: list[list[ClickMasks]] = [[] for _ in photos]
     for start in range(0, max(map(len, objects)), AT_ONCE):
         parts = [of_photo[start : start + AT_ONCE] for of_photo in objects]
         # A photo whose objects are all done waits for the others with the ones it began with.
@@ -131,27 +131,27 @@ class _Session:
         self.masks.append(prediction.masks[m, k].copy())  # not a view: the other masks are let go
         self.logits = prediction.logits[m, k]
 
-    def watched(self) -> Watched:
-        clicked = Clicked(
+    def with_masks(self) -> ClickMasks:
+        clicked = ClickOutcome(
             instance=self.instance.id,
             iou=self.iou,
             oracle=self.oracle,
             predicted=self.predicted,
             places=self.places,
         )
-        return Watched(clicked=clicked, masks=self.masks)
+        return ClickMasks(outcome=clicked, masks=self.masks)
 
 
 def _click(
     predictor: Predictor, objects: Sequence[Sequence[Instance]], config: ClickConfig, keep_masks: bool
-) -> list[list[Watched]]:
+) -> list[list[ClickMasks]]:
     """Click up to `AT_ONCE` objects of each photo."""
     sessions = [[_Session(instance=one, truth=one.mask()) for one in of_photo] for of_photo in objects]
     for round_index in range(config.clicks[-1]):
         for of_photo in sessions:
             for session in of_photo:
                 session.click(config)
-        asked = [padded(of_photo) for of_photo in sessions]
+        asked = [pad_group(of_photo) for of_photo in sessions]
         answers = predictor.predict_each(
             points=[[[place[:2] for place in one.places] for one in of_photo] for of_photo in asked],
             labels=[[[int(place.foreground) for place in one.places] for one in of_photo] for of_photo in asked],
@@ -161,7 +161,7 @@ def _click(
         for of_photo, answer in zip(sessions, answers, strict=True):
             for m, session in enumerate(of_photo):
                 session.take(answer, m, keep_masks=keep_masks)
-    return [[session.watched() for session in of_photo] for of_photo in sessions]
+    return [[session.with_masks() for session in of_photo] for of_photo in sessions]
 
 
 def mask_iou(predicted: Bool[np.ndarray, "h w"], truth: Bool[np.ndarray, "h w"]) -> float:

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from samjax.data.annotations.dataset import Dataset, Instance, Photo
 from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.photo_reading import UNREADABLE, read_photos
-from samjax.eval.protocols.point_to_mask.clicking import ClickConfig, Clicked, click_objects
+from samjax.eval.protocols.point_to_mask.clicking import ClickConfig, ClickOutcome, click_objects
 from samjax.predict.promptable.predictor import Predictor
 
 CROWDS, EMPTY = "crowds", "masks without a pixel"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class Outcomes:
     """What came of each data set, by its name."""
 
-    found: dict[str, dict[int, list[Clicked]]]
+    clicks: dict[str, dict[int, list[ClickOutcome]]]
     """Of each photo, by its id, the objects."""
     left_out: dict[str, dict[str, int]]
     """Objects and photos that could not be evaluated, by why."""
@@ -32,7 +32,7 @@ def click_datasets(
     at_once: int,
     allow_missing: bool,
     watch: Callable[[int], None],
-) -> Outcome:
+) -> Outcomes:
     """Click the objects of all photos that `folder` does not have, `at_once` photos at a time; return those of all.
 
     `watch` is told how many photos are done, whenever some are.
@@ -51,7 +51,7 @@ def click_datasets(
             if asked:
                 photos, pixels, those = zip(*asked, strict=True)
                 for photo, watched in zip(photos, click_objects(predictor, pixels, those, config=config), strict=True):
-                    folder.record(_key(dataset, photo), {"objects": [one.clicked.to_json() for one in watched]})
+                    folder.record(_key(dataset, photo), {"objects": [one.outcome.to_json() for one in watched]})
             for (photo, _), those in zip(there, objects, strict=True):
                 if not those:
                     folder.record(_key(dataset, photo), {"objects": []})
@@ -63,12 +63,12 @@ def _clickable(photo: Photo) -> list[Instance]:
     return [one for one in photo.objects if one.area]
 
 
-def _outcome(datasets: Sequence[Dataset], folder: EvaluationFolder) -> Outcome:
+def _outcome(datasets: Sequence[Dataset], folder: EvaluationFolder) -> Outcomes:
     found, left_out = {}, {}
     for dataset in datasets:
         records = {photo.id: folder[_key(dataset, photo)] for photo in dataset.photos}
         found[dataset.name] = {
-            number: [Clicked.from_json(one) for one in record["objects"]]
+            number: [ClickOutcome.from_json(one) for one in record["objects"]]
             for number, record in records.items()
             if record.get("objects")
         }
@@ -81,7 +81,7 @@ def _outcome(datasets: Sequence[Dataset], folder: EvaluationFolder) -> Outcome:
             UNREADABLE: len(dataset.photos) - len(read),
         }
         left_out[dataset.name] = {kind: count for kind, count in counts.items() if count}
-    return Outcome(found=found, left_out=left_out)
+    return Outcomes(clicks=found, left_out=left_out)
 
 
 def _key(dataset: Dataset, photo: Photo) -> str:

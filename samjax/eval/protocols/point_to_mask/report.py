@@ -11,7 +11,7 @@ import numpy as np
 from samjax.core.files import write_png, write_whole
 from samjax.data.annotations.dataset import Dataset, Photo
 from samjax.eval.cases import Cases, worst_and_median
-from samjax.eval.protocols.point_to_mask.clicking import ClickConfig, Clicked, click_objects
+from samjax.eval.protocols.point_to_mask.clicking import ClickConfig, ClickOutcome, click_objects
 from samjax.eval.results import Results, Row
 from samjax.pictures.click_sheet import SheetRow, draw_sheet
 from samjax.pictures.plots import Curve, plot_curves
@@ -19,13 +19,13 @@ from samjax.predict.promptable.predictor import Predictor
 
 MEAN = "mean of data sets"
 
-Found = Mapping[str, Mapping[int, Sequence[Clicked]]]
+ClicksByPhoto = Mapping[str, Mapping[int, Sequence[ClickOutcome]]]
 """Objects by data set and photo."""
 
 
 def click_results(
     datasets: Sequence[Dataset],
-    found: Found,
+    found: ClicksByPhoto,
     *,
     config: ClickConfig,
     checkpoint: str,
@@ -70,7 +70,7 @@ def click_results(
     )
 
 
-def _metrics(objects: Sequence[Clicked], config: ClickConfig) -> dict[str, float | None]:
+def _metrics(objects: Sequence[ClickOutcome], config: ClickConfig) -> dict[str, float | None]:
     after = {f"miou@{k}": [one.iou[k - 1] for one in objects] for k in config.clicks}
     best = {f"oracle@{config.clicks[0]}": [one.oracle[config.clicks[0] - 1] for one in objects]}
     return {name: _mean(values) for name, values in (after | best).items()}
@@ -87,7 +87,7 @@ def _curve(row: Row, config: ClickConfig) -> Curve:
     )
 
 
-def photo_table(datasets: Sequence[Dataset], found: Found, config: ClickConfig) -> str:
+def photo_table(datasets: Sequence[Dataset], found: ClicksByPhoto, config: ClickConfig) -> str:
     """Return a line of CSV for each photo: its data set, id, name, number of objects and their mean IoU."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -109,10 +109,10 @@ def photo_table(datasets: Sequence[Dataset], found: Found, config: ClickConfig) 
 class _Case(NamedTuple):
     dataset: str
     photo: Photo
-    clicked: Clicked
+    outcome: ClickOutcome
 
 
-def cases(datasets: Sequence[Dataset], found: Found) -> Cases:
+def cases(datasets: Sequence[Dataset], found: ClicksByPhoto) -> Cases:
     """Return the objects with the least IoU after the first click, and those in the middle of all."""
     every = [
         _Case(dataset.name, photo, one)
@@ -120,7 +120,7 @@ def cases(datasets: Sequence[Dataset], found: Found) -> Cases:
         for photo in dataset.photos
         for one in found[dataset.name].get(photo.id, ())
     ]
-    ranked = sorted(every, key=lambda case: (case.clicked.iou[0], case.dataset, case.clicked.instance))
+    ranked = sorted(every, key=lambda case: (case.outcome.iou[0], case.dataset, case.outcome.instance))
     return worst_and_median(ranked)
 
 
@@ -128,10 +128,10 @@ def draw_cases(predictor: Predictor, chosen: Sequence[_Case], config: ClickConfi
     """Return a sheet of objects, a row each, clicked again for their masks."""
     rows = []
     for case in chosen:
-        instance = next(one for one in case.photo.instances if one.id == case.clicked.instance)
+        instance = next(one for one in case.photo.instances if one.id == case.outcome.instance)
         image = case.photo.read()
         watched = click_objects(predictor, [image], [[instance]], config=config, keep_masks=True)[0][0]
-        clicked = watched.clicked
+        clicked = watched.outcome
         rows.append(
             SheetRow(
                 image=image,
@@ -148,7 +148,12 @@ def draw_cases(predictor: Predictor, chosen: Sequence[_Case], config: ClickConfi
 
 
 def write_report(
-    folder: Path, predictor: Predictor, datasets: Sequence[Dataset], found: Found, results: Results, config: ClickConfig
+    folder: Path,
+    predictor: Predictor,
+    datasets: Sequence[Dataset],
+    found: ClicksByPhoto,
+    results: Results,
+    config: ClickConfig,
 ) -> None:
     """Write `photos.csv`, `clicks.png`, `worst.png` and `median.png`."""
     write_whole(folder / "photos.csv", photo_table(datasets, found, config))

@@ -47,7 +47,7 @@ def paper_generator(**changes) -> GeneratorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Proposed:
+class PhotoProposals:
     """What was found on one photo."""
 
     proposals: int
@@ -56,7 +56,7 @@ class Proposed:
     """The proposal of each of `matches.best`, as run lengths."""
 
     @classmethod
-    def from_json(cls, said: dict[str, Any]) -> "Proposed":
+    def from_json(cls, said: dict[str, Any]) -> "PhotoProposals":
         """Return what `propose` recorded."""
         return cls(proposals=said["proposals"], matches=PhotoMatches.from_json(said["matches"]), best=said["best"])
 

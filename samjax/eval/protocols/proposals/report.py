@@ -9,7 +9,7 @@ from samjax.data.annotations.dataset import Photo
 from samjax.eval.cases import Overlap, PhotoCase, write_sheets
 from samjax.eval.evaluation_folder import EvaluationFolder
 from samjax.eval.photo_reading import UNREADABLE, photo_key, readable
-from samjax.eval.protocols.proposals.protocol import ProposalConfig, Proposed
+from samjax.eval.protocols.proposals.protocol import PhotoProposals, ProposalConfig
 from samjax.eval.results import Results, Row, as_text
 from samjax.pictures.plots import plot_bars
 from samjax.scores.recall import average_recall
@@ -36,7 +36,7 @@ def proposal_results(
     categories, all with the most proposals.
     """
     there = readable(photos, folder)
-    found = [Proposed.from_json(folder[photo_key(photo)]) for photo in there]
+    found = [PhotoProposals.from_json(folder[photo_key(photo)]) for photo in there]
     recall = average_recall(one.matches for one in found)
     most = config.limits[-1]
     metrics = {f"AR@{most}": _percent(recall, "all", most)}
@@ -74,7 +74,7 @@ def write_report(truth: Truth, photos: Sequence[Photo], folder: EvaluationFolder
     plot_bars(folder.path / "ar.png", bars, title=results.protocol, unit="AR, percent", written=as_text)
     cases = []
     for photo in readable(photos, folder):
-        found = Proposed.from_json(folder[photo_key(photo)])
+        found = PhotoProposals.from_json(folder[photo_key(photo)])
         objects = truth.by_photo.get(photo.id, ())
         if found.matches.best:
             overlaps = [

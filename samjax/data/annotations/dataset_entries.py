@@ -1,7 +1,7 @@
 """The table of named data sets: see `named`."""
 
+from samjax.data.annotations.dataset_entry import NamedDataset, Part
 from samjax.data.annotations.formats import Format, FormatOptions, Objects
-from samjax.data.annotations.named import NamedDataset, Part
 
 
 def _coco(annotations: str = "annotations.json", photos: str = "photos") -> Part:
@@ -278,5 +278,5 @@ _ENTRIES = (
     ),
 )
 
-NAMED = {entry.key: entry for entry in _ENTRIES}
+ENTRIES = {entry.key: entry for entry in _ENTRIES}
 """By key."""

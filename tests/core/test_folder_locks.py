@@ -10,12 +10,12 @@ import sys
 import pytest
 
 from samjax.core.errors import UserError
-from samjax.core.workdir import held
+from samjax.core.folder import lock_folder
 
 HOLDS = """
 import sys, time
-from samjax.core.workdir import held
-with held(sys.argv[1]):
+from samjax.core.folder import lock_folder
+with lock_folder(sys.argv[1]):
     print("held", flush=True)
     time.sleep(1000)
 """
@@ -36,24 +36,27 @@ def test_a_folder_that_is_in_use_is_refused_until_its_process_is_gone(other, tmp
     for _ in range(2):
         with (
             pytest.raises(UserError, match=rf"run is in use by another run \(process {other.pid} on .*--workdir"),
-            held(tmp_path / "run"),
+            lock_folder(tmp_path / "run"),
         ):
             pass
     other.send_signal(signal.SIGKILL)
     other.wait()
-    with held(tmp_path / "run"):
+    with lock_folder(tmp_path / "run"):
         pass
 
 
 def test_one_process_after_the_other(tmp_path):
     for _ in range(2):
-        with held(tmp_path / "a" / "run"):
+        with lock_folder(tmp_path / "a" / "run"):
             assert (tmp_path / "a" / "run").is_dir()
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot be written to: .*file.*another --workdir"), held(tmp_path / "file"):
+    with (
+        pytest.raises(UserError, match=r"cannot be written to: .*file.*another --workdir"),
+        lock_folder(tmp_path / "file"),
+    ):
         pass
 
 
@@ -65,7 +68,7 @@ def test_a_file_system_without_locks_is_told_of_and_used(tmp_path, monkeypatch, 
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with held(tmp_path / "run"):
+    with lock_folder(tmp_path / "run"):
         assert "see to it that no two processes write to it" in caplog.text
 
 
@@ -74,5 +77,8 @@ def test_a_disk_that_fails_when_it_locks_is_one_sentence(tmp_path, monkeypatch):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(fcntl, "flock", fail)
-    with pytest.raises(UserError, match=r"run cannot be written to: .*Input/output error"), held(tmp_path / "run"):
+    with (
+        pytest.raises(UserError, match=r"run cannot be written to: .*Input/output error"),
+        lock_folder(tmp_path / "run"),
+    ):
         pass

@@ -6,7 +6,8 @@ import os
 import pytest
 
 from samjax.core.errors import UserError
-from samjax.core.output import check_can_write, check_room, tell_write_errors, whole_folder
+from samjax.core.files import tell_write_errors
+from samjax.core.folder import check_can_write, check_request, check_room, read_request, whole_folder
 
 
 def test_a_folder_that_can_be_written_is_not_made(tmp_path):
@@ -87,3 +88,22 @@ def test_a_whole_folder_is_for_whom_new_files_are(tmp_path):
     files = [(tmp_path / place).stat().st_mode for place in ("out/deep/file", "like/file")]
     assert len(set(files)) == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["like", "out"]
+
+
+def test_a_folder_goes_on_only_as_it_was_begun():
+    before = {"checkpoint": "a", "seed": 1}
+    check_request(before, dict(before), sentence="--out x was begun")
+    with pytest.raises(UserError, match=r"^--out x was begun with seed 1, now it is 2: go on with what"):
+        check_request(before, {**before, "seed": 2}, sentence="--out x was begun")
+    with pytest.raises(UserError, match="limit None, now it is 3"):
+        check_request(before, {**before, "limit": 3}, sentence="--out x was begun")
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"settings": 3}', "{}"])
+def test_a_request_that_cannot_be_read_is_told(content, tmp_path):
+    file = tmp_path / "about.json"
+    file.write_text(content)
+    with pytest.raises(UserError, match=r"about\.json is damaged"):
+        read_request(file, fields={"settings": dict})
+    file.write_text('{"settings": {"a": 1}}')
+    assert read_request(file, fields={"settings": dict}) == {"settings": {"a": 1}}

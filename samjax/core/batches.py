@@ -1,0 +1,37 @@
+"""What one training step sees: photos with their masks, at fixed shapes.
+
+Axis letters, fixed once: b images, m masks (one prompted object each), h w space.
+"""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Int, UInt8
+
+from samjax.core.struct import struct
+
+
+@struct
+class Batch:
+    """Photos with the masks to learn, at fixed shapes.
+
+    A photo is scaled so that it fits the model's frame and sits in its top-left corner; `valid_size` is the part it
+    covers. Masks are at the same resolution, packed eight pixels a byte along the width (`numpy.packbits` order):
+    `unpack_masks` undoes it on device. Slots of `masks` with `mask_valid` False hold zeros and count for nothing.
+    """
+
+    image: UInt8[Array, "b h w 3"]
+    valid_size: Int[Array, "b 2"]
+    masks: UInt8[Array, "b m h packed_w"]
+    mask_valid: Bool[Array, "b m"]
+    record_id: Int[Array, "b"]
+
+
+def unpack_masks(packed: UInt8[Array, "*n h packed_w"], width: int) -> Bool[Array, "*n h w"]:
+    """Return the boolean masks of a `Batch`, `width` pixels wide, from their packed bytes."""
+    return jnp.unpackbits(packed, axis=-1, count=width).astype(bool)
+
+
+def valid_pixels(valid_size: Int[Array, "b 2"], size: tuple[int, int]) -> Bool[Array, "b h w"]:
+    """Return which pixels of a `size` = (h, w) frame are photo, not padding."""
+    rows = jnp.arange(size[0])[:, None] < valid_size[:, 0, None, None]
+    columns = jnp.arange(size[1])[None, :] < valid_size[:, 1, None, None]
+    return rows & columns
