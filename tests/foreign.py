@@ -7,8 +7,8 @@ import numpy as np
 from micro import micro_model
 
 from samjax.core.tree import named_leaves, nested
-from samjax.interop.table import Naming
-from samjax.interop.torch_weights import entries, to_torch
+from samjax.interop.mapping import Naming
+from samjax.interop.tables.sam import SAM
 from samjax.models.sam.config import MaskDecoderConfig, SamConfig
 from samjax.models.sam.sam import array_shapes
 
@@ -24,7 +24,7 @@ def state_dict(naming: Naming, config: SamConfig = MICRO, seed: int = 0) -> dict
     draw = np.random.default_rng(seed)
     arrays = nested({path: draw.normal(size=shape).astype(np.float32) for path, shape in array_shapes(config).items()})
     gaussian = arrays["prompt_encoder"].pop("position")
-    return to_torch(arrays, {"prompt_encoder": {"position": gaussian}}, config, naming)
+    return SAM.to_torch(arrays, {"prompt_encoder": {"position": gaussian}}, config, naming)
 
 
 def as_large_as(config: SamConfig, naming: Naming) -> dict[str, np.ndarray]:
@@ -32,7 +32,7 @@ def as_large_as(config: SamConfig, naming: Naming) -> dict[str, np.ndarray]:
     expected = array_shapes(config)
     return {
         key: np.broadcast_to(np.float32(0), entry.layout.torch_shape(expected[entry.path][len(entry.index) :]))
-        for entry in entries(config, naming)
+        for entry in SAM.entries(config, naming)
         for key in entry.keys
     }
 

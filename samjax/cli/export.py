@@ -54,7 +54,7 @@ def add_parser(commands, name: str) -> None:
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "export")
     from samjax.interop.export import Format, export
-    from samjax.interop.onnx_model import OnnxOptions
+    from samjax.interop.formats.onnx.model import OnnxOptions
 
     is_default = not known.single_file and not known.photo_masks
     onnx = None if is_default else OnnxOptions(single_file=known.single_file, photo_masks=known.photo_masks)

@@ -1,7 +1,6 @@
 """`samjax import`: weights of other codebases to a checkpoint."""
 
 import argparse
-import json
 from pathlib import Path
 
 from samjax.cli.arguments import refuse_more, whole_number
@@ -57,8 +56,8 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         raise UserError(f"{known.out} is there already, and nothing is written over: give another folder")
     check_can_write(known.out)
 
+    from samjax.checkpoint.load import model_record
     from samjax.checkpoint.weights import save_weights
-    from samjax.core.config import to_json
     from samjax.interop.import_weights import import_weights
 
     imported = import_weights(
@@ -69,15 +68,15 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         ignore=known.ignore,
     )
     config = {
-        "model": json.loads(to_json(imported.model)),
+        **model_record(imported.reading.config),
         "imported": {
             "from": Path(known.weights).resolve().name,
-            "format": imported.naming.value,
+            "format": imported.found.naming.name,
             "sha256": imported.sha256,
             **({"ignored": imported.ignored} if imported.ignored else {}),
         },
     }
-    save_weights(known.out, params=imported.params, buffers=imported.buffers, config=config)
+    save_weights(known.out, params=imported.reading.params, buffers=imported.reading.buffers, config=config)
     print(report(imported, source=known.weights, out=known.out))
     return 0
 
@@ -86,16 +85,17 @@ def report(imported, *, source: str, out: str) -> str:
     """Return what came of it, in lines."""
     from samjax.core.tree import named_leaves
 
-    parameters, buffers = named_leaves(imported.params).values(), named_leaves(imported.buffers).values()
-    height, width = imported.model.image_size
+    reading = imported.reading
+    parameters, buffers = named_leaves(reading.params).values(), named_leaves(reading.buffers).values()
+    height, width = reading.config.image_size
     lines = [
-        f"{source}: {imported.title}, {imported.size} for {height} x {width} pixels",
+        f"{source}: {imported.title} for {height} x {width} pixels, key layout of {imported.found.naming.title}",
         *(f"  sha256 {digest} {name}" for name, digest in imported.sha256.items()),
         f"  {len(parameters) + len(buffers)} arrays, {sum(leaf.size for leaf in parameters):,} parameters",
-        *(f"  resized  {change}" for change in imported.changes),
+        *(f"  resized  {change}" for change in reading.changes),
         *(f"  note     {note}" for note in imported.notes),
     ]
-    for what, keys in (("not used", imported.left_out), ("ignored ", imported.ignored)):
+    for what, keys in (("not used", imported.unused), ("ignored ", imported.ignored)):
         if keys:
             first, more = keys[:8], len(keys) - 8
             lines.append(f"  {what} {', '.join(first)}{f' and {more} more' if more > 0 else ''}")

@@ -13,7 +13,7 @@ from flax import nnx
 from torch import nn
 
 from samjax.core.types import PointLabel, Prompts
-from samjax.interop.torch_weights import from_torch
+from samjax.interop.tables.sam import SAM
 from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.models.sam.sam import Sam
 
@@ -112,7 +112,7 @@ def _fan_in(name: str, weight: torch.Tensor) -> int:
 def ours(model: transformers.SamModel, config: SamConfig) -> Sam:
     """Return our model with the reference's weights."""
     state = {name: array.numpy() for name, array in model.state_dict().items()}
-    return nnx.merge(graph(config), *jax.tree.map(jnp.asarray, from_torch(state, config)))
+    return nnx.merge(graph(config), *jax.tree.map(jnp.asarray, SAM.from_torch(state, config)))
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import jax.numpy as jnp
 
@@ -58,6 +58,8 @@ class MaskDecoderConfig:
 class SamConfig:
     """A whole model. `vit_b`, `vit_l` and `vit_h` are the paper's; `tiny` and `small` are for laptops."""
 
+    WORDS: ClassVar[str] = "a Segment Anything model"
+
     image_size: tuple[Pixels, Pixels] = (1024, 1024)
     """The model's frame, (height, width) in pixels, multiples of the patch."""
     embedding: Count = 256
@@ -100,6 +102,12 @@ class SamConfig:
     def compute_dtype(self) -> jnp.dtype:
         """`dtype` as JAX's."""
         return jnp.dtype(self.dtype)
+
+    def make(self, *, rngs):
+        """Return a `Sam` of these sizes."""
+        from samjax.models.sam.sam import Sam
+
+        return Sam(self, rngs=rngs)
 
     @classmethod
     def vit_h(cls, **changes) -> "SamConfig":

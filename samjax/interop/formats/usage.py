@@ -1,8 +1,8 @@
 """How each format's folder is loaded: the programs on its card."""
 
 from samjax.interop.card import Use
-from samjax.interop.onnx_model import OnnxOptions
-from samjax.interop.segment_anything import file_name, program
+from samjax.interop.formats.onnx.model import OnnxOptions
+from samjax.interop.formats.segment_anything import file_name, program
 from samjax.models.sam.config import SamConfig
 
 _PROMPTS = """\

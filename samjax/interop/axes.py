@@ -55,6 +55,8 @@ MATRIX = Layout(torch="n c", here="n c")
 ROW = Layout(torch="1 c", here="c")
 """One embedding."""
 POSITION = Layout(torch="1 h w c", here="h w c")
+POSITION_ROWS = Layout(torch="1 n c", here="n c")
+"""Positions in one long row, with or without those of class tokens."""
 LINEAR = Layout(torch="o i", here="i o")
 CONVOLUTION = Layout(torch="o i kh kw", here="kh kw i o")
 POINTWISE = Layout(torch="o i 1 1", here="i o")

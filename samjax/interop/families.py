@@ -1,0 +1,6 @@
+"""The families of models that samjax imports and exports. The first whose keys a state dict has is taken."""
+
+from samjax.interop.family import Family
+from samjax.interop.tables.sam import SAM
+
+FAMILIES: tuple[Family, ...] = (SAM,)
