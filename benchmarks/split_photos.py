@@ -29,7 +29,12 @@ def exchanged(*, window: int | None, rows: bool) -> int:
     """Return the bytes that collectives of a training pass through a block give one device."""
     config = SamConfig.vit_h(dtype="float32")
     mesh = make_mesh(MeshConfig(data=1, tensor=DEVICES), jax.devices()[:DEVICES])
-    graph, variables = nnx.split(nnx.eval_shape(lambda: image_encoder.Block(config, window=window, rngs=nnx.Rngs(0))))
+    encoder, dtype = config.image_encoder, config.compute_dtype
+    graph, variables = nnx.split(
+        nnx.eval_shape(
+            lambda: image_encoder.Block(encoder, window=window, grid=config.grid, dtype=dtype, rngs=nnx.Rngs(0))
+        )
+    )
     shapes = nnx.to_pure_dict(variables)
     shardings = sharding.tree_shardings(sharding.logical_axes(variables), shapes, mesh)
     place = NamedSharding(mesh, PartitionSpec(None, "tensor" if rows else None))

@@ -5,15 +5,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
-import jax
-import jax.numpy as jnp
 from etils import epath
-from flax import nnx
 
 from samjax.checkpoint.weights import Weights, load_weights, read_shapes
 from samjax.core.config import from_json, to_json
 from samjax.core.errors import UserError
-from samjax.core.tree import named_leaves
+from samjax.nn.structure import check_arrays, model_with
 
 C = TypeVar("C")
 
@@ -41,17 +38,13 @@ class LoadedWeights(Generic[C]):
 
     def check_whole(self) -> None:
         """Raise a `UserError` unless the weights are all those of a model of `config`, and no others."""
-        abstract = nnx.to_pure_dict(nnx.state(_abstract(self.config)))
-        expected = {name: leaf.shape for name, leaf in named_leaves(abstract).items()}
-        given = {name.split("/", 1)[1]: shape for name, shape in self.weights.shapes.items()}
-        wrong = [name for name in sorted({*expected, *given}) if expected.get(name) != given.get(name)]
-        if wrong:
-            name = wrong[0]
-            raise UserError(
-                f"{self.weights.path}: the arrays are not of the model that their config describes: {len(wrong)} of "
-                f"{len(expected)} arrays differ, first {name}, {given.get(name, 'missing')}, expected "
-                f"{expected.get(name, 'none')}"
-            )
+        weights = self.weights
+        check_arrays(
+            self.config.make,  # type: ignore[attr-defined]
+            params=weights.params,
+            buffers=weights.buffers,
+            what=f"{weights.path}: the arrays",
+        )
 
 
 def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = "", **changes: Any) -> LoadedModel[C]:
@@ -72,10 +65,13 @@ def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = 
       CorruptCheckpointError: it is damaged.
     """
     loaded = load_known(path, config_class, needed_by=needed_by)
-    loaded.check_whole()
     config, weights = dataclasses.replace(loaded.config, **changes), loaded.weights  # type: ignore[type-var]
-    graph = nnx.split(_abstract(config))[0]
-    model = nnx.merge(graph, *jax.tree.map(jnp.asarray, (weights.params, weights.buffers)))
+    model = model_with(
+        config.make,  # type: ignore[attr-defined]
+        params=weights.params,
+        buffers=weights.buffers,
+        what=f"{weights.path}: the arrays",
+    )
     return LoadedModel(config=config, model=model, path=weights.path)
 
 
@@ -137,8 +133,3 @@ def _without_execution(model: Any) -> Any:
     if not isinstance(model, Mapping):
         return model
     return {key: _without_execution(value) for key, value in model.items() if key not in _EXECUTION}
-
-
-def _abstract(config: Any) -> nnx.Module:
-    """Return the model of `config` as shapes."""
-    return nnx.eval_shape(lambda: config.make(rngs=nnx.Rngs(0)))

@@ -11,6 +11,7 @@ from flax import nnx
 from samjax.core.tree import named_leaves, nested
 from samjax.interop.mapping import Entry, Naming, Row, Slot, arrays_from_torch, arrays_to_torch, write_out
 from samjax.interop.shapes import key_of
+from samjax.nn.structure import abstract_model, array_shapes
 
 Tree = dict[str, Any]
 
@@ -62,14 +63,12 @@ class Family:
     name: str
     """In words: "Segment Anything"."""
     config: type
-    """The class of their configs."""
+    """The class of their configs, each of which makes its model: `config.make(rngs=...)`."""
     namings: tuple[Naming, ...]
     """Published layouts of keys, in the order in which they are looked for; the first is the default."""
     rows: tuple[Row, ...]
     stacks: Callable[[Any], Mapping[str, Sequence[Slot]]]
     """The layers of every stack of a model, by the stack's placeholder in `rows`."""
-    abstract: Callable[[Any], tuple[Any, nnx.State, nnx.State]]
-    """A model's structure, parameters and buffers as shapes."""
     read: Callable[[Source], Reading]
     """The config and arrays that follow from a state dict; raises a UserError where there is no such model."""
     size: Callable[[Any], str]
@@ -94,7 +93,7 @@ class Family:
 
     def shapes(self, config: Any) -> dict[str, tuple[int, ...]]:
         """Return the shape of every parameter and buffer of a model of `config`, by path."""
-        return {path: leaf.shape for part in self._parts(config) for path, leaf in part.items()}
+        return array_shapes(config.make)
 
     def from_torch(
         self, state_dict: Mapping[str, np.ndarray], config: Any, naming: Naming | None = None
@@ -105,9 +104,7 @@ class Family:
           UserError: names every key that does not fit, as `arrays_from_torch` says.
         """
         arrays = arrays_from_torch(self.entries(config, naming), state_dict, self.shapes(config))
-        params, buffers = (
-            nested({path: arrays[path] for path in part if path in arrays}) for part in self._parts(config)
-        )
+        params, buffers = (nested({path: arrays[path] for path in part if path in arrays}) for part in _parts(config))
         return params, buffers
 
     def to_torch(self, params: Tree, buffers: Tree, config: Any, naming: Naming | None = None) -> dict[str, np.ndarray]:
@@ -119,9 +116,6 @@ class Family:
         arrays = {path: np.asarray(leaf) for tree in (params, buffers) for path, leaf in named_leaves(tree).items()}
         return arrays_to_torch(self.entries(config, naming), arrays, self.shapes(config))
 
-    def _parts(self, config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        return _abstract(self.abstract, config)
-
 
 def without_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
     """Return the arrays whose keys begin with `prefix`, without it."""
@@ -129,7 +123,7 @@ def without_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, n
 
 
 @functools.cache
-def _abstract(abstract: Callable[[Any], Any], config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts(config: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return a model's parameters and buffers as shapes, by path: it takes a second to trace."""
-    _, params, buffers = abstract(config)
+    _, params, buffers = abstract_model(config.make)
     return named_leaves(nnx.to_pure_dict(params)), named_leaves(nnx.to_pure_dict(buffers))

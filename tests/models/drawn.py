@@ -10,8 +10,7 @@ import numpy as np
 from flax import nnx
 
 from samjax.core.tree import map_named
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import Sam
+from samjax.models.sam.sam import Sam, SamConfig
 
 M = TypeVar("M", bound=nnx.Module)
 

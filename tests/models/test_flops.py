@@ -9,10 +9,10 @@ from counted import products
 from flax import nnx
 
 from samjax.core.types import Prompts
-from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
 from samjax.models.sam.flops import Form, decoder_flops, encoder_flops, photo_flops
-from samjax.models.sam.image_encoder import Block, Neck
-from samjax.models.sam.sam import Sam
+from samjax.models.sam.image_encoder import Block, ImageEncoderConfig, Neck
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.sam import Sam, SamConfig
 from samjax.nn.init import VIT_INIT
 from samjax.nn.patch import Patchify
 
@@ -86,7 +86,9 @@ def test_rounds_and_masks_multiply_all_but_what_is_shared(form):
 def test_a_block_is_counted_as_the_compiler_does(window):
     """Projections, attention and MLP of one block; there are one of each kind in CONFIG."""
     counted = lowered_flops(
-        lambda rngs: Block(CONFIG, window=window, rngs=rngs),
+        lambda rngs: Block(
+            CONFIG.image_encoder, window=window, grid=CONFIG.grid, dtype=CONFIG.compute_dtype, rngs=rngs
+        ),
         lambda block, tokens: block(tokens, jnp.zeros(()), None),
         floats(1, SIDE, SIDE, WIDTH),
     )

@@ -10,8 +10,8 @@ from drawn import drawn
 from flax import nnx
 
 from samjax.models.sam import image_encoder
-from samjax.models.sam.config import ImageEncoderConfig, SamConfig
-from samjax.models.sam.image_encoder import ImageEncoder
+from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.nn.stack import Remat, layer
 
 CONFIG = SamConfig.tiny(
@@ -29,7 +29,10 @@ encode = jax.jit(lambda encoder, image, key=None: encoder(image, key=key))
 
 
 def make(config: SamConfig) -> ImageEncoder:
-    return drawn(lambda: ImageEncoder(config, rngs=nnx.Rngs(0)))
+    encoder, dtype = config.image_encoder, config.compute_dtype
+    return drawn(
+        lambda: ImageEncoder(encoder, grid=config.grid, embedding=config.embedding, dtype=dtype, rngs=nnx.Rngs(0))
+    )
 
 
 @pytest.fixture(scope="module")

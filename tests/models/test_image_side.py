@@ -11,11 +11,11 @@ from flax import nnx
 
 from samjax.core.types import PointLabel, Prompts
 from samjax.models.sam import two_way
-from samjax.models.sam.config import MaskDecoderConfig, SamConfig
 from samjax.models.sam.cross_attention import CrossAttention
 from samjax.models.sam.flops import Form, decoder_flops
 from samjax.models.sam.image_side import DensePrompt, ImageTokens, PromptedImage
-from samjax.models.sam.sam import Sam
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.sam import Sam, SamConfig
 
 TINY = SamConfig.tiny()
 

@@ -14,9 +14,8 @@ from flax import nnx
 from jax.sharding import AbstractMesh, NamedSharding
 
 from samjax.core.tree import named_leaves
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.prompt_encoder import PositionEncoding, PromptEncoder
-from samjax.models.sam.sam import Sam
+from samjax.models.sam.prompt_encoder import PositionEncoding
+from samjax.models.sam.sam import Sam, SamConfig
 from samjax.nn.init import Buffer
 from samjax.nn.stack import layer, stack
 from samjax.parallel.mesh import AXES, MeshConfig, Preset
@@ -166,7 +165,7 @@ def test_a_stack_is_independent_draws_and_gives_its_layers_back():
 
 
 def test_initialisation_is_a_function_of_the_key(micro):
-    draw = jax.jit(lambda key: nnx.split(PromptEncoder(micro, rngs=nnx.Rngs(key)))[1])
+    draw = jax.jit(lambda key: nnx.split(Sam(micro, rngs=nnx.Rngs(key)).prompt_encoder)[1])
     first, again, other = (jax.tree.leaves(draw(jax.random.key(seed))) for seed in (0, 0, 1))
     for a, b in zip(first, again, strict=True):
         np.testing.assert_array_equal(a, b)

@@ -1,6 +1,5 @@
 """Where a prompt is, and what it is."""
 
-import dataclasses
 import math
 
 import jax
@@ -11,15 +10,28 @@ from drawn import drawn
 from flax import nnx
 
 from samjax.core.types import PointLabel, Prompts
-from samjax.models.sam.config import SamConfig
 from samjax.models.sam.prompt_encoder import PositionEncoding, PromptEncoder
+from samjax.models.sam.sam import SamConfig
 
 CONFIG = SamConfig.tiny(image_size=(64, 128))
 
 
+def make(dtype: str = "float32") -> PromptEncoder:
+    return drawn(
+        lambda: PromptEncoder(
+            CONFIG.embedding,
+            image_size=CONFIG.image_size,
+            grid=CONFIG.grid,
+            mask_channels=16,
+            dtype=jnp.dtype(dtype),
+            rngs=nnx.Rngs(0),
+        )
+    )
+
+
 @pytest.fixture(scope="module")
 def encoder():
-    return drawn(lambda: PromptEncoder(CONFIG, rngs=nnx.Rngs(0)))
+    return make()
 
 
 def prompts(coords, labels, logits=None) -> Prompts:
@@ -86,7 +98,7 @@ def test_positions_are_float32_at_the_highest_precision():
 
 
 def test_positions_and_tokens_of_a_bfloat16_model_are_the_float32_ones(encoder):
-    half = drawn(lambda: PromptEncoder(dataclasses.replace(CONFIG, dtype="bfloat16"), rngs=nnx.Rngs(0)))
+    half = make("bfloat16")
     given = prompts([[100.0, 13.0], [5.0, 6.0]], [1, 2])
     np.testing.assert_array_equal(embed(half, given).sparse, embed(encoder, given).sparse)
     np.testing.assert_array_equal(half.dense_positions(), encoder.dense_positions())

@@ -10,10 +10,10 @@ from drawn import drawn_sam
 from flax import nnx
 
 from samjax.core.types import MaskOutput, PointLabel, Prompts
-from samjax.models.sam.config import MaskDecoderConfig, SamConfig
 from samjax.models.sam.image_side import DensePrompt
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEmbedding
-from samjax.models.sam.sam import Sam, normalise
+from samjax.models.sam.sam import Sam, SamConfig, normalise
 
 
 def points(config: SamConfig, images: int = 2, masks: int = 3) -> Prompts:

@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 
 from samjax.core.errors import UserError
-from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
+from samjax.models.sam.image_encoder import ImageEncoderConfig
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.sam import SamConfig
 
 
 @pytest.mark.parametrize(
@@ -15,8 +17,6 @@ from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamC
             {"image_size": (1000, 1024)},
             r"\(1000, 1024\) is not a multiple of the patch, 16; use 992 instead of 1000",
         ),
-        ({"image_encoder": ImageEncoderConfig(width=770)}, "image_encoder.width is 770; .* multiple of 16"),
-        ({"image_encoder": ImageEncoderConfig(depth=30)}, "image_encoder.depth is 30; .* multiple of 8"),
         ({"embedding": 100}, "embedding is 100; .* multiple of 16"),
         ({"embedding": 12, "mask_decoder": MaskDecoderConfig(heads=2)}, "embedding is 12; .* multiple of 8"),
     ],
@@ -24,6 +24,18 @@ from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamC
 def test_bad_sizes(change, message):
     with pytest.raises(UserError, match=message):
         dataclasses.replace(SamConfig(), **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"width": 770}, "model.image_encoder.width is 770; .* multiple of 16"),
+        ({"depth": 30}, "model.image_encoder.depth is 30; .* multiple of 8"),
+    ],
+)
+def test_bad_sizes_of_the_image_encoder(change, message):
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(ImageEncoderConfig(), **change)
 
 
 def test_sizes_follow_the_frame():

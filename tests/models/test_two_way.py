@@ -10,12 +10,13 @@ from drawn import drawn, normal
 from flax import nnx
 
 from samjax.models.sam import two_way
-from samjax.models.sam.config import MaskDecoderConfig, SamConfig
 from samjax.models.sam.image_side import ImageTokens
+from samjax.models.sam.sam import SamConfig
 from samjax.models.sam.two_way import TwoWayLayer, TwoWayTransformer
 
-CONFIG = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.3))
+CONFIG = SamConfig.tiny()
 WIDTH = CONFIG.embedding
+SIZES = {"heads": 4, "hidden": 128, "dropout": 0.3, "dtype": CONFIG.compute_dtype}
 
 
 TOKENS, IMAGE = normal(1, 2, 6, WIDTH), normal(1, 2, 9, WIDTH, seed=1)
@@ -24,7 +25,7 @@ VALID = jnp.ones((1, 2, 6), bool)
 
 
 def make_layer() -> TwoWayLayer:
-    return drawn(lambda: TwoWayLayer(CONFIG, rngs=nnx.Rngs(0)))
+    return drawn(lambda: TwoWayLayer(WIDTH, **SIZES, rngs=nnx.Rngs(0)))
 
 
 @functools.partial(jax.jit, static_argnames="first")
@@ -94,7 +95,7 @@ def test_queries_and_keys_have_positions_each_time(attention):
 
 @pytest.fixture(scope="module")
 def transformer():
-    return drawn(lambda: TwoWayTransformer(CONFIG, rngs=nnx.Rngs(0)))
+    return drawn(lambda: TwoWayTransformer(WIDTH, depth=2, **SIZES, rngs=nnx.Rngs(0)))
 
 
 def transform(transformer, key=None):
@@ -162,8 +163,12 @@ def test_dropout_is_on_every_residual_branch_and_needs_a_key(transformer, monkey
 
 def test_a_token_attends_first_to_its_own_place():
     """Across token and image, queries and keys start as one projection: a click finds the image around it untrained."""
-    layer = TwoWayLayer(CONFIG, rngs=nnx.Rngs(0))
-    for attention in (layer.token_to_image, layer.image_to_token, TwoWayTransformer(CONFIG, rngs=nnx.Rngs(0)).final):
+    layer = TwoWayLayer(WIDTH, **SIZES, rngs=nnx.Rngs(0))
+    for attention in (
+        layer.token_to_image,
+        layer.image_to_token,
+        TwoWayTransformer(WIDTH, depth=2, **SIZES, rngs=nnx.Rngs(0)).final,
+    ):
         np.testing.assert_array_equal(attention.query.kernel[...], attention.key.kernel[...])
         assert attention.query.kernel is not attention.key.kernel, "one variable: they would train as one"
     assert not np.allclose(layer.self_attention.query.kernel[...], layer.self_attention.key.kernel[...])

@@ -15,8 +15,7 @@ from samjax.interop.mapping import Naming
 from samjax.interop.tables.sam import SAM
 from samjax.interop.tables.sam_rows import RELEASE, TRANSFORMERS
 from samjax.models.sam.config import SamConfig
-from samjax.models.sam.image_encoder import ImageEncoder
-from samjax.models.sam.sam import array_shapes, model_with
+from samjax.models.sam.sam import Sam, array_shapes, model_with
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +125,7 @@ def test_an_imported_vit_computes_as_the_original(tmp_path, agrees):
     torch.save({"model": as_mae(vit.state_dict(), depth)}, tmp_path / "mae.pth")
 
     imported = import_weights(tmp_path / "mae.pth", image_size=(side * patch, side * patch)).reading
-    encoder = ImageEncoder(imported.config, rngs=nnx.Rngs(0))
+    encoder = Sam(imported.config, rngs=nnx.Rngs(0)).image_encoder
     nnx.update(encoder, jax.tree.map(jnp.asarray, imported.params["image_encoder"]))
     encoder.neck = Same()
     image = np.random.default_rng(0).normal(size=(1, side * patch, side * patch, 3)).astype(np.float32)

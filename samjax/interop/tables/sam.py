@@ -16,7 +16,7 @@ from samjax.interop.tables.sam_rows import RELEASE, SAM_ROWS, TRANSFORMERS, VIT,
 from samjax.models.sam.config import SamConfig
 from samjax.models.sam.from_vit import encoder_from_vit, resize_encoder
 from samjax.models.sam.published import size_name
-from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD, abstract_model
+from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD
 
 _PIXELS = {"pixel_mean": PIXEL_MEAN, "pixel_std": PIXEL_STD}
 _CLASS_TOKENS = ("cls_token", "dist_token")
@@ -118,7 +118,6 @@ SAM = Family(
     namings=(TRANSFORMERS, RELEASE, VIT),
     rows=SAM_ROWS,
     stacks=slots,
-    abstract=abstract_model,
     read=_read,
     size=size_name,
 )

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from samjax.models.sam.config import SamConfig
 from samjax.models.sam.image_side import ImageSide, Positions
 from samjax.nn.token_attention import TokenAttention
 
@@ -22,9 +21,8 @@ class CrossAttention(TokenAttention):
     Equal to a `TokenAttention` of the image's tokens, up to rounding; see `image_side` for what is computed instead.
     """
 
-    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
-        width, heads = config.embedding, config.mask_decoder.heads
-        super().__init__(width, width // 2, heads, dtype=config.compute_dtype, rngs=rngs)
+    def __init__(self, width: int, heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+        super().__init__(width, width // 2, heads, dtype=dtype, rngs=rngs)
         self.key.kernel[...] = self.query.kernel[...]
 
     def to_image(self, queries: Tokens, image: ImageSide, positions: Positions) -> Tokens:

@@ -9,7 +9,7 @@ import enum
 import math
 from dataclasses import dataclass
 
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.nn.window import windows_along
 
 PROMPT_TOKENS = 2

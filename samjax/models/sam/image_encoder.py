@@ -1,38 +1,81 @@
 """The ViT image encoder (Segment Anything, section 3; ViTDet)."""
 
+from typing import Annotated
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from samjax.models.sam.config import SamConfig
+from samjax.core.ranges import Count, DropRate, Pixels, Range, config_class
+from samjax.models.multiples import check_multiples
 from samjax.nn.drop_path import drop_path
 from samjax.nn.init import VIT_INIT, parameter
 from samjax.nn.mlp import Mlp
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Patchify
-from samjax.nn.spatial_attention import SpatialAttention
-from samjax.nn.stack import rematerialised, stack
+from samjax.nn.spatial_attention import AttentionKernel, SpatialAttention
+from samjax.nn.stack import Remat, rematerialised, stack
 from samjax.parallel.sharding import constrain
+
+
+@config_class("model.image_encoder")
+class ImageEncoderConfig:
+    """A plain ViT with windowed attention, every `global_every`-th block global (ViTDet)."""
+
+    patch: Pixels = 16
+    """Side of a patch, which becomes one token, in pixels."""
+    width: Count = 1280
+    """Channels of a token, a multiple of the heads."""
+    depth: Count = 32
+    """Number of blocks, a multiple of `global_every`."""
+    heads: Count = 16
+    """Number of attention heads of a block."""
+    mlp_ratio: Count = 4
+    """Hidden units of a block's MLP for each channel."""
+    window: Count = 14
+    """Side of a local attention window, in tokens."""
+    global_every: Annotated[int, Range(at_least=2, why="each group has a windowed block and a global one")] = 8
+    """The last block of each group of this many attends globally; depth is a multiple of it."""
+    drop_path: DropRate = 0.0
+    """Rate at which the last block is dropped in training; it rises linearly from 0 at the first."""
+    remat: Remat = Remat.NONE
+    """What a block keeps for the backward pass: everything, the results of dense layers, or its input alone. Less
+    memory, more time."""
+    attention: AttentionKernel = AttentionKernel.AUTO
+    """Kernel that computes attention. All give the same result up to rounding; AUTO takes the platform's fastest."""
+
+    def __post_init__(self):
+        check_multiples(
+            ("model.image_encoder.width", self.width, self.heads),
+            ("model.image_encoder.depth", self.depth, self.global_every),
+        )
 
 
 class Block(nnx.Module):
     """A pre-norm transformer block; `window` None attends globally."""
 
-    def __init__(self, config: SamConfig, *, window: int | None, rngs: nnx.Rngs):
-        encoder, dtype = config.image_encoder, config.compute_dtype
-        self.norm1 = layer_norm(encoder.width, epsilon=1e-6, dtype=dtype, rngs=rngs)
+    def __init__(
+        self,
+        config: ImageEncoderConfig,
+        *,
+        window: int | None,
+        grid: tuple[int, int],
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.norm1 = layer_norm(config.width, epsilon=1e-6, dtype=dtype, rngs=rngs)
         self.attention = SpatialAttention(
-            encoder.width,
-            encoder.heads,
-            table_size=config.grid if window is None else (window, window),
+            config.width,
+            config.heads,
+            table_size=grid if window is None else (window, window),
             window=window,
-            kernel=encoder.attention,
+            kernel=config.attention,
             dtype=dtype,
             rngs=rngs,
         )
-        self.norm2 = layer_norm(encoder.width, epsilon=1e-6, dtype=dtype, rngs=rngs)
-        self.mlp = Mlp(encoder.width, encoder.width * encoder.mlp_ratio, dtype=dtype, rngs=rngs)
+        self.norm2 = layer_norm(config.width, epsilon=1e-6, dtype=dtype, rngs=rngs)
+        self.mlp = Mlp(config.width, config.width * config.mlp_ratio, dtype=dtype, rngs=rngs)
 
     def __call__(
         self, tokens: Float[Array, "b h w d"], drop_rate: Float[Array, ""], key: Key[Array, ""] | None
@@ -47,33 +90,34 @@ class Block(nnx.Module):
 class BlockGroup(nnx.Module):
     """k windowed blocks, then a global one. Two stacks, since their position tables differ in shape."""
 
-    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
-        encoder = config.image_encoder
-        self.windowed = stack(
-            lambda rngs: Block(config, window=encoder.window, rngs=rngs), encoder.global_every - 1, rngs=rngs
-        )
-        self.full = Block(config, window=None, rngs=rngs)
+    def __init__(self, config: ImageEncoderConfig, *, grid: tuple[int, int], dtype: jnp.dtype, rngs: nnx.Rngs):
+        def block(rngs: nnx.Rngs, window: int | None) -> Block:
+            return Block(config, window=window, grid=grid, dtype=dtype, rngs=rngs)
+
+        self.windowed = stack(lambda rngs: block(rngs, config.window), config.global_every - 1, rngs=rngs)
+        self.full = block(rngs, None)
 
 
 class ImageEncoder(nnx.Module):
     """Photo in, embedding out, at a `patch`-th of its resolution."""
 
-    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
-        encoder, dtype = config.image_encoder, config.compute_dtype
-        self.config = config
-        self.patch_embed = Patchify(3, encoder.width, encoder.patch, init=VIT_INIT, dtype=dtype, rngs=rngs)
-        self.position = parameter(VIT_INIT, (*config.grid, encoder.width), axes=(None, None, "embed"), rngs=rngs)
-        groups = encoder.depth // encoder.global_every
-        self.groups = stack(lambda rngs: BlockGroup(config, rngs=rngs), groups, rngs=rngs)
-        self.neck = Neck(encoder.width, config.embedding, dtype=dtype, rngs=rngs)
+    def __init__(
+        self, config: ImageEncoderConfig, *, grid: tuple[int, int], embedding: int, dtype: jnp.dtype, rngs: nnx.Rngs
+    ):
+        self.config, self.dtype = config, dtype
+        self.patch_embed = Patchify(3, config.width, config.patch, init=VIT_INIT, dtype=dtype, rngs=rngs)
+        self.position = parameter(VIT_INIT, (*grid, config.width), axes=(None, None, "embed"), rngs=rngs)
+        groups = config.depth // config.global_every
+        self.groups = stack(lambda rngs: BlockGroup(config, grid=grid, dtype=dtype, rngs=rngs), groups, rngs=rngs)
+        self.neck = Neck(config.width, embedding, dtype=dtype, rngs=rngs)
 
     def __call__(
         self, image: Float[Array, "b h w 3"], *, key: Key[Array, ""] | None = None
     ) -> Float[Array, "b gh gw c"]:
         """Encode normalised photos; a `key` turns drop path on. float32 out."""
-        tokens = self.patch_embed(image) + self.position[...].astype(self.config.compute_dtype)
+        tokens = self.patch_embed(image) + self.position[...].astype(self.dtype)
         tokens = constrain(tokens, "batch", None, None, None)
-        encoder = self.config.image_encoder
+        encoder = self.config
         shape = (encoder.depth // encoder.global_every, encoder.global_every)
         rates = jnp.linspace(0.0, encoder.drop_path, encoder.depth).reshape(shape)
         if encoder.drop_path == 0.0:

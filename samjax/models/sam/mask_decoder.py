@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Key
 
+from samjax.core.ranges import Count, DropRate, config_class
 from samjax.core.types import MaskOutput
-from samjax.models.sam.config import SamConfig
 from samjax.models.sam.image_side import PromptedImage
 from samjax.models.sam.prompt_encoder import PromptEmbedding
 from samjax.models.sam.two_way import TwoWayTransformer
@@ -87,6 +87,20 @@ class DecodedMasks:
         return MaskOutput(logits=logits, iou=self.iou[:, :, tokens])
 
 
+@config_class("model.mask_decoder")
+class MaskDecoderConfig:
+    """Two-way transformer and mask heads (Segment Anything, appendix A)."""
+
+    depth: Count = 2
+    """Number of two-way blocks."""
+    heads: Count = 8
+    """Number of attention heads of a block."""
+    hidden: Count = 2048
+    """Hidden units of a block's MLP."""
+    dropout: DropRate = 0.1
+    """On every residual branch in training. The paper's value; the released inference code has none."""
+
+
 class MaskDecoder(nnx.Module):
     """Decodes every prompted mask of every image; objects never see each other.
 
@@ -94,13 +108,21 @@ class MaskDecoder(nnx.Module):
     they would be gathered in every round, and their gradients would gather the tokens of all masks of the mesh.
     """
 
-    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
-        width, dtype = config.embedding, config.compute_dtype
+    def __init__(self, config: MaskDecoderConfig, *, embedding: int, dtype: jnp.dtype, rngs: nnx.Rngs):
+        width = embedding
         normal = nnx.initializers.normal(1.0)
         self.dtype = dtype
         self.iou_token = parameter(normal, (1, width), axes=(None, None), rngs=rngs)
         self.mask_tokens = parameter(normal, (MASK_TOKENS, width), axes=(None, None), rngs=rngs)
-        self.transformer = TwoWayTransformer(config, rngs=rngs)
+        self.transformer = TwoWayTransformer(
+            width,
+            depth=config.depth,
+            heads=config.heads,
+            hidden=config.hidden,
+            dropout=config.dropout,
+            dtype=dtype,
+            rngs=rngs,
+        )
         self.upscaler = Upscaler(width, dtype=dtype, rngs=rngs)
         self.hypernetworks = stack(lambda rngs: Head(width, width // 8, dtype=dtype, rngs=rngs), MASK_TOKENS, rngs=rngs)
         self.iou_head = Head(width, MASK_TOKENS, dtype=dtype, rngs=rngs)

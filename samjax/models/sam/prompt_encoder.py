@@ -7,7 +7,6 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from samjax.core.types import PointLabel, Prompts, struct
-from samjax.models.sam.config import SamConfig
 from samjax.models.sam.image_side import DensePrompt
 from samjax.nn.init import DECODER_INIT, Buffer, parameter
 from samjax.nn.mlp import gelu
@@ -49,13 +48,12 @@ class PositionEncoding(nnx.Module):
 class MaskDownscaler(nnx.Module):
     """Mask logits at four times the image embedding's resolution, to a map like it."""
 
-    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
-        channels, dtype = config.mask_prompt_channels, config.compute_dtype
+    def __init__(self, channels: int, embedding: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         self.conv1 = Patchify(1, channels // 4, 2, init=DECODER_INIT, axis=None, dtype=dtype, rngs=rngs)
         self.norm1 = layer_norm(channels // 4, epsilon=1e-6, dtype=dtype, rngs=rngs)
         self.conv2 = Patchify(channels // 4, channels, 2, init=DECODER_INIT, axis=None, dtype=dtype, rngs=rngs)
         self.norm2 = layer_norm(channels, epsilon=1e-6, dtype=dtype, rngs=rngs)
-        self.conv3 = nnx.Linear(channels, config.embedding, kernel_init=DECODER_INIT, dtype=dtype, rngs=rngs)
+        self.conv3 = nnx.Linear(channels, embedding, kernel_init=DECODER_INIT, dtype=dtype, rngs=rngs)
 
     def features(self, logits: Float[Array, "*n h w"]) -> Float[Array, "*n i f"]:
         """Return what the last convolution, which is 1 x 1, sees of unthresholded logits."""
@@ -65,20 +63,36 @@ class MaskDownscaler(nnx.Module):
 
 
 class PromptEncoder(nnx.Module):
-    """Embeds prompts; owns the position encoding, which the decoder uses for the image too."""
+    """Embeds prompts; owns the position encoding, which the decoder uses for the image too.
 
-    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
-        self.config = config
+    Args:
+      embedding: channels of the prompts and of the image embedding.
+      image_size: (height, width) of the model's frame, in pixels.
+      grid: (height, width) of the image embedding, in tokens.
+      mask_channels: channels of a mask prompt before its last convolution.
+    """
+
+    def __init__(
+        self,
+        embedding: int,
+        *,
+        image_size: tuple[int, int],
+        grid: tuple[int, int],
+        mask_channels: int,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.image_size, self.grid = image_size, grid
         normal = nnx.initializers.normal(1.0)
 
-        def embedding(*shape: int) -> nnx.Param:
-            return parameter(normal, (*shape, config.embedding), axes=(None,) * (len(shape) + 1), rngs=rngs)
+        def learned(*shape: int) -> nnx.Param:
+            return parameter(normal, (*shape, embedding), axes=(None,) * (len(shape) + 1), rngs=rngs)
 
-        self.position = PositionEncoding(config.embedding, rngs=rngs)
-        self.points = embedding(4)  # by PointLabel: background, foreground, box minimum, box maximum
-        self.not_a_point = embedding()
-        self.no_mask = embedding()
-        self.mask_downscaler = MaskDownscaler(config, rngs=rngs)
+        self.position = PositionEncoding(embedding, rngs=rngs)
+        self.points = learned(4)  # by PointLabel: background, foreground, box minimum, box maximum
+        self.not_a_point = learned()
+        self.no_mask = learned()
+        self.mask_downscaler = MaskDownscaler(mask_channels, embedding, dtype=dtype, rngs=rngs)
 
     def __call__(self, prompts: Prompts) -> PromptEmbedding:
         """Embed prompts whose coordinates are pixels of the model's frame. float32 tokens."""
@@ -86,10 +100,10 @@ class PromptEncoder(nnx.Module):
 
     def dense_positions(self) -> Float[Array, "h w c"]:
         """Return the position encoding of the image embedding's grid."""
-        return self.position.grid(self.config.grid)
+        return self.position.grid(self.grid)
 
     def _sparse(self, prompts: Prompts) -> Float[Array, "b m p c"]:
-        places = self.position(prompts.coords + 0.5, self.config.image_size)
+        places = self.position(prompts.coords + 0.5, self.image_size)
         placed = places + self.points[...][jnp.clip(prompts.labels, 0, 3)]
         is_point = (prompts.labels != PointLabel.NOT_A_POINT)[..., None]
         return jnp.where(is_point, placed, self.not_a_point[...])

@@ -1,41 +1,132 @@
 """The whole model, from a photo's bytes to masks."""
 
-import functools
 from collections.abc import Callable
-from typing import Any
+from dataclasses import field, replace
+from typing import Annotated, Any, ClassVar, Literal
 
-import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from samjax.core.errors import UserError
-from samjax.core.tree import named_leaves
-from samjax.core.types import MaskOutput, Prompts, valid_pixels
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.image_encoder import ImageEncoder
-from samjax.models.sam.mask_decoder import DecodedMasks, MaskDecoder
+from samjax.core.ranges import Count, Pixels, Range, config_class
+from samjax.core.types import MaskOutput, Prompts
+from samjax.models.multiples import check_multiples
+from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
+from samjax.models.sam.mask_decoder import DecodedMasks, MaskDecoder, MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEncoder
-from samjax.nn.init import Buffer
+from samjax.nn import structure
+from samjax.nn.pixels import PIXEL_MEAN as PIXEL_MEAN
+from samjax.nn.pixels import PIXEL_STD as PIXEL_STD
+from samjax.nn.pixels import normalise as normalise
 
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
 
+@config_class("model")
+class SamConfig:
+    """A whole model. `vit_b`, `vit_l` and `vit_h` are the paper's; `tiny` and `small` are for laptops."""
 
-def normalise(image: UInt8[Array, "b h w 3"], valid_size: Int[Array, "b 2"]) -> Float[Array, "b h w 3"]:
-    """Return the photo with zero mean and unit variance a channel; its padding is zero after that, not before."""
-    scaled = (image.astype(jnp.float32) - jnp.array(PIXEL_MEAN)) / jnp.array(PIXEL_STD)
-    inside = valid_pixels(valid_size, (image.shape[1], image.shape[2]))
-    return jnp.where(inside[..., None], scaled, 0.0)
+    WORDS: ClassVar[str] = "a Segment Anything model"
+    """What such a model is, in errors."""
+
+    image_size: tuple[Pixels, Pixels] = (1024, 1024)
+    """The model's frame, (height, width) in pixels, multiples of the patch."""
+    embedding: Count = 256
+    """Channels of the image embedding, of the prompts and of the decoder."""
+    mask_prompt_channels: Annotated[int, Range(at_least=4, why="its first layer has a quarter of them")] = 16
+    """Channels that a mask prompt passes through on its way to the embedding's."""
+    image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
+    mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of activations and matrix products. Parameters, positions, softmax, norms' statistics and masks are float32."""
+
+    def __post_init__(self):
+        encoder = self.image_encoder
+        for side in self.image_size:
+            if side % encoder.patch:
+                raise UserError(
+                    f"model.image_size {self.image_size} is not a multiple of the patch, {encoder.patch}; "
+                    f"use {max(1, round(side / encoder.patch)) * encoder.patch} instead of {side}"
+                )
+        check_multiples(
+            ("model.embedding", self.embedding, 2 * self.mask_decoder.heads), ("model.embedding", self.embedding, 8)
+        )
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Tokens of the image embedding, (height, width)."""
+        return self.image_size[0] // self.image_encoder.patch, self.image_size[1] // self.image_encoder.patch
+
+    @property
+    def logits_size(self) -> tuple[int, int]:
+        """Resolution of predicted masks and of mask prompts, (height, width): four times the grid."""
+        return 4 * self.grid[0], 4 * self.grid[1]
+
+    @property
+    def compute_dtype(self) -> jnp.dtype:
+        """`dtype` as JAX's."""
+        return jnp.dtype(self.dtype)
+
+    def make(self, *, rngs: nnx.Rngs) -> "Sam":
+        """Return a model with initial parameters."""
+        return Sam(self, rngs=rngs)
+
+    @classmethod
+    def vit_h(cls, **changes) -> "SamConfig":
+        """ViT-H, 641,090,608 parameters; `changes` to any field."""
+        return replace(cls(), **changes)
+
+    @classmethod
+    def vit_l(cls, **changes) -> "SamConfig":
+        """ViT-L, 312,342,832 parameters."""
+        return cls.vit_h(image_encoder=ImageEncoderConfig(width=1024, depth=24, heads=16, global_every=6), **changes)
+
+    @classmethod
+    def vit_b(cls, **changes) -> "SamConfig":
+        """ViT-B, 93,735,472 parameters."""
+        return cls.vit_h(image_encoder=ImageEncoderConfig(width=768, depth=12, heads=12, global_every=3), **changes)
+
+    @classmethod
+    def small(cls, **changes) -> "SamConfig":
+        """A laptop's model, 256 px, learns a few photos in an hour on two cores."""
+        base = cls(
+            image_size=(256, 256),
+            embedding=128,
+            image_encoder=ImageEncoderConfig(width=192, depth=6, heads=3, window=8, global_every=3),
+            mask_decoder=MaskDecoderConfig(hidden=512, heads=4, dropout=0.0),
+            dtype="float32",
+        )
+        return replace(base, **changes)
+
+    @classmethod
+    def tiny(cls, **changes) -> "SamConfig":
+        """A test's model, 128 px, a second a step on two cores."""
+        base = cls(
+            image_size=(128, 128),
+            embedding=128,
+            image_encoder=ImageEncoderConfig(width=96, depth=4, heads=3, window=5, global_every=2),
+            mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.0),
+            dtype="float32",
+        )
+        return replace(base, **changes)
 
 
 class Sam(nnx.Module):
     """Segment Anything (Kirillov et al., ICCV 2023)."""
 
     def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
-        self.image_encoder = ImageEncoder(config, rngs=rngs)
-        self.prompt_encoder = PromptEncoder(config, rngs=rngs)
-        self.mask_decoder = MaskDecoder(config, rngs=rngs)
+        embedding, dtype = config.embedding, config.compute_dtype
+        self.image_encoder = ImageEncoder(
+            config.image_encoder, grid=config.grid, embedding=embedding, dtype=dtype, rngs=rngs
+        )
+        self.prompt_encoder = PromptEncoder(
+            embedding,
+            image_size=config.image_size,
+            grid=config.grid,
+            mask_channels=config.mask_prompt_channels,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.mask_decoder = MaskDecoder(config.mask_decoder, embedding=embedding, dtype=dtype, rngs=rngs)
 
     def encode(
         self, image: UInt8[Array, "b h w 3"], valid_size: Int[Array, "b 2"], *, key: Key[Array, ""] | None = None
@@ -60,46 +151,20 @@ class Sam(nnx.Module):
 
 
 def abstract_model(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State, nnx.State]:
-    """Return the model's structure, parameters and buffers as shapes: a ViT-H costs nothing."""
-    graph, params, buffers = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, Buffer)
-    return graph, params, buffers
+    """See `nn.structure`."""
+    return structure.abstract_model(config.make)
 
 
 def model_with(config: SamConfig, *, params: Any, buffers: Any, what: str = "the weights") -> Sam:
-    """Return a model of `config` with these arrays, pure nested dictionaries; `what` is their name in errors.
-
-    Raises:
-      UserError: an array is missing, unexpected or of another shape.
-    """
-    check_arrays(config, params=params, buffers=buffers, what=what)
-    return nnx.merge(_structure(config)[0], *jax.tree.map(jnp.asarray, (params, buffers)))
+    """See `nn.structure`."""
+    return structure.model_with(config.make, params=params, buffers=buffers, what=what)
 
 
 def check_arrays(config: SamConfig, *, params: Any, buffers: Any, what: str) -> None:
-    """Refuse arrays, called `what`, that are not those of a model of `config`.
-
-    Raises:
-      UserError: one is missing, unexpected or of another shape.
-    """
-    wanted = _structure(config)[1]
-    given = {name: leaf.shape for part in (params, buffers) for name, leaf in named_leaves(part).items()}
-    wrong = [name for name in sorted({*wanted, *given}) if wanted.get(name) != given.get(name)]
-    if wrong:
-        name = wrong[0]
-        raise UserError(
-            f"{what} are not of the model that their config describes: {len(wrong)} of {len(wanted)} arrays differ, "
-            f"first {name}, {given.get(name, 'missing')}, expected {wanted.get(name, 'none')}"
-        )
+    """See `nn.structure`."""
+    structure.check_arrays(config.make, params=params, buffers=buffers, what=what)
 
 
 def array_shapes(config: SamConfig) -> dict[str, tuple[int, ...]]:
-    """Return the shape of every parameter and buffer of a model of `config`, by path."""
-    return dict(_structure(config)[1])
-
-
-@functools.cache
-def _structure(config: SamConfig) -> tuple[nnx.GraphDef[Sam], dict[str, tuple[int, ...]]]:
-    """Return the model's structure and its arrays' shapes: it takes a second to trace."""
-    graph, *parts = abstract_model(config)
-    leaves = {name: leaf for part in parts for name, leaf in named_leaves(nnx.to_pure_dict(part)).items()}
-    return graph, {name: leaf.shape for name, leaf in leaves.items()}
+    """See `nn.structure`."""
+    return structure.array_shapes(config.make)

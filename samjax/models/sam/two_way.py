@@ -1,10 +1,10 @@
 """The two-way transformer: prompt tokens and image attend to each other (Segment Anything, appendix A)."""
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from samjax.models.sam.config import SamConfig
 from samjax.models.sam.cross_attention import CrossAttention, Tokens
 from samjax.models.sam.image_side import ImageSide, ImageTokens, Positions, of_masks
 from samjax.nn.drop_path import dropout
@@ -20,21 +20,19 @@ _EPSILON = 1e-5  # of the decoder's norms; the encoder's are 1e-6
 class TwoWayLayer(nnx.Module):
     """Token self-attention, tokens to image, MLP, image to tokens; post-norm."""
 
-    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
-        width, decoder, dtype = config.embedding, config.mask_decoder, config.compute_dtype
-
+    def __init__(self, width: int, *, heads: int, hidden: int, dropout: float, dtype: jnp.dtype, rngs: nnx.Rngs):
         def norm() -> nnx.LayerNorm:
             return layer_norm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
 
-        self.rate = decoder.dropout
-        self.self_attention = TokenAttention(width, width, decoder.heads, dtype=dtype, rngs=rngs)
+        self.rate = dropout
+        self.self_attention = TokenAttention(width, width, heads, dtype=dtype, rngs=rngs)
         self.norm1 = norm()
-        self.token_to_image, self.norm2 = CrossAttention(config, rngs=rngs), norm()
+        self.token_to_image, self.norm2 = CrossAttention(width, heads, dtype=dtype, rngs=rngs), norm()
         self.mlp = Mlp(
-            width, decoder.hidden, activation=jax.nn.relu, init=DECODER_INIT, axes=(None, None), dtype=dtype, rngs=rngs
+            width, hidden, activation=jax.nn.relu, init=DECODER_INIT, axes=(None, None), dtype=dtype, rngs=rngs
         )
         self.norm3 = norm()
-        self.image_to_token, self.norm4 = CrossAttention(config, rngs=rngs), norm()
+        self.image_to_token, self.norm4 = CrossAttention(width, heads, dtype=dtype, rngs=rngs), norm()
 
     def __call__(
         self,
@@ -72,12 +70,17 @@ class TwoWayLayer(nnx.Module):
 class TwoWayTransformer(nnx.Module):
     """Two-way layers, then a last attention from the tokens to the image."""
 
-    def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
-        self.depth = config.mask_decoder.depth
-        self.rate = config.mask_decoder.dropout
-        self.layers = stack(lambda rngs: TwoWayLayer(config, rngs=rngs), self.depth, rngs=rngs)
-        self.final = CrossAttention(config, rngs=rngs)
-        self.norm = layer_norm(config.embedding, epsilon=_EPSILON, dtype=config.compute_dtype, rngs=rngs)
+    def __init__(
+        self, width: int, *, depth: int, heads: int, hidden: int, dropout: float, dtype: jnp.dtype, rngs: nnx.Rngs
+    ):
+        def make_layer(rngs: nnx.Rngs) -> TwoWayLayer:
+            return TwoWayLayer(width, heads=heads, hidden=hidden, dropout=dropout, dtype=dtype, rngs=rngs)
+
+        self.depth = depth
+        self.rate = dropout
+        self.layers = stack(make_layer, depth, rngs=rngs)
+        self.final = CrossAttention(width, heads, dtype=dtype, rngs=rngs)
+        self.norm = layer_norm(width, epsilon=_EPSILON, dtype=dtype, rngs=rngs)
 
     def __call__(
         self,
