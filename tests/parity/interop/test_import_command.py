@@ -70,6 +70,7 @@ def test_the_release_comes_back_bit_for_bit(tmp_path, capsys, prefix):
     assert "not used" not in said
     note = read.config["imported"]
     assert (note["from"], note["format"]) == ("x.pth", "segment-anything")
+    assert read.config["model_class"] == "SamConfig"
     assert note["sha256"]["x.pth"] in said
 
 
