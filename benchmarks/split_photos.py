@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from samjax.models.sam import image_encoder
 from samjax.models.sam.config import SamConfig
+from samjax.models.vit import blocks
 from samjax.parallel import sharding
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.rules import RULES
@@ -29,11 +29,9 @@ def exchanged(*, window: int | None, rows: bool) -> int:
     """Return the bytes that collectives of a training pass through a block give one device."""
     config = SamConfig.vit_h(dtype="float32")
     mesh = make_mesh(MeshConfig(data=1, tensor=DEVICES), jax.devices()[:DEVICES])
-    encoder, dtype = config.image_encoder, config.compute_dtype
+    encoder, dtype = config.image_encoder.vit(), config.compute_dtype
     graph, variables = nnx.split(
-        nnx.eval_shape(
-            lambda: image_encoder.Block(encoder, window=window, grid=config.grid, dtype=dtype, rngs=nnx.Rngs(0))
-        )
+        nnx.eval_shape(lambda: blocks.Block(encoder, window=window, grid=config.grid, dtype=dtype, rngs=nnx.Rngs(0)))
     )
     shapes = nnx.to_pure_dict(variables)
     shardings = sharding.tree_shardings(sharding.logical_axes(variables), shapes, mesh)
@@ -63,7 +61,7 @@ def main() -> None:
     for name, rows in ways:
         if rows:
             RULES.update(mlp=(), heads=(), rows=("tensor",))
-            image_encoder.constrain = lambda x, *_: sharding.constrain(x, "batch", "rows", None, None)
+            blocks.constrain = lambda x, *_: sharding.constrain(x, "batch", "rows", None, None)
         cells = [f"{exchanged(window=window, rows=rows) / 2**20:.0f} MiB" for window in (14, None)]
         print(f"| {name} | {' | '.join(cells)} |")
 

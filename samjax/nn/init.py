@@ -10,6 +10,11 @@ VIT_INIT = nnx.initializers.truncated_normal(0.02)
 DECODER_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "uniform")
 
 
+# MAE's. A patch embedding's kernel [patch, patch, in, out] counts as the matrix it is, not as a convolution.
+XAVIER = nnx.initializers.xavier_uniform()
+XAVIER_PATCH = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=(0, 1, 2), out_axis=3)
+
+
 class Buffer(nnx.Variable):
     """Saved with the model, never trained or decayed."""
 

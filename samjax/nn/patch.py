@@ -26,12 +26,13 @@ class Patchify(nnx.Module):
         *,
         init: Initializer,
         axis: str | None = "embed",
+        use_bias: bool = True,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
         self.dtype = dtype
         self.kernel = parameter(init, (size, size, inputs, outputs), axes=(None, None, None, axis), rngs=rngs)
-        self.bias = parameter(nnx.initializers.zeros, (outputs,), axes=(axis,), rngs=rngs)
+        self.bias = parameter(nnx.initializers.zeros, (outputs,), axes=(axis,), rngs=rngs) if use_bias else None
 
     def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n gh gw d"]:
         """Return the map of patches; sides must be multiples of the patch."""
@@ -41,7 +42,7 @@ class Patchify(nnx.Module):
     def of_patches(self, patches: Float[Array, "*n p q c"]) -> Float[Array, "*n d"]:
         """Return the same of patches already apart."""
         out = jnp.einsum("...pqc,pqcd->...d", patches.astype(self.dtype), self.kernel[...].astype(self.dtype))
-        return out + self.bias[...].astype(self.dtype)
+        return out if self.bias is None else out + self.bias[...].astype(self.dtype)
 
 
 class Unpatchify(nnx.Module):

@@ -1,4 +1,4 @@
-"""Self-attention over a token map with decomposed relative position, computed by the kernel that suits the platform."""
+"""Self-attention over a token map, with relative positions or without, by the kernel that suits the platform."""
 
 import enum
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
 from samjax.core.errors import UserError
@@ -52,9 +53,11 @@ _SMALL_MAP = {"cpu": 64, "gpu": 256, "tpu": 256}
 
 
 def choose_kernel(
-    wanted: AttentionKernel, *, grid: tuple[int, int], channels: int, dtype: jnp.dtype
+    wanted: AttentionKernel, *, grid: tuple[int, int], channels: int, dtype: jnp.dtype, positions: bool = True
 ) -> AttentionKernel:
     """Return what computes attention in maps of `grid` tokens, in heads of `channels`, on this platform.
+
+    `positions` says whether it adds relative positions.
 
     Raises:
       UserError: a kernel of another platform is wanted.
@@ -72,7 +75,8 @@ def choose_kernel(
         return AttentionKernel.PLAIN if here == "cpu" else AttentionKernel.FOLDED
     if here == "tpu":
         return AttentionKernel.SPLASH
-    if here == "gpu" and dtype == jnp.bfloat16 and channels + sum(grid) <= _flash_channels():
+    folded = channels + sum(grid) if positions else channels
+    if here == "gpu" and dtype == jnp.bfloat16 and folded <= _flash_channels():
         return AttentionKernel.CUDNN
     return AttentionKernel.BLOCKWISE
 
@@ -96,15 +100,21 @@ def spatial_attention(
 
     Maps and heads know nothing of each other, so on a mesh each device attends in its own.
     """
-    chosen = choose_kernel(kernel, grid=(q.shape[1], q.shape[2]), channels=q.shape[-1], dtype=q.dtype)
+    chosen = choose_kernel(
+        kernel, grid=(q.shape[1], q.shape[2]), channels=q.shape[-1], dtype=q.dtype, positions=rows is not None
+    )
+    attend = _KERNELS[chosen]
     heads, offsets = ("batch", None, None, "heads", None), (None, None, None)
-    return per_shard(_KERNELS[chosen], (q, k, v, rows, columns), axes=(heads, heads, heads, offsets, offsets))
+    if rows is None or columns is None:
+        return per_shard(lambda q, k, v: attend(q, k, v, None, None), (q, k, v), axes=(heads,) * 3)
+    return per_shard(attend, (q, k, v, rows, columns), axes=(heads, heads, heads, offsets, offsets))
 
 
 class SpatialAttention(nnx.Module):
     """Self-attention of an image encoder block: over the whole map, or within windows of `window` tokens.
 
-    `table_size` is the (h, w) that the relative position tables are made for. A map that is no multiple of the window
+    `table_size` is the (h, w) that the relative position tables are made for, None without relative positions; then a
+    global attention also takes a sequence of tokens. A map that is no multiple of the window
     is padded after the projection: a zero token's q, k and v are the projection's bias, so projecting the padding,
     a fifth of the tokens at 64 x 64, is not needed. Padded keys take part in the softmax, as in the release.
     """
@@ -114,9 +124,10 @@ class SpatialAttention(nnx.Module):
         width: int,
         heads: int,
         *,
-        table_size: tuple[int, int],
+        table_size: tuple[int, int] | None,
         window: int | None,
         kernel: AttentionKernel = AttentionKernel.AUTO,
+        init: Initializer = VIT_INIT,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
@@ -125,7 +136,7 @@ class SpatialAttention(nnx.Module):
         self.qkv = nnx.LinearGeneral(
             width,
             (3, heads, channels),
-            kernel_init=VIT_INIT,
+            kernel_init=init,
             kernel_metadata={"axes": ("embed", None, "heads", None)},
             dtype=dtype,
             rngs=rngs,
@@ -134,17 +145,24 @@ class SpatialAttention(nnx.Module):
             (heads, channels),
             width,
             axis=(-2, -1),
-            kernel_init=VIT_INIT,
+            kernel_init=init,
             kernel_metadata={"axes": ("heads", None, "embed")},
             dtype=dtype,
             rngs=rngs,
         )
-        zeros = nnx.initializers.zeros
-        self.row_positions = parameter(zeros, (2 * table_size[0] - 1, channels), axes=(None, None), rngs=rngs)
-        self.column_positions = parameter(zeros, (2 * table_size[1] - 1, channels), axes=(None, None), rngs=rngs)
 
-    def __call__(self, tokens: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
+        def offsets(axis: int) -> nnx.Param | None:
+            if table_size is None:
+                return None
+            zeros = nnx.initializers.zeros
+            return parameter(zeros, (2 * table_size[axis] - 1, channels), axes=(None, None), rngs=rngs)
+
+        self.row_positions, self.column_positions = offsets(0), offsets(1)
+
+    def __call__(self, tokens: Float[Array, "b *places d"]) -> Float[Array, "b *places d"]:
         """Attend; the result has the residual branch's shape."""
+        if tokens.ndim == 3:
+            return self(tokens[:, :, None])[:, :, 0]
         grid = (tokens.shape[1], tokens.shape[2])
         qkv = self.qkv(tokens)
         if self.window is None:
@@ -162,7 +180,9 @@ class SpatialAttention(nnx.Module):
         return jnp.where(inside, jnp.pad(qkv, [*frame, (0, 0), (0, 0), (0, 0)]), bias)
 
     def _attend(self, qkv: Float[Array, "n h w 3 e c"]) -> MapHeads:
-        rows = relative_positions(self.row_positions[...], qkv.shape[1]).astype(self.dtype)
-        columns = relative_positions(self.column_positions[...], qkv.shape[2]).astype(self.dtype)
+        rows, columns = None, None
+        if self.row_positions is not None and self.column_positions is not None:
+            rows = relative_positions(self.row_positions[...], qkv.shape[1]).astype(self.dtype)
+            columns = relative_positions(self.column_positions[...], qkv.shape[2]).astype(self.dtype)
         q, k, v = (qkv[..., part, :, :] for part in range(3))
         return spatial_attention(q, k, v, rows, columns, kernel=self.kernel)

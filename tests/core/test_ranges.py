@@ -111,7 +111,7 @@ REFUSED = [
     (LossConfig, "dice_weight", math.nan, "loss.dice_weight is nan; it must be a finite number"),
     (LossConfig, "dice_smoothing", 0.0, "loss.dice_smoothing is 0.0; it must be above 0"),
     (ImageEncoderConfig, "drop_path", 1.5, "model.image_encoder.drop_path is 1.5; it must be at least 0 and below 1"),
-    (ImageEncoderConfig, "global_every", 1, "model.image_encoder.global_every is 1; it must be at least 2"),
+    (ImageEncoderConfig, "global_every", 0, "model.image_encoder.global_every is 0; it must be at least 1"),
     (ImageEncoderConfig, "heads", 0, "model.image_encoder.heads is 0; it must be at least 1"),
     (ImageEncoderConfig, "window", 0, "model.image_encoder.window is 0; it must be at least 1"),
     (MaskDecoderConfig, "dropout", 1.0, "model.mask_decoder.dropout is 1.0; it must be at least 0 and below 1"),

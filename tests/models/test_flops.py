@@ -10,9 +10,10 @@ from flax import nnx
 
 from samjax.core.types import Prompts
 from samjax.models.sam.flops import Form, decoder_flops, encoder_flops, photo_flops
-from samjax.models.sam.image_encoder import Block, ImageEncoderConfig, Neck
+from samjax.models.sam.image_encoder import ImageEncoderConfig, Neck
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import Sam, SamConfig
+from samjax.models.vit.blocks import Block
 from samjax.nn.init import VIT_INIT
 from samjax.nn.patch import Patchify
 
@@ -87,7 +88,7 @@ def test_a_block_is_counted_as_the_compiler_does(window):
     """Projections, attention and MLP of one block; there are one of each kind in CONFIG."""
     counted = lowered_flops(
         lambda rngs: Block(
-            CONFIG.image_encoder, window=window, grid=CONFIG.grid, dtype=CONFIG.compute_dtype, rngs=rngs
+            CONFIG.image_encoder.vit(), window=window, grid=CONFIG.grid, dtype=CONFIG.compute_dtype, rngs=rngs
         ),
         lambda block, tokens: block(tokens, jnp.zeros(()), None),
         floats(1, SIDE, SIDE, WIDTH),

@@ -9,9 +9,9 @@ import pytest
 from drawn import drawn
 from flax import nnx
 
-from samjax.models.sam import image_encoder
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.sam.sam import SamConfig
+from samjax.models.vit import blocks
 from samjax.nn.stack import Remat, layer
 
 CONFIG = SamConfig.tiny(
@@ -44,8 +44,8 @@ def by_hand(encoder: ImageEncoder, image):
     """Apply the blocks in a Python loop."""
     tokens = encoder.patch_embed(image) + encoder.position[...]
     for group in range(2):
-        blocks = layer(encoder.groups, group)
-        for block in (layer(blocks.windowed, 0), layer(blocks.windowed, 1), blocks.full):
+        stacked = layer(encoder.groups, group)
+        for block in (layer(stacked.windowed, 0), layer(stacked.windowed, 1), stacked.full):
             tokens = block(tokens, jnp.zeros(()), None)
     return encoder.neck(tokens)
 
@@ -98,7 +98,7 @@ def test_drop_path_rates_rise_linearly_over_depth(monkeypatch, image):
         jax.debug.callback(lambda rate, key: seen.append((float(rate), *key.tolist())), rate, jax.random.key_data(key))
         return branch
 
-    monkeypatch.setattr(image_encoder, "drop_path", record)
+    monkeypatch.setattr(blocks, "drop_path", record)
     run = jax.jit(lambda encoder, image, key: encoder(image, key=key))
     jax.block_until_ready(run(make(with_encoder(drop_path=0.5)), image, jax.random.key(0)))
     jax.effects_barrier()

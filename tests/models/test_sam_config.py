@@ -1,13 +1,20 @@
-"""Sizes that do not fit together are refused in a sentence that says what would."""
+"""A config of SAM: sizes that do not fit are refused, what is stored stays readable, and its layers are numbered."""
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
+from flax import nnx
 
+from samjax.core.config import from_json, to_json
 from samjax.core.errors import UserError
+from samjax.core.tree import first_match, named_leaves
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import SamConfig
+from samjax.nn.structure import abstract_model
+from samjax.optim.layer_decay import Depth, layer_ids
 
 
 @pytest.mark.parametrize(
@@ -63,3 +70,31 @@ def test_every_size_keeps_its_changes():
 def test_global_blocks_are_the_papers(config, blocks):
     encoder = config.image_encoder
     assert list(range(encoder.global_every - 1, encoder.depth, encoder.global_every)) == blocks
+
+
+OF_BEFORE = """{"image_size": [128, 64], "embedding": 128, "mask_prompt_channels": 16,
+"image_encoder": {"patch": 16, "width": 96, "depth": 4, "heads": 3, "mlp_ratio": 4, "window": 5, "global_every": 2,
+"drop_path": 0.0, "remat": "none", "attention": "auto"},
+"mask_decoder": {"depth": 2, "heads": 4, "hidden": 128, "dropout": 0.0}, "dtype": "float32"}"""
+
+
+def test_a_config_is_stored_as_it_always_was():
+    """Checkpoints hold it: a field that is renamed, or required and new, loses them."""
+    config = SamConfig.tiny(image_size=(128, 64))
+    assert from_json(SamConfig, json.loads(OF_BEFORE)) == config
+    assert json.loads(to_json(config)) == json.loads(OF_BEFORE)
+
+
+@pytest.mark.parametrize("config", [SamConfig.tiny(), SamConfig.vit_b()], ids=["tiny", "vit_b"])
+def test_layers_are_those_of_the_optimiser(config):
+    """Nested tuples run along a stacked parameter's leading axes."""
+    params = nnx.to_pure_dict(abstract_model(config.make)[1])
+    encoder = config.image_encoder
+    depth = Depth(groups=encoder.depth // encoder.global_every, global_every=encoder.global_every)
+    expected = named_leaves(layer_ids(depth, params))
+    for name, parameter in named_leaves(params).items():
+        ids = np.asarray(first_match(name, config.layer_ids()))
+        ids = ids.reshape(*ids.shape, *(1,) * (parameter.ndim - ids.ndim))
+        np.testing.assert_array_equal(
+            np.broadcast_to(ids, parameter.shape), np.broadcast_to(expected[name], parameter.shape), err_msg=name
+        )

@@ -57,6 +57,19 @@ def test_a_kernel_is_the_definition(name, grid):
         assert error < 1e-6, (part, float(error))
 
 
+@pytest.mark.parametrize("grid", [(6, 5), (13, 1), (131, 1)], ids=str)
+@pytest.mark.parametrize("name", [*KERNELS, "plain"])
+def test_no_positions_are_zero_positions(name, grid):
+    """On a map, and on a sequence: a map one token wide."""
+    *maps, rows, columns = inputs(grid)
+    kernel = {**KERNELS, "plain": plain_attention}[name]
+    expected = outcome(plain_attention, (*maps, 0 * rows, 0 * columns))
+    found = outcome(lambda q, k, v, *_: kernel(q, k, v, None, None), (*maps, rows, columns))
+    for part in ("out", "q", "k", "v"):
+        error = jnp.linalg.norm(found[part] - expected[part]) / jnp.linalg.norm(expected[part])
+        assert error < 1e-6, (part, float(error))
+
+
 ROW = 4 * 5 * 30  # bytes of the scores of a row of queries of one head, at 6 x 5 tokens
 
 
@@ -131,8 +144,8 @@ def test_cudnn_is_chosen_where_a_folded_head_is_narrow_enough(monkeypatch):
     monkeypatch.setattr(kernels, "platform", lambda: "gpu")
     bfloat16 = jnp.dtype("bfloat16")
 
-    def chosen(side, dtype=bfloat16):
-        return choose_kernel(AttentionKernel.AUTO, grid=(side, side), channels=64, dtype=dtype)
+    def chosen(side, dtype=bfloat16, positions=True):
+        return choose_kernel(AttentionKernel.AUTO, grid=(side, side), channels=64, dtype=dtype, positions=positions)
 
     monkeypatch.setattr(kernels, "_flash_channels", lambda: 256)
     assert chosen(64) is AttentionKernel.CUDNN
@@ -140,3 +153,4 @@ def test_cudnn_is_chosen_where_a_folded_head_is_narrow_enough(monkeypatch):
     assert chosen(64, jnp.dtype("float32")) is AttentionKernel.BLOCKWISE
     monkeypatch.setattr(kernels, "_flash_channels", lambda: 128)
     assert chosen(64) is AttentionKernel.BLOCKWISE
+    assert chosen(64, positions=False) is AttentionKernel.CUDNN

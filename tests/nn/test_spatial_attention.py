@@ -56,6 +56,15 @@ def test_tables_are_resized_linearly_without_antialiasing(length):
     np.testing.assert_allclose(resize_table(table, length), expected, atol=1e-5)
 
 
+def test_a_sequence_is_attended_as_a_map_of_its_tokens():
+    """Without relative positions a token's place does not matter, so a map may be flattened."""
+    make = SpatialAttention(12, 3, table_size=None, window=None, dtype=FLOAT32, rngs=nnx.Rngs(0))
+    attention, tokens = perturbed(make), normal(2, 5, 7, 12)
+    expected = attention(tokens)
+    np.testing.assert_allclose(attention(tokens.reshape(2, 35, 12)), expected.reshape(2, 35, 12), atol=1e-5)
+    np.testing.assert_allclose(attention(tokens[:, ::-1]), expected[:, ::-1], atol=1e-5)
+
+
 def test_a_map_is_one_window():
     """Global attention is windowed attention in a window as large as the map."""
     tokens = normal(2, 5, 5, 12)

@@ -11,10 +11,11 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, Pixels, Range, config_class
 from samjax.core.types import MaskOutput, Prompts
-from samjax.models.multiples import check_multiples
+from samjax.models.multiples import check_frame, check_multiples
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.sam.mask_decoder import DecodedMasks, MaskDecoder, MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEncoder
+from samjax.models.vit.blocks import LayerIds
 from samjax.nn import structure
 from samjax.nn.pixels import PIXEL_MEAN as PIXEL_MEAN
 from samjax.nn.pixels import PIXEL_STD as PIXEL_STD
@@ -40,13 +41,7 @@ class SamConfig:
     """Of activations and matrix products. Parameters, positions, softmax, norms' statistics and masks are float32."""
 
     def __post_init__(self):
-        encoder = self.image_encoder
-        for side in self.image_size:
-            if side % encoder.patch:
-                raise UserError(
-                    f"model.image_size {self.image_size} is not a multiple of the patch, {encoder.patch}; "
-                    f"use {max(1, round(side / encoder.patch)) * encoder.patch} instead of {side}"
-                )
+        check_frame("model.image_size", self.image_size, self.image_encoder.patch)
         check_multiples(
             ("model.embedding", self.embedding, 2 * self.mask_decoder.heads), ("model.embedding", self.embedding, 8)
         )
@@ -65,6 +60,11 @@ class SamConfig:
     def compute_dtype(self) -> jnp.dtype:
         """`dtype` as JAX's."""
         return jnp.dtype(self.dtype)
+
+    def layer_ids(self) -> LayerIds:
+        """Return the layer of every parameter, for layer-wise decay: neck, prompts and decoder follow the encoder."""
+        encoder = self.image_encoder.vit()
+        return (*encoder.layer_ids("image_encoder"), ("*", encoder.depth + 1))
 
     def make(self, *, rngs: nnx.Rngs) -> "Sam":
         """Return a model with initial parameters."""

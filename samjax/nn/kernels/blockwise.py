@@ -1,5 +1,7 @@
 """Attention a block of query rows at a time, in plain JAX: for CPUs, and for GPUs without a kernel that fits."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from einops import rearrange
@@ -15,6 +17,7 @@ BLOCK_BYTES = {"cpu": 2**23, "gpu": 2**28, "tpu": 2**28}
 MAP_BYTES = 2**27  # the same of one map, where their number is not known
 
 Heads = Float[Array, "g h w c"]
+BlockOffsets = Float[Array, "blocks r h c"] | None
 
 
 def blockwise_attention(q: MapHeads, k: MapHeads, v: MapHeads, rows: RowOffsets, columns: ColumnOffsets) -> MapHeads:
@@ -36,7 +39,7 @@ def blockwise_attention(q: MapHeads, k: MapHeads, v: MapHeads, rows: RowOffsets,
     groups = n * heads // heads_at_once
 
     def attend(group: tuple[Heads, Heads, Heads]) -> Heads:
-        return _attend(*group, _split_offsets(rows, rows_at_once), columns)
+        return _attend(rows_at_once, *group, _split_offsets(rows, rows_at_once), columns)
 
     def grouped(part: MapHeads) -> Float[Array, "groups g h w c"]:
         return rearrange(part, "n h w e c -> (n e) h w c").reshape(groups, heads_at_once, height, width, part.shape[-1])
@@ -45,26 +48,28 @@ def blockwise_attention(q: MapHeads, k: MapHeads, v: MapHeads, rows: RowOffsets,
     return rearrange(out.reshape(n, heads, height, width, -1), "n e h w c -> n h w e c")
 
 
-def _split_offsets(rows: RowOffsets, at_once: int) -> Float[Array, "blocks r h c"]:
-    return rows.reshape(-1, at_once, *rows.shape[1:])
+def _split_offsets(rows: RowOffsets, at_once: int) -> BlockOffsets:
+    return None if rows is None else rows.reshape(-1, at_once, *rows.shape[1:])
 
 
 def _scores(
-    q: Float[Array, "g r w c"], k: Heads, rows: Float[Array, "r h c"], columns: ColumnOffsets
+    q: Float[Array, "g r w c"], k: Heads, rows: Float[Array, "r h c"] | None, columns: ColumnOffsets
 ) -> Float32[Array, "g r w h x"]:
     """Return the scores of r rows of queries with all keys."""
     scores = jnp.einsum("grwc,gyxc->grwyx", q * q.shape[-1] ** -0.5, k, preferred_element_type=jnp.float32)
+    if rows is None or columns is None:
+        return scores
     by_row = jnp.einsum("grwc,ryc->grwy", q, rows, preferred_element_type=jnp.float32)
     by_column = jnp.einsum("grwc,wxc->grwx", q, columns, preferred_element_type=jnp.float32)
     return scores + by_row[..., :, None] + by_column[..., None, :]
 
 
-@jax.custom_vjp
-def _attend(q: Heads, k: Heads, v: Heads, rows: Float[Array, "blocks r h c"], columns: ColumnOffsets) -> Heads:
-    return _forward(q, k, v, rows, columns)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _attend(at_once: int, q: Heads, k: Heads, v: Heads, rows: BlockOffsets, columns: ColumnOffsets) -> Heads:
+    return _forward(at_once, q, k, v, rows, columns)[0]
 
 
-def _forward(q, k, v, rows, columns):
+def _forward(at_once, q, k, v, rows, columns):
     def block(_, inputs):
         queries, offsets = inputs
         scores = _scores(queries, k, offsets, columns)
@@ -74,12 +79,12 @@ def _forward(q, k, v, rows, columns):
         out = jnp.einsum("grwyx,gyxc->grwc", weights.astype(v.dtype), v, preferred_element_type=jnp.float32)
         return None, ((out / total[..., None]).astype(v.dtype), largest + jnp.log(total))
 
-    _, (out, log_total) = jax.lax.scan(block, None, (_split(q, rows.shape[1]), rows))
+    _, (out, log_total) = jax.lax.scan(block, None, (_split(q, at_once), rows))
     out, log_total = _join(out), _join(log_total)
     return out, (q, k, v, rows, columns, out, log_total)
 
 
-def _backward(residuals, d_out):
+def _backward(at_once, residuals, d_out):
     q, k, v, rows, columns, out, log_total = residuals
     # Softmax's backward pass takes from each weight's gradient their weighted mean, which is out . d out.
     mean = jnp.sum(out.astype(jnp.float32) * d_out.astype(jnp.float32), axis=-1)
@@ -93,10 +98,11 @@ def _backward(residuals, d_out):
         d_queries, d_k, d_offsets, d_columns = pull(weights * (d_weights - mean[..., None, None]))
         return jax.tree.map(jnp.add, carry, (d_k.astype(jnp.float32), d_v, d_columns)), (d_queries, d_offsets)
 
-    zeros = tuple(jnp.zeros(part.shape, jnp.float32) for part in (k, v, columns))
-    inputs = (_split(q, rows.shape[1]), rows, *(_split(part, rows.shape[1]) for part in (d_out, log_total, mean)))
+    zeros = jax.tree.map(lambda part: jnp.zeros(part.shape, jnp.float32), (k, v, columns))
+    inputs = (_split(q, at_once), rows, *(_split(part, at_once) for part in (d_out, log_total, mean)))
     (d_k, d_v, d_columns), (d_q, d_rows) = jax.lax.scan(block, zeros, inputs)
-    return _join(d_q), d_k.astype(k.dtype), d_v.astype(v.dtype), d_rows, d_columns.astype(columns.dtype)
+    d_columns = None if columns is None else d_columns.astype(columns.dtype)
+    return _join(d_q), d_k.astype(k.dtype), d_v.astype(v.dtype), d_rows, d_columns
 
 
 _attend.defvjp(_forward, _backward)

@@ -15,8 +15,14 @@ from samjax.nn.kernels.plain import ColumnOffsets, MapHeads, RowOffsets
 def fold(
     q: MapHeads, k: MapHeads, rows: RowOffsets, columns: ColumnOffsets
 ) -> tuple[Float[Array, "n t e f"], Float[Array, "n t e f"]]:
-    """Return queries and keys whose products are the scores of `plain_attention`; t = h * w, f = c + h + w."""
+    """Return queries and keys whose products are the scores of `plain_attention`; t = h * w, f = c + h + w.
+
+    Without relative positions f = c.
+    """
     n, height, width, heads, channels = q.shape
+    if rows is None or columns is None:
+        tokens = (n, height * width, heads, channels)
+        return (q * channels**-0.5).reshape(tokens), k.reshape(tokens)
     by_row = jnp.einsum("nhwec,hyc->nhwey", q, rows).astype(q.dtype)
     by_column = jnp.einsum("nhwec,wxc->nhwex", q, columns).astype(q.dtype)
     queries = jnp.concatenate([q * channels**-0.5, by_row, by_column], axis=-1)

@@ -1,0 +1,192 @@
+"""The blocks of a plain vision transformer (Dosovitskiy et al. 2021), windowed where its config says so (ViTDet)."""
+
+from typing import Annotated, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.nn.initializers import Initializer
+from jaxtyping import Array, Float, Key
+
+from samjax.core.ranges import Count, DropRate, Range, config_class
+from samjax.models.multiples import check_multiples
+from samjax.nn.drop_path import drop_path
+from samjax.nn.init import VIT_INIT
+from samjax.nn.mlp import Mlp
+from samjax.nn.norm import layer_norm
+from samjax.nn.spatial_attention import AttentionKernel, SpatialAttention
+from samjax.nn.stack import Remat, rematerialised, stack
+from samjax.parallel.sharding import constrain
+
+Epsilon = Annotated[float, Range(above=0, why="a norm divides by its square root where its input is constant")]
+LayerIds = tuple[tuple[str, Any], ...]
+"""Patterns over parameter paths, first match wins, with the layer each belongs to; nested tuples run along the leading
+axes of stacked parameters."""
+
+
+@config_class("blocks")
+class BlocksConfig:
+    """A sequence of pre-norm blocks of one width."""
+
+    width: Count = 768
+    """Channels of a token, a multiple of the heads."""
+    depth: Count = 12
+    """Number of blocks, a multiple of `global_every`."""
+    heads: Count = 12
+    """Number of attention heads of a block."""
+    mlp_ratio: Count = 4
+    """Hidden units of a block's MLP for each channel."""
+    window: Count = 14
+    """Side of a local attention window, in tokens; unused where every block is global."""
+    global_every: Count = 1
+    """The last block of each group of this many attends globally; depth is a multiple of it. 1 makes every block
+    global."""
+    relative_positions: bool = False
+    """Whether attention adds decomposed relative positions (MViTv2). They need tokens on a map."""
+    epsilon: Epsilon = 1e-6
+    """Added to the variance in every norm."""
+    drop_path: DropRate = 0.0
+    """Rate at which the last block is dropped in training; it rises linearly from 0 at the first."""
+    remat: Remat = Remat.NONE
+    """What a block keeps for the backward pass: everything, the results of dense layers, or its input alone. Less
+    memory, more time."""
+    attention: AttentionKernel = AttentionKernel.AUTO
+    """Kernel that computes attention. All give the same result up to rounding; AUTO takes the platform's fastest."""
+
+    def __post_init__(self):
+        section = type(self).section  # type: ignore[attr-defined]
+        check_multiples(
+            (f"{section}.width", self.width, self.heads), (f"{section}.depth", self.depth, self.global_every)
+        )
+
+    @property
+    def groups(self) -> int:
+        """Groups of `global_every` blocks."""
+        return self.depth // self.global_every
+
+    @property
+    def takes_sequences(self) -> bool:
+        """Whether tokens need no places on a map: no block is windowed or adds relative positions."""
+        return self.global_every == 1 and not self.relative_positions
+
+    def layer_ids(self, prefix: str) -> LayerIds:
+        """Return the layer of each block's parameters under `prefix`: 1 for the first block, `depth` for the last."""
+        blocks = np.arange(1, self.depth + 1).reshape(self.groups, self.global_every)
+        full = (f"{prefix}/groups/full/*", tuple(blocks[:, -1].tolist()))
+        if self.global_every == 1:
+            return (full,)
+        return (f"{prefix}/groups/windowed/*", tuple(map(tuple, blocks[:, :-1].tolist()))), full
+
+
+class Block(nnx.Module):
+    """A pre-norm transformer block; `window` None attends globally.
+
+    `grid` is the (height, width) of the map that relative positions are made for.
+    """
+
+    def __init__(
+        self,
+        config: BlocksConfig,
+        *,
+        window: int | None,
+        grid: tuple[int, int],
+        dtype: jnp.dtype,
+        init: Initializer = VIT_INIT,
+        rngs: nnx.Rngs,
+    ):
+        table = grid if window is None else (window, window)
+        self.norm1 = layer_norm(config.width, epsilon=config.epsilon, dtype=dtype, rngs=rngs)
+        self.attention = SpatialAttention(
+            config.width,
+            config.heads,
+            table_size=table if config.relative_positions else None,
+            window=window,
+            kernel=config.attention,
+            init=init,
+            dtype=dtype,
+            rngs=rngs,
+        )
+        self.norm2 = layer_norm(config.width, epsilon=config.epsilon, dtype=dtype, rngs=rngs)
+        self.mlp = Mlp(config.width, config.width * config.mlp_ratio, init=init, dtype=dtype, rngs=rngs)
+
+    def __call__(
+        self, tokens: Float[Array, "b *places d"], drop_rate: Float[Array, ""], key: Key[Array, ""] | None
+    ) -> Float[Array, "b *places d"]:
+        """Apply to a map or a sequence of tokens; `key` None means no drop path."""
+        keys = (None, None) if key is None else jax.random.split(key)
+        tokens = tokens + drop_path(self.attention(self.norm1(tokens)), drop_rate, keys[0])
+        tokens = tokens + drop_path(self.mlp(self.norm2(tokens)), drop_rate, keys[1])
+        return constrain(tokens, "batch", *(None,) * (tokens.ndim - 1))
+
+
+class BlockGroup(nnx.Module):
+    """k windowed blocks, if any, then a global one. Two stacks, since their position tables differ in shape."""
+
+    def __init__(
+        self,
+        config: BlocksConfig,
+        *,
+        grid: tuple[int, int],
+        dtype: jnp.dtype,
+        init: Initializer = VIT_INIT,
+        rngs: nnx.Rngs,
+    ):
+        def block(rngs: nnx.Rngs, window: int | None) -> Block:
+            return Block(config, window=window, grid=grid, dtype=dtype, init=init, rngs=rngs)
+
+        windowed = config.global_every - 1
+        self.windowed = stack(lambda rngs: block(rngs, config.window), windowed, rngs=rngs) if windowed else None
+        self.full = block(rngs, None)
+
+
+def stack_groups(
+    config: BlocksConfig, *, grid: tuple[int, int], dtype: jnp.dtype, init: Initializer = VIT_INIT, rngs: nnx.Rngs
+) -> BlockGroup:
+    """Return all groups as one module whose parameters carry a leading axis of `config.groups`."""
+    return stack(
+        lambda rngs: BlockGroup(config, grid=grid, dtype=dtype, init=init, rngs=rngs), config.groups, rngs=rngs
+    )
+
+
+def apply_groups(
+    groups: BlockGroup,
+    tokens: Float[Array, "b *places d"],
+    config: BlocksConfig,
+    *,
+    taps: tuple[int, ...] = (),
+    key: Key[Array, ""] | None = None,
+) -> tuple[Float[Array, "b *places d"], tuple[Float[Array, "b *places d"], ...]]:
+    """Return the tokens after every block, and after each block of `taps`, which are numbered from 0.
+
+    Args:
+      groups: all blocks, as `stack_groups` makes them from `config`.
+      tokens: a map [b h w d], or a sequence [b n d] where `config.takes_sequences`.
+      key: turns drop path on.
+    """
+    shape = (config.groups, config.global_every)
+    rates = jnp.linspace(0.0, config.drop_path, config.depth).reshape(shape)
+    if config.drop_path == 0.0:
+        key = None
+    keys = None if key is None else jax.random.split(key, shape)
+    kept, slots = None, None
+    if taps:  # the index of the tap each block fills; that of most is beyond the last
+        places = np.full(config.depth, len(taps))
+        places[list(taps)] = np.arange(len(taps))
+        kept, slots = jnp.zeros((len(taps), *tokens.shape), tokens.dtype), jnp.asarray(places).reshape(shape)
+    apply = rematerialised(lambda block, tokens, rate, key: block(tokens, rate, key), config.remat)
+
+    def step(carry, inputs):
+        (tokens, kept), (block, rate, key, slot) = carry, inputs
+        tokens = apply(block, tokens, rate, key)
+        return (tokens, None if kept is None else kept.at[slot].set(tokens, mode="drop")), None
+
+    def group(carry, inputs):
+        blocks, *by_block = inputs
+        if blocks.windowed is not None:
+            first = jax.tree.map(lambda values: values[:-1], by_block)
+            carry, _ = jax.lax.scan(step, carry, (blocks.windowed, *first))
+        return step(carry, (blocks.full, *jax.tree.map(lambda values: values[-1], by_block)))
+
+    (tokens, kept), _ = jax.lax.scan(group, (tokens, kept), (groups, rates, keys, slots))
+    return tokens, () if kept is None else tuple(kept)

@@ -1,0 +1,150 @@
+"""The plain vision transformer: a photo in, a map of tokens out (Dosovitskiy et al. 2021; ViTDet)."""
+
+import enum
+
+import einops
+import jax.numpy as jnp
+from flax import nnx
+from jax.nn.initializers import Initializer
+from jaxtyping import Array, Float, Key
+
+from samjax.core.errors import UserError
+from samjax.core.ranges import CountOrNone, Pixels, config_class
+from samjax.core.types import struct
+from samjax.models.multiples import check_multiples
+from samjax.models.vit.blocks import BlocksConfig, LayerIds, apply_groups, stack_groups
+from samjax.nn.init import VIT_INIT, Buffer, parameter
+from samjax.nn.norm import layer_norm
+from samjax.nn.patch import Patchify
+from samjax.nn.sin_cos import sin_cos_table
+from samjax.parallel.sharding import constrain
+
+
+class Positions(enum.Enum):
+    """What is added to each patch for its place in the photo."""
+
+    LEARNED = "learned"
+    """A trained table."""
+    SIN_COS = "sin_cos"
+    """Fixed sines and cosines of column and row."""
+
+
+@config_class("model.encoder")
+class VitConfig(BlocksConfig):
+    """A plain ViT. The defaults are ViT-B/16 without a class token."""
+
+    patch: Pixels = 16
+    """Side of a patch, which becomes one token, in pixels."""
+    patch_bias: bool = True
+    """Whether the patch embedding has a bias."""
+    positions: Positions = Positions.LEARNED
+    """What is added to each patch for its place; the class token has no place."""
+    class_token: bool = False
+    """Whether a learned token attends together with those of the photo; the blocks must then take sequences."""
+    final_norm: bool = True
+    """Whether a norm follows the last block."""
+    taps: tuple[CountOrNone, ...] = ()
+    """Blocks, numbered from 0 and rising, whose maps are returned beside the last one's."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        section = type(self).section  # type: ignore[attr-defined]
+        if self.positions is Positions.SIN_COS:
+            check_multiples((f"{section}.width", self.width, 4))
+        if self.class_token and not self.takes_sequences:
+            raise UserError(
+                f"{section}.class_token is True, but a class token has no place on a map: set global_every to 1 and "
+                "relative_positions to False"
+            )
+        if any(tap >= self.depth for tap in self.taps) or list(self.taps) != sorted(set(self.taps)):
+            raise UserError(f"{section}.taps are {self.taps}; give rising block numbers below the depth, {self.depth}")
+
+    def make(self, *, grid: tuple[int, int], dtype: jnp.dtype, rngs: nnx.Rngs) -> "Vit":
+        """Return a model with initial parameters; see `Vit`."""
+        return Vit(self, grid=grid, dtype=dtype, rngs=rngs)
+
+    def layer_ids(self, prefix: str) -> LayerIds:
+        """Return the layer of each parameter under `prefix` but the final norm's.
+
+        Patch embedding, positions and class token 0, block i i + 1 (BEiT; ViTDet).
+        """
+        first = ("patch_embed/*", "position*", "class_token")
+        return (*((f"{prefix}/{name}", 0) for name in first), *super().layer_ids(prefix))
+
+
+@struct
+class VitFeatures:
+    """A photo's tokens after the last block, and after the final norm if there is one."""
+
+    map: Float[Array, "b gh gw d"]
+    class_token: Float[Array, "b d"] | None
+    taps: tuple[Float[Array, "b gh gw d"], ...]
+    """Maps after the blocks of `VitConfig.taps`, without the final norm."""
+
+
+class Vit(nnx.Module):
+    """A plain ViT.
+
+    Args:
+      config: its sizes.
+      grid: (height, width) of the photos it sees, in patches; its position tables are made for it.
+      dtype: of activations and matrix products. Parameters, softmax and the norms' statistics are float32.
+      init: initialiser of the blocks' kernels, [inputs, outputs].
+      patch_init: initialiser of the patch embedding's kernel, [patch, patch, 3, outputs].
+    """
+
+    def __init__(
+        self,
+        config: VitConfig,
+        *,
+        grid: tuple[int, int],
+        dtype: jnp.dtype,
+        init: Initializer = VIT_INIT,
+        patch_init: Initializer = VIT_INIT,
+        rngs: nnx.Rngs,
+    ):
+        self.config, self.dtype = config, dtype
+        width, axes = config.width, (None, None, "embed")
+        self.patch_embed = Patchify(
+            3, width, config.patch, init=patch_init, use_bias=config.patch_bias, dtype=dtype, rngs=rngs
+        )
+        if config.positions is Positions.LEARNED:
+            self.position = parameter(VIT_INIT, (*grid, width), axes=axes, rngs=rngs)
+        else:
+            self.position = Buffer(sin_cos_table(grid, width), axes=axes)
+        self.groups = stack_groups(config, grid=grid, dtype=dtype, init=init, rngs=rngs)
+        token_init = nnx.initializers.normal(0.02)
+        self.class_token = parameter(token_init, (width,), axes=("embed",), rngs=rngs) if config.class_token else None
+        self.norm = layer_norm(width, epsilon=config.epsilon, dtype=dtype, rngs=rngs) if config.final_norm else None
+
+    def embed(self, image: Float[Array, "b h w 3"]) -> Float[Array, "b gh gw d"]:
+        """Return the embedded patches of normalised photos, positions added."""
+        tokens = self.patch_embed(image) + self.position[...].astype(self.dtype)
+        return constrain(tokens, "batch", None, None, None)
+
+    def attend(
+        self, tokens: Float[Array, "b *places d"], *, key: Key[Array, ""] | None = None
+    ) -> tuple[Float[Array, "b *after d"], tuple[Float[Array, "b *after d"], ...]]:
+        """Return embedded patches after the blocks and the final norm, and after each tapped block.
+
+        Args:
+          tokens: a map; or a sequence of any of a photo's patches, where the blocks take sequences. A class token is
+            put in front of the sequence, and stays there in the result.
+          key: turns drop path on.
+        """
+        if self.class_token is not None:
+            first = jnp.broadcast_to(self.class_token[...].astype(self.dtype), (tokens.shape[0], 1, tokens.shape[-1]))
+            tokens = jnp.concatenate([first, tokens], axis=1)
+        tokens, taps = apply_groups(self.groups, tokens, self.config, taps=self.config.taps, key=key)
+        return tokens if self.norm is None else self.norm(tokens), taps
+
+    def features(self, image: Float[Array, "b h w 3"], *, key: Key[Array, ""] | None = None) -> VitFeatures:
+        """Encode normalised photos; a `key` turns drop path on."""
+        tokens = self.embed(image)
+        if self.class_token is None:
+            tokens, taps = self.attend(tokens, key=key)
+            return VitFeatures(map=tokens, class_token=None, taps=taps)
+        grid = tokens.shape[1:3]
+        tokens, taps = self.attend(einops.rearrange(tokens, "b h w d -> b (h w) d"), key=key)
+        tokens_map, *taps_maps = (part[:, 1:].reshape(part.shape[0], *grid, -1) for part in (tokens, *taps))
+        return VitFeatures(map=tokens_map, class_token=tokens[:, 0], taps=tuple(taps_maps))

@@ -1,0 +1,25 @@
+"""Fixed positions: sines and cosines of a token's column and row (Vaswani et al. 2017, in two dimensions)."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float32
+
+
+def sin_cos_table(grid: tuple[int, int], width: int) -> Float32[Array, "h w d"]:
+    """Return the positions of a map of `grid` = (height, width) tokens, in `width` channels, a multiple of four.
+
+    The first half of the channels encodes the column and the second the row, each as width / 4 sines, then as many
+    cosines, of the place times 10000^(-i / (width / 4)). MAE's published weights have the column first.
+    """
+    frequencies = 10000.0 ** -(np.arange(width // 4) / (width // 4))
+
+    def along(side: int) -> np.ndarray:
+        angles = np.arange(side)[:, None] * frequencies
+        return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)
+
+    height, across = grid
+    columns = np.broadcast_to(along(across)[None, :], (height, across, width // 2))
+    rows = np.broadcast_to(along(height)[:, None], (height, across, width // 2))
+    table: jax.Array = jnp.asarray(np.concatenate([columns, rows], axis=-1), jnp.float32)
+    return table
