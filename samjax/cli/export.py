@@ -6,8 +6,9 @@ import sys
 from samjax.cli.arguments import refuse_more
 
 _FORMATS = {
-    "huggingface": "a folder for transformers' SamModel.from_pretrained and SamProcessor (extra interop)",
+    "huggingface": "a folder for transformers' SamModel and SamProcessor, or its ViTMAEForPreTraining (extra interop)",
     "segment-anything": "a .pth for the released code's builder (extra interop)",
+    "mae": "a masked autoencoder as a .pth for its released code (extra interop)",
     "stablehlo": "encoder and decoder by jax.export for CPUs, TPUs and GPUs, loaded without samjax (extra interop)",
     "onnx": "encoder and decoder with dynamic axes (extra onnx)",
 }

@@ -9,9 +9,10 @@ from samjax.core.output import check_can_write
 from samjax.core.ranges import PIXELS
 
 _DESCRIPTION = """\
-Read weights of the Segment Anything release (.pth), of transformers' SamModel (a folder, or its .safetensors or .bin),
-or of a plain ViT such as MAE's or timm's, which is an image encoder's start, and write them to CKPT. The size is read
-from the arrays. Nothing in the file is run, and whatever does not fit is named, with no CKPT written."""
+Read weights and write them to CKPT: of the Segment Anything release (.pth) or transformers' SamModel (a folder, or its
+.safetensors or .bin); of a masked autoencoder (MAE's .pth, or transformers' ViTMAE); or of a plain ViT such as timm's,
+which is an image encoder's start. Which model it is and its size are read from keys and arrays. Nothing in the file is
+run, and whatever does not fit is named, with no CKPT written."""
 
 
 def add_parser(commands, name: str) -> None:

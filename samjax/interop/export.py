@@ -13,18 +13,21 @@ from samjax.core.output import check_can_write, check_room, whole_folder
 from samjax.interop.card import UNSPECIFIED, card
 from samjax.interop.formats.onnx.model import OnnxOptions
 from samjax.interop.formats.sam_writers import SAM_WRITERS
+from samjax.interop.formats.vit_mae import MAE_WRITERS
 from samjax.interop.formats.writer import Writer
 
-WRITERS: tuple[Writer, ...] = (*SAM_WRITERS,)
+WRITERS: tuple[Writer, ...] = (*SAM_WRITERS, *MAE_WRITERS)
 
 
 class Format(enum.Enum):
     """What a folder is read by."""
 
     HUGGINGFACE = "huggingface"
-    """Transformers' `SamModel` and `SamProcessor`."""
+    """Transformers' `SamModel` and `SamProcessor`, and its `ViTMAEForPreTraining`."""
     SEGMENT_ANYTHING = "segment-anything"
     """The released code's builder."""
+    MAE = "mae"
+    """The released code of masked autoencoders."""
     STABLEHLO = "stablehlo"
     """JAX, without samjax."""
     ONNX = "onnx"

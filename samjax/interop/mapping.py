@@ -1,5 +1,6 @@
 """Weights from and to a PyTorch state dict by a table of rows, as NumPy arrays: bit for bit, and all of them."""
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,6 +38,8 @@ class Row:
     layout: Layout
     names: Mapping[str, tuple[str, ...]] = field(hash=False)
     """Its key by the name of each naming that has it; further keys are of the very same array."""
+    within: tuple[int | None, ...] = ()
+    """Where the array is a part of ours: its index along each leading axis of a layer, None for all of an axis."""
 
     def keys(self, naming: Naming) -> tuple[str, ...]:
         """Return the array's keys in a naming, none where it has no such array."""
@@ -63,8 +66,18 @@ class Entry:
 
     keys: tuple[str, ...]
     path: str
-    index: tuple[int, ...]
+    index: tuple[int | None, ...]
+    """Along the leading axes; None is all of an axis."""
     layout: Layout
+
+    @property
+    def place(self) -> tuple[int | slice, ...]:
+        """The index as NumPy takes it."""
+        return tuple(slice(None) if index is None else index for index in self.index)
+
+    def shape_in(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of this part of our array, which has `shape`."""
+        return tuple(size for size, index in itertools.zip_longest(shape, self.index) if index is None)
 
 
 def write_out(rows: Iterable[Row], stacks: Mapping[str, Sequence[Slot]], naming: Naming) -> list[Entry]:
@@ -78,7 +91,7 @@ def write_out(rows: Iterable[Row], stacks: Mapping[str, Sequence[Slot]], naming:
         for slot in stacks[placeholder[1]] if placeholder else [Slot(number=0)]:
             keys = tuple(_PLACEHOLDER.sub(str(slot.number), key) for key in names)
             path = _PLACEHOLDER.sub(slot.folder, row.path)
-            found.append(Entry(keys=keys, path=path, index=slot.index, layout=row.layout))
+            found.append(Entry(keys=keys, path=path, index=(*slot.index, *row.within), layout=row.layout))
     return found
 
 
@@ -97,12 +110,12 @@ def arrays_from_torch(
     faults = [f"{key} is unexpected" for key in state_dict if key not in known]
     arrays = {entry.path: np.empty(shapes[entry.path], np.float32) for entry in table}
     for entry in table:
-        shape = shapes[entry.path][len(entry.index) :]
+        shape = entry.shape_in(shapes[entry.path])
         given = {key: np.asarray(state_dict[key]) for key in entry.keys if key in state_dict}
         wrong = list(_misfits(given, entry.layout.torch_shape(shape)))
         faults += [f"{' = '.join(entry.keys)} is missing"] if not given else wrong
         if given and not wrong:
-            arrays[entry.path][entry.index] = entry.layout.from_torch(next(iter(given.values())), shape)
+            arrays[entry.path][entry.place] = entry.layout.from_torch(next(iter(given.values())), shape)
     _refuse(faults, "the state dict does not hold the weights of the given model config")
     return arrays
 
@@ -124,7 +137,7 @@ def arrays_to_torch(
         if path in shapes and array.shape != shapes[path]
     ]
     _refuse(faults, "the parameters are not those of the given model config")
-    return {key: entry.layout.to_torch(arrays[entry.path][entry.index]) for entry in table for key in entry.keys}
+    return {key: entry.layout.to_torch(arrays[entry.path][entry.place]) for entry in table for key in entry.keys}
 
 
 def _misfits(given: Mapping[str, np.ndarray], shape: tuple[int, ...]) -> Iterable[str]:

@@ -95,7 +95,7 @@ def _vit_arrays(state: Mapping[str, np.ndarray], config: SamConfig) -> dict[str,
     blocks = {"block": [Slot(number=number, folder=str(number)) for number in range(config.image_encoder.depth)]}
     expected, table, shapes = SAM.shapes(config), [], {}
     for entry, fitted in zip(write_out(SAM_ROWS, blocks, VIT), SAM.entries(config, VIT), strict=True):
-        shape, array = expected[fitted.path][len(fitted.index) :], state.get(entry.keys[0])
+        shape, array = fitted.shape_in(expected[fitted.path]), state.get(entry.keys[0])
         kind = entry.path.rsplit("/", 1)[-1]
         if kind in ("row_positions", "column_positions"):
             if array is None:

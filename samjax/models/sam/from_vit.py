@@ -71,6 +71,25 @@ def encoder_from_vit(arrays: Mapping[str, np.ndarray], config: SamConfig, *, cla
     return fit.result(params, "the arrays are not those of a plain ViT for this image encoder")
 
 
+def vit_arrays(params: Mapping[str, Any], *, position: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what `encoder_from_vit` takes, from the parameters of a `models.vit.Vit` whose blocks are all global.
+
+    Its class token and its final norm are left out: SAM's encoder has neither.
+
+    Args:
+      params: nested dictionaries, as of a checkpoint's `encoder`.
+      position: its table [h w c], a parameter or a buffer.
+    """
+    arrays, start = {_POSITION: position}, f"{_STACKS}full/"
+    for path, array in named_leaves(params).items():
+        if path.startswith(start):
+            blocks = {f"blocks/{number}/{path.removeprefix(start)}": layer for number, layer in enumerate(array)}
+            arrays |= blocks
+        elif path.startswith("patch_embed/"):
+            arrays[path] = array
+    return arrays
+
+
 def resize_encoder(params: Mapping[str, Any], config: SamConfig) -> FittedEncoder:
     """Return an image encoder's parameters, neck included, for the frame of `config`.
 

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from samjax.core.errors import UserError
 from samjax.core.ranges import Count, Pixels, Range, config_class
 from samjax.core.types import MaskOutput, Prompts
 from samjax.models.multiples import check_frame, check_multiples
