@@ -1,6 +1,7 @@
 """The masked autoencoder: what is hidden, what is predicted, and what is not part of the loss."""
 
 import dataclasses
+import json
 import math
 
 import jax
@@ -11,6 +12,7 @@ from counted import products
 from drawn import drawn, normal
 from flax import nnx
 
+from samjax.core.config import from_json, to_json
 from samjax.core.errors import UserError
 from samjax.core.tree import first_match, named_leaves
 from samjax.models.mae import Mae, MaeConfig, MaeDecoderConfig
@@ -18,6 +20,7 @@ from samjax.models.mae_flops import mae_flops
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.vit.vit import Positions, VitConfig
 from samjax.nn.pixels import normalise
+from samjax.nn.stack import Remat
 from samjax.nn.structure import abstract_model
 from samjax.optim.build import decayed
 from samjax.parallel.mesh import MeshConfig, make_mesh
@@ -234,6 +237,44 @@ def test_without_a_class_token_the_encoder_is_sams():
     expected = jax.jit(Mae.encode)(mae, IMAGE).map
     np.testing.assert_allclose(jax.jit(lambda sam: sam.features(IMAGE).map)(sam), expected, rtol=1e-5, atol=1e-5)
     assert np.isfinite(reconstruct(mae, IMAGE, NOISE).predictions).all()
+
+
+def test_bfloat16_predictions_are_float32_and_near():
+    exact = reconstruct(make(), IMAGE, NOISE)
+    half = reconstruct(make(dataclasses.replace(TINY, dtype="bfloat16")), IMAGE, NOISE)
+    assert half.predictions.dtype == jnp.float32
+    np.testing.assert_array_equal(half.hidden, exact.hidden)
+    difference = half.predictions - exact.predictions
+    assert 0 < jnp.linalg.norm(difference) < 0.05 * jnp.linalg.norm(exact.predictions)
+
+
+@pytest.mark.parametrize("remat", [Remat.DOTS, Remat.FULL])
+def test_rematerialisation_is_in_encoder_and_decoder(remat):
+    """It keeps less of both for the backward pass; parity has the gradients."""
+
+    def kept(config: MaeConfig) -> int:
+        graph, variables = nnx.split(make(config))
+
+        def loss(variables):
+            return nnx.merge(graph, variables)(IMAGE, NOISE).predictions.sum()
+
+        pullback = jax.eval_shape(lambda variables: jax.vjp(loss, variables)[1], variables)
+        return sum(leaf.size for leaf in jax.tree.leaves(pullback))
+
+    def config(remat: Remat, blocks: int, decoder_blocks: int) -> MaeConfig:
+        encoder = dataclasses.replace(TINY.encoder, remat=remat, depth=blocks)
+        return dataclasses.replace(
+            TINY, encoder=encoder, decoder=MaeDecoderConfig(width=32, depth=decoder_blocks, heads=2)
+        )
+
+    for more in ((9, 2), (3, 8)):  # of either, each block costs less to keep
+        added = kept(config(remat, *more)) - kept(config(remat, 3, 2))
+        assert added < kept(config(Remat.NONE, *more)) - kept(config(Remat.NONE, 3, 2))
+
+
+def test_a_config_is_stored_and_read():
+    config = MaeConfig.vit_h(normalise_targets=False)
+    assert from_json(MaeConfig, json.loads(to_json(config))) == config
 
 
 def test_a_batch_split_over_devices_is_the_whole_one():
