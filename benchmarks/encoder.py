@@ -92,7 +92,7 @@ def samjax(case: Case, weights: str) -> Actions:
     import optax
     from flax import nnx
 
-    from samjax.interop.torch_weights import from_torch
+    from samjax.interop.tables.sam import SAM
     from samjax.models.sam.sam import Sam
 
     config = case.config()
@@ -100,7 +100,7 @@ def samjax(case: Case, weights: str) -> Actions:
     graph = nnx.split(encoder, nnx.Param)[0]
     optimizer = optax.adamw(RATE, weight_decay=DECAY)
     with np.load(weights) as arrays:
-        params = jax.tree.map(jnp.asarray, from_torch(dict(arrays), config)[0]["image_encoder"])
+        params = jax.tree.map(jnp.asarray, SAM.from_torch(dict(arrays), config)[0]["image_encoder"])
     image, target = jnp.asarray(case.photo()), jnp.asarray(towards((case.photos, *config.grid, config.embedding)))
 
     @jax.jit

@@ -19,7 +19,7 @@ from pathlib import Path
 from samjax.cli.train import run
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import DropsConfig
 from samjax.prompting.interactive import InteractionConfig, Refinement

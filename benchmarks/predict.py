@@ -115,8 +115,8 @@ def samjax(weights: str) -> Actions:
     import jax.numpy as jnp
 
     from samjax.data.masks.rle import decode as decode_runs
-    from samjax.interop.torch_weights import from_torch
-    from samjax.models.sam.sam import model_with
+    from samjax.interop.tables.sam import SAM
+    from samjax.nn.structure import model_with
     from samjax.predict.automatic.generator import MaskGenerator
     from samjax.predict.automatic.generator_config import GeneratorConfig
     from samjax.predict.engine import Engine
@@ -124,8 +124,8 @@ def samjax(weights: str) -> Actions:
 
     config = model_config("vit_b", side=SIDE, device="cpu")
     with np.load(weights) as arrays:
-        params, buffers = from_torch(dict(arrays), config)
-    engine = Engine(model_with(config, params=params, buffers=buffers), config)
+        params, buffers = SAM.from_torch(dict(arrays), config)
+    engine = Engine(model_with(config.make, params=params, buffers=buffers), config)
     frame, whole = photo()[None], np.array([[SIDE, SIDE]])
     ready = jnp.asarray(embedding(config.grid, config.embedding))[None]
 

@@ -13,7 +13,9 @@ import sys
 from dataclasses import dataclass
 
 from samjax.data.masks.mask_data import MaskDataConfig
-from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
+from samjax.models.sam.image_encoder import ImageEncoderConfig
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.nn.stack import Remat
 from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.plan.plan import Plan, make_plan

@@ -33,7 +33,7 @@ def model_config(name: str, *, side: int, device: str) -> Any:
 
     Computed in float32 on a CPU, in bfloat16 on any other `device`, as PyTorch calls it; parameters are float32.
     """
-    from samjax.models.sam.config import SamConfig
+    from samjax.models.sam.sam import SamConfig
 
     presets = {"small": SamConfig.small, "vit_b": SamConfig.vit_b, "vit_h": SamConfig.vit_h}
     model = presets[name](image_size=(side, side), dtype="float32" if device == "cpu" else "bfloat16")

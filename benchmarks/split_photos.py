@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import NamedSharding, PartitionSpec
 
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.models.vit import blocks
 from samjax.parallel import sharding
 from samjax.parallel.mesh import MeshConfig, make_mesh

@@ -44,13 +44,13 @@ def write_weights(folder: Path) -> Path:
 
     from samjax.checkpoint.weights import save_weights
     from samjax.core.config import to_json
-    from samjax.models.sam.config import SamConfig
-    from samjax.models.sam.sam import abstract_model
+    from samjax.models.sam.sam import SamConfig
+    from samjax.nn.structure import abstract_model
 
     config, draw = SamConfig.small(), np.random.default_rng(0)
     params, buffers = (
         jax.tree.map(lambda leaf: draw.normal(size=leaf.shape).astype(np.float32), nnx.to_pure_dict(part))
-        for part in abstract_model(config)[1:]
+        for part in abstract_model(config.make)[1:]
     )
     save_weights(folder / "small", params=params, buffers=buffers, config={"model": json.loads(to_json(config))})
     return folder / "small"

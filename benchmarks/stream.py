@@ -310,8 +310,8 @@ def memory(folder: str) -> None:
 
 def needs(a_second: float) -> None:
     """What a host must deliver at half of the accelerators' peak."""
-    from samjax.models.sam.config import SamConfig
     from samjax.models.sam.flops import photo_flops
+    from samjax.models.sam.sam import SamConfig
     from samjax.parallel.chips import CHIPS
 
     rows = [("ViT-H at half of the bfloat16 peak", "photos a second", "masks a second", "cores like this one")]

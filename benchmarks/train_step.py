@@ -76,7 +76,7 @@ def samjax(case: Case, folder: str) -> Actions:
     from flax import nnx
 
     from samjax.core.batches import Batch
-    from samjax.interop.torch_weights import to_torch
+    from samjax.interop.tables.sam import SAM
     from samjax.losses.sam_loss import sam_loss
     from samjax.models.sam.sam import Sam
     from samjax.nn.init import Buffer
@@ -94,7 +94,7 @@ def samjax(case: Case, folder: str) -> Actions:
     batch = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (case.photos, *leaf.shape)), one)
     graph, params, buffers = nnx.split(jax.jit(lambda: Sam(config.model, rngs=nnx.Rngs(0)))(), nnx.Param, Buffer)
     params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
-    weights: dict[str, Any] = dict(to_torch(params, buffers, config.model))
+    weights: dict[str, Any] = dict(SAM.to_torch(params, buffers, config.model))
     np.savez(Path(folder) / "weights.npz", **weights)
     optimizer = optax.adamw(0.0, weight_decay=0.1)
     key = jax.random.key(0)
@@ -137,7 +137,7 @@ def pytorch(case: Case, folder: str) -> Actions:
     from torch_losses import object_loss
 
     from samjax.core.prompts import PointLabel
-    from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD
+    from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
 
     on_cpu = case.device == "cpu"
     if on_cpu:

@@ -7,10 +7,11 @@ import numpy as np
 from micro import micro_model
 
 from samjax.core.tree import named_leaves, nested
-from samjax.interop.table import Naming
-from samjax.interop.torch_weights import entries, to_torch
-from samjax.models.sam.config import MaskDecoderConfig, SamConfig
-from samjax.models.sam.sam import array_shapes
+from samjax.interop.mapping import Naming
+from samjax.interop.tables.sam import SAM
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.sam import SamConfig
+from samjax.nn.structure import array_shapes
 
 MICRO = dataclasses.replace(
     micro_model(), mask_decoder=dataclasses.replace(micro_model().mask_decoder, dropout=MaskDecoderConfig().dropout)
@@ -22,17 +23,19 @@ HEADS = MICRO.mask_decoder.heads
 def state_dict(naming: Naming, config: SamConfig = MICRO, seed: int = 0) -> dict[str, np.ndarray]:
     """Return a whole model's, every array drawn from N(0, 1)."""
     draw = np.random.default_rng(seed)
-    arrays = nested({path: draw.normal(size=shape).astype(np.float32) for path, shape in array_shapes(config).items()})
+    arrays = nested(
+        {path: draw.normal(size=shape).astype(np.float32) for path, shape in array_shapes(config.make).items()}
+    )
     gaussian = arrays["prompt_encoder"].pop("position")
-    return to_torch(arrays, {"prompt_encoder": {"position": gaussian}}, config, naming)
+    return SAM.to_torch(arrays, {"prompt_encoder": {"position": gaussian}}, config, naming)
 
 
 def as_large_as(config: SamConfig, naming: Naming) -> dict[str, np.ndarray]:
     """Return arrays with every key and shape of a model of `config`, and no memory behind them."""
-    expected = array_shapes(config)
+    expected = array_shapes(config.make)
     return {
         key: np.broadcast_to(np.float32(0), entry.layout.torch_shape(expected[entry.path][len(entry.index) :]))
-        for entry in entries(config, naming)
+        for entry in SAM.entries(config, naming)
         for key in entry.keys
     }
 

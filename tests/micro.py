@@ -8,8 +8,9 @@ from flax import nnx
 from samjax.core.tree import map_named
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
-from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
-from samjax.models.sam.sam import Sam
+from samjax.models.sam.image_encoder import ImageEncoderConfig
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.sam import Sam, SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import DropsConfig
 from samjax.parallel.mesh import MeshConfig

@@ -11,7 +11,7 @@ ViT-L's run with a higher learning rate and stronger drop path and layer decay. 
 from dataclasses import replace
 
 from experiments.sam import vit_l
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.tasks.promptable import PromptableTraining
 
 

@@ -15,7 +15,9 @@ and is not expected to reach the paper's masks in the paper's number of steps, u
 
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
-from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
+from samjax.models.sam.image_encoder import ImageEncoderConfig
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.nn.stack import Remat
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import DropsConfig

@@ -10,7 +10,7 @@ Half of ViT-H's photos a step for twice its steps. Parameters and optimiser mome
 from dataclasses import replace
 
 from experiments.sam import vit_h
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.optim.schedule import DropsConfig
 from samjax.tasks.promptable import PromptableTraining
 

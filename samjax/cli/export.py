@@ -6,8 +6,9 @@ import sys
 from samjax.cli.arguments import refuse_more
 
 _FORMATS = {
-    "huggingface": "a folder for transformers' SamModel.from_pretrained and SamProcessor (extra interop)",
+    "huggingface": "a folder for transformers' SamModel and SamProcessor, or its ViTMAEForPreTraining (extra interop)",
     "segment-anything": "a .pth for the released code's builder (extra interop)",
+    "mae": "a masked autoencoder as a .pth for its released code (extra interop)",
     "stablehlo": "encoder and decoder by jax.export for CPUs, TPUs and GPUs, loaded without samjax (extra interop)",
     "onnx": "encoder and decoder with dynamic axes (extra onnx)",
 }
@@ -54,7 +55,7 @@ def add_parser(commands, name: str) -> None:
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "export")
     from samjax.interop.export import Format, export
-    from samjax.interop.onnx_model import OnnxOptions
+    from samjax.interop.formats.onnx.model import OnnxOptions
 
     is_default = not known.single_file and not known.photo_masks
     onnx = None if is_default else OnnxOptions(single_file=known.single_file, photo_masks=known.photo_masks)

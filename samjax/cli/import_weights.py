@@ -1,7 +1,6 @@
 """`samjax import`: weights of other codebases to a checkpoint."""
 
 import argparse
-import json
 from pathlib import Path
 
 from samjax.cli.arguments import refuse_more, whole_number
@@ -10,9 +9,10 @@ from samjax.core.folder import check_can_write
 from samjax.core.ranges import PIXELS
 
 _DESCRIPTION = """\
-Read weights of the Segment Anything release (.pth), of transformers' SamModel (a folder, or its .safetensors or .bin),
-or of a plain ViT such as MAE's or timm's, which is an image encoder's start, and write them to CKPT. The size is read
-from the arrays. Nothing in the file is run, and whatever does not fit is named, with no CKPT written."""
+Read weights and write them to CKPT: of the Segment Anything release (.pth) or transformers' SamModel (a folder, or its
+.safetensors or .bin); of a masked autoencoder (MAE's .pth, or transformers' ViTMAE); or of a plain ViT such as timm's,
+which is an image encoder's start. Which model it is and its size are read from keys and arrays. Nothing in the file is
+run, and whatever does not fit is named, with no CKPT written."""
 
 
 def add_parser(commands, name: str) -> None:
@@ -57,8 +57,8 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         raise UserError(f"{known.out} is there already, and nothing is written over: give another folder")
     check_can_write(known.out)
 
+    from samjax.checkpoint.load import model_record
     from samjax.checkpoint.weights import save_weights
-    from samjax.core.config import to_json
     from samjax.interop.import_weights import import_weights
 
     imported = import_weights(
@@ -69,15 +69,15 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         ignore=known.ignore,
     )
     config = {
-        "model": json.loads(to_json(imported.model)),
+        **model_record(imported.reading.config),
         "imported": {
             "from": Path(known.weights).resolve().name,
-            "format": imported.naming.value,
+            "format": imported.found.naming.name,
             "sha256": imported.sha256,
             **({"ignored": imported.ignored} if imported.ignored else {}),
         },
     }
-    save_weights(known.out, params=imported.params, buffers=imported.buffers, config=config)
+    save_weights(known.out, params=imported.reading.params, buffers=imported.reading.buffers, config=config)
     print(report(imported, source=known.weights, out=known.out))
     return 0
 
@@ -86,16 +86,17 @@ def report(imported, *, source: str, out: str) -> str:
     """Return what came of it, in lines."""
     from samjax.core.tree import named_leaves
 
-    parameters, buffers = named_leaves(imported.params).values(), named_leaves(imported.buffers).values()
-    height, width = imported.model.image_size
+    reading = imported.reading
+    parameters, buffers = named_leaves(reading.params).values(), named_leaves(reading.buffers).values()
+    height, width = reading.config.image_size
     lines = [
-        f"{source}: {imported.title}, {imported.size} for {height} x {width} pixels",
+        f"{source}: {imported.title} for {height} x {width} pixels, key layout of {imported.found.naming.title}",
         *(f"  sha256 {digest} {name}" for name, digest in imported.sha256.items()),
         f"  {len(parameters) + len(buffers)} arrays, {sum(leaf.size for leaf in parameters):,} parameters",
-        *(f"  resized  {change}" for change in imported.changes),
+        *(f"  resized  {change}" for change in reading.changes),
         *(f"  note     {note}" for note in imported.notes),
     ]
-    for what, keys in (("not used", imported.left_out), ("ignored ", imported.ignored)):
+    for what, keys in (("not used", imported.unused), ("ignored ", imported.ignored)):
         if keys:
             first, more = keys[:8], len(keys) - 8
             lines.append(f"  {what} {', '.join(first)}{f' and {more} more' if more > 0 else ''}")

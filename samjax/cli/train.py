@@ -128,7 +128,8 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
     """
     import jax
 
-    from samjax.core.workdir import held, is_bucket
+    from samjax.core.files import is_bucket
+    from samjax.core.folder import lock_folder
     from samjax.core.xla_cache import enable_compile_cache
 
     shared = jax.process_count() > 1 and not is_bucket(workdir)
@@ -148,7 +149,7 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
         check_batch("validation.batch_size", config.validation.batch_size, mesh)
     _check_best(config)
     with contextlib.ExitStack() as stack:
-        locked = is_lead() and stack.enter_context(held(workdir))
+        locked = is_lead() and stack.enter_context(lock_folder(workdir))
         config = _prepared(config, Path(workdir))
         stream = config.stream(sharding=batch_sharding(mesh))
         stack.callback(stream.close)

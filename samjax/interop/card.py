@@ -1,6 +1,7 @@
 """The card beside exported weights: what the model is, how it was trained, how well it does, how it is loaded."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import PurePosixPath
@@ -10,8 +11,6 @@ import jax
 from etils import epath
 
 from samjax.checkpoint.weights import Weights
-from samjax.interop.geometry import size_name
-from samjax.models.sam.config import SamConfig
 
 UNSPECIFIED = "other"
 
@@ -28,22 +27,35 @@ class Use:
     """A program that loads it."""
 
 
-def card(weights: Weights, model: SamConfig, use: Use, *, license: str = UNSPECIFIED) -> str:
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What a family's card says of a model, whatever it is written as."""
+
+    title: str
+    pipeline_tag: str
+    """As Hugging Face's cards name the task."""
+    tags: tuple[str, ...]
+    architecture: str
+    rows: Mapping[str, str]
+    """Of the table of the model, by name."""
+
+
+def card(weights: Weights, about: About, use: Use, *, license: str = UNSPECIFIED) -> str:
     """Return a model card, Markdown under a header of YAML, from the run's config, data and metrics."""
     sources = _sources(weights.config)
     header = {
         "license": license,
         **({"license_name": "unspecified"} if license == UNSPECIFIED else {}),
         "library_name": use.library,
-        "pipeline_tag": "mask-generation",
-        "tags": ["segment-anything", "samjax"],
+        "pipeline_tag": about.pipeline_tag,
+        "tags": [*about.tags, "samjax"],
         **({"datasets": sources} if sources else {}),
     }
     yaml = "\n".join(f"{key}: {json.dumps(value)}" for key, value in header.items())  # JSON is YAML
     parts = [
-        f"---\n{yaml}\n---\n\n# Segment Anything, {size_name(model)}",
+        f"---\n{yaml}\n---\n\n# {about.title}",
         f"{use.files}\n\n```python\n{use.python}```",
-        f"## Model\n\n{_table(_of_model(weights, model))}",
+        f"## Model\n\n{_table(_of_model(weights, about))}",
         f"## Training\n\n{_training(weights, sources)}",
         f"## Metrics\n\n{_metrics(weights)}",
         f"## Licence\n\n{_licence(license)}",
@@ -55,18 +67,9 @@ def _table(rows: dict[str, Any]) -> str:
     return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
-def _of_model(weights: Weights, model: SamConfig) -> dict[str, Any]:
-    encoder, (height, width) = model.image_encoder, model.image_size
+def _of_model(weights: Weights, about: About) -> dict[str, str]:
     parameters = sum(leaf.size for leaf in jax.tree.leaves(weights.params))
-    return {
-        "architecture": "Segment Anything (Kirillov et al., ICCV 2023): image encoder, prompt encoder, mask decoder",
-        "parameters": f"{parameters:,}",
-        "image encoder": f"{encoder.depth} blocks of width {encoder.width}, {encoder.heads} heads, patch "
-        f"{encoder.patch}; windows of {encoder.window}, one block in {encoder.global_every} global",
-        "frame": f"{height} x {width} pixels; a photo is scaled to fit, in the top left corner",
-        "mask decoder": f"{model.mask_decoder.depth} two-way layers of width {model.embedding}, four masks an object "
-        f"of {model.logits_size[0]} x {model.logits_size[1]} pixels",
-    }
+    return {"architecture": about.architecture, "parameters": f"{parameters:,}", **about.rows}
 
 
 def _sources(config: dict[str, Any]) -> list[str]:
@@ -84,7 +87,7 @@ def _training(weights: Weights, sources: list[str]) -> str:
         source, format = imported.get("from"), imported.get("format")
         return f"Not trained by samjax: imported from `{source}`, in the format {format}.{files}"
     step, photos = _step(weights), config.get("batch_size")
-    optim, prompting = config.get("optim", {}), config.get("prompting", {})
+    optim = config.get("optim", {})
     schedule = optim.get("schedule", {})
     rows = {
         "data": ", ".join(f"`{source}`" for source in sources) or "not recorded",
@@ -93,9 +96,7 @@ def _training(weights: Weights, sources: list[str]) -> str:
         if step is None
         else f"{step:,} of {config.get('steps', 0):,}",
         "photos a step": photos,
-        "masks a photo": f"at most {config.get('data', {}).get('max_masks')}",
-        "simulated annotator": f"point or box (points: {prompting.get('point_probability')}), then "
-        f"{prompting.get('corrections')} correction rounds",
+        **(_annotator(config) if "prompting" in config else {}),
         "optimiser": f"AdamW, peak rate {schedule.get('peak_lr')}, warmup {schedule.get('warmup_steps')} steps, times "
         f"{schedule.get('drop_factor')} at {schedule.get('milestones')}, weight decay {optim.get('weight_decay')}, "
         f"layer decay {optim.get('layer_decay')}",
@@ -103,6 +104,15 @@ def _training(weights: Weights, sources: list[str]) -> str:
         "seed": config.get("seed"),
     }
     return f"{_table(rows)}\n\nExported by samjax {version('samjax')}."
+
+
+def _annotator(config: dict[str, Any]) -> dict[str, str]:
+    prompting = config["prompting"]
+    return {
+        "masks a photo": f"at most {config.get('data', {}).get('max_masks')}",
+        "simulated annotator": f"point or box (points: {prompting.get('point_probability')}), then "
+        f"{prompting.get('corrections')} correction rounds",
+    }
 
 
 def _step(weights: Weights) -> int | None:

@@ -1,57 +1,38 @@
 """Weights of other codebases as a model's arrays and config, from the file on."""
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from samjax.core.errors import UserError
-from samjax.interop.fit import fit
-from samjax.interop.geometry import Known, Recognised, recognise, release_blocks, sam_config, size_name, vit_config
+from samjax.interop.families import FAMILIES
+from samjax.interop.family import Reading, Recognised, Source, without_prefix
 from samjax.interop.state_dict import StateDict, read_state_dict
-from samjax.interop.table import Naming
-from samjax.interop.torch_weights import Tree, from_torch
-from samjax.interop.transformers_config import check_against, known_from, notes
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD
-
-_TITLES = {
-    Naming.SEGMENT_ANYTHING: "the Segment Anything release's",
-    Naming.TRANSFORMERS: "transformers' SamModel",
-    Naming.VIT: "a plain ViT's, as timm, MAE and ViTDet name it",
-}
-_PIXELS = {"pixel_mean": PIXEL_MEAN, "pixel_std": PIXEL_STD}
-# Of a classifier, of MAE's decoder, of timm's own SAM encoder: the image encoder of a SAM has no use for them.
-_LEFT_OUT = (
-    *("cls_token", "dist_token", "mask_token", "reg_token", "decoder_*"),
-    *("norm.*", "fc_norm.*", "pre_logits.*", "head.*", "head_dist.*", "neck.*"),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
     """What `save_weights` takes, and what is to be said about it."""
 
-    params: Tree
-    """Of a plain ViT `image_encoder` alone, without its neck."""
-    buffers: Tree
-    model: SamConfig
-    naming: Naming
+    reading: Reading
+    """Config and arrays; of a plain ViT those of `image_encoder` alone, without its neck."""
+    found: Recognised
+    """Whose they are."""
     sha256: dict[str, str]
     """Of each file read, by its name."""
-    title: str
-    """Whose format it is."""
-    size: str
-    changes: list[str]
-    """What was resized, and how."""
-    left_out: list[str]
-    """Keys that a SAM has no use for."""
+    unused: list[str]
+    """Keys that the model has no use for."""
     ignored: list[str]
     """Keys that the user left out."""
     notes: list[str]
+
+    @property
+    def title(self) -> str:
+        """What it is: `a Segment Anything ViT-B`."""
+        what = f"a {self.found.family.name} {self.found.family.size(self.reading.config)}"
+        return f"{self.found.naming.part} of {what}" if self.found.naming.part else what
 
 
 def import_weights(
@@ -79,40 +60,46 @@ def import_weights(
     path = Path(path)
     read, ignored = _without_ignored(read_state_dict(path, under=under), ignore)
     found = recognise(read.arrays, name=str(path))
-    more_notes = [f"the state dict under {read.under} in the file is taken"] if read.under else []
-    if found.naming is Naming.VIT:
-        return _backbone(read, found, image_size=image_size, ignored=ignored, more_notes=more_notes)
-    arrays, left_out = _whole(read, found)
-    is_described = found.naming is Naming.TRANSFORMERS and read.config is not None
-    described: dict[str, Any] = read.config if is_described and read.config else {}
-    known = known_from(described, name=f"{path}/config.json") if is_described else Known(decoder_heads=decoder_heads)
-    own = sam_config(arrays, found.naming, known)
-    if is_described:
-        check_against(described, own, name=f"{path}/config.json")
-    model, changes = own, []
-    if image_size is not None and image_size != own.image_size:
-        model = replace(own, image_size=image_size)
-        fitted = fit(arrays, model, found.naming)
-        arrays, changes = fitted.arrays, fitted.changes
-    if known.global_blocks is None and own.grid == 2 * (own.image_encoder.window,):
-        blocks = ", ".join(map(str, release_blocks(own.image_encoder.depth)))
-        more_notes.append(
-            f"the map is as large as a window, so no array says which blocks attend globally: {blocks} are taken, as "
-            "in the release; at this frame it makes no difference"
+    own = without_prefix(read.arrays, found.prefix)
+    outside = {key: array for key, array in read.arrays.items() if not key.startswith(found.prefix)}
+    reading = found.family.read(
+        Source(
+            name=str(path),
+            naming=found.naming,
+            arrays=own if found.naming.part else own | outside,  # a whole model's file holds nothing else
+            config_json=read.config,
+            image_size=image_size,
+            decoder_heads=decoder_heads,
         )
-    params, buffers = from_torch(arrays, model, found.naming)
+    )
+    unused = {*(outside if found.naming.part else ()), *(found.prefix + key for key in reading.unused)}
     return Imported(
-        params=params,
-        buffers=buffers,
-        model=model,
-        naming=found.naming,
+        reading=reading,
+        found=found,
         sha256=read.sha256,
-        title=_TITLES[found.naming],
-        size=size_name(model),
-        changes=changes,
-        left_out=left_out,
+        unused=[key for key in read.arrays if key in unused],
         ignored=ignored,
-        notes=more_notes + (notes(described) if is_described else []),
+        notes=[*([f"the state dict under {read.under} in the file is taken"] if read.under else []), *reading.notes],
+    )
+
+
+def recognise(arrays: Mapping[str, Any], *, name: str) -> Recognised:
+    """Return whose a state dict, called `name`, is.
+
+    Raises:
+      UserError: nobody's that is known, or several models are in it.
+    """
+    for family in FAMILIES:
+        found = family.recognise(arrays)
+        if len(found) > 1:
+            places = ", ".join(repr(one.prefix) for one in found)
+            raise UserError(f"{name} holds several models, under {places}: save one of them alone")
+        if found:
+            return found[0]
+    known = "; ".join(f"{family.name} ({', '.join(one.title for one in family.namings)})" for family in FAMILIES)
+    raise UserError(
+        f"{name} is of another architecture: its keys, such as {', '.join(sorted(arrays)[:3]) or 'none'}, are not "
+        f"those of a model that samjax knows: {known}"
     )
 
 
@@ -130,55 +117,3 @@ def _without_ignored(read: StateDict, patterns: Sequence[str]) -> tuple[StateDic
         ignored |= dict.fromkeys(matches)
     kept = {key: array for key, array in read.arrays.items() if key not in ignored}
     return replace(read, arrays=kept), list(ignored)
-
-
-def _whole(read: StateDict, found: Recognised) -> tuple[dict[str, np.ndarray], list[str]]:
-    """Return a whole model's arrays and the keys left out: the pixels' mean and deviation, which must be ours."""
-    arrays, left_out = _without_prefix(read.arrays, found.prefix), []
-    for key, ours in _PIXELS.items():
-        if key in arrays:
-            theirs = arrays.pop(key).ravel()
-            if theirs.shape != (3,) or not np.allclose(theirs, ours, rtol=1e-4):
-                raise UserError(f"{key} is {theirs.tolist()[:3]}, but photos are normalised by {list(ours)} here")
-            left_out.append(found.prefix + key)
-    return arrays, left_out
-
-
-def _backbone(
-    read: StateDict,
-    found: Recognised,
-    *,
-    image_size: tuple[int, int] | None,
-    ignored: list[str],
-    more_notes: list[str],
-) -> Imported:
-    here = {key for key in read.arrays if key.startswith(found.prefix)}
-    own = _without_prefix({key: read.arrays[key] for key in here}, found.prefix)
-    is_left_out = {key: any(fnmatch.fnmatchcase(key, pattern) for pattern in _LEFT_OUT) for key in own}
-    model = vit_config(own)
-    if image_size is not None:
-        model = replace(model, image_size=image_size)
-    fitted = fit(own, model, Naming.VIT)
-    kept = {key: array for key, array in fitted.arrays.items() if not is_left_out.get(key)}
-    params, buffers = from_torch(kept, model, Naming.VIT)
-    left_out = [key for key in read.arrays if key not in here or is_left_out[key.removeprefix(found.prefix)]]
-    return Imported(
-        params=params,
-        buffers=buffers,
-        model=model,
-        naming=Naming.VIT,
-        sha256=read.sha256,
-        title=_TITLES[Naming.VIT],
-        size=size_name(model),
-        changes=fitted.changes,
-        left_out=left_out,
-        ignored=ignored,
-        notes=[
-            *more_notes,
-            "the image encoder alone, without its neck: prompt encoder, mask decoder and neck are not in it",
-        ],
-    )
-
-
-def _without_prefix(arrays: dict[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:
-    return {key.removeprefix(prefix): array for key, array in arrays.items()}

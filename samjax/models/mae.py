@@ -4,7 +4,7 @@ Segment Anything's image encoder starts from one.
 """
 
 from dataclasses import field, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import einops
 import jax
@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Key, UInt8
 
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, Pixels, config_class
-from samjax.core.types import struct
+from samjax.core.struct import struct
 from samjax.models.multiples import check_frame, check_multiples
 from samjax.models.vit.blocks import BlocksConfig, LayerIds, apply_groups, stack_groups
 from samjax.models.vit.vit import Positions, Vit, VitConfig, VitFeatures
@@ -48,6 +48,9 @@ def _encoder(**sizes) -> VitConfig:
 @config_class("model")
 class MaeConfig:
     """A masked autoencoder. `vit_b`, `vit_l` and `vit_h` are the paper's; `tiny` is for tests."""
+
+    WORDS: ClassVar[str] = "a masked autoencoder"
+    """What such a model is, in errors."""
 
     image_size: tuple[Pixels, Pixels] = (224, 224)
     """The model's frame, (height, width) in pixels, multiples of the patch."""

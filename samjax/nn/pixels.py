@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, UInt8
 
-from samjax.core.types import valid_pixels
+from samjax.core.batches import valid_pixels
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 """Mean of ImageNet's red, green and blue, of 255."""

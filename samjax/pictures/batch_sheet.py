@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Bool, UInt8
 from PIL import Image, ImageDraw
 
-from samjax.core.types import Batch, PointLabel, Prompts
+from samjax.core.batches import Batch
+from samjax.core.prompts import PointLabel, Prompts
 from samjax.pictures.canvas import Cell, Grid
 from samjax.pictures.colours import Colour, mask_colour, mix
 from samjax.pictures.overlay import draw_box, draw_point, outline

@@ -11,11 +11,10 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int, UInt8
 
-from samjax.checkpoint.weights import load_weights
+from samjax.checkpoint.load import load_model
 from samjax.core.prompts import MaskOutput, PointLabel, Prompts, point_slots
 from samjax.core.xla_cache import enable_compile_cache
-from samjax.models.sam.config import SamConfig, config_of_run
-from samjax.models.sam.sam import Sam, model_with
+from samjax.models.sam.sam import Sam, SamConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
 
@@ -63,10 +62,8 @@ class Engine:
         Raises:
           UserError: no checkpoint is there, it is of no Segment Anything model, or not of a whole one.
         """
-        weights = load_weights(path)
-        config = dataclasses.replace(config_of_run(weights.config, name=str(weights.path)), dtype=dtype)
-        model = model_with(config, params=weights.params, buffers=weights.buffers, what=f"{weights.path}: the arrays")
-        return cls(model, config, mesh=mesh)
+        loaded = load_model(path, SamConfig, needed_by="prediction", dtype=dtype)
+        return cls(loaded.model, loaded.config, mesh=mesh)
 
     def encode(self, images: UInt8[np.ndarray, "b h w 3"], sizes: Int[np.ndarray, "b 2"]) -> Float[Array, "b gh gw c"]:
         """Embed photos that lie in the top-left corner, of `sizes` (h, w), of the model's frame."""

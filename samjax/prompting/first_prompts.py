@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from samjax.core.types import Batch, MaskOutput, Prompts, unpack_masks
+from samjax.core.batches import Batch, unpack_masks
+from samjax.core.prompts import MaskOutput, Prompts
 from samjax.prompting.interactive import InteractionConfig, Refinement, interact
 
 

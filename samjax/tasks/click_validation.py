@@ -8,10 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float16, Float32
 
-from samjax.core.types import Batch, MaskOutput, PointLabel, Prompts, struct, unpack_masks, valid_pixels
+from samjax.core.batches import Batch, unpack_masks, valid_pixels
+from samjax.core.prompts import MaskOutput, PointLabel, Prompts
+from samjax.core.struct import struct
 from samjax.losses.iou import mask_iou
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import Sam
+from samjax.models.sam.sam import Sam, SamConfig
 from samjax.pictures.click_sheet import SheetRow, draw_sheet
 from samjax.prompting.error_region import predicted_mask, upscale
 from samjax.prompting.evaluation_clicks import evaluate_clicks

@@ -7,15 +7,15 @@ from typing import Annotated, Any
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from samjax.core.batches import Batch, unpack_masks
 from samjax.core.errors import UserError
+from samjax.core.prompts import MaskOutput
 from samjax.core.ranges import Count, Range, config_class
-from samjax.core.types import Batch, MaskOutput, unpack_masks
 from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
 from samjax.data.stream.data_config import DataConfig
 from samjax.losses.sam_loss import LossConfig, RoundLoss, loss_pixels, loss_target, round_loss, sam_loss
-from samjax.models.sam.config import SamConfig
 from samjax.models.sam.flops import photo_flops
-from samjax.models.sam.sam import Sam
+from samjax.models.sam.sam import Sam, SamConfig
 from samjax.parallel.sharding import replicated
 from samjax.prompting.interactive import InteractionConfig, interact
 from samjax.prompting.rounds import Interaction

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from etils import epath
 
 from samjax.core.errors import UserError
-from samjax.core.workdir import is_bucket
+from samjax.core.files import is_bucket
 from samjax.train.config import TrainConfig
 from samjax.train.trackers import Row
 from samjax.train.validation import Better

@@ -1,6 +1,7 @@
 """The root of a run's configuration; its class is the run's task."""
 
 import abc
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import field
@@ -11,11 +12,12 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
+from samjax.checkpoint.load import model_record
 from samjax.checkpoint.weights import Weights
 from samjax.core.config import to_json
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, CountOrNone, Range, Seed, config_class
-from samjax.core.types import struct
+from samjax.core.struct import struct
 from samjax.data.stream.batch_rows import abstract_batch
 from samjax.data.stream.data_config import DataConfig
 from samjax.data.stream.example import ExampleMaker
@@ -130,8 +132,8 @@ class TrainConfig(abc.ABC):
 
     def validation_data(self) -> DataConfig:
         """Return the held-out records, as data. A task whose validation has rules of its own puts them in."""
-        data = self.data.from_source(self.validation.source)
-        return type(data)(source=data.source, split=self.validation.split)
+        validation = self.validation
+        return dataclasses.replace(self.data, source=validation.source, split=validation.split, mixed_in=())
 
     def validation_figures(self) -> Mapping[str, Better]:
         """Return what a validation reports that a best checkpoint can be kept by, and which way is better."""
@@ -186,6 +188,7 @@ class TrainConfig(abc.ABC):
         )
 
     def to_json(self) -> str:
-        """Return this as JSON, with the names of the task and of the model's config, which say what the weights are."""
-        names = {"task": type(self).__name__, "model_class": type(self.model).__name__}
-        return json.dumps({**names, **json.loads(to_json(self))}, indent=2)
+        """Return this as JSON, with the task's name and what the weights are."""
+        return json.dumps(
+            {"task": type(self).__name__, **json.loads(to_json(self)), **model_record(self.model)}, indent=2
+        )

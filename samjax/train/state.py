@@ -14,8 +14,8 @@ from jaxtyping import Array, Key
 from samjax.checkpoint.weights import SavedShapes, Weights
 from samjax.core.errors import UserError
 from samjax.core.random import Stream, derive
+from samjax.core.struct import struct
 from samjax.core.tree import map_named, named_leaves
-from samjax.core.types import struct
 from samjax.nn.init import Buffer
 from samjax.nn.structure import abstract_model
 from samjax.optim.build import make_optimizer

@@ -14,7 +14,7 @@ from samjax.cli import plan as command
 from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
-from samjax.models.sam.sam import abstract_model
+from samjax.nn.structure import abstract_model
 from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig, Preset, make_mesh
 from samjax.parallel.sharding import batch_sharding
@@ -53,7 +53,7 @@ def test_what_a_chip_holds(config, plan):
     """The image encoder is split four ways, as far as it divides: every kernel, no bias. The others are whole."""
     assert plan.fits
     assert plan.chip.name == "v5e"
-    parameters = {name: leaf.size * 4 for name, leaf in named_leaves(abstract_model(config.model)[1]).items()}
+    parameters = {name: leaf.size * 4 for name, leaf in named_leaves(abstract_model(config.model.make)[1]).items()}
     encoder = sum(size for name, size in parameters.items() if name.startswith("image_encoder/"))
     whole = sum(parameters.values()) - encoder
     assert whole + encoder / 4 < plan.memory.parameters < whole + encoder / 2

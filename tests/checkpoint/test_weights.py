@@ -12,9 +12,9 @@ from samjax.checkpoint.weights import find_checkpoint, load_weights, save_weight
 from samjax.core.config import from_json, to_json
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.core.tree import named_leaves
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import Sam, model_with
+from samjax.models.sam.sam import Sam, SamConfig
 from samjax.nn.init import Buffer
+from samjax.nn.structure import model_with
 
 # See tests/checkpoint/test_checkpoints.py.
 pytestmark = [
@@ -177,7 +177,7 @@ def cut(path):
 def test_weights_of_another_model_name_what_differs(arrays, micro):
     params = {**arrays[0], "colour": {"bias": np.zeros(3)}}
     with pytest.raises(UserError, match=r"first colour/bias, \(3,\), expected none"):
-        model_with(micro, params=params, buffers=arrays[1])
+        model_with(micro.make, params=params, buffers=arrays[1])
     params = {name: part for name, part in arrays[0].items() if name != "mask_decoder"}
     with pytest.raises(UserError, match=r"mine are not of the model .* first mask_decoder/\S+, missing, expected \("):
-        model_with(micro, params=params, buffers=arrays[1], what="mine")
+        model_with(micro.make, params=params, buffers=arrays[1], what="mine")

@@ -18,7 +18,7 @@ def experiment(tmp_path, photos):
     path = tmp_path / "mine.py"
     path.write_text(
         "from samjax.data.masks.mask_data import MaskDataConfig\n"
-        "from samjax.models.sam.config import SamConfig\n"
+        "from samjax.models.sam.sam import SamConfig\n"
         "from samjax.tasks.promptable import PromptableTraining\n"
         "def config():\n"
         f"    data = MaskDataConfig(source={str(photos / 'train')!r})\n"

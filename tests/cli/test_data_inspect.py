@@ -31,7 +31,7 @@ def experiment(tmp_path, prepared):
         path = tmp_path / "mine.py"
         path.write_text(
             "from samjax.data.masks.mask_data import MaskDataConfig\n"
-            "from samjax.models.sam.config import SamConfig\n"
+            "from samjax.models.sam.sam import SamConfig\n"
             "from samjax.tasks.promptable import PromptableTraining\n"
             "def config():\n"
             f"    data = MaskDataConfig(source={str(prepared / 'val')!r}, split='val', max_masks=4, **{data})\n"

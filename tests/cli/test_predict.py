@@ -166,6 +166,15 @@ def test_a_checkpoint_of_another_platform_predicts_here(attention, checkpoint, t
     assert here.image_encoder.attention is AttentionKernel.AUTO
 
 
+def test_a_model_of_another_family_is_named(checkpoint, photo, tmp_path, capsys):
+    whole = load_weights(checkpoint)
+    other = {"model": {"bends": 1}, "model_class": "CurveConfig", "model_words": "a curve"}
+    save_weights(tmp_path / "curve", params=whole.params, buffers={}, config=other)
+    assert run(tmp_path / "curve", photo, tmp_path / "out", "--point", "7,8") == 2
+    said = capsys.readouterr().err
+    assert f"{tmp_path / 'curve'} holds a curve (CurveConfig); prediction needs a Segment Anything model" in said
+
+
 def test_a_backbone_alone_predicts_nothing(checkpoint, photo, tmp_path, capsys):
     whole = load_weights(checkpoint)
     backbone = {"image_encoder": whole.params["image_encoder"]}

@@ -6,7 +6,7 @@ import pytest
 
 from samjax.core.config import from_json, load_experiment, to_json
 from samjax.core.errors import UserError
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.nn.stack import Remat
 from samjax.tasks.promptable import PromptableTraining
 

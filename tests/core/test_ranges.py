@@ -19,7 +19,9 @@ from samjax.core.ranges import Range, check_fields, config_class, field_types
 from samjax.data.annotations.formats import FormatOptions
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
-from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
+from samjax.models.sam.image_encoder import ImageEncoderConfig
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import DropsConfig
 from samjax.parallel.mesh import MeshConfig

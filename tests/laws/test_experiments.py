@@ -7,9 +7,9 @@ import jax
 import pytest
 
 from samjax.core.config import load_experiment
-from samjax.models.sam.sam import abstract_model
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
+from samjax.nn.structure import abstract_model
 from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.prompting.interactive import Refinement
 from samjax.tasks.promptable import PromptableTraining
@@ -61,7 +61,7 @@ def test_model_is_the_papers(name):
     assert encoder == {**fixed, **paper["encoder"]}
     assert dataclasses.asdict(model.mask_decoder) == {"depth": 2, "heads": 8, "hidden": 2048, "dropout": 0.1}
     assert (model.image_size, model.embedding, model.dtype) == ((1024, 1024), 256, "bfloat16")
-    _, parameters, _ = abstract_model(model)
+    _, parameters, _ = abstract_model(model.make)
     assert sum(leaf.size for leaf in jax.tree.leaves(parameters)) == paper["parameters"]
 
 

@@ -18,7 +18,7 @@ from samjax.core import distributed
 from samjax.core.config import load_experiment
 from samjax.data.annotations.formats import FormatOptions
 from samjax.eval.protocols.proposals.protocol import paper_generator
-from samjax.models.sam.sam import abstract_model
+from samjax.nn.structure import abstract_model
 from samjax.plan.topology import parse_topology
 from samjax.predict.automatic.generator_config import GeneratorConfig
 from samjax.tasks.promptable import PromptableTraining
@@ -87,7 +87,7 @@ def test_table_of_experiments_is_the_configs():
     assert sorted(row[0] for row in rows) == EXPERIMENTS
     for path, parameters, photos, steps in rows:
         config = load_experiment(ROOT / path, PromptableTraining)
-        count = sum(leaf.size for leaf in jax.tree.leaves(abstract_model(config.model)[1]))
+        count = sum(leaf.size for leaf in jax.tree.leaves(abstract_model(config.model.make)[1]))
         assert (f"{count:,}", str(config.batch_size), f"{config.steps:,}") == (parameters, photos, steps), path
 
 

@@ -8,7 +8,7 @@ import pytest
 from counted import products
 from flax import nnx
 
-from samjax.core.types import Prompts
+from samjax.core.prompts import Prompts
 from samjax.models.sam.flops import Form, decoder_flops, encoder_flops, photo_flops
 from samjax.models.sam.image_encoder import ImageEncoderConfig, Neck
 from samjax.models.sam.mask_decoder import MaskDecoderConfig

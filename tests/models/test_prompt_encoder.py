@@ -9,7 +9,7 @@ import pytest
 from drawn import drawn
 from flax import nnx
 
-from samjax.core.types import PointLabel, Prompts
+from samjax.core.prompts import PointLabel, Prompts
 from samjax.models.sam.prompt_encoder import PositionEncoding, PromptEncoder
 from samjax.models.sam.sam import SamConfig
 

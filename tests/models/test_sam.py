@@ -9,11 +9,12 @@ import pytest
 from drawn import drawn_sam
 from flax import nnx
 
-from samjax.core.types import MaskOutput, PointLabel, Prompts
+from samjax.core.prompts import MaskOutput, PointLabel, Prompts
 from samjax.models.sam.image_side import DensePrompt
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEmbedding
-from samjax.models.sam.sam import Sam, SamConfig, normalise
+from samjax.models.sam.sam import Sam, SamConfig
+from samjax.nn.pixels import normalise
 
 
 def points(config: SamConfig, images: int = 2, masks: int = 3) -> Prompts:

@@ -8,8 +8,8 @@ from flax import nnx
 
 from samjax.core.tree import named_leaves
 from samjax.data.masks.mask_data import MaskDataConfig
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import abstract_model
+from samjax.models.sam.sam import SamConfig
+from samjax.nn.structure import abstract_model
 from samjax.optim.build import OptimConfig, decay_mask, make_optimizer
 from samjax.optim.layer_decay import layer_ids, scale_by_layer
 from samjax.optim.schedule import ConstantConfig, CosineConfig, DropsConfig, PolynomialConfig
@@ -18,7 +18,7 @@ from samjax.tasks.promptable import PromptableTraining
 
 @pytest.fixture(scope="module")
 def vit_b():
-    return nnx.to_pure_dict(abstract_model(SamConfig.vit_b())[1])
+    return nnx.to_pure_dict(abstract_model(SamConfig.vit_b().make)[1])
 
 
 VIT_B_LAYERS = PromptableTraining(model=SamConfig.vit_b(), data=MaskDataConfig(source="")).layer_ids()

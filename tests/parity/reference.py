@@ -13,9 +13,10 @@ from flax import nnx
 from torch import nn
 
 from samjax.core.prompts import PointLabel, Prompts
-from samjax.interop.torch_weights import from_torch
-from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
-from samjax.models.sam.sam import Sam
+from samjax.interop.tables.sam import SAM
+from samjax.models.sam.image_encoder import ImageEncoderConfig
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.sam import Sam, SamConfig
 
 # Every trap of shape that a small model can hold: two groups, two windowed blocks in each, a window that does not
 # divide the grid, heads and channels that differ from each other and from the depth.
@@ -112,7 +113,7 @@ def _fan_in(name: str, weight: torch.Tensor) -> int:
 def ours(model: transformers.SamModel, config: SamConfig) -> Sam:
     """Return our model with the reference's weights."""
     state = {name: array.numpy() for name, array in model.state_dict().items()}
-    return nnx.merge(graph(config), *jax.tree.map(jnp.asarray, from_torch(state, config)))
+    return nnx.merge(graph(config), *jax.tree.map(jnp.asarray, SAM.from_torch(state, config)))
 
 
 @functools.cache

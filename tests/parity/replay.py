@@ -10,7 +10,7 @@ from reference import SMALL, Case, channels_first, decode
 from torch_losses import object_loss
 
 from samjax.core.prompts import PointLabel, Prompts
-from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD
+from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
 
 IMAGES, MASKS = 2, 2
 LOSS_SIZE = 64  # neither the ground truth's resolution nor the decoder's

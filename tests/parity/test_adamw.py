@@ -11,7 +11,7 @@ from reference import SMALL, random_case, reference
 from replay import IMAGES, MASKS, Scene, replay
 from test_gradients import one_round, weights
 
-from samjax.interop.torch_weights import to_torch
+from samjax.interop.tables.sam import SAM
 from samjax.optim.build import OptimConfig, make_optimizer
 from samjax.optim.layer_decay import Depth
 from samjax.optim.schedule import DropsConfig
@@ -76,7 +76,7 @@ def test_ten_steps(agrees):
             group["lr"] = rate * group["scale"]
         torch_optimizer.step()
         agrees("loss, ten AdamW steps", loss, expected.detach(), 1e-4)
-    ours = to_torch(params, buffers, SMALL)
+    ours = SAM.to_torch(params, buffers, SMALL)
     for key, parameter in theirs.named_parameters():
         if key != GAUSSIAN:
             some = matters(key, start[key])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from reference import SMALL, WIDE, channels_first, ours, reference, to_numpy
 
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.nn.stack import layer
 
 EVEN = dataclasses.replace(SMALL, image_size=(80, 80))  # ten tokens a side: windows of five without padding

@@ -18,13 +18,14 @@ from reference import SMALL, WIDE, channels_first, decode, random_case, referenc
 
 from samjax.core.batches import valid_pixels
 from samjax.core.prompts import Prompts
-from samjax.interop.huggingface import write_huggingface
-from samjax.interop.onnx_model import write_onnx
-from samjax.interop.portable import decoder, encoder
-from samjax.interop.stablehlo import write_stablehlo
-from samjax.interop.torch_weights import from_torch
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD, Sam, model_with
+from samjax.interop.formats.huggingface import write_huggingface
+from samjax.interop.formats.onnx.model import write_onnx
+from samjax.interop.formats.portable import decoder, encoder
+from samjax.interop.formats.stablehlo import write_stablehlo
+from samjax.interop.tables.sam import SAM
+from samjax.models.sam.sam import Sam, SamConfig
+from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
+from samjax.nn.structure import model_with
 
 ENGINES = ("samjax", "onnx", "stablehlo")
 SLOTS = 8  # of every prompt: one shape for all kinds, so that each program is compiled once
@@ -73,7 +74,7 @@ optimised = functools.partial(jax.jit, compiler_options={"xla_backend_optimizati
 def exported(request, tmp_path_factory) -> Exported:
     config = request.param
     theirs = reference(config, attention="sdpa" if config is VIT_B else "eager")
-    params, buffers = from_torch({key: array.numpy() for key, array in theirs.state_dict().items()}, config)
+    params, buffers = SAM.from_torch({key: array.numpy() for key, array in theirs.state_dict().items()}, config)
     folder = tmp_path_factory.mktemp("exported")
     compiled = optimised if config is VIT_B else jax.jit
     sessions, programs = {}, {}
@@ -84,7 +85,7 @@ def exported(request, tmp_path_factory) -> Exported:
         call = jax.export.deserialize((folder / f"{half.name}.stablehlo").read_bytes()).call
         weights = safetensors.numpy.load_file(folder / f"{half.name}.safetensors")
         programs[half.name] = functools.partial(compiled(call), weights)
-    ours = model_with(config, params=params, buffers=buffers)
+    ours = model_with(config.make, params=params, buffers=buffers)
     return Exported(config=config, theirs=theirs, ours=ours, compiled=compiled, sessions=sessions, programs=programs)
 
 
@@ -162,7 +163,7 @@ def test_every_prompt(exported, agrees):
 def test_transformers_own_classes_load_the_same_model(tmp_path):
     """Bit for bit, each with the configuration that they describe such a model with."""
     theirs = reference(SMALL)
-    params, buffers = from_torch({key: array.numpy() for key, array in theirs.state_dict().items()}, SMALL)
+    params, buffers = SAM.from_torch({key: array.numpy() for key, array in theirs.state_dict().items()}, SMALL)
     write_huggingface(params, buffers, SMALL, tmp_path)
     loaded = transformers.SamModel.from_pretrained(tmp_path)
     for part in ("vision_config", "prompt_encoder_config", "mask_decoder_config"):

@@ -14,7 +14,7 @@ from flax import nnx
 from reference import SMALL, graph, random_case, reference
 from replay import IMAGES, LOSS_SIZE, MASKS, Scene, played, replay
 
-from samjax.interop.torch_weights import from_torch, to_torch
+from samjax.interop.tables.sam import SAM
 from samjax.losses.sam_loss import LossConfig, loss_pixels, loss_target, round_loss, sam_loss
 from samjax.nn.stack import Remat
 from samjax.prompting.interactive import CarriedGradient, InteractionConfig, Refinement, interact
@@ -36,7 +36,7 @@ def theirs():
 
 def weights(model) -> tuple[dict, dict]:
     """Return the reference's weights as our parameters and buffers."""
-    return jax.tree.map(jnp.asarray, from_torch({key: a.numpy() for key, a in model.state_dict().items()}, SMALL))
+    return jax.tree.map(jnp.asarray, SAM.from_torch({key: a.numpy() for key, a in model.state_dict().items()}, SMALL))
 
 
 def encoded(model, scene):
@@ -87,7 +87,7 @@ def check_gradients(name, gradient, buffers, theirs, agrees) -> None:
     Two kinds of tensors have no gradient. What a loss does not reach is exactly zero on both sides. A bias of the keys
     adds the same to all of a query's scores, which the softmax takes away: what is left of it there is rounding.
     """
-    gradient = to_torch(gradient, buffers, SMALL)
+    gradient = SAM.to_torch(gradient, buffers, SMALL)
     expected = {key: parameter.grad for key, parameter in theirs.named_parameters()}
     del expected["shared_image_embedding.positional_embedding"]  # a parameter there, a buffer here
     whole = torch.stack([grad.norm() for grad in expected.values() if grad is not None]).norm().item()

@@ -11,10 +11,11 @@ from reference import SMALL, channels_first, reference, to_numpy
 from released import released
 
 from samjax.interop.import_weights import import_weights
-from samjax.interop.table import Naming
-from samjax.interop.torch_weights import entries, to_torch
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import Sam, array_shapes, model_with
+from samjax.interop.mapping import Naming
+from samjax.interop.tables.sam import SAM
+from samjax.interop.tables.sam_rows import RELEASE, TRANSFORMERS
+from samjax.models.sam.sam import Sam, SamConfig
+from samjax.nn.structure import array_shapes, model_with
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +26,9 @@ def theirs() -> transformers.SamModel:
 @pytest.mark.parametrize("saved", ["whole", "shards", "bin", "released"])
 def test_what_is_imported_is_exported_bit_for_bit(theirs, tmp_path, saved):
     state = {key: array.numpy() for key, array in theirs.state_dict().items()}
-    naming, heads = Naming.TRANSFORMERS, None
+    naming, heads = TRANSFORMERS, None
     if saved == "released":
-        state, naming, heads = released(state), Naming.SEGMENT_ANYTHING, SMALL.mask_decoder.heads
+        state, naming, heads = released(state), RELEASE, SMALL.mask_decoder.heads
         path = tmp_path / "sam.pth"
         torch.save({key: torch.tensor(array) for key, array in state.items()}, path)
     else:
@@ -38,9 +39,9 @@ def test_what_is_imported_is_exported_bit_for_bit(theirs, tmp_path, saved):
             torch.save(theirs.state_dict(), path / "pytorch_model.bin")
     imported = import_weights(path, decoder_heads=heads)
     assert (len(imported.sha256) > 1) == (saved == "shards")
-    assert imported.model.image_encoder == SMALL.image_encoder
-    assert imported.model.mask_decoder.heads == SMALL.mask_decoder.heads
-    back = to_torch(imported.params, imported.buffers, imported.model, naming)
+    assert imported.reading.config.image_encoder == SMALL.image_encoder
+    assert imported.reading.config.mask_decoder.heads == SMALL.mask_decoder.heads
+    back = SAM.to_torch(imported.reading.params, imported.reading.buffers, imported.reading.config, naming)
     assert back.keys() == state.keys()
     for key, array in state.items():
         np.testing.assert_array_equal(back[key], array, err_msg=key)
@@ -49,8 +50,8 @@ def test_what_is_imported_is_exported_bit_for_bit(theirs, tmp_path, saved):
 def test_an_imported_model_embeds_a_photo_as_the_original(theirs, tmp_path, agrees):
     """Sizes and heads are read from the file; the image encoder's output hangs on every one of them."""
     theirs.save_pretrained(tmp_path)
-    imported = import_weights(tmp_path)
-    model = model_with(imported.model, params=imported.params, buffers=imported.buffers)
+    imported = import_weights(tmp_path).reading
+    model = model_with(imported.config.make, params=imported.params, buffers=imported.buffers)
     image = np.random.default_rng(0).normal(size=(1, *SMALL.image_size, 3)).astype(np.float32)
     with torch.no_grad():
         expected = theirs.vision_encoder(channels_first(image)).last_hidden_state
@@ -71,17 +72,17 @@ def test_keys_and_shapes_are_those_of_the_papers_sizes(config):
     with torch.device("meta"):
         model = transformers.SamModel(transformers.SamConfig(vision_config=vision.to_dict()))
     theirs = {key: array.shape for key, array in model.state_dict().items()}
-    expected = array_shapes(config)
+    expected = array_shapes(config.make)
 
     def ours(naming: Naming) -> dict[str, tuple[int, ...]]:
         return {
             key: entry.layout.torch_shape(expected[entry.path][len(entry.index) :])
-            for entry in entries(config, naming)
+            for entry in SAM.entries(config, naming)
             for key in entry.keys
         }
 
-    assert ours(Naming.TRANSFORMERS) == theirs
-    assert ours(Naming.SEGMENT_ANYTHING) == released(theirs)
+    assert ours(TRANSFORMERS) == theirs
+    assert ours(RELEASE) == released(theirs)
 
 
 LAYER = {
@@ -123,8 +124,8 @@ def test_an_imported_vit_computes_as_the_original(tmp_path, agrees):
         weight.copy_(noise * 0.2 + ("norm" in name and name.endswith("weight")) if weight.ndim == 1 else noise * 0.1)
     torch.save({"model": as_mae(vit.state_dict(), depth)}, tmp_path / "mae.pth")
 
-    imported = import_weights(tmp_path / "mae.pth", image_size=(side * patch, side * patch))
-    encoder = Sam(imported.model, rngs=nnx.Rngs(0)).image_encoder
+    imported = import_weights(tmp_path / "mae.pth", image_size=(side * patch, side * patch)).reading
+    encoder = Sam(imported.config, rngs=nnx.Rngs(0)).image_encoder
     nnx.update(encoder, jax.tree.map(jnp.asarray, imported.params["image_encoder"]))
     encoder.neck = Same()
     image = np.random.default_rng(0).normal(size=(1, side * patch, side * patch, 3)).astype(np.float32)

@@ -12,8 +12,8 @@ from reference import SMALL, ours, reference
 from transformers import SamProcessor
 from transformers.models.sam.image_processing_pil_sam import SamImageProcessorPil
 
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD, normalise
+from samjax.models.sam.sam import SamConfig
+from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD, normalise
 from samjax.predict.engine import Engine
 from samjax.predict.promptable.photo_input import fit_photo
 from samjax.predict.promptable.predictor import Predictor

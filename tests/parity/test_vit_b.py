@@ -9,7 +9,7 @@ import pytest
 import torch
 from reference import channels_first, decode, ours, random_case, reference, to_numpy
 
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import SamConfig
 
 CONFIG = SamConfig.vit_b(dtype="float32")
 

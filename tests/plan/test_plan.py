@@ -10,7 +10,7 @@ from rich.console import Console
 
 from samjax.core.config import to_json
 from samjax.core.errors import UserError
-from samjax.models.sam.sam import abstract_model
+from samjax.nn.structure import abstract_model
 from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig
 from samjax.plan import plan as plan_module
@@ -65,7 +65,7 @@ def test_memory_adds_up(config, plan):
     memory = plan.memory
     assert memory is not None
     assert memory.peak == memory.parameters + memory.moments + memory.batch + memory.temporaries
-    parameters = sum(leaf.size * 4 for leaf in jax.tree.leaves(abstract_model(config.model)[1]))
+    parameters = sum(leaf.size * 4 for leaf in jax.tree.leaves(abstract_model(config.model.make)[1]))
     assert parameters / 8 < memory.parameters < parameters / 2, "split eight ways, but for what does not divide"
     assert memory.moments > memory.parameters
     assert memory.temporaries > 0

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from framed_photos import four_rows, masks_of, prompts_of
 
-from samjax.core.types import PointLabel
+from samjax.core.prompts import PointLabel
 
 
 @pytest.fixture(scope="module")

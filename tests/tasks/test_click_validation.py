@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samjax.core.types import Batch, MaskOutput
+from samjax.core.batches import Batch
+from samjax.core.prompts import MaskOutput
 from samjax.models.sam.sam import Sam
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import replicated

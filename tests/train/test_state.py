@@ -9,7 +9,7 @@ from samjax.checkpoint.weights import Weights
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
 from samjax.data.masks.mask_data import MaskDataConfig
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.tasks.promptable import PromptableTraining
 from samjax.train.state import begin_with, check_weights, init_state, make_blueprint

@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from samjax.core.batches import Batch
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, CountOrNone, Probability, Range, Share, config_class
-from samjax.core.types import Batch
 from samjax.data.frame import Decoding, frame_photo
 from samjax.data.masks.packing import packed_width
 from samjax.data.masks.sampling import MaskRules, draw_masks

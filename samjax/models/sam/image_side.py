@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Float32
 
-from samjax.core.types import struct
+from samjax.core.struct import struct
 from samjax.parallel.sharding import constrain
 
 Vectors = Float[Array, "b m t e k"]

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Key
 
+from samjax.core.prompts import MaskOutput
 from samjax.core.ranges import Count, DropRate, config_class
-from samjax.core.types import MaskOutput
 from samjax.models.sam.image_side import PromptedImage
 from samjax.models.sam.prompt_encoder import PromptEmbedding
 from samjax.models.sam.two_way import TwoWayTransformer

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from samjax.core.types import PointLabel, Prompts, struct
+from samjax.core.prompts import PointLabel, Prompts
+from samjax.core.struct import struct
 from samjax.models.sam.image_side import DensePrompt
 from samjax.nn.init import DECODER_INIT, Buffer, parameter
 from samjax.nn.mlp import gelu

@@ -1,31 +1,29 @@
 """The whole model, from a photo's bytes to masks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import field, replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal
 
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
-from samjax.core.config import from_json
-from samjax.core.errors import UserError
+from samjax.core.prompts import MaskOutput, Prompts
 from samjax.core.ranges import Count, Pixels, Range, config_class
-from samjax.core.types import MaskOutput, Prompts
 from samjax.models.multiples import check_frame, check_multiples
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.sam.mask_decoder import DecodedMasks, MaskDecoder, MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEncoder
 from samjax.models.vit.blocks import LayerIds
-from samjax.nn import structure
-from samjax.nn.pixels import PIXEL_MEAN as PIXEL_MEAN
-from samjax.nn.pixels import PIXEL_STD as PIXEL_STD
-from samjax.nn.pixels import normalise as normalise
+from samjax.nn.pixels import normalise
 
 
 @config_class("model")
 class SamConfig:
     """A whole model. `vit_b`, `vit_l` and `vit_h` are the paper's; `tiny` and `small` are for laptops."""
+
+    WORDS: ClassVar[str] = "a Segment Anything model"
+    """What such a model is, in errors."""
 
     image_size: tuple[Pixels, Pixels] = (1024, 1024)
     """The model's frame, (height, width) in pixels, multiples of the patch."""
@@ -108,26 +106,6 @@ class SamConfig:
         return replace(base, **changes)
 
 
-_EXECUTION = ("attention", "remat")
-"""Fields of the image encoder's config that say how a run computes, not what its model is."""
-
-
-def config_of_run(run: Mapping[str, Any], *, name: str) -> SamConfig:
-    """Return the model's config out of that of a run or of imported weights, as JSON; `name` is whose, in errors.
-
-    How the run computed is left out: its attention kernel may not run on this platform, so the config's is AUTO.
-
-    Raises:
-      UserError: it says nothing of a model, or of one that this version does not know.
-    """
-    if "model" not in run:
-        raise UserError(f"{name}: its config describes no model; give a checkpoint of samjax train or samjax import")
-    model = run["model"]
-    if isinstance(model, Mapping) and isinstance(encoder := model.get("image_encoder"), Mapping):
-        model = {**model, "image_encoder": {key: value for key, value in encoder.items() if key not in _EXECUTION}}
-    return from_json(SamConfig, model, name=f"{name}: model")
-
-
 class Sam(nnx.Module):
     """Segment Anything (Kirillov et al., ICCV 2023)."""
 
@@ -166,23 +144,3 @@ class Sam(nnx.Module):
             return self.mask_decoder(embedding, self.prompt_encoder(prompts), image_positions=positions, key=key)
 
         return decode
-
-
-def abstract_model(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State, nnx.State]:
-    """See `nn.structure`."""
-    return structure.abstract_model(config.make)
-
-
-def model_with(config: SamConfig, *, params: Any, buffers: Any, what: str = "the weights") -> Sam:
-    """See `nn.structure`."""
-    return structure.model_with(config.make, params=params, buffers=buffers, what=what)
-
-
-def check_arrays(config: SamConfig, *, params: Any, buffers: Any, what: str) -> None:
-    """See `nn.structure`."""
-    structure.check_arrays(config.make, params=params, buffers=buffers, what=what)
-
-
-def array_shapes(config: SamConfig) -> dict[str, tuple[int, ...]]:
-    """See `nn.structure`."""
-    return structure.array_shapes(config.make)

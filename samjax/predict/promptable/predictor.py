@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float32
 
 from samjax.core.errors import UserError
 from samjax.core.sizes import power_of_two
-from samjax.models.sam.config import SamConfig
+from samjax.models.sam.sam import SamConfig
 from samjax.predict.engine import Engine
 from samjax.predict.promptable.photo_input import as_photos, fit_photo
 from samjax.predict.promptable.prompt_arrays import PhotoPrompts, no_prompts, photo_prompts, stack_photos

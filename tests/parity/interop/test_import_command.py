@@ -14,13 +14,13 @@ from samjax.checkpoint.weights import Weights, load_weights
 from samjax.cli.main import main
 from samjax.core.config import from_json
 from samjax.core.tree import named_leaves
-from samjax.interop.resize import resize_kernel, resize_positions
-from samjax.interop.table import Naming
-from samjax.interop.torch_weights import to_torch
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD, array_shapes
+from samjax.interop.tables.sam import SAM
+from samjax.interop.tables.sam_rows import RELEASE, TRANSFORMERS
+from samjax.models.sam.sam import SamConfig
+from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
+from samjax.nn.resize import resize_kernel, resize_positions
+from samjax.nn.structure import array_shapes
 
-RELEASE, VIT = Naming.SEGMENT_ANYTHING, Naming.VIT
 DECODER = ("--decoder-heads", str(HEADS))
 POINTER = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'ab' * 32}\nsize 375042383\n"
 
@@ -60,14 +60,18 @@ def test_the_release_comes_back_bit_for_bit(tmp_path, capsys, prefix):
     read = imported(weights, tmp_path / "out", *DECODER)
     config = model_of(read)
     assert (config.image_size, config.image_encoder) == (MICRO.image_size, MICRO.image_encoder)
-    assert_same(to_torch(read.params, read.buffers, config, RELEASE), arrays)
+    assert_same(SAM.to_torch(read.params, read.buffers, config, RELEASE), arrays)
     said = capsys.readouterr().out
-    assert "the Segment Anything release's, a ViT of 2 blocks, width 32, 2 heads for 64 x 64 pixels" in said
+    assert (
+        "x.pth: a Segment Anything ViT of 2 blocks, width 32, 2 heads for 64 x 64 pixels, key layout of the release\n"
+        in said
+    )
     assert f"{count(read.params):,} parameters" in said
     assert "resized" not in said
     assert "not used" not in said
     note = read.config["imported"]
     assert (note["from"], note["format"]) == ("x.pth", "segment-anything")
+    assert read.config["model_class"] == "SamConfig"
     assert note["sha256"]["x.pth"] in said
 
 
@@ -76,7 +80,7 @@ def test_another_frame_resizes_tables_and_nothing_else(tmp_path, capsys):
     read = imported(saved(tmp_path / "x.pth", arrays), tmp_path / "out", *DECODER, "--image-size", "96", "128")
     config = model_of(read)
     assert config.image_size == (96, 128)
-    back = to_torch(read.params, read.buffers, config, RELEASE)
+    back = SAM.to_torch(read.params, read.buffers, config, RELEASE)
     assert back["image_encoder.pos_embed"].shape == (1, 6, 8, 32)
     tables = {
         "image_encoder.pos_embed",
@@ -85,7 +89,7 @@ def test_another_frame_resizes_tables_and_nothing_else(tmp_path, capsys):
     }
     assert_same(*({key: of[key] for key in arrays if key not in tables} for of in (back, arrays)))
     said = capsys.readouterr().out
-    assert "resized  image_encoder.pos_embed: 4 x 4 to 6 x 8 tokens, bicubically" in said
+    assert "resized  position table: 4 x 4 to 6 x 8 tokens, bicubically" in said
     assert "resized  2 relative position tables" in said
 
 
@@ -95,7 +99,7 @@ def test_a_frame_as_small_as_a_window_is_taken_and_noted(tmp_path, capsys):
     arrays = state_dict(RELEASE, small)
     read = imported(saved(tmp_path / "x.pth", arrays), tmp_path / "out", *DECODER)
     assert model_of(read) == small
-    assert_same(to_torch(read.params, read.buffers, small, RELEASE), arrays)
+    assert_same(SAM.to_torch(read.params, read.buffers, small, RELEASE), arrays)
     assert "note     the map is as large as a window, so no array says which blocks attend globally: 1 are taken" in (
         capsys.readouterr().out
     )
@@ -112,7 +116,7 @@ def test_the_key_that_a_state_dict_is_under_is_said(tmp_path, capsys, key):
         tmp_path / "x.pth",
     )
     read = imported(tmp_path / "x.pth", tmp_path / "out", *DECODER)
-    assert_same(to_torch(read.params, read.buffers, model_of(read), RELEASE), state_dict(RELEASE))
+    assert_same(SAM.to_torch(read.params, read.buffers, model_of(read), RELEASE), state_dict(RELEASE))
     assert f"note     the state dict under {key} in the file is taken" in capsys.readouterr().out
 
 
@@ -129,7 +133,7 @@ def test_one_of_several_state_dicts_is_chosen_by_its_key(tmp_path, capsys):
         capsys, path, tmp_path / "out", *DECODER, "--under", "averages"
     )
     read = imported(path, tmp_path / "out", *DECODER, "--under", "ema.average")
-    assert_same(to_torch(read.params, read.buffers, model_of(read), RELEASE), both["ema"]["average"])
+    assert_same(SAM.to_torch(read.params, read.buffers, model_of(read), RELEASE), both["ema"]["average"])
 
 
 def test_ignored_keys_are_left_out_and_told(tmp_path, capsys):
@@ -146,7 +150,7 @@ def test_ignored_keys_are_left_out_and_told(tmp_path, capsys):
     )
     patterns = ("--ignore", "image_encoder.adapters/**", "--ignore", "mask_decoder.hf_*")
     read = imported(path, tmp_path / "out", *DECODER, *patterns)
-    assert_same(to_torch(read.params, read.buffers, model_of(read), RELEASE), state_dict(RELEASE))
+    assert_same(SAM.to_torch(read.params, read.buffers, model_of(read), RELEASE), state_dict(RELEASE))
     assert f"ignored  {', '.join(further)}\n" in capsys.readouterr().out
     assert read.config["imported"]["ignored"] == list(further)
 
@@ -178,7 +182,7 @@ def test_pixels_are_normalised_alike_or_not_imported(tmp_path, capsys):
 def transformers_folder(folder, **changes):
     """Write a SamModel's folder; `changes` replace fields of parts of its config."""
     folder.mkdir()
-    safetensors.numpy.save_file(state_dict(Naming.TRANSFORMERS), folder / "model.safetensors")
+    safetensors.numpy.save_file(state_dict(TRANSFORMERS), folder / "model.safetensors")
     config = {
         "model_type": "sam",
         "vision_config": {"num_attention_heads": 2, "window_size": 3, "global_attn_indexes": [1]},
@@ -193,8 +197,8 @@ def transformers_folder(folder, **changes):
 def test_a_folder_of_transformers_needs_no_options(tmp_path, capsys):
     read = imported(transformers_folder(tmp_path / "sam"), tmp_path / "out")
     assert model_of(read).mask_decoder.heads == HEADS
-    back = to_torch(read.params, read.buffers, model_of(read), Naming.TRANSFORMERS)
-    assert_same(back, state_dict(Naming.TRANSFORMERS))
+    back = SAM.to_torch(read.params, read.buffers, model_of(read), TRANSFORMERS)
+    assert_same(back, state_dict(TRANSFORMERS))
     assert "note" not in capsys.readouterr().out
     assert read.config["imported"]["from"] == "sam"
 
@@ -246,7 +250,7 @@ def test_an_mae_backbone(tmp_path, capsys, patch, prefix):
     shapes = {path: leaf.shape for path, leaf in named_leaves(read.params).items()}
     assert shapes == {
         path: shape
-        for path, shape in array_shapes(config).items()
+        for path, shape in array_shapes(config.make).items()
         if path.startswith("image_encoder/") and "/neck/" not in path
     }
     assert named_leaves(read.buffers) == {}
@@ -325,7 +329,7 @@ def test_every_array_that_does_not_fit_is_named_at_once(tmp_path, capsys):
         ({"blocks.3.ls1.gamma": np.zeros(64, np.float32)}, "blocks.3.ls1.gamma is unexpected"),
         ({"blocks.3.attn.q_norm.weight": np.zeros(64, np.float32)}, "blocks.3.attn.q_norm.weight is unexpected"),
         ({"blocks.3.mlp.fc2.bias": np.zeros(63, np.float32)}, "blocks.3.mlp.fc2.bias has shape (63,), expected (64,)"),
-        ({"pos_embed": np.zeros((1, 19, 64), np.float32)}, "pos_embed has shape (1, 19, 64), expected a square"),
+        ({"pos_embed": np.zeros((1, 19, 64), np.float32)}, "the position table has shape (19, 64), expected a square"),
         ({"patch_embed.proj.weight": np.zeros((64, 3, 32, 32), np.float32)}, "patches of 32 x 32 pixels"),
     ],
 )

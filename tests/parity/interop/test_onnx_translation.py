@@ -7,9 +7,9 @@ import onnxruntime
 import pytest
 
 from samjax.core.errors import UserError
-from samjax.interop import onnx_model
-from samjax.interop.onnx_model import write_onnx
-from samjax.interop.portable import Half
+from samjax.interop.formats.onnx import model as onnx_model
+from samjax.interop.formats.onnx.model import write_onnx
+from samjax.interop.formats.portable import Half
 from samjax.predict.promptable.restore import axis_taps
 
 B, M = jax.export.symbolic_shape("b, m")

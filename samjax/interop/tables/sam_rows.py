@@ -1,10 +1,8 @@
 """Segment Anything's weights: which PyTorch key is which of our paths. One table, read both ways."""
 
 import dataclasses
-import enum
-from dataclasses import dataclass
 
-from samjax.interop.layout import (
+from samjax.interop.axes import (
     CONVOLUTION,
     FROM_HEADS,
     INTO_HEADS,
@@ -20,26 +18,30 @@ from samjax.interop.layout import (
     VECTOR,
     Layout,
 )
-from samjax.models.sam.config import SamConfig
+from samjax.interop.mapping import Naming, Row, Slot, plain_slots
+from samjax.models.sam.from_vit import block_place
+from samjax.models.sam.sam import SamConfig
+
+_SIGNS = ("image_encoder/patch_embed/kernel", "image_encoder/position", "image_encoder/groups/{block}/mlp/up/kernel")
+
+TRANSFORMERS = Naming(name="transformers", title="transformers' SamModel", signs=_SIGNS)
+RELEASE = Naming(name="segment-anything", title="the release", signs=_SIGNS)
+# Beside a plain ViT's keys stand those of a classifier, of MAE's decoder, of timm's own SAM encoder.
+VIT = Naming(
+    name="vit",
+    title="a plain ViT, as timm, MAE and ViTDet name it",
+    signs=_SIGNS,
+    part="the image encoder",
+    unused=(
+        *("cls_token", "dist_token", "mask_token", "reg_token", "decoder_*"),
+        *("norm.*", "fc_norm.*", "pre_logits.*", "head.*", "head_dist.*", "neck.*"),
+    ),
+)
 
 
-class Naming(enum.Enum):
-    """Whose keys a PyTorch state dict has: a column of the table."""
-
-    TRANSFORMERS = "transformers"
-    """Hugging Face's `SamModel`."""
-    SEGMENT_ANYTHING = "segment-anything"
-    """The release's."""
-    VIT = "vit"
-    """A plain ViT of timm, MAE or ViTDet: the image encoder without its neck, and nothing else."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One array, or one of each layer of a stack: `{block}`, `{layer}`, `{token}` and `{label}` name the stacks.
-
-    `aliases` are further keys of the very same array in `transformers`. Another naming is another column.
-    """
+@dataclasses.dataclass(frozen=True)
+class _Line:
+    """A row by columns. `aliases` are further keys of the very same array in `transformers`."""
 
     transformers: str
     segment_anything: str
@@ -48,59 +50,46 @@ class Row:
     vit: str | None = None
     aliases: tuple[str, ...] = ()
 
-    def keys(self, naming: Naming) -> tuple[str, ...]:
-        """Return the array's keys in a naming, none where it has no such array."""
-        if naming is Naming.TRANSFORMERS:
-            return self.transformers, *self.aliases
-        key = self.segment_anything if naming is Naming.SEGMENT_ANYTHING else self.vit
-        return () if key is None else (key,)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Slot:
-    """A layer's place: its number in PyTorch, its folder in our path, its index in our stacked array."""
-
-    number: int
-    folder: str = ""
-    index: tuple[int, ...] = ()
+    def row(self) -> Row:
+        names = {
+            TRANSFORMERS.name: (self.transformers, *self.aliases),
+            RELEASE.name: (self.segment_anything,),
+            **({VIT.name: (self.vit,)} if self.vit else {}),
+        }
+        return Row(path=self.path, layout=self.layout, names=names)
 
 
 def slots(config: SamConfig) -> dict[str, list[Slot]]:
     """Return the layers of every stack, by the stack's placeholder."""
-    every = config.image_encoder.global_every
+    encoder = config.image_encoder
 
     def block(number: int) -> Slot:
-        group, position = divmod(number, every)
-        if position == every - 1:
-            return Slot(number=number, folder="full", index=(group,))
-        return Slot(number=number, folder="windowed", index=(group, position))
-
-    def plain(depth: int) -> list[Slot]:
-        return [Slot(number=number, index=(number,)) for number in range(depth)]
+        folder, index = block_place(number, every=encoder.global_every)
+        return Slot(number=number, folder=folder, index=index)
 
     return {
-        "block": [block(number) for number in range(config.image_encoder.depth)],
-        "layer": plain(config.mask_decoder.depth),
-        "token": plain(4),
-        "label": plain(4),
+        "block": [block(number) for number in range(encoder.depth)],
+        "layer": plain_slots(config.mask_decoder.depth),
+        "token": plain_slots(4),
+        "label": plain_slots(4),
     }
 
 
-def _layer(transformers: str, segment_anything: str, path: str, kernel: Layout, bias: Layout = VECTOR) -> list[Row]:
+def _layer(transformers: str, segment_anything: str, path: str, kernel: Layout, bias: Layout = VECTOR) -> list[_Line]:
     return [
-        Row(f"{transformers}.weight", f"{segment_anything}.weight", f"{path}/kernel", kernel),
-        Row(f"{transformers}.bias", f"{segment_anything}.bias", f"{path}/bias", bias),
+        _Line(f"{transformers}.weight", f"{segment_anything}.weight", f"{path}/kernel", kernel),
+        _Line(f"{transformers}.bias", f"{segment_anything}.bias", f"{path}/bias", bias),
     ]
 
 
-def _norm(transformers: str, segment_anything: str, path: str) -> list[Row]:
+def _norm(transformers: str, segment_anything: str, path: str) -> list[_Line]:
     return [
-        Row(f"{transformers}.weight", f"{segment_anything}.weight", f"{path}/scale", VECTOR),
-        Row(f"{transformers}.bias", f"{segment_anything}.bias", f"{path}/bias", VECTOR),
+        _Line(f"{transformers}.weight", f"{segment_anything}.weight", f"{path}/scale", VECTOR),
+        _Line(f"{transformers}.bias", f"{segment_anything}.bias", f"{path}/bias", VECTOR),
     ]
 
 
-def _attention(torch: str, path: str) -> list[Row]:
+def _attention(torch: str, path: str) -> list[_Line]:
     """A decoder attention's four projections, called the same in both."""
     return [
         *_layer(f"{torch}.q_proj", f"{torch}.q_proj", f"{path}/query", INTO_HEADS, INTO_HEADS_BIAS),
@@ -110,7 +99,7 @@ def _attention(torch: str, path: str) -> list[Row]:
     ]
 
 
-def _head(torch: str, path: str) -> list[Row]:
+def _head(torch: str, path: str) -> list[_Line]:
     """A decoder's three-layer perceptron."""
     return [
         *_layer(f"{torch}.proj_in", f"{torch}.layers.0", f"{path}/layer1", LINEAR),
@@ -119,7 +108,7 @@ def _head(torch: str, path: str) -> list[Row]:
     ]
 
 
-def _under(transformers: str, segment_anything: str, path: str, rows: list[Row]) -> list[Row]:
+def _under(transformers: str, segment_anything: str, path: str, rows: list[_Line]) -> list[_Line]:
     """Return the rows of a part of the model, by the part's name in each column."""
     return [
         dataclasses.replace(
@@ -132,7 +121,7 @@ def _under(transformers: str, segment_anything: str, path: str, rows: list[Row])
     ]
 
 
-def _as_in_vit(rows: list[Row]) -> list[Row]:
+def _as_in_vit(rows: list[_Line]) -> list[_Line]:
     """Add the column of a plain ViT: the release's names, but for the perceptron's two layers."""
 
     def key(released: str) -> str:
@@ -149,7 +138,7 @@ _IMAGE_ENCODER = _as_in_vit(
             "image_encoder/patch_embed",
             CONVOLUTION,
         ),
-        Row("vision_encoder.pos_embed", "image_encoder.pos_embed", "image_encoder/position", POSITION),
+        _Line("vision_encoder.pos_embed", "image_encoder.pos_embed", "image_encoder/position", POSITION),
         *_under(
             "vision_encoder.layers.{block}",
             "image_encoder.blocks.{block}",
@@ -158,8 +147,8 @@ _IMAGE_ENCODER = _as_in_vit(
                 *_norm("layer_norm1", "norm1", "norm1"),
                 *_layer("attn.qkv", "attn.qkv", "attention/qkv", QKV, QKV_BIAS),
                 *_layer("attn.proj", "attn.proj", "attention/out", FROM_HEADS),
-                Row("attn.rel_pos_h", "attn.rel_pos_h", "attention/row_positions", MATRIX),
-                Row("attn.rel_pos_w", "attn.rel_pos_w", "attention/column_positions", MATRIX),
+                _Line("attn.rel_pos_h", "attn.rel_pos_h", "attention/row_positions", MATRIX),
+                _Line("attn.rel_pos_w", "attn.rel_pos_w", "attention/column_positions", MATRIX),
                 *_norm("layer_norm2", "norm2", "norm2"),
                 *_layer("mlp.lin1", "mlp.lin1", "mlp/up", LINEAR),
                 *_layer("mlp.lin2", "mlp.lin2", "mlp/down", LINEAR),
@@ -173,15 +162,15 @@ _NECK = _under(
     "image_encoder.neck",
     "image_encoder/neck",
     [
-        Row("conv1.weight", "0.weight", "conv1/kernel", POINTWISE),
+        _Line("conv1.weight", "0.weight", "conv1/kernel", POINTWISE),
         *_norm("layer_norm1", "1", "norm1"),
-        Row("conv2.weight", "2.weight", "conv2/kernel", CONVOLUTION),
+        _Line("conv2.weight", "2.weight", "conv2/kernel", CONVOLUTION),
         *_norm("layer_norm2", "3", "norm2"),
     ],
 )
 
 _PROMPT_ENCODER = [
-    Row(
+    _Line(
         "shared_image_embedding.positional_embedding",
         "prompt_encoder.pe_layer.positional_encoding_gaussian_matrix",
         "prompt_encoder/position/gaussian",
@@ -193,9 +182,9 @@ _PROMPT_ENCODER = [
         "prompt_encoder",
         "prompt_encoder",
         [
-            Row("point_embed.{label}.weight", "point_embeddings.{label}.weight", "points", ROW),
-            Row("not_a_point_embed.weight", "not_a_point_embed.weight", "not_a_point", ROW),
-            Row("no_mask_embed.weight", "no_mask_embed.weight", "no_mask", ROW),
+            _Line("point_embed.{label}.weight", "point_embeddings.{label}.weight", "points", ROW),
+            _Line("not_a_point_embed.weight", "not_a_point_embed.weight", "not_a_point", ROW),
+            _Line("no_mask_embed.weight", "no_mask_embed.weight", "no_mask", ROW),
             *_layer("mask_embed.conv1", "mask_downscaling.0", "mask_downscaler/conv1", CONVOLUTION),
             *_norm("mask_embed.layer_norm1", "mask_downscaling.1", "mask_downscaler/norm1"),
             *_layer("mask_embed.conv2", "mask_downscaling.3", "mask_downscaler/conv2", CONVOLUTION),
@@ -210,8 +199,8 @@ _MASK_DECODER = _under(
     "mask_decoder",
     "mask_decoder",
     [
-        Row("iou_token.weight", "iou_token.weight", "iou_token", MATRIX),
-        Row("mask_tokens.weight", "mask_tokens.weight", "mask_tokens", MATRIX),
+        _Line("iou_token.weight", "iou_token.weight", "iou_token", MATRIX),
+        _Line("mask_tokens.weight", "mask_tokens.weight", "mask_tokens", MATRIX),
         *_under(
             "transformer.layers.{layer}",
             "transformer.layers.{layer}",
@@ -238,4 +227,4 @@ _MASK_DECODER = _under(
     ],
 )
 
-SAM: tuple[Row, ...] = (*_IMAGE_ENCODER, *_NECK, *_PROMPT_ENCODER, *_MASK_DECODER)
+SAM_ROWS: tuple[Row, ...] = tuple(line.row() for line in (*_IMAGE_ENCODER, *_NECK, *_PROMPT_ENCODER, *_MASK_DECODER))

@@ -36,6 +36,24 @@ class Layout:
         return dict(zip(self.here.split(), shape, strict=True))
 
 
+class PositionRows(Layout):
+    """A map of positions that in PyTorch is one long row, behind a row of zeros for the class token."""
+
+    def torch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape that an array of our `shape` [h w c] has in PyTorch."""
+        height, width, channels = shape
+        return (1, height * width + 1, channels)
+
+    def from_torch(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Return PyTorch's array in our arrangement; what its first row holds is not looked at."""
+        return array[0, 1:].reshape(shape)
+
+    def to_torch(self, array: np.ndarray) -> np.ndarray:
+        """Return our array in PyTorch's arrangement, contiguous."""
+        rows = array.reshape(-1, array.shape[-1])
+        return np.concatenate([np.zeros_like(rows[:1]), rows])[None]
+
+
 def _axes(pattern: str) -> list[str]:
     """Split `(e c) i 1` into `(e c)`, `i`, `1`."""
     axes, depth = [""], 0
@@ -55,6 +73,10 @@ MATRIX = Layout(torch="n c", here="n c")
 ROW = Layout(torch="1 c", here="c")
 """One embedding."""
 POSITION = Layout(torch="1 h w c", here="h w c")
+CLASS_AND_POSITIONS = PositionRows(torch="1 n c", here="h w c")
+TOKEN = Layout(torch="1 1 c", here="c")
+POSITION_ROWS = Layout(torch="1 n c", here="n c")
+"""Positions in one long row, with or without those of class tokens."""
 LINEAR = Layout(torch="o i", here="i o")
 CONVOLUTION = Layout(torch="o i kh kw", here="kh kw i o")
 POINTWISE = Layout(torch="o i 1 1", here="i o")

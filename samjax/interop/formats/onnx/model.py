@@ -7,9 +7,9 @@ import jax
 import numpy as np
 
 from samjax.core.errors import UserError
-from samjax.interop.onnx_graph import Graph
-from samjax.interop.onnx_translation import translate
-from samjax.interop.portable import Half
+from samjax.interop.formats.onnx.graph import Graph
+from samjax.interop.formats.onnx.translation import translate
+from samjax.interop.formats.portable import Half
 
 _MOST_BYTES = 2**31 - 2**26
 """Of weights in one file: a protocol buffer ends at 2 GiB."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from samjax.core.errors import UserError
-from samjax.interop.geometry import Known
-from samjax.models.sam.config import SamConfig
+from samjax.interop.tables.sam_geometry import Known
+from samjax.models.sam.sam import SamConfig
 
 _VISION, _PROMPT, _DECODER = "vision_config", "prompt_encoder_config", "mask_decoder_config"
 

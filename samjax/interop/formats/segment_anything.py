@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from samjax.core.optional import optional
-from samjax.interop.huggingface import check_square
-from samjax.interop.table import Naming
-from samjax.interop.torch_weights import to_torch
-from samjax.models.sam.config import ImageEncoderConfig, SamConfig
-
-PUBLISHED = {"vit_b": SamConfig.vit_b(), "vit_l": SamConfig.vit_l(), "vit_h": SamConfig.vit_h()}
+from samjax.interop.formats.huggingface import check_square
+from samjax.interop.tables.sam import SAM
+from samjax.interop.tables.sam_rows import RELEASE
+from samjax.models.sam.image_encoder import ImageEncoderConfig
+from samjax.models.sam.published import PUBLISHED
+from samjax.models.sam.sam import SamConfig
 
 
 def write_segment_anything(params: Any, buffers: Any, config: SamConfig, folder: Path) -> None:
@@ -20,7 +20,7 @@ def write_segment_anything(params: Any, buffers: Any, config: SamConfig, folder:
     """
     check_square(config, "the released code")
     torch = optional("torch", extra="interop")
-    state = to_torch(params, buffers, config, Naming.SEGMENT_ANYTHING)
+    state = SAM.to_torch(params, buffers, config, RELEASE)
     with (folder / file_name(config)).open("wb") as file:  # torch's own says nothing of a full disk
         torch.save({key: torch.from_numpy(array) for key, array in state.items()}, file)
 
@@ -32,7 +32,8 @@ def file_name(config: SamConfig) -> str:
 
 def published_size(config: SamConfig) -> str | None:
     """Return the name that the release's registry has for this architecture."""
-    return next((name for name, other in PUBLISHED.items() if _architecture(other) == _architecture(config)), None)
+    own = _architecture(config)
+    return next((name.lower().replace("-", "_") for name, one in PUBLISHED.items() if _architecture(one) == own), None)
 
 
 def program(config: SamConfig) -> str:

@@ -6,10 +6,10 @@ from typing import Any
 
 from samjax.core.errors import UserError
 from samjax.core.optional import optional
-from samjax.interop.table import Naming
-from samjax.interop.torch_weights import entries, to_torch
-from samjax.models.sam.config import SamConfig
-from samjax.models.sam.sam import PIXEL_MEAN, PIXEL_STD
+from samjax.interop.tables.sam import SAM
+from samjax.interop.tables.sam_rows import TRANSFORMERS
+from samjax.models.sam.sam import SamConfig
+from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
 
 _BILINEAR = 2  # Pillow's number
 
@@ -22,8 +22,8 @@ def write_huggingface(params: Any, buffers: Any, config: SamConfig, folder: Path
     """
     check_square(config, "Hugging Face's SamModel")
     save_arrays = optional("safetensors.numpy", extra="interop").save_file
-    aliases = {alias for entry in entries(config, Naming.TRANSFORMERS) for alias in entry.keys[1:]}
-    state = to_torch(params, buffers, config, Naming.TRANSFORMERS)
+    aliases = {alias for entry in SAM.entries(config, TRANSFORMERS) for alias in entry.keys[1:]}
+    state = SAM.to_torch(params, buffers, config, TRANSFORMERS)
     kept = {key: array for key, array in state.items() if key not in aliases}
     save_arrays(kept, folder / "model.safetensors", metadata={"format": "pt"})
     for name, content in [

@@ -1,15 +1,19 @@
-"""A model's size, read from the keys and shapes of its state dict."""
+"""A Segment Anything model's size, read from the keys and shapes of its state dict."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from samjax.core.errors import UserError
-from samjax.interop.table import SAM, Naming
-from samjax.models.sam.config import ImageEncoderConfig, MaskDecoderConfig, SamConfig
+from samjax.interop.mapping import Naming
+from samjax.interop.shapes import Shapes
+from samjax.interop.tables.sam_rows import SAM_ROWS, VIT
+from samjax.models.sam.image_encoder import ImageEncoderConfig
+from samjax.models.sam.mask_decoder import MaskDecoderConfig
+from samjax.models.sam.published import PUBLISHED
+from samjax.models.sam.sam import SamConfig
 
 _PATCH, _POSITION = "image_encoder/patch_embed/kernel", "image_encoder/position"
 _BLOCK = "image_encoder/groups/{block}"
@@ -17,19 +21,8 @@ _NORM, _MLP = f"{_BLOCK}/norm1/scale", f"{_BLOCK}/mlp/up/kernel"
 _ROWS, _COLUMNS = f"{_BLOCK}/attention/row_positions", f"{_BLOCK}/attention/column_positions"
 _NECK, _MASK = "image_encoder/neck/conv1/kernel", "prompt_encoder/mask_downscaler/conv2/kernel"
 _LAYER = "mask_decoder/transformer/layers/mlp/up/kernel"
-_KEYS = {naming: {row.path: row.keys(naming)[0] for row in SAM if row.keys(naming)} for naming in Naming}
-
-_PUBLISHED = {"ViT-B": SamConfig.vit_b(), "ViT-L": SamConfig.vit_l(), "ViT-H": SamConfig.vit_h()}
 _HEAD_CHANNELS = 64  # of every plain ViT but those published with another number
 _EMBEDDING, _DECODER_HEADS = 256, 8  # of the paper
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recognised:
-    """Whose keys a state dict has, and what stands before each of them: "" or as in "module."."""
-
-    naming: Naming
-    prefix: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,33 +33,13 @@ class Known:
     global_blocks: tuple[int, ...] | None = None
 
 
-def recognise(arrays: Mapping[str, np.ndarray], *, name: str) -> Recognised:
-    """Return whose naming a state dict, called `name`, has.
-
-    Raises:
-      UserError: nobody's that is known, or several models are in it.
-    """
-    for naming in Naming:
-        first, *others = (_key(naming, path) for path in (_PATCH, _POSITION, _MLP))
-        starts = [key.removesuffix(first) for key in arrays if key == first or key.endswith(f".{first}")]
-        found = [start for start in starts if all(f"{start}{key}" in arrays for key in others)]
-        if len(found) > 1:
-            raise UserError(f"{name} holds several models, under {', '.join(map(repr, found))}: save one of them alone")
-        if found:
-            return Recognised(naming=naming, prefix=found[0])
-    raise UserError(
-        f"{name} is of another architecture: its keys, such as {', '.join(sorted(arrays)[:3]) or 'none'}, are not "
-        "those of the Segment Anything release, of transformers' SamModel, or of a plain ViT with a table of positions"
-    )
-
-
 def sam_config(arrays: Mapping[str, np.ndarray], naming: Naming, known: Known) -> SamConfig:
     """Return the config of a whole model, as large as its arrays are.
 
     Raises:
       UserError: an array that says how large is missing, or there is no config of such a model.
     """
-    shapes = _Shapes(arrays, naming)
+    shapes = Shapes(arrays, naming, SAM_ROWS)
     depth, layers = shapes.count(_NORM), shapes.count(_LAYER)
     shapes.need((_NECK, 0), (_MASK, 0), (_LAYER, 0), *_tables(depth))
     _, height, width, _ = shapes.of(_POSITION, axes=4)
@@ -96,13 +69,13 @@ def vit_config(arrays: Mapping[str, np.ndarray]) -> SamConfig:
     Raises:
       UserError: there is no such config.
     """
-    shapes = _Shapes(arrays, Naming.VIT)
+    shapes = Shapes(arrays, VIT, SAM_ROWS)
     depth, width = shapes.count(_NORM), shapes.of(_PATCH, axes=4)[0]
     if shapes.key(_ROWS) in arrays:
         shapes.need(*_tables(depth))
         encoder = _with_tables(shapes, depth, None)
     else:
-        named = [whole.image_encoder for whole in _PUBLISHED.values() if whole.image_encoder.width == width]
+        named = [whole.image_encoder for whole in PUBLISHED.values() if whole.image_encoder.width == width]
         if depth % 4 or (not named and width % _HEAD_CHANNELS):
             raise UserError(
                 f"a ViT of {depth} blocks of width {width} has no place here: blocks are a multiple of 4, every "
@@ -114,51 +87,7 @@ def vit_config(arrays: Mapping[str, np.ndarray]) -> SamConfig:
     return SamConfig(image_encoder=replace(encoder, mlp_ratio=_mlp_ratio(shapes)), dtype="float32")
 
 
-def size_name(config: SamConfig) -> str:
-    """Return `ViT-B`, or what a model's image encoder measures."""
-    encoder = config.image_encoder
-    for name, published in _PUBLISHED.items():
-        one = published.image_encoder
-        if (encoder.width, encoder.depth, encoder.heads) == (one.width, one.depth, one.heads):
-            return name
-    return f"a ViT of {encoder.depth} blocks, width {encoder.width}, {encoder.heads} heads"
-
-
-class _Shapes:
-    """Shapes in a state dict, asked for by our paths."""
-
-    def __init__(self, arrays: Mapping[str, np.ndarray], naming: Naming):
-        self.arrays, self.naming = arrays, naming
-
-    def key(self, path: str, number: int = 0) -> str:
-        return _key(self.naming, path, number)
-
-    def need(self, *places: tuple[str, int]) -> None:
-        keys = (self.key(path, number) for path, number in places)
-        missing = [key for key in keys if key not in self.arrays]
-        if missing:
-            raise UserError(f"{len(missing)} arrays that say how large the model is are missing: {', '.join(missing)}")
-
-    def of(self, path: str, number: int = 0, *, axes: int) -> tuple[int, ...]:
-        self.need((path, number))
-        shape = self.arrays[self.key(path, number)].shape
-        if len(shape) != axes or 0 in shape:
-            raise UserError(f"{self.key(path, number)} has shape {shape}, expected {axes} axes")
-        return shape
-
-    def count(self, path: str) -> int:
-        """Return how many layers a stack has, by its highest number."""
-        pattern = re.compile(re.sub(r"\\{\w+\\}", r"(\\d{1,4})", re.escape(_KEYS[self.naming][path])))
-        numbers = [int(match[1]) for key in self.arrays if (match := pattern.fullmatch(key))]
-        self.need(*[] if numbers else [(path, 0)])
-        return max(numbers) + 1
-
-
-def _key(naming: Naming, path: str, number: int = 0) -> str:
-    return re.sub(r"{\w+}", str(number), _KEYS[naming][path])
-
-
-def _patch(shapes: _Shapes) -> int:
+def _patch(shapes: Shapes) -> int:
     _, channels, height, width = shapes.of(_PATCH, axes=4)
     if channels != 3 or height != width:
         raise UserError(
@@ -168,7 +97,7 @@ def _patch(shapes: _Shapes) -> int:
     return height
 
 
-def _mlp_ratio(shapes: _Shapes) -> int:
+def _mlp_ratio(shapes: Shapes) -> int:
     hidden, width = shapes.of(_MLP, axes=2)
     if hidden % width:
         raise UserError(f"{shapes.key(_MLP)} widens {width} channels to {hidden}, expected a multiple")
@@ -196,7 +125,7 @@ def release_blocks(depth: int) -> list[int]:
 
 
 def _with_tables(
-    shapes: _Shapes, depth: int, global_blocks: Sequence[int] | None, *, grid: tuple[int, int] | None = None
+    shapes: Shapes, depth: int, global_blocks: Sequence[int] | None, *, grid: tuple[int, int] | None = None
 ) -> ImageEncoderConfig:
     """Return what the relative position tables of `depth` blocks say; which are global, where nobody does.
 

@@ -12,10 +12,11 @@ import numpy as np
 from flax import nnx
 from jaxtyping import Array
 
+from samjax.core.prompts import Prompts
 from samjax.core.tree import named_leaves, nested
-from samjax.core.types import Prompts
-from samjax.models.sam.config import AttentionKernel, SamConfig
-from samjax.models.sam.sam import Sam, abstract_model
+from samjax.models.sam.sam import Sam, SamConfig
+from samjax.nn.spatial_attention import AttentionKernel
+from samjax.nn.structure import abstract_model
 
 Arrays = dict[str, Any]
 
@@ -104,7 +105,9 @@ def _without(config: SamConfig, *parts: str) -> Sam:
     return model
 
 
-_split = functools.cache(abstract_model)
+@functools.cache
+def _split(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State, nnx.State]:
+    return abstract_model(config.make)
 
 
 def _weights(model: Sam, params: Any, buffers: Any) -> dict[str, np.ndarray]:

@@ -1,9 +1,9 @@
 """How each format's folder is loaded: the programs on its card."""
 
 from samjax.interop.card import Use
-from samjax.interop.onnx_model import OnnxOptions
-from samjax.interop.segment_anything import file_name, program
-from samjax.models.sam.config import SamConfig
+from samjax.interop.formats.onnx.model import OnnxOptions
+from samjax.interop.formats.segment_anything import file_name, program
+from samjax.models.sam.sam import SamConfig
 
 _PROMPTS = """\
 # A click per object: its place in the frame, (x, y), and its label. Labels: 1 foreground, 0 background; 2 and 3 a box's

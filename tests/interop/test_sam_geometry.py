@@ -8,13 +8,14 @@ import pytest
 from foreign import HEADS, MICRO, as_large_as, vit
 
 from samjax.core.errors import UserError
-from samjax.interop.geometry import Known, recognise, sam_config, size_name, vit_config
-from samjax.interop.table import Naming
-from samjax.interop.torch_weights import entries
-from samjax.models.sam.config import SamConfig
+from samjax.interop.import_weights import recognise
+from samjax.interop.tables.sam import SAM
+from samjax.interop.tables.sam_geometry import Known, sam_config, vit_config
+from samjax.interop.tables.sam_rows import RELEASE, TRANSFORMERS, VIT
+from samjax.models.sam.published import PUBLISHED, size_name
+from samjax.models.sam.sam import SamConfig
 
-WHOLE = [Naming.SEGMENT_ANYTHING, Naming.TRANSFORMERS]
-PUBLISHED = {"ViT-B": SamConfig.vit_b(), "ViT-L": SamConfig.vit_l(), "ViT-H": SamConfig.vit_h()}
+WHOLE = [RELEASE, TRANSFORMERS]
 TABLE = "image_encoder.blocks.{}.attn.rel_pos_{}"
 
 
@@ -38,7 +39,7 @@ def test_any_other_size(naming, size):
 
 def test_the_release_of_vit_b_has_314_arrays():
     """As sam_vit_b_01ec64.pth: 1 position table, 12 blocks of 14 arrays, and the rest by part."""
-    keys = [key for entry in entries(SamConfig.vit_b(), Naming.SEGMENT_ANYTHING) for key in entry.keys]
+    keys = [key for entry in SAM.entries(SamConfig.vit_b(), RELEASE) for key in entry.keys]
     assert len(keys) == len(set(keys)) == 1 + 2 + 12 * 14 + 6 + (1 + 4 + 2 + 10) + (2 + 2 * 36 + 10 + 6 + 5 * 6)
     patterns = {re.sub(r"\d+", "#", key) for key in keys}
     assert "mask_decoder.output_hypernetworks_mlps.#.layers.#.weight" in patterns
@@ -55,13 +56,13 @@ def test_heads_of_plain_vits(width, depth, heads):
         for key, shape in shapes.items()
         for block in range(depth)
     }
-    assert recognise(arrays, name="x").naming is Naming.VIT
+    assert recognise(arrays, name="x").naming is VIT
     encoder = vit_config(arrays).image_encoder
     assert (encoder.width, encoder.depth, encoder.heads, encoder.patch) == (width, depth, heads, 16)
     assert encoder.global_every == depth // 4
 
 
-@pytest.mark.parametrize("naming", Naming)
+@pytest.mark.parametrize("naming", SAM.namings, ids=lambda naming: naming.name)
 @pytest.mark.parametrize("prefix", ["module.", "a.b."])
 def test_a_prefix_is_seen(naming, prefix):
     arrays = {prefix + key: array for key, array in as_large_as(MICRO, naming).items()}
@@ -92,14 +93,14 @@ def test_other_architectures_are_refused(keys):
 
 def refused(changes: dict[str, tuple[int, ...] | None], known: Known | None = None) -> str:
     """Return what is said of a micro model of the release with arrays of other shapes, None without."""
-    arrays = as_large_as(MICRO, Naming.SEGMENT_ANYTHING)
+    arrays = as_large_as(MICRO, RELEASE)
     for key, shape in changes.items():
         assert key in arrays
         del arrays[key]
         if shape is not None:
             arrays[key] = np.broadcast_to(np.float32(0), shape)
     with pytest.raises(UserError) as error:
-        sam_config(arrays, Naming.SEGMENT_ANYTHING, known or Known(decoder_heads=HEADS))
+        sam_config(arrays, RELEASE, known or Known(decoder_heads=HEADS))
     return str(error.value)
 
 
@@ -135,13 +136,13 @@ def test_heads_of_a_narrower_decoder_are_asked_for():
 def test_global_blocks_that_are_said_are_believed_where_they_form_groups(blocks, fits):
     """A window as large as the map looks like it: config.json says which is which."""
     config = dataclasses.replace(MICRO, image_encoder=dataclasses.replace(MICRO.image_encoder, depth=4, window=4))
-    arrays = as_large_as(config, Naming.TRANSFORMERS)
+    arrays = as_large_as(config, TRANSFORMERS)
     known = Known(decoder_heads=HEADS, global_blocks=blocks)
     if fits:
-        assert sam_config(arrays, Naming.TRANSFORMERS, known).image_encoder.global_every == 4 // len(blocks)
+        assert sam_config(arrays, TRANSFORMERS, known).image_encoder.global_every == 4 // len(blocks)
     else:
         with pytest.raises(UserError, match="attend globally; expected the last one of each"):
-            sam_config(arrays, Naming.TRANSFORMERS, known)
+            sam_config(arrays, TRANSFORMERS, known)
 
 
 @pytest.mark.parametrize("naming", WHOLE)

@@ -7,7 +7,7 @@ import numpy as np
 from jax import export
 
 from samjax.core.optional import optional
-from samjax.interop.portable import Half
+from samjax.interop.formats.portable import Half
 
 PLATFORMS = ("cpu", "tpu", "cuda")
 

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from samjax.interop.onnx_graph import Graph, element_type
+from samjax.interop.formats.onnx.graph import Graph, element_type
 
 Value = str | np.ndarray
 """Of the graph, by name, or known already."""

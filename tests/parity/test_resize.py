@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from samjax.interop.resize import resize_kernel, resize_positions, resize_relative
+from samjax.nn.resize import resize_kernel, resize_positions, resize_relative
 
 
 def drawn(*shape: int) -> np.ndarray:

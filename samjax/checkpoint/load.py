@@ -1,0 +1,135 @@
+"""The model in a checkpoint: its config as a dataclass, and the module with its weights."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any, Generic, TypeVar
+
+from etils import epath
+
+from samjax.checkpoint.weights import Weights, load_weights, read_shapes
+from samjax.core.config import from_json, to_json
+from samjax.core.errors import UserError
+from samjax.nn.structure import check_arrays, model_with
+
+C = TypeVar("C")
+
+_EXECUTION = frozenset({"attention", "remat"})
+"""Fields of a model's config, at any depth, that say how a run computes, not what its model is."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedModel(Generic[C]):
+    """A module with its weights, and the config that made it."""
+
+    config: C
+    model: Any
+    """What `config.make` returns."""
+    path: epath.Path
+    """The checkpoint's own folder."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedWeights(Generic[C]):
+    """Weights, and the config of their model."""
+
+    config: C
+    weights: Weights
+
+    def check_whole(self) -> None:
+        """Raise a `UserError` unless the weights are all those of a model of `config`, and no others."""
+        weights = self.weights
+        check_arrays(
+            self.config.make,  # type: ignore[attr-defined]
+            params=weights.params,
+            buffers=weights.buffers,
+            what=f"{weights.path}: the arrays",
+        )
+
+
+def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = "", **changes: Any) -> LoadedModel[C]:
+    """Return the model at `path`: a run's workdir (its newest checkpoint), one of its checkpoints, or imported weights.
+
+    ```python
+    loaded = load_model("runs/vit_b", SamConfig, dtype="float32")
+    ```
+
+    Args:
+      config_class: of the model that is expected.
+      needed_by: what needs it, for the sentence that refuses another: "samjax predict".
+      changes: to fields of its config that no weights depend on, as `dtype`.
+
+    Raises:
+      UserError: there is no checkpoint, it holds a model of another class, one that this version does not know, or not
+        a whole one.
+      CorruptCheckpointError: it is damaged.
+    """
+    loaded = load_known(path, config_class, needed_by=needed_by)
+    config, weights = dataclasses.replace(loaded.config, **changes), loaded.weights  # type: ignore[type-var]
+    model = model_with(
+        config.make,  # type: ignore[attr-defined]
+        params=weights.params,
+        buffers=weights.buffers,
+        what=f"{weights.path}: the arrays",
+    )
+    return LoadedModel(config=config, model=model, path=weights.path)
+
+
+def load_known(path: epath.PathLike, *config_classes: type[C], needed_by: str = "") -> LoadedWeights[C]:
+    """Return the weights at `path` and their config, of one of several classes; perhaps a part of the model's alone.
+
+    Arguments and errors are `load_model`'s.
+    """
+    found = read_shapes(path)  # before minutes of reading
+    config = config_of(found.config, *config_classes, name=str(found.path), needed_by=needed_by)
+    return LoadedWeights(config=config, weights=load_weights(path))
+
+
+def config_of(run: Mapping[str, Any], *config_classes: type[C], name: str, needed_by: str = "") -> C:
+    """Return the model's config out of that of a run or of imported weights, as JSON; `name` is whose, in errors.
+
+    How the run computed is left out: its attention kernel may not run on this platform, so the config's is the default.
+    Checkpoints of before `model_class` was recorded are told by their fields.
+
+    Raises:
+      UserError: it says nothing of a model, of one of another class, or has a field that this version does not know.
+    """
+    if "model" not in run:
+        raise UserError(f"{name}: its config describes no model; give a checkpoint of samjax train or samjax import")
+    saved_class = run.get("model_class")
+    candidates = [one for one in config_classes if saved_class in (None, one.__name__)]
+    if not candidates:
+        held = f"{run.get('model_words', 'a model')} ({saved_class})"
+        expected = " or ".join(f"{model_words(one)} ({one.__name__})" for one in config_classes)
+        raise UserError(f"{name} holds {held}; {f'{needed_by} needs' if needed_by else 'expected'} {expected}")
+    faults = []
+    for candidate in candidates:
+        try:
+            return from_json(candidate, _without_execution(run["model"]), name=f"{name}: model")
+        except UserError as error:
+            faults.append(str(error))
+    fault = faults[0]
+    if "of this version's" in fault:
+        other = "" if saved_class else "it holds another model, or "
+        fault += f"; {other}another version of samjax saved it, which can still read it"
+    raise UserError(fault)
+
+
+def model_record(config: Any) -> dict[str, Any]:
+    """Return what a checkpoint's config says of its model, as JSON: the fields, whose they are, and that in words."""
+    return {
+        "model": json.loads(to_json(config)),
+        "model_class": type(config).__name__,
+        "model_words": model_words(type(config)),
+    }
+
+
+def model_words(config_class: type) -> str:
+    """Return what models of a config class are, with an article: its class attribute `WORDS`."""
+    return getattr(config_class, "WORDS", "a model")
+
+
+def _without_execution(model: Any) -> Any:
+    if not isinstance(model, Mapping):
+        return model
+    return {key: _without_execution(value) for key, value in model.items() if key not in _EXECUTION}

@@ -1,0 +1,1 @@
+"""Folders that other software reads, a file each."""

@@ -1,0 +1,27 @@
+"""What a format is for `samjax export`: of which family's models, what it needs, what writes it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samjax.interop.card import About, Use
+from samjax.interop.family import Family
+from samjax.interop.formats.onnx.model import OnnxOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Writer:
+    """A format of one family's models."""
+
+    family: Family
+    format: str
+    """As the user names it; families may share names."""
+    needs: tuple[tuple[str, str], ...]
+    """Optional packages that write it, each with the extra of ours that brings it."""
+    about: Callable[[Any], About]
+    """What the card says of a model of this config."""
+    write: Callable[[Any, Any, Any, Path, OnnxOptions], Use]
+    """Write (parameters, buffers, config) to a folder and return how it is loaded, or raise a UserError."""
+    takes_parts: bool = False
+    """Whether it also writes a part of a model, as an encoder alone."""

@@ -1,0 +1,57 @@
+"""Families of models: told apart by their keys, and known to nobody but their own tables and formats."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from foreign import MICRO, as_large_as, vit
+
+import samjax.interop
+from samjax.core.errors import UserError
+from samjax.interop.families import FAMILIES
+from samjax.interop.import_weights import recognise
+from samjax.interop.tables.sam import SAM
+
+
+def test_one_class_of_configs_is_one_familys():
+    assert len({family.config for family in FAMILIES}) == len(FAMILIES)
+    assert len({family.name for family in FAMILIES}) == len(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_sign_is_a_row_of_its_naming(family):
+    for naming in family.namings:
+        paths = {row.path for row in family.rows if row.keys(naming)}
+        assert set(naming.signs) <= paths
+        assert naming.signs
+
+
+@pytest.mark.parametrize("naming", SAM.namings, ids=lambda naming: naming.name)
+def test_a_segment_anything_is_recognised(naming):
+    found = recognise(as_large_as(MICRO, naming), name="x")
+    assert (found.family, found.naming) == (SAM, naming)
+
+
+def test_a_plain_vit_with_trained_positions_is_the_start_of_an_image_encoder():
+    assert recognise(vit(), name="x").family is SAM
+
+
+def test_keys_of_no_family_are_told_with_those_that_are_known():
+    with pytest.raises(UserError) as error:
+        recognise({key: np.zeros(1) for key in ("stem.0", "head", "body.1", "body.0")}, name="weights.pth")
+    message = str(error.value)
+    assert message.startswith("weights.pth is of another architecture: its keys, such as body.0, body.1, head, are not")
+    for family in FAMILIES:
+        assert family.name in message
+        assert all(naming.title in message for naming in family.namings)
+
+
+def test_machinery_names_no_family():
+    """Tables and formats alone import models, and the two lists of them alone import these."""
+    folder = Path(samjax.interop.__file__).parent
+    for path in folder.glob("*.py"):
+        text = path.read_text()
+        assert "samjax.models" not in text, path
+        if path.name not in ("families.py", "export.py"):
+            assert not re.search(r"interop\.(tables|formats\.(?!writer|onnx\.model))", text), path
