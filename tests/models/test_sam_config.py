@@ -9,12 +9,12 @@ from flax import nnx
 
 from samjax.core.config import from_json, to_json
 from samjax.core.errors import UserError
-from samjax.core.tree import first_match, named_leaves
+from samjax.core.tree import named_leaves
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import SamConfig
 from samjax.nn.structure import abstract_model
-from samjax.optim.layer_decay import Depth, layer_ids
+from samjax.optim.layer_decay import layer_ids
 
 
 @pytest.mark.parametrize(
@@ -86,15 +86,19 @@ def test_a_config_is_stored_as_it_always_was():
 
 
 @pytest.mark.parametrize("config", [SamConfig.tiny(), SamConfig.vit_b()], ids=["tiny", "vit_b"])
-def test_layers_are_those_of_the_optimiser(config):
-    """Nested tuples run along a stacked parameter's leading axes."""
+def test_layers_are_the_encoders_blocks_in_order(config):
+    """What embeds patches 0, block i i + 1, all that comes after them the last: told block by block, not by stacks."""
     params = nnx.to_pure_dict(abstract_model(config.make)[1])
-    encoder = config.image_encoder
-    depth = Depth(groups=encoder.depth // encoder.global_every, global_every=encoder.global_every)
-    expected = named_leaves(layer_ids(depth, params))
-    for name, parameter in named_leaves(params).items():
-        ids = np.asarray(first_match(name, config.layer_ids()))
-        ids = ids.reshape(*ids.shape, *(1,) * (parameter.ndim - ids.ndim))
-        np.testing.assert_array_equal(
-            np.broadcast_to(ids, parameter.shape), np.broadcast_to(expected[name], parameter.shape), err_msg=name
-        )
+    depth, every = config.image_encoder.depth, config.image_encoder.global_every
+    for name, ids in named_leaves(layer_ids(config.layer_ids(), params)).items():
+        ids = np.asarray(ids)
+        if name.startswith(("image_encoder/patch_embed/", "image_encoder/position")):
+            assert ids == 0, name
+        elif not name.startswith("image_encoder/groups/"):
+            assert ids == depth + 1, name
+        for block in range(depth) if name.startswith("image_encoder/groups/") else ():
+            group, place = divmod(block, every)
+            if name.startswith("image_encoder/groups/full/") and place == every - 1:
+                assert ids[group].item() == block + 1, (name, block)
+            elif name.startswith("image_encoder/groups/windowed/") and place < every - 1:
+                assert ids[group, place].item() == block + 1, (name, block)
