@@ -51,7 +51,7 @@ def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = 
     """Return the model at `path`: a run's workdir (its newest checkpoint), one of its checkpoints, or imported weights.
 
     ```python
-    loaded = load_model("runs/vit_b", SamConfig, dtype="float32")
+    loaded = load_model("runs/mae", MaeConfig, dtype="float32")
     ```
 
     Args:
