@@ -22,7 +22,7 @@ from samjax.models.vit.vit import Positions, VitConfig
 from samjax.nn.pixels import normalise
 from samjax.nn.stack import Remat
 from samjax.nn.structure import abstract_model
-from samjax.optim.build import decayed
+from samjax.optim.build import decay_mask
 from samjax.parallel.mesh import MeshConfig, make_mesh
 
 TINY = MaeConfig.tiny(image_size=(32, 48), visible=6)
@@ -176,7 +176,7 @@ def test_nothing_hidden_is_every_patch_seen():
 def test_weight_decay_is_for_matrices_and_tokens():
     """None on biases and norms; class token and mask token are decayed; positions are no parameters at all."""
     params = nnx.to_pure_dict(abstract_model(TINY.make)[1])
-    for name, on in named_leaves(decayed(params)).items():
+    for name, on in named_leaves(decay_mask(params)).items():
         assert on == name.endswith(("kernel", "class_token", "mask_token")), name
     assert not any("position" in name for name in named_leaves(params))
     buffers = named_leaves(nnx.to_pure_dict(abstract_model(TINY.make)[2]))
