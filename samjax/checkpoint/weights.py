@@ -39,6 +39,8 @@ class Weights:
     """The run's whole config as JSON, with `model` in it; of imported weights, `model` and `imported`."""
     path: epath.Path
     """The folder they were read from."""
+    notes: tuple[str, ...] = ()
+    """What was changed in them since they were read, in sentences."""
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:

@@ -12,7 +12,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
-from samjax.checkpoint.load import model_record
+from samjax.checkpoint.load import config_of, model_record
 from samjax.checkpoint.weights import Weights
 from samjax.core.config import to_json
 from samjax.core.errors import UserError
@@ -157,6 +157,7 @@ class TrainConfig(abc.ABC):
         Raises:
           UserError: they are of a model that this task's cannot begin with.
         """
+        config_of(weights.config, type(self.model), name=f"init_from: {weights.path}", needed_by="this experiment")
         return weights
 
     def make_model(self, *, rngs: nnx.Rngs) -> nnx.Module:

@@ -143,7 +143,7 @@ def begin_with(state: TrainState, weights: Weights, shardings: TrainState) -> tu
 
     begun = map_named(put, model, {"params": shardings.params, "buffers": shardings.buffers})
     fresh = [name.split("/", 1)[1] for name in shapes if name not in taken]
-    said = f"{len(taken)} of {len(shapes)} arrays begin as in {weights.path}"
+    said = "; ".join([f"{len(taken)} of {len(shapes)} arrays begin as in {weights.path}", *weights.notes])
     if fresh:
         rooms = sorted({"/".join(name.split("/")[:2]) for name in fresh})
         said += f"; fresh are {', '.join(rooms[:6])}{' and others' if rooms[6:] else ''}"
