@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from micro import micro_model, micro_run
+from helpers.micro import micro_model, micro_run
 
 from samjax.interop.family import Family
 from samjax.interop.tables.mae import MAE
