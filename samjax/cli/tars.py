@@ -1,31 +1,49 @@
-"""Photos in SA-1B's tars, prepared once where a command reads records."""
+"""Tars and folders of photos, prepared once where a command reads records."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from samjax.core.errors import UserError
+from samjax.data.records import masks, photos
+from samjax.data.records.schema import Schema
+from samjax.data.stream.sources import holds_records, is_sa1b_layout
+from samjax.data.synthetic.source import is_synthetic
 
 
-def prepare_once(source: str, out: Path, *, split: str = "train") -> str:
-    """Return the folder of the records of `source`, tars or pairs in SA-1B's layout: `out`, prepared if it is not yet.
+def needs_preparing(source: str, schema: Schema) -> bool:
+    """Return whether `source` is no folder of records, but what records of `schema` are prepared from."""
+    if schema is not photos.SCHEMA:
+        return is_sa1b_layout(source)
+    return bool(source) and not is_synthetic(source) and not holds_records(source)
+
+
+def prepare_once(source: str, out: Path, *, split: str = "train", schema: Schema = masks.SCHEMA) -> str:
+    """Return the folder of the records of `source`: `out`, prepared if it is not yet.
 
     Records whose tars are gone are used as they are, which is said.
 
-    Raises:
-      UserError: `out` was prepared from other tars than `source` names now, or see `data_pipelines.sa1b.prepare`.
-    """
-    from data_pipelines import sa1b
-    from data_pipelines.units import find_units
+    Args:
+      source: tars or pairs in SA-1B's layout; for photos alone, tars or folders of photos, or a glob of either.
+      out: where the records are, or are written.
+      split: the one split's name.
+      schema: of the records.
 
+    Raises:
+      UserError: `out` was prepared from other tars than `source` names now, or see `data_pipelines.preparation`.
+    """
+    prepare, find = _pipeline(schema)
     is_prepared = (out / "dataset_info.json").exists()
     try:
-        find_units(source)
+        find(source)
     except UserError:
         if not is_prepared:
             raise
         print(f"{source} is not there any more; {out} has its records", flush=True)
         return str(out)
     try:
-        report = sa1b.prepare(source, out, split=split)
+        report = prepare(source, out, split=split)
     except UserError as error:
         if not is_prepared:
             raise
@@ -33,3 +51,16 @@ def prepare_once(source: str, out: Path, *, split: str = "train") -> str:
     if not is_prepared:
         print(f"prepared {source} into {out}: {report.text()}", flush=True)
     return str(out)
+
+
+def _pipeline(schema: Schema) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return what prepares records of `schema`, and what finds their sources."""
+    if schema is photos.SCHEMA:
+        from data_pipelines.photo_units import find_photos
+        from data_pipelines.photos import AS_LARGE_AS_THEY_ARE, prepare
+
+        return prepare, functools.partial(find_photos, rules=AS_LARGE_AS_THEY_ARE)
+    from data_pipelines.sa1b import prepare
+    from data_pipelines.units import find_units
+
+    return prepare, find_units

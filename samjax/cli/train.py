@@ -201,19 +201,20 @@ def _check_best(config) -> None:
 
 
 def _prepared(config, workdir: Path):
-    """Return `config` reading ArrayRecord: a source of tars is prepared once, under the workdir, by the lead."""
+    """Return `config` reading ArrayRecord: tars and photos are prepared once, under the workdir, by the lead."""
     import dataclasses
 
-    from samjax.cli.tars import prepare_once
+    from samjax.cli.tars import needs_preparing, prepare_once
     from samjax.core.distributed import is_lead, wait_for_all
-    from samjax.data.stream.sources import is_sa1b_layout
+
+    schema = config.examples(config.data, augment=True).schema
 
     def prepared(source: str, split: str) -> str:
-        if not source or not is_sa1b_layout(source):
+        if not needs_preparing(source, schema):
             return source
         out = workdir / "records" / split
         if is_lead():
-            prepare_once(source, out, split=split)
+            prepare_once(source, out, split=split, schema=schema)
         wait_for_all(f"{source} is prepared")
         return str(out)
 

@@ -1,4 +1,4 @@
-"""What one training step sees: photos with their masks, at fixed shapes.
+"""What one training step sees, a struct a task, at fixed shapes.
 
 Axis letters, fixed once: b images, m masks (one prompted object each), h w space.
 """
@@ -22,6 +22,14 @@ class Batch:
     valid_size: Int[Array, "b 2"]
     masks: UInt8[Array, "b m h packed_w"]
     mask_valid: Bool[Array, "b m"]
+    record_id: Int[Array, "b"]
+
+
+@struct
+class PhotoBatch:
+    """Photos alone, each filling its frame. Rows whose `record_id` is -1 hold no photo and count for nothing."""
+
+    image: UInt8[Array, "b h w 3"]
     record_id: Int[Array, "b"]
 
 

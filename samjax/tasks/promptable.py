@@ -1,5 +1,6 @@
 """Promptable segmentation (Segment Anything, section 3 and appendix A): masks for points, boxes and earlier masks."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Annotated, Any
@@ -7,6 +8,8 @@ from typing import Annotated, Any
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from samjax.checkpoint.load import config_of
+from samjax.checkpoint.weights import Weights
 from samjax.core.batches import Batch, unpack_masks
 from samjax.core.errors import UserError
 from samjax.core.prompts import MaskOutput
@@ -14,7 +17,9 @@ from samjax.core.ranges import Count, Range, config_class
 from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
 from samjax.data.stream.data_config import DataConfig
 from samjax.losses.sam_loss import LossConfig, RoundLoss, loss_pixels, loss_target, round_loss, sam_loss
+from samjax.models.mae import MaeConfig
 from samjax.models.sam.flops import photo_flops
+from samjax.models.sam.from_vit import encoder_from_vit, vit_arrays
 from samjax.models.sam.sam import Sam, SamConfig
 from samjax.parallel.sharding import replicated
 from samjax.prompting.interactive import InteractionConfig, interact
@@ -80,6 +85,26 @@ class PromptableTraining(TrainConfig):
             key=keys.task,
             config=self.prompting,
         )
+
+    def starting_weights(self, weights: Weights) -> Weights:
+        """Return a Segment Anything model's weights as they are, and of a masked autoencoder the image encoder.
+
+        Patch embedding and positions are resized to this model's; neck, prompt encoder and decoder stay fresh.
+
+        Raises:
+          UserError: they are of another model, or of an encoder of another width or depth.
+        """
+        name = f"init_from: {weights.path}"
+        if isinstance(
+            config_of(weights.config, SamConfig, MaeConfig, name=name, needed_by="this experiment"), SamConfig
+        ):
+            return weights
+        arrays = vit_arrays(weights.params["encoder"], position=weights.buffers["encoder"]["position"])
+        try:
+            fitted = encoder_from_vit(arrays, self.model)
+        except UserError as error:
+            raise UserError(f"{name}: {error}") from None
+        return dataclasses.replace(weights, params=fitted.params, buffers={}, notes=fitted.changes)
 
     def examples(self, data: DataConfig, *, augment: bool) -> MaskExamples:
         """Return what makes photos with masks rows of a batch."""

@@ -1,0 +1,1 @@
+"""Masked autoencoders: the paper's sizes, and one that a laptop trains."""
