@@ -7,7 +7,7 @@ import tarfile
 import tomllib
 from pathlib import Path
 
-from xla_flags import quick
+from helpers.xla_flags import quick
 
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {quick()}"  # before JAX starts
 
@@ -19,7 +19,7 @@ from packaging.requirements import Requirement
 jax.config.update("jax_num_cpu_devices", 8)
 install_import_hook("samjax", "beartype.beartype")
 
-from kept_programs import settings  # noqa: E402  imports samjax
+from helpers.kept_programs import settings  # noqa: E402  imports samjax
 
 for name, value in settings().items():
     jax.config.update(name, value)
@@ -80,7 +80,7 @@ def leftovers_collected():
 @pytest.fixture(scope="session")
 def micro():
     """The smallest model with every part."""
-    from micro import micro_model
+    from helpers.micro import micro_model
 
     return micro_model()
 
@@ -88,6 +88,6 @@ def micro():
 @pytest.fixture(scope="session")
 def micro_run(prepared):
     """A run of the micro model on the shipped photos, seconds long."""
-    from micro import micro_run
+    from helpers.micro import micro_run
 
     return micro_run(str(prepared / "train"))

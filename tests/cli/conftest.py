@@ -3,7 +3,7 @@ import json
 
 import pytest
 from flax import nnx
-from micro import drawn_micro
+from helpers.micro import drawn_micro
 
 from samjax.checkpoint.weights import save_weights
 from samjax.core.config import to_json

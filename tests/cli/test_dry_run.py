@@ -17,7 +17,7 @@ from samjax.train.state import make_blueprint
 def experiment(prepared, tmp_path_factory):
     path = tmp_path_factory.mktemp("experiment") / "mine.py"
     path.write_text(
-        "from micro import micro_run\n"
+        "from helpers.micro import micro_run\n"
         "from samjax.parallel.mesh import MeshConfig\n"
         f"def config():\n    return micro_run({str(prepared / 'train')!r}, mesh=MeshConfig(), batch_size=8)\n"
     )

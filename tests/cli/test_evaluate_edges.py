@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from made_bsds import write_bsds
+from helpers.made_bsds import write_bsds
 from PIL import Image
 
 from samjax.cli.main import main

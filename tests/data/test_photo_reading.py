@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 from broken_photos import BROKEN
-from made_pictures import GREY_ALPHA, RGB, RGB_ALPHA, png, tiff
+from helpers.made_pictures import GREY_ALPHA, RGB, RGB_ALPHA, png, tiff
 from PIL import Image
 from shards import jpeg
 

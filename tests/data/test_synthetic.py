@@ -260,3 +260,15 @@ def test_a_parameter_that_cannot_be_used_is_refused_in_one_sentence(parameters, 
 def test_an_unknown_split_names_those_there_are():
     with pytest.raises(UserError, match="no split 'test': it has train, val"):
         open_source("synthetic:", "train+test")
+
+
+def test_tfds_is_imported_where_a_source_is_opened():
+    """While it is imported `__import__` is another's: in a thread of the stream, JAX's own imports would be lazy."""
+    program = (
+        "import sys\n"
+        "from samjax.data.stream.sources import open_source\n"
+        "assert 'tensorflow_datasets' not in sys.modules\n"
+        "open_source('synthetic:photos=1', 'train')\n"
+        "assert 'tensorflow_datasets' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

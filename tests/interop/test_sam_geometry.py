@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from foreign import HEADS, MICRO, as_large_as, vit
+from helpers.foreign import HEADS, MICRO, as_large_as, vit
 
 from samjax.core.errors import UserError
 from samjax.interop.import_weights import recognise

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-import kept_programs
-from xla_flags import quick
+from helpers import kept_programs
+from helpers.xla_flags import quick
 
 STEPS = 6
 """Of the experiment, where nothing else is said."""
@@ -21,7 +21,7 @@ SECONDS = 900
 EXPERIMENT = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
-from micro import micro_run
+from helpers.micro import micro_run
 from samjax.parallel.mesh import MeshConfig
 from samjax.train.config import CheckpointConfig
 from samjax.tasks.promptable import ClickValidationConfig

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from micro import micro_model
+from helpers.micro import micro_model
 
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves

@@ -9,7 +9,7 @@ import pytest
 import torch
 from agreement import norm_error
 from reference import SMALL, WIDE, channels_first, decode, ours, random_case, reference, to_numpy
-from test_prompts import KINDS
+from test_prompt_encodings import KINDS
 
 IMAGES, MASKS = 2, 3
 

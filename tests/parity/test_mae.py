@@ -20,7 +20,7 @@ from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.vit.vit import Positions, VitConfig
 from samjax.nn.sin_cos import sin_cos_table
 from samjax.nn.structure import abstract_model, model_with
-from samjax.optim.build import decayed
+from samjax.optim.build import decay_mask
 
 CONFIG = MaeConfig(
     image_size=(48, 48),
@@ -230,7 +230,7 @@ def test_ten_steps(agrees):
     params, buffers = ours(start, CONFIG)
     params = jax.tree.map(jnp.asarray, params)
     run = objective(CONFIG, buffers)
-    optimizer = optax.adamw(1e-3, b1=0.9, b2=0.95, eps=1e-5, weight_decay=0.05, mask=decayed)
+    optimizer = optax.adamw(1e-3, b1=0.9, b2=0.95, eps=1e-5, weight_decay=0.05, mask=decay_mask)
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
     trained = {name: weight for name, weight in model.named_parameters() if name not in FIXED}

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from bilinear import bilinear
 from flax import nnx
+from helpers.bilinear import bilinear
 from torch.nn import functional
 
 from samjax.nn.init import VIT_INIT

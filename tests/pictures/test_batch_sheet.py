@@ -2,7 +2,7 @@ import colorsys
 
 import numpy as np
 import pytest
-from framed_photos import FRAME, four_rows, masks_of, prompts_of
+from helpers.framed_photos import FRAME, four_rows, masks_of, prompts_of
 
 from samjax.pictures.batch_sheet import batch_grid
 from samjax.pictures.canvas import GAP

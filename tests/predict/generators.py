@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from micro import drawn_micro, micro_model
+from helpers.micro import drawn_micro, micro_model
 
 from samjax.core.prompts import MaskOutput
 from samjax.parallel.mesh import MeshConfig, make_mesh

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from bilinear import through_frame
+from helpers.bilinear import through_frame
 from scipy import ndimage
 
 from samjax.predict.automatic.generator_config import GeneratorConfig

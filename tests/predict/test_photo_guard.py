@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from made_pictures import RGB, png
+from helpers.made_pictures import RGB, png
 from PIL import Image
 
 from samjax.core.errors import UserError

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from bilinear import through_frame
+from helpers.bilinear import through_frame
 
 from samjax.data.masks.packing import fitted_size
 from samjax.predict.promptable.restore import axis_taps, packed_masks, resize_plan, to_photo

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from bilinear import bilinear
+from helpers.bilinear import bilinear
 
 from samjax.prompting.error_region import error_region, predicted_mask, upscale
 

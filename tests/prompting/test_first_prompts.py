@@ -3,7 +3,7 @@ import dataclasses
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from framed_photos import four_rows, masks_of, prompts_of
+from helpers.framed_photos import four_rows, masks_of, prompts_of
 
 from samjax.core.prompts import PointLabel
 

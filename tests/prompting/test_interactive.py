@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from bilinear import bilinear
+from helpers.bilinear import bilinear
 from scipy.stats import chisquare
 
 from samjax.core.errors import UserError

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 from flax import nnx
-from micro import drawn_micro
+from helpers.micro import drawn_micro
 
 from samjax.core.tree import named_leaves
 from samjax.parallel.mesh import make_mesh

@@ -96,6 +96,8 @@ def open_source(path: str, split: str, schema: Schema = masks.SCHEMA) -> RecordS
             raise UserError(
                 f"{path} are records of {masks.SCHEMA.name}, but what reads them expects records of {schema.name}"
             )
+        # Threads encode these records by TFDS, which replaces `__import__` while it is imported: not beside a trace.
+        masks.features()
         return SyntheticSource(parse_synthetic(path), split=split)
     info, folder = open_info(path, schema)
     counts: dict[str, int] = {}

@@ -135,7 +135,7 @@ def test_lvis_stays_lvis_whatever_is_left_out(folder):
 
 def test_edges_pair_photos_and_ground_truth_that_are_data(tmp_path):
     """Hidden files are none, photos of one name are all named, those without ground truth are allowed alone."""
-    from made_bsds import write_bsds
+    from helpers.made_bsds import write_bsds
 
     write_bsds(tmp_path, photos=3, height=24, width=32)
     (photo, *_) = photos = sorted(next(path for path in tmp_path.rglob("images/test") if path.is_dir()).iterdir())

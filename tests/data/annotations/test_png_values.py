@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 from dataset_files import SIZE, label_map, write_photo
-from made_pictures import GREY, GREY_ALPHA, RGB, RGB_ALPHA, png, tiff
+from helpers.made_pictures import GREY, GREY_ALPHA, RGB, RGB_ALPHA, png, tiff
 from PIL import Image
 
 from samjax.core.errors import MachineError, UserError

@@ -5,7 +5,7 @@ import zlib
 
 import numpy as np
 import pytest
-from made_bsds import made_photo, write_bsds, write_truth
+from helpers.made_bsds import made_photo, write_bsds, write_truth
 from PIL import Image
 from scipy import sparse
 from scipy.io import savemat

@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from bilinear import through_frame
-from made_bsds import made_photo
-from micro import drawn_micro, micro_model
+from helpers.bilinear import through_frame
+from helpers.made_bsds import made_photo
+from helpers.micro import drawn_micro, micro_model
 from scipy import ndimage
 
 from samjax.core.prompts import MaskOutput

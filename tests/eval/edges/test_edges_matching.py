@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_bsds import made_photo
+from helpers.made_bsds import made_photo
 from scipy.optimize import linear_sum_assignment
 
 from samjax.eval.protocols.edges.levels import THRESHOLDS, as_levels, level_of

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from made_bsds import made_photo
+from helpers.made_bsds import made_photo
 
 from samjax.eval.protocols.edges.edge_scores import THRESHOLDS, best_of, score
 from samjax.eval.protocols.edges.matching import Counts, count

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from clicked_data import SIZE, Neighbourhood, rectangle
-from micro import drawn_micro, micro_model
+from helpers.micro import drawn_micro, micro_model
 
 from samjax.core.batches import Batch
 from samjax.core.errors import UserError

@@ -18,7 +18,7 @@ def weights(micro):
 @pytest.fixture(scope="session")
 def run(weights, tmp_path_factory):
     """A workdir: the checkpoint of step 6 of a run of the micro model, and its metrics."""
-    from micro import micro_run
+    from helpers.micro import micro_run
 
     folder = tmp_path_factory.mktemp("run")
     params, buffers = weights

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import torch
-from foreign import HEADS, MICRO, Malicious, assert_same, count, state_dict, vit
+from helpers.foreign import HEADS, MICRO, Malicious, assert_same, count, state_dict, vit
 
 from samjax.checkpoint.weights import Weights, load_weights
 from samjax.cli.main import main

@@ -11,7 +11,7 @@ import pytest
 import safetensors.numpy
 import torch
 import transformers
-from foreign import assert_same
+from helpers.foreign import assert_same
 
 from samjax.checkpoint.load import load_known, load_model
 from samjax.checkpoint.weights import load_weights

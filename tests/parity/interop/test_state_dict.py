@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 import safetensors.torch
 import torch
-from foreign import Malicious, assert_same
+from helpers.foreign import Malicious, assert_same
 
 from samjax.core.errors import UserError
 from samjax.interop.state_dict import read_state_dict

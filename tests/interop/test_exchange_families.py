@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from foreign import MICRO, as_large_as, vit
+from helpers.foreign import MICRO, as_large_as, vit
 
 import samjax.interop
 from samjax.core.errors import UserError

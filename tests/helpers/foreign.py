@@ -4,8 +4,8 @@ import dataclasses
 import os
 
 import numpy as np
-from micro import micro_model
 
+from helpers.micro import micro_model
 from samjax.core.tree import named_leaves, nested
 from samjax.interop.mapping import Naming
 from samjax.interop.tables.sam import SAM
