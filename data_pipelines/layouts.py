@@ -14,7 +14,7 @@ class Layout:
     kind: DatasetKind
     find_units: Callable[[str | Sequence[str]], Sequence[Unit]]
     """Lists a source; raises UserError where it holds nothing."""
-    expected: str
+    expectation: str
     """For messages: what to give as the source."""
     settings: str = ""
     """What the user chose, in words; a folder holds records of one choice alone."""

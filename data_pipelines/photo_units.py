@@ -53,7 +53,7 @@ class PhotoUnit(Unit):
     """Paths in the folder. None is a tar."""
     rules: PhotoRules
 
-    expected: ClassVar[str] = _EXPECTED
+    expectation: ClassVar[str] = _EXPECTED
 
     @property
     def first(self) -> str | None:

@@ -41,7 +41,7 @@ def prepare(
     layout = Layout(
         kind=PHOTOS,
         find_units=functools.partial(find_photos, rules=rules),
-        expected="folders or tars of photos",
+        expectation="folders or tars of photos",
         settings=str(rules),
     )
     return preparation.prepare(source, out, layout=layout, split=split, run=run, watch=watch)

@@ -232,7 +232,7 @@ class _Verdict:
         if self._bad == self._seen:
             names = ", ".join(result.path for result in results[:3])
             lone = f"; {self._lone:,} photos have no JSON" if self._lone else ""
-            raise UserError(f"{names} hold no usable photo{lone}: give {self._layout.expected}")
+            raise UserError(f"{names} hold no usable photo{lone}: give {self._layout.expectation}")
         if self._lone:
             log.warning("%d photos have no JSON, so no annotations, and were left out.", self._lone)
 

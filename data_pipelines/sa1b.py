@@ -10,7 +10,7 @@ from data_pipelines.preparation import ALL_CORES, BeamRun, LocalRun, PrepareProg
 from data_pipelines.prepare_report import PrepareReport
 from data_pipelines.units import find_units
 
-_LAYOUT = Layout(kind=MASKS, find_units=find_units, expected="tars or folders in the SA-1B layout")
+_LAYOUT = Layout(kind=MASKS, find_units=find_units, expectation="tars or folders in the SA-1B layout")
 
 
 def prepare(

@@ -209,7 +209,7 @@ class _Tally:
         for item in self._unit.records():
             if isinstance(item, Stray):
                 self._strays += 1
-                log.info("%s: not %s, ignored.", printable(item.where), self._unit.expected)
+                log.info("%s: not %s, ignored.", printable(item.where), self._unit.expectation)
                 continue
             self._read += 1
             record = self._first_of_its_id(item) if isinstance(item, EncodedRecord) else item

@@ -43,7 +43,7 @@ class Unit:
     strays: int = 0
     """Files of a folder that are no part of a record, counted at its first unit."""
 
-    expected: ClassVar[str]
+    expectation: ClassVar[str]
     """For messages: what a file must be, else it is a stray."""
 
     @property
@@ -100,7 +100,7 @@ class PairUnit(Unit):
     pairs: tuple[PairFiles, ...] | None = None
     """Of a folder. None is a tar."""
 
-    expected: ClassVar[str] = "a plain sa_<id>.jpg or .json"
+    expectation: ClassVar[str] = "a plain sa_<id>.jpg or .json"
 
     @property
     def first(self) -> str | None:

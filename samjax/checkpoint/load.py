@@ -8,8 +8,8 @@ from typing import Any, Generic, TypeVar
 from etils import epath
 
 from samjax.checkpoint.weights import Weights, load_weights, read_shapes
-from samjax.core.config import from_json, to_json
 from samjax.core.errors import UserError
+from samjax.core.json_config import from_json, to_json
 from samjax.nn.structure import check_arrays, model_with
 
 C = TypeVar("C")
@@ -64,7 +64,7 @@ def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = 
         a whole one.
       CorruptCheckpointError: it is damaged.
     """
-    loaded = load_known(path, config_class, needed_by=needed_by)
+    loaded = load_weights_and_config(path, config_class, needed_by=needed_by)
     config, weights = dataclasses.replace(loaded.config, **changes), loaded.weights  # type: ignore[type-var]
     model = model_with(
         config.make,  # type: ignore[attr-defined]
@@ -75,7 +75,7 @@ def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = 
     return LoadedModel(config=config, model=model, path=weights.path)
 
 
-def load_known(path: epath.PathLike, *config_classes: type[C], needed_by: str = "") -> LoadedWeights[C]:
+def load_weights_and_config(path: epath.PathLike, *config_classes: type[C], needed_by: str = "") -> LoadedWeights[C]:
     """Return the weights at `path` and their config, of one of several classes; perhaps a part of the model's alone.
 
     Arguments and errors are `load_model`'s.

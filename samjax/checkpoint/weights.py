@@ -22,7 +22,7 @@ from samjax.core.files import is_bucket
 from samjax.core.folder import check_room, whole_folder
 from samjax.core.git_lfs import POINTER, is_lfs_pointer
 from samjax.core.machine_faults import raise_machine_fault
-from samjax.core.tree import named_leaves, nested
+from samjax.core.tree import named_leaves, nest
 
 _STATE, _CONFIG, _CHECKSUMS = "state", "config", "checksums"
 
@@ -114,7 +114,7 @@ def load_weights(path: epath.PathLike) -> Weights:
     folder = find_checkpoint(path)
     with _reading(folder), _checkpointer() as checkpointer:
         config, saved = _record_in(checkpointer, folder)
-        like = nested({name: np.empty(entry["shape"], entry["dtype"]) for name, entry in saved.items()})
+        like = nest({name: np.empty(entry["shape"], entry["dtype"]) for name, entry in saved.items()})
         state = checkpointer.restore(
             folder,
             ocp.args.Composite(

@@ -11,8 +11,8 @@ from typing import Any
 
 from samjax.cli.arguments import refuse_more, whole_number
 from samjax.cli.progress_bar import progress
-from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
+from samjax.core.experiment import load_experiment
 from samjax.core.files import write_png, write_whole
 from samjax.core.ranges import PIXELS, SEED
 

@@ -76,7 +76,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     config = ClickConfig(clicks=tuple(known.clicks), first=FirstClick(known.first_click), seed=known.seed)
     options = override(FormatOptions(), rest, command="evaluate point-to-mask")
 
-    from samjax.core.config import to_json
+    from samjax.core.json_config import to_json
     from samjax.eval.protocols.point_to_mask.protocol import click_datasets
     from samjax.eval.protocols.point_to_mask.report import click_results, write_report
     from samjax.predict.engine import Engine

@@ -54,8 +54,8 @@ def add_parser(commands, name: str) -> None:
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "export")
-    from samjax.interop.export import Format, export
     from samjax.interop.formats.onnx.model import OnnxOptions
+    from samjax.interop.write_weights import Format, export
 
     is_default = not known.single_file and not known.photo_masks
     onnx = None if is_default else OnnxOptions(single_file=known.single_file, photo_masks=known.photo_masks)

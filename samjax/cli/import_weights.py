@@ -59,7 +59,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     from samjax.checkpoint.load import model_record
     from samjax.checkpoint.weights import save_weights
-    from samjax.interop.import_weights import import_weights
+    from samjax.interop.read_weights import import_weights
 
     imported = import_weights(
         known.weights,
@@ -72,9 +72,9 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         **model_record(imported.reading.config),
         "imported": {
             "from": Path(known.weights).resolve().name,
-            "format": imported.found.naming.name,
+            "format": imported.recognition.naming.name,
             "sha256": imported.sha256,
-            **({"ignored": imported.ignored} if imported.ignored else {}),
+            **({"ignored": imported.ignored_keys} if imported.ignored_keys else {}),
         },
     }
     save_weights(known.out, params=imported.reading.params, buffers=imported.reading.buffers, config=config)
@@ -90,13 +90,13 @@ def report(imported, *, source: str, out: str) -> str:
     parameters, buffers = named_leaves(reading.params).values(), named_leaves(reading.buffers).values()
     height, width = reading.config.image_size
     lines = [
-        f"{source}: {imported.title} for {height} x {width} pixels, key layout of {imported.found.naming.title}",
+        f"{source}: {imported.title} for {height} x {width} pixels, key layout of {imported.recognition.naming.title}",
         *(f"  sha256 {digest} {name}" for name, digest in imported.sha256.items()),
         f"  {len(parameters) + len(buffers)} arrays, {sum(leaf.size for leaf in parameters):,} parameters",
         *(f"  resized  {change}" for change in reading.changes),
         *(f"  note     {note}" for note in imported.notes),
     ]
-    for what, keys in (("not used", imported.unused), ("ignored ", imported.ignored)):
+    for what, keys in (("not used", imported.unused_keys), ("ignored ", imported.ignored_keys)):
         if keys:
             first, more = keys[:8], len(keys) - 8
             lines.append(f"  {what} {', '.join(first)}{f' and {more} more' if more > 0 else ''}")

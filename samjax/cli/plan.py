@@ -39,7 +39,7 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
         parser.print_help()
         raise SystemExit(0 if known.help else 2)
     from samjax.cli.train import override
-    from samjax.core.config import load_experiment
+    from samjax.core.experiment import load_experiment
     from samjax.train.config import TrainConfig
 
     config = override(
@@ -62,10 +62,10 @@ def run(config, *, name: str, topology: str, json: str | None = None, with_large
     Raises:
       UserError: it does not fit, or there is nothing to plan for.
     """
-    from samjax.core.config import to_json
+    from samjax.core.json_config import to_json
     from samjax.plan.memory import Memory, largest_batch
-    from samjax.plan.plan import make_plan
     from samjax.plan.report import does_not_fit, show
+    from samjax.plan.step_plan import make_plan
     from samjax.plan.topology import parse_topology, topology_devices
 
     chips = parse_topology(topology)

@@ -12,8 +12,8 @@ from typing import Any
 
 from samjax.cli.arguments import refuse_repeats, whole_number
 from samjax.core import signals
-from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
+from samjax.core.experiment import load_experiment
 from samjax.core.ranges import COUNT_OR_NONE, Range
 
 _EXIT_CODE = Range(at_least=0, at_most=255, why="a process ends with one of these codes")
@@ -171,13 +171,13 @@ def _tell_half_written(workdir: str, *, locked: bool) -> None:
     """Remove the checkpoints that killed processes left half written, where no other run can be writing them."""
     from etils import epath
 
-    from samjax.checkpoint.half_written import half_written, remove_half_written
+    from samjax.checkpoint.partial_saves import partial_saves, remove_partial_saves
 
     checkpoints = epath.Path(workdir) / "checkpoints"
-    count, size = remove_half_written(checkpoints) if locked else (0, 0)
+    count, size = remove_partial_saves(checkpoints) if locked else (0, 0)
     if count:
         print(f"removed {count} half-written checkpoint(s) of killed runs, {size / 1e6:,.1f} MB", flush=True)
-    if left := half_written(checkpoints):
+    if left := partial_saves(checkpoints):
         why = "cannot be deleted" if locked else f"stay, since {workdir} cannot be locked"
         print(
             f"{len(left)} half-written checkpoint(s) in {checkpoints} {why}, such as {left[0].name}; delete them when "

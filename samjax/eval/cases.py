@@ -30,7 +30,7 @@ class Overlap:
     """What was found of one object: the mask that overlaps it most, if any, as run lengths; None if there is none."""
 
     iou: float
-    found: str | None
+    mask: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +40,12 @@ class PhotoCase:
     photo: Photo
     objects: Sequence[str]
     """Run lengths of the objects, some at least."""
-    found: Mapping[str, Sequence[Overlap]]
+    overlaps: Mapping[str, Sequence[Overlap]]
     """By what found them, for each object; photos are ranked by the last."""
 
     def mean(self, by: str) -> float:
         """Return the mean IoU of what was found."""
-        return float(np.mean([one.iou for one in self.found[by]]))
+        return float(np.mean([one.iou for one in self.overlaps[by]]))
 
 
 def write_sheets(folder: Path, cases: Sequence[PhotoCase]) -> None:
@@ -53,7 +53,7 @@ def write_sheets(folder: Path, cases: Sequence[PhotoCase]) -> None:
 
     An object and what was found of it have one colour.
     """
-    ranked = sorted(cases, key=lambda case: (case.mean(list(case.found)[-1]), case.photo.id))
+    ranked = sorted(cases, key=lambda case: (case.mean(list(case.overlaps)[-1]), case.photo.id))
     for name, those in worst_and_median(ranked)._asdict().items():
         if those:
             write_png(folder / f"{name}.png", draw_photo_sheet([_row(case) for case in those]))
@@ -61,7 +61,7 @@ def write_sheets(folder: Path, cases: Sequence[PhotoCase]) -> None:
 
 def _row(case: PhotoCase) -> PhotoRow:
     found = [
-        FoundMasks(masks=[one.found for one in overlaps], caption=by, detail=f"mean IoU {case.mean(by):.2f}")
-        for by, overlaps in case.found.items()
+        FoundMasks(masks=[one.mask for one in overlaps], caption=by, detail=f"mean IoU {case.mean(by):.2f}")
+        for by, overlaps in case.overlaps.items()
     ]
-    return PhotoRow(photo=case.photo.read(), name=case.photo.name, objects=case.objects, found=found)
+    return PhotoRow(photo=case.photo.read(), name=case.photo.name, objects=case.objects, predictions=found)

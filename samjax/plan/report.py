@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from samjax.plan.plan import Plan
+from samjax.plan.step_plan import Plan
 
 GIB = 2**30
 

@@ -140,7 +140,7 @@ def interact(
         return prompts, observed
 
     prompts, later = jax.lax.scan(correct, prompts, jnp.arange(1, config.rounds, dtype=jnp.int32))
-    return Interaction(observed=stack_rounds(observed, later), prompts=prompts)
+    return Interaction(observations=stack_rounds(observed, later), prompts=prompts)
 
 
 def _first_prompts(

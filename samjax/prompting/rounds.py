@@ -31,11 +31,11 @@ DecodeFn = Callable[[Prompts, Key[Array, ""]], Answer]
 class Interaction:
     """What is left of an interaction.
 
-    `observed` is what the caller's `observe` returned, stacked over the rounds along a leading axis. `prompts` are
+    `observations` are what the caller's `observe` returned, stacked over the rounds along a leading axis. `prompts` are
     those a further round would start from: all points and boxes, and the last carried mask as `mask_logits`.
     """
 
-    observed: Any
+    observations: Any
     prompts: Prompts
 
 

@@ -59,7 +59,7 @@ def click_through(model: Sam, batch: Batch, config: SamConfig, *, clicks: int) -
         logits_size=config.logits_size,
         clicks=clicks,
     )
-    return interaction.observed, interaction.prompts
+    return interaction.observations, interaction.prompts
 
 
 def figures(clicks: Sequence[int]) -> list[str]:

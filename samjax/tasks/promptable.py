@@ -59,7 +59,7 @@ class PromptableTraining(TrainConfig):
 
     def objective(self, model: Sam, batch: Batch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
         """Play every round of the annotator; return the loss, averaged over the batch's valid masks, and its terms."""
-        return sam_loss(self.play(model, batch, keys=keys).observed, batch.mask_valid, self.loss)
+        return sam_loss(self.play(model, batch, keys=keys).observations, batch.mask_valid, self.loss)
 
     def play(self, model: Sam, batch: Batch, *, keys: StepKeys) -> Interaction:
         """Encode the photos once and play every round; what is observed of each is its `RoundLoss`."""

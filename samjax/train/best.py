@@ -58,7 +58,7 @@ class BestValidation:
             self.step, self.value = int(row["step"]), value
 
     @property
-    def waited(self) -> str:
+    def wait_text(self) -> str:
         """How long nothing was better, in words."""
         return f"{self.metric} has not {self._better.verb} {self._best:.4g} in {self._waited} validations"
 

@@ -27,8 +27,8 @@ LOGGED = (Part.DATA, Part.STEP, Part.SAVE, Part.EVAL)
 class Past:
     """Seconds of a run's earlier starts: in all, and in the steps that were kept."""
 
-    elapsed: float = 0.0
-    productive: float = 0.0
+    elapsed_s: float = 0.0
+    productive_s: float = 0.0
 
     @classmethod
     def of_rows(cls, rows: Sequence[Mapping], *, resume_step: int) -> "Past":
@@ -40,8 +40,8 @@ class Past:
         timed = [row for row in rows if "goodput" in row]
         kept = [row for row in timed if row["step"] <= resume_step]
         return cls(
-            elapsed=max((row["elapsed_s"] for row in timed), default=0.0),
-            productive=kept[-1]["goodput"] * kept[-1]["elapsed_s"] if kept else 0.0,
+            elapsed_s=max((row["elapsed_s"] for row in timed), default=0.0),
+            productive_s=kept[-1]["goodput"] * kept[-1]["elapsed_s"] if kept else 0.0,
         )
 
 
@@ -72,7 +72,7 @@ class RunClock:
             self._count(part)
             self.part = self._rest
 
-    def started(self) -> None:
+    def start_steps(self) -> None:
         """From here on, what is no other part is steps; the first lap begins."""
         self._count(self._rest)
         self._rest = self.part = Part.STEP
@@ -87,17 +87,17 @@ class RunClock:
         self._count(self._rest)
         row = {part.value: self._lap[part] / steps for part in LOGGED}
         self._lap = dict.fromkeys(Part, 0.0)
-        return row | {"elapsed_s": self.elapsed, "goodput": self.goodput}
+        return row | {"elapsed_s": self.elapsed_s, "goodput": self.goodput}
 
     @property
-    def elapsed(self) -> float:
+    def elapsed_s(self) -> float:
         """Seconds of wall time of all starts, up to what was last counted."""
-        return self.past.elapsed + self._last - self._began
+        return self.past.elapsed_s + self._last - self._began
 
     @property
     def goodput(self) -> float:
         """Share of `elapsed` spent in steps that were kept."""
-        return (self.past.productive + self._spent[Part.STEP]) / max(self.elapsed, 1e-9)
+        return (self.past.productive_s + self._spent[Part.STEP]) / max(self.elapsed_s, 1e-9)
 
     def summary(self) -> str:
         """Return where the time since the clock was made went, as a line."""

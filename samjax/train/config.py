@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Key
 
 from samjax.checkpoint.load import model_record
 from samjax.checkpoint.weights import Weights
-from samjax.core.config import to_json
 from samjax.core.errors import UserError
+from samjax.core.json_config import to_json
 from samjax.core.ranges import Count, CountOrNone, Range, Seed, config_class
 from samjax.core.struct import struct
 from samjax.data.stream.batch_rows import abstract_batch

@@ -73,8 +73,8 @@ def train(
             trackers = (terminal, rows, TensorBoard(workdir / "tensorboard"), Pictures(workdir / "samples"))
         for tracker in trackers:
             stack.callback(tracker.close)
-        if beginning.said:
-            terminal.say(beginning.said)
+        if beginning.message:
+            terminal.say(beginning.message)
         if (reached := max((int(row["step"]) for row in past_rows), default=0)) > start:
             again = StepRange(first=start + 1, last=reached)
             terminal.say(f"not saved by an earlier start, and taken again: {again}")
@@ -112,7 +112,7 @@ def train(
                     tracker.row(row)
 
         step, told = start, False
-        clock.started()
+        clock.start_steps()
         watch = StallWatch(clock, start=start, timeout_s=config.stall_timeout_s)
         stack.callback(watch.close)
         while True:
@@ -158,9 +158,9 @@ def train(
                 state, metrics = step_function(state, batch, run)
             step += 1
             stopping.dispatched = step
-            watch.dispatched(step)
+            watch.note_steps(step)
             pending.add(step, metrics, batch)
-            if traced := profiler.stepped(step, metrics):
+            if traced := profiler.end_step(step, metrics):
                 terminal.say(traced)
 
             # 5. Log: the only place where the host waits for the device.
@@ -180,5 +180,5 @@ def train(
         elif step_function is None:
             terminal.say(f"finished at step {step}: nothing was left to do; {way_on(config, step)}")
         elif step < config.steps:
-            terminal.say(f"ended early at step {step}: {best.waited}; {way_on(config, step)}")
+            terminal.say(f"ended early at step {step}: {best.wait_text}; {way_on(config, step)}")
         return state

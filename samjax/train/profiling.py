@@ -60,7 +60,7 @@ class Profiler:
         with jax.profiler.StepTraceAnnotation("train", step_num=number):
             yield
 
-    def stepped(self, number: int, metrics: Any) -> str | None:
+    def end_step(self, number: int, metrics: Any) -> str | None:
         """End the trace where step `number` is its last, once `metrics` are there; return what to tell the user."""
         if not self._tracing or self._steps is None or number < self._steps.last:
             return None

@@ -70,7 +70,7 @@ class StallWatch:
         if timeout_s > 0:
             threading.Thread(target=self._watch, name="stall watch", daemon=True).start()
 
-    def dispatched(self, steps: int) -> None:
+    def note_steps(self, steps: int) -> None:
         """Note that so many steps were dispatched; the time until the next one counts from here."""
         self._steps, self._since = steps, time.monotonic()
 

@@ -19,7 +19,7 @@ class Beginning:
     step: int
     """Steps taken so far, over all starts of the run."""
     state: TrainState
-    said: str
+    message: str
     """A line for the user; empty for a fresh state."""
 
 
@@ -38,13 +38,13 @@ def begin(
     if found is not None:
         step, state = found
         return Beginning(
-            step=step, state=TrainState(**state), said=f"resumed from step {step} in {checkpoints.directory}"
+            step=step, state=TrainState(**state), message=f"resumed from step {step} in {checkpoints.directory}"
         )
     if not config.init_from:
-        return Beginning(step=0, state=init_state(blueprint, config, run), said="")
+        return Beginning(step=0, state=init_state(blueprint, config, run), message="")
     weights = read_starting_weights(config, blueprint)
     state, said = begin_with(init_state(blueprint, config, run), weights, blueprint.shardings)
-    return Beginning(step=0, state=state, said=said)
+    return Beginning(step=0, state=state, message=said)
 
 
 def read_starting_weights(config: TrainConfig, blueprint: Blueprint) -> Weights:

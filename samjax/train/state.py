@@ -15,7 +15,7 @@ from samjax.checkpoint.weights import SavedShapes, Weights
 from samjax.core.errors import UserError
 from samjax.core.random import Stream, derive
 from samjax.core.struct import struct
-from samjax.core.tree import map_named, named_leaves
+from samjax.core.tree import map_with_names, named_leaves
 from samjax.nn.init import Buffer
 from samjax.nn.structure import abstract_model
 from samjax.optim.build import make_optimizer
@@ -141,7 +141,7 @@ def begin_with(state: TrainState, weights: Weights, shardings: TrainState) -> tu
             return leaf
         return jax.make_array_from_callback(leaf.shape, sharding, lambda index: taken[name][index].astype(leaf.dtype))
 
-    begun = map_named(put, model, {"params": shardings.params, "buffers": shardings.buffers})
+    begun = map_with_names(put, model, {"params": shardings.params, "buffers": shardings.buffers})
     fresh = [name.split("/", 1)[1] for name in shapes if name not in taken]
     said = f"{len(taken)} of {len(shapes)} arrays begin as in {weights.path}"
     if fresh:

@@ -9,8 +9,8 @@ from flax import nnx
 
 from samjax.checkpoint.manager import Checkpoints
 from samjax.checkpoint.weights import find_checkpoint, load_weights, save_weights
-from samjax.core.config import from_json, to_json
 from samjax.core.errors import CorruptCheckpointError, UserError
+from samjax.core.json_config import from_json, to_json
 from samjax.core.tree import named_leaves
 from samjax.models.sam.sam import Sam, SamConfig
 from samjax.nn.init import Buffer

@@ -53,6 +53,6 @@ def test_no_other_command_makes_its_own():
 def test_a_preparation_without_a_terminal_prints_a_line_now_and_then(monkeypatch, capsys):
     monkeypatch.setattr(data_prepare, "_LINE_EVERY_S", 0)
     state = PrepareProgress(units=1, units_total=4, size=50, size_total=200, photos=7, masks=21, drops=2)
-    with data_prepare._display() as watch:
+    with data_prepare._display(has_masks=True) as watch:
         watch(state)
     assert capsys.readouterr().err == "25%: 1 of 4 shards, 7 photos, 21 masks, 2 dropped\n"

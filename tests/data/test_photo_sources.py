@@ -94,7 +94,7 @@ def test_any_folder_of_photos_is_read_all_the_way_down(folder, tmp_path, capsys)
     assert (found["deep/d.webp"].height, found["deep/d.webp"].width) == (24, 36)
     assert {record.image_id for record in found.values()} == {image_id_of(name) for name in found}
     report = verify(str(tmp_path / "out"))
-    assert (report.problems, report.records, report.sampled, report.against_report) == ((), 5, 5, True)
+    assert (report.problems, report.records, report.sample, report.against_report) == ((), 5, 5, True)
     assert main(["data", "verify", str(tmp_path / "out"), "--workers", "1"]) == 0
     said = capsys.readouterr().out
     assert "5 photos in 1 shards" in said

@@ -74,7 +74,7 @@ def test_one_percent_a_pass_goes_on_for_ever(write_dataset, start):
 
 def test_bad_records_are_judged_by_their_own_epoch():
     """Else the good epochs of a long run would hide a set that went bad."""
-    bad = pipeline.Dropped(name="record 3", fault=pipeline.Fault.CORRUPT, reason="")
+    bad = pipeline.DroppedRecord(name="record 3", fault=pipeline.Fault.CORRUPT, reason="")
     progress = Position()
     for position in range(25):
         progress = progress.count(bad, epoch=position // 10)

@@ -12,8 +12,8 @@ from counted import products
 from drawn import drawn, normal
 from flax import nnx
 
-from samjax.core.config import from_json, to_json
 from samjax.core.errors import UserError
+from samjax.core.json_config import from_json, to_json
 from samjax.core.tree import first_match, named_leaves
 from samjax.models.mae import Mae, MaeConfig, MaeDecoderConfig
 from samjax.models.mae_flops import mae_flops

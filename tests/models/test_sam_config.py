@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from samjax.core.config import from_json, to_json
 from samjax.core.errors import UserError
-from samjax.core.tree import first_match, named_leaves
+from samjax.core.json_config import from_json, to_json
+from samjax.core.tree import named_leaves
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import SamConfig
 from samjax.nn.structure import abstract_model
-from samjax.optim.layer_decay import Depth, layer_ids
+from samjax.optim.layer_decay import layer_ids
 
 
 @pytest.mark.parametrize(
@@ -87,14 +87,21 @@ def test_a_config_is_stored_as_it_always_was():
 
 @pytest.mark.parametrize("config", [SamConfig.tiny(), SamConfig.vit_b()], ids=["tiny", "vit_b"])
 def test_layers_are_those_of_the_optimiser(config):
-    """Nested tuples run along a stacked parameter's leading axes."""
+    """Block i is layer i + 1, what comes before the blocks 0, and the rest the last layer."""
     params = nnx.to_pure_dict(abstract_model(config.make)[1])
     encoder = config.image_encoder
-    depth = Depth(groups=encoder.depth // encoder.global_every, global_every=encoder.global_every)
-    expected = named_leaves(layer_ids(depth, params))
+    blocks = np.arange(encoder.depth).reshape(-1, encoder.global_every)
+
+    def expected(name: str) -> np.ndarray:
+        if "/groups/" in name:
+            return 1 + (blocks[:, :-1] if "/windowed/" in name else blocks[:, -1])
+        is_first = name.startswith(("image_encoder/patch_embed", "image_encoder/position"))
+        return np.asarray(0 if is_first else encoder.depth + 1)
+
+    ids = named_leaves(layer_ids(config.layer_ids(), params))
     for name, parameter in named_leaves(params).items():
-        ids = np.asarray(first_match(name, config.layer_ids()))
-        ids = ids.reshape(*ids.shape, *(1,) * (parameter.ndim - ids.ndim))
+        hand = expected(name)
+        hand = hand.reshape(*hand.shape, *(1,) * (parameter.ndim - hand.ndim))
         np.testing.assert_array_equal(
-            np.broadcast_to(ids, parameter.shape), np.broadcast_to(expected[name], parameter.shape), err_msg=name
+            np.broadcast_to(ids[name], parameter.shape), np.broadcast_to(hand, parameter.shape), err_msg=name
         )

@@ -9,7 +9,7 @@ from samjax.core.errors import MachineError, UserError
 from samjax.core.text import printable
 from samjax.data.stream.batch_rows import BatchRows
 from samjax.data.stream.data_config import DataConfig
-from samjax.data.stream.example import Dropped, Example, Fault
+from samjax.data.stream.example import DroppedRecord, Example, Fault
 from samjax.data.stream.mixture import Mixture
 from samjax.data.stream.position import Position
 from samjax.data.stream.row_selection import Rows, read
@@ -30,9 +30,9 @@ def refuse_too_many(name: str, *, bad: int, seen: int, total: int) -> None:
         )
 
 
-def refuse_machine_fault(element: Example | Dropped | None) -> None:
+def refuse_machine_fault(element: Example | DroppedRecord | None) -> None:
     """Raise MachineError where the machine failed to read a record: the data may be sound."""
-    if isinstance(element, Dropped) and element.fault is Fault.MACHINE:
+    if isinstance(element, DroppedRecord) and element.fault is Fault.MACHINE:
         raise MachineError(
             f"{element.name}: {element.reason}; that is no fault of the data: give the same command again when it is "
             "mended"
@@ -109,7 +109,7 @@ class Assembler:
         self._position = position.next_step()
         return self._rows.place(self._rows.stack(examples)), self._position
 
-    def _report(self, dropped: Dropped, position: Position) -> None:
+    def _report(self, dropped: DroppedRecord, position: Position) -> None:
         name, records = self._mixture.name, len(self._mixture)
         if dropped.fault is Fault.CORRUPT:
             log.warning(

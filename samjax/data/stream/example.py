@@ -1,7 +1,7 @@
-"""What a task makes of a record, and what is reported of a record that gives nothing.
+"""What a task makes of a record, and what is reported about a record that gives no example.
 
-Nothing here raises for a bad record: it becomes a `Dropped` that travels through grain like any example, also out of a
-worker process, to be counted where the stream is consumed.
+Nothing here raises for a bad record: it becomes a `DroppedRecord`, which travels through grain like any example, out
+of worker processes too, and is counted where the stream is consumed.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ NO_RECORD = -1
 """`record_id` of a row that holds no record."""
 
 
-class Located(NamedTuple):
+class RawRecord(NamedTuple):
     """A record's bytes, or why they cannot be read, and the name to report it by."""
 
     name: str
@@ -50,7 +50,7 @@ class Fault(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Dropped:
+class DroppedRecord:
     """A record that gives no example. `name` is its source and place, and its image id where that could be read."""
 
     name: str
@@ -101,7 +101,7 @@ class Decode:
     def __init__(self, maker: ExampleMaker):
         self._maker = maker
 
-    def __call__(self, located: Located, rng: np.random.Generator) -> Example | Dropped:
+    def __call__(self, located: RawRecord, rng: np.random.Generator) -> Example | DroppedRecord:
         """Return the example of a record, or why there is none."""
         name = located.name
         try:
@@ -111,10 +111,10 @@ class Decode:
             name = f"{name} (image {record.image_id})"
             return self._maker.example(record, rng)
         except UnusableRecordError as error:
-            return Dropped(name=name, fault=Fault.UNUSABLE, reason=str(error), counts=error.counts)
+            return DroppedRecord(name=name, fault=Fault.UNUSABLE, reason=str(error), counts=error.counts)
         except MachineError as error:
-            return Dropped(name=name, fault=Fault.MACHINE, reason=str(error))
+            return DroppedRecord(name=name, fault=Fault.MACHINE, reason=str(error))
         except (RecordError, PhotoError, RleError, MemoryError) as error:
             if fault := machine_fault(error):
-                return Dropped(name=name, fault=Fault.MACHINE, reason=fault)
-            return Dropped(name=name, fault=Fault.CORRUPT, reason=str(error))
+                return DroppedRecord(name=name, fault=Fault.MACHINE, reason=fault)
+            return DroppedRecord(name=name, fault=Fault.CORRUPT, reason=str(error))

@@ -14,7 +14,7 @@ from samjax.core.text import printable
 from samjax.data.stream.assembly import Ahead, Assembler, refuse_machine_fault, refuse_too_many
 from samjax.data.stream.batch_rows import BatchRows
 from samjax.data.stream.data_config import DataConfig
-from samjax.data.stream.example import Dropped, Example, ExampleMaker, Fault
+from samjax.data.stream.example import DroppedRecord, Example, ExampleMaker, Fault
 from samjax.data.stream.mixture import Mixture, open_mixture
 from samjax.data.stream.position import Counts, Position
 from samjax.data.stream.row_selection import Rows, read
@@ -37,7 +37,7 @@ class TrainStream:
         self._config = config
         self._rows = rows
         self._mixture = mixture
-        self._dataset = mixture.shuffled(maker, seed=seed)
+        self._dataset = mixture.shuffle(maker, seed=seed)
         self._identity = {
             "seed": seed,
             "batch_size": rows.batch_size,
@@ -197,7 +197,7 @@ def _in_order(config: DataConfig, maker: ExampleMaker, rows: BatchRows, mixture:
                 element = next(elements) if batch * rows.batch_size + row < total else None
                 refuse_machine_fault(element)
                 seen += element is not None
-                if isinstance(element, Dropped):
+                if isinstance(element, DroppedRecord):
                     corrupt += element.fault is Fault.CORRUPT
                     log.warning("%s: %s. Its row stays empty.", printable(element.name), printable(element.reason))
                     refuse_too_many(mixture.name, bad=corrupt, seen=seen, total=mine)

@@ -9,7 +9,7 @@ from samjax.core.errors import MachineError
 from samjax.core.machine_faults import raise_open_file_limit
 from samjax.data.records.schema import RecordError, Schema
 from samjax.data.stream.data_config import DataConfig
-from samjax.data.stream.example import Decode, ExampleMaker, Located
+from samjax.data.stream.example import Decode, ExampleMaker, RawRecord
 from samjax.data.stream.sources import RecordSource, open_source
 
 
@@ -22,12 +22,12 @@ class Locating:
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: SupportsIndex) -> Located:
+    def __getitem__(self, index: SupportsIndex) -> RawRecord:
         name = f"{self._source.name}, record {int(index)}"
         try:
-            return Located(name, self._source[index])
+            return RawRecord(name, self._source[index])
         except (RecordError, MachineError) as error:
-            return Located(name, error)
+            return RawRecord(name, error)
 
     def __repr__(self) -> str:
         return repr(self._source)
@@ -48,7 +48,7 @@ class Mixture:
         """What to call it in a report."""
         return " + ".join(source.name for source in self.sources)
 
-    def shuffled(self, maker: ExampleMaker, *, seed: int) -> grain.MapDataset[Any]:
+    def shuffle(self, maker: ExampleMaker, *, seed: int) -> grain.MapDataset[Any]:
         """Return the endless global order, each record an example of `maker` with randomness of its place alone.
 
         Every source has an epoch of its own: all its records once, in a new order.

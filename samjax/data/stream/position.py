@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from samjax.core.errors import CorruptCheckpointError
-from samjax.data.stream.example import Dropped, Example, Fault
+from samjax.data.stream.example import DroppedRecord, Example, Fault
 
 Counts = Mapping[str, int]
 """What a stream met so far, in all epochs and on this process alone: `records` read, used or not; those that were
@@ -26,9 +26,9 @@ class Position:
     seen_this_epoch: int = 0
     corrupt_this_epoch: int = 0
 
-    def count(self, element: Example | Dropped, *, epoch: int) -> "Position":
+    def count(self, element: Example | DroppedRecord, *, epoch: int) -> "Position":
         """Return the position after `element`, the next record of this process, within a batch."""
-        corrupt = isinstance(element, Dropped) and element.fault is Fault.CORRUPT
+        corrupt = isinstance(element, DroppedRecord) and element.fault is Fault.CORRUPT
         more = {"records": 1, "corrupt": int(corrupt), **element.counts}
         same = epoch == self.epoch
         return dataclasses.replace(

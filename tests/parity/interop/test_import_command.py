@@ -12,7 +12,7 @@ from foreign import HEADS, MICRO, Malicious, assert_same, count, state_dict, vit
 
 from samjax.checkpoint.weights import Weights, load_weights
 from samjax.cli.main import main
-from samjax.core.config import from_json
+from samjax.core.json_config import from_json
 from samjax.core.tree import named_leaves
 from samjax.interop.tables.sam import SAM
 from samjax.interop.tables.sam_rows import RELEASE, TRANSFORMERS

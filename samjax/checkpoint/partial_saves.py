@@ -8,19 +8,19 @@ from etils import epath
 _MARK = ".orbax-checkpoint-tmp"  # in the name of a folder until it is whole, when Orbax renames it
 
 
-def half_written(directory: epath.PathLike) -> list[epath.Path]:
+def partial_saves(directory: epath.PathLike) -> list[epath.Path]:
     """Return the folders of saves under `directory` that have not ended."""
     folder = epath.Path(directory)
     return sorted(entry for entry in folder.iterdir() if _MARK in entry.name) if folder.exists() else []
 
 
-def remove_half_written(directory: epath.PathLike) -> tuple[int, int]:
+def remove_partial_saves(directory: epath.PathLike) -> tuple[int, int]:
     """Delete the saves under `directory`, on a file system, that have not ended; return how many, and their bytes.
 
     Only for whoever knows that nobody else is saving there. What cannot be deleted stays, and is not counted.
     """
     count = total = 0
-    for folder in map(Path, half_written(directory)):
+    for folder in map(Path, partial_saves(directory)):
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
