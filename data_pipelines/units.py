@@ -1,4 +1,4 @@
-"""What `--source` names in the SA-1B layout, cut into units: a tar, or up to 4,096 pairs of a folder.
+"""Splits a `--source` in the SA-1B layout into units: a tar, or up to 4,096 pairs of a folder.
 
 A unit becomes one shard.
 """
@@ -32,12 +32,12 @@ _LEVELS = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A tar, or some files of a folder. A subclass says how they become records."""
+    """A tar, or some files of a folder. Subclasses turn them into records."""
 
     path: str
     """The tar or the folder."""
     fingerprint: str
-    """Changes when a file of the unit does: its size, or its time or tag."""
+    """Changes when a file of the unit changes in size, time or tag."""
     size: int
     """Bytes."""
     strays: int = 0

@@ -1,4 +1,4 @@
-"""What killed processes leave of checkpoints that they were saving: folders as large as a checkpoint."""
+"""Unfinished saves that killed processes leave behind: folders as large as a checkpoint."""
 
 import shutil
 from pathlib import Path
@@ -9,15 +9,15 @@ _MARK = ".orbax-checkpoint-tmp"  # in the name of a folder until it is whole, wh
 
 
 def partial_saves(directory: epath.PathLike) -> list[epath.Path]:
-    """Return the folders of saves under `directory` that have not ended."""
+    """Return the folders of unfinished saves under `directory`."""
     folder = epath.Path(directory)
     return sorted(entry for entry in folder.iterdir() if _MARK in entry.name) if folder.exists() else []
 
 
 def remove_partial_saves(directory: epath.PathLike) -> tuple[int, int]:
-    """Delete the saves under `directory`, on a file system, that have not ended; return how many, and their bytes.
+    """Delete the unfinished saves under `directory`, on a file system; return how many, and their bytes.
 
-    Only for whoever knows that nobody else is saving there. What cannot be deleted stays, and is not counted.
+    Call it only when no other process can be saving there. What cannot be deleted stays and is not counted.
     """
     count = total = 0
     for folder in map(Path, partial_saves(directory)):

@@ -1,4 +1,4 @@
-"""Photos in SA-1B's tars, prepared once where a command reads records."""
+"""Prepares SA-1B's tars once, for commands that read records."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from samjax.core.errors import UserError
 def prepare_once(source: str, out: Path, *, split: str = "train") -> str:
     """Return the folder of the records of `source`, tars or pairs in SA-1B's layout: `out`, prepared if it is not yet.
 
-    Records whose tars are gone are used as they are, which is said.
+    If the tars are gone, the existing records are used, with a message.
 
     Raises:
       UserError: `out` was prepared from other tars than `source` names now, or see `data_pipelines.sa1b.prepare`.

@@ -18,11 +18,12 @@ T = TypeVar("T")
 def load_experiment(path: str | Path, expected: type[T]) -> T:
     """Run the experiment file at `path` and return what its `config()` returns.
 
-    The shipped experiments are a package: a file anywhere may build on `from experiments.sam import vit_b`, and
-    `experiments/sam/vit_b.py` is found wherever the command is given. A file may also import its neighbours.
+    The shipped experiments are a package: any file can build on `from experiments.sam import vit_b`, and the path
+      `experiments/sam/vit_b.py` works from any folder. A file can also import its neighbours.
 
     Raises:
-      UserError: no such file, no `config` in it, a result that is not `expected`, or an error in it, with its line.
+      UserError: there is no such file, it defines no `config`, the result is not an `expected`, or it fails (with the
+        line).
     """
     path = _find_experiment(Path(path))
     name = f"samjax_experiment_{path.stem}"
@@ -52,7 +53,7 @@ def _find_experiment(path: Path) -> Path:
     """Return the file at `path`, or the installed experiment of that name.
 
     Raises:
-      UserError: there is neither.
+      UserError: neither exists.
     """
     if path.is_file():
         return path
@@ -63,18 +64,18 @@ def _find_experiment(path: Path) -> Path:
         if found.is_file():
             return found
     names = sorted(str(file.relative_to(shipped.parent)) for file in shipped.glob("*/[!_]*.py")) if shipped else []
-    raise UserError(f"{path}: no such experiment file; those shipped are {', '.join(names) or 'not installed'}")
+    raise UserError(f"{path}: no such experiment file; shipped experiments: {', '.join(names) or 'not installed'}")
 
 
 def _where(error: Exception, path: Path) -> str:
-    """Return the file, and its last line that led to `error`."""
+    """Return the file and the last of its lines in the traceback of `error`."""
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
     line = error.lineno if isinstance(error, SyntaxError) and error.filename == str(path) else lines[-1:] and lines[-1]
     return f"{path}, line {line}" if line else str(path)
 
 
 def _nearest(error: Exception, module: types.ModuleType) -> str:
-    """Return the field that a misspelt keyword of a config comes nearest to, as the end of a sentence."""
+    """Return the config field nearest to a misspelt keyword, as the end of a sentence."""
     found = re.search(r"(\w+)?(?:\.__init__\(\) )?got an unexpected keyword argument '(\w+)'", str(error))
     if found is None:
         return ""

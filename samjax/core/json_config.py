@@ -29,13 +29,13 @@ def to_json(config: Any) -> str:
 
 
 def from_json(expected: type[T], plain: Any, *, name: str = "config") -> T:
-    """Return the dataclass `expected` from what `to_json` made of it, parsed: numbers, strings, lists, dictionaries.
+    """Return the dataclass `expected` from the parsed JSON of `to_json`.
 
     Args:
       name: what `plain` is called in errors.
 
     Raises:
-      UserError: a field that `expected` does not know, lacks, or knows as another type, or a value out of its range.
+      UserError: a field is unknown, missing or of another type, or a value is out of range.
     """
     try:
         return _built(expected, plain, name)
@@ -82,7 +82,7 @@ def _built(expected: Any, plain: Any, name: str) -> Any:
 
 
 def _kind_with(abstract: type, keys: set[str], name: str) -> type:
-    """Return the kind of `abstract` that has the fields `keys`.
+    """Return the subclass of `abstract` that has the fields `keys`.
 
     Raises:
       UserError: there is none.
@@ -90,7 +90,7 @@ def _kind_with(abstract: type, keys: set[str], name: str) -> type:
     kinds = [kind for kind in abstract.__subclasses__() if {field.name for field in dataclasses.fields(kind)} == keys]
     if not kinds:
         names = ", ".join(kind.__name__ for kind in abstract.__subclasses__())
-        raise UserError(f"{name} has the fields {', '.join(sorted(keys))}, which are of none of {names}")
+        raise UserError(f"{name} has the fields {', '.join(sorted(keys))}, which fit none of {names}")
     return kinds[0]
 
 

@@ -40,7 +40,7 @@ def first_match(name: str, patterns: Sequence[tuple[str, T]]) -> T:
     """Return the value of the first shell pattern that matches `name`.
 
     Raises:
-      KeyError: no pattern matches; give the list a last `"*"` where a default is meant.
+      KeyError: no pattern matches; end the list with `"*"` for a default.
     """
     for pattern, value in patterns:
         if fnmatch.fnmatchcase(name, pattern):

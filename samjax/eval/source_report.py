@@ -1,4 +1,4 @@
-"""What a source holds, in words, in numbers and in histograms."""
+"""Statistics of a data source as text, JSON and histograms."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -75,5 +75,5 @@ def _check_out(out: str, folder: Path) -> None:
         raise UserError(f"--out {out}: a folder of this machine is needed; copy it to the bucket afterwards")
     is_empty = folder.is_dir() and not any(folder.iterdir())
     if not is_empty and (folder.exists() or folder.is_symlink()):
-        raise UserError(f"{out} is there already, and nothing is written over: give another --out")
+        raise UserError(f"{out} exists already, and nothing is overwritten: give another --out")
     check_can_write(out)

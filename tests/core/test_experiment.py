@@ -44,7 +44,7 @@ def test_an_experiment_in_any_folder_builds_on_a_shipped_one(tmp_path):
 def test_a_shipped_experiment_is_found_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert load_experiment("experiments/sam/vit_b.py", PromptableTraining).steps == 180_000
-    with pytest.raises(UserError, match=r"vit_x\.py: no such experiment file; those shipped are .*sam/vit_b\.py"):
+    with pytest.raises(UserError, match=r"vit_x\.py: no such experiment file; shipped experiments: .*sam/vit_b\.py"):
         load_experiment("experiments/sam/vit_x.py", PromptableTraining)
 
 

@@ -130,7 +130,7 @@ def test_a_stream_stops_where_the_machine_fails_and_does_not_blame_the_data(writ
 
     config = MaskDataConfig(source=str(write_dataset([record(number) for number in range(200)])), threads=2)
     monkeypatch.setattr(readers.Shards, "read", no_descriptor)
-    with pytest.raises(MachineError, match=r"record \d+: .*Too many open files.*no fault of the data"):
+    with pytest.raises(MachineError, match=r"record \d+: .*Too many open files.*the data is not at fault"):
         next(start(config, batch_size=4))
     with pytest.raises(MachineError, match="Too many open files"):
         next(mask_validation(config, image_size=SIZE, batch_size=4))

@@ -33,10 +33,10 @@ class Example(NamedTuple):
     """One record's row of a batch; a NamedTuple, so that grain moves its arrays through shared memory."""
 
     arrays: dict[str, np.ndarray]
-    """By the name of the batch's field; one that is shorter than the row along its first axis leaves the rest zero."""
+    """By field of the batch; an array shorter than the row along its first axis is padded with zeros."""
     record_id: int
     counts: dict[str, int]
-    """What of the record is used and what is not, by reason."""
+    """How much of the record is used and not used, by reason."""
 
 
 class Fault(enum.Enum):
@@ -44,9 +44,9 @@ class Fault(enum.Enum):
 
     CORRUPT = "corrupt"
     UNUSABLE = "nothing usable in it"
-    """Sound, but the task's rules leave nothing of it."""
+    """Sound, but excluded entirely by the task's rules."""
     MACHINE = "the machine failed"
-    """It says nothing of the record: the stream stops."""
+    """Not the record's fault: the stream stops."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,7 @@ class DroppedRecord:
 
 
 class UnusableRecordError(Exception):
-    """Raised by a task for a sound record of which its rules leave nothing; `counts` as those of an example."""
+    """Raised by a task for a sound record that its rules exclude entirely; `counts` as in an example."""
 
     def __init__(self, reason: str, counts: Mapping[str, int]):
         super().__init__(reason)
@@ -69,7 +69,7 @@ class UnusableRecordError(Exception):
 
 @runtime_checkable
 class ExampleMaker(Protocol):
-    """What a task says of its data. It is sent to worker processes, so it can be pickled."""
+    """A task's interface to its data. It is sent to worker processes, so it must pickle."""
 
     @property
     def schema(self) -> Schema:
@@ -78,7 +78,7 @@ class ExampleMaker(Protocol):
 
     @property
     def batch(self) -> Callable[..., Any]:
-        """The struct that batches are made as, a field for each array of `row` and `record_id`."""
+        """The struct of a batch, with a field for each array of `row`, and `record_id`."""
         ...
 
     def row(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -96,7 +96,7 @@ class ExampleMaker(Protocol):
 
 
 class Decode:
-    """Makes a record's bytes a task's example; what grain maps over the records."""
+    """Turns a record's bytes into a task's example; grain maps it over the records."""
 
     def __init__(self, maker: ExampleMaker):
         self._maker = maker

@@ -245,7 +245,7 @@ def refused(capsys, *arguments: str) -> str:
 def test_a_folder_with_content_is_left_as_it_is(run, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     said = refused(capsys, "--checkpoint", str(run), "--format", "huggingface", "--out", str(tmp_path))
-    assert "there already" in said
+    assert "exists already" in said
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     refused(capsys, "--checkpoint", str(run), "--format", "huggingface", "--out", str(tmp_path / "notes.txt"))
     assert (tmp_path / "notes.txt").read_text() == "mine"
