@@ -18,7 +18,7 @@ from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import SamConfig
 from samjax.nn.stack import Remat
 from samjax.parallel.mesh import MeshConfig, Preset
-from samjax.plan.plan import Plan, make_plan
+from samjax.plan.step_plan import Plan, make_plan
 from samjax.plan.topology import parse_topology
 from samjax.prompting.interactive import InteractionConfig
 from samjax.tasks.promptable import PromptableTraining

@@ -43,7 +43,7 @@ def write_weights(folder: Path) -> Path:
     from flax import nnx
 
     from samjax.checkpoint.weights import save_weights
-    from samjax.core.config import to_json
+    from samjax.core.json_config import to_json
     from samjax.models.sam.sam import SamConfig
     from samjax.nn.structure import abstract_model
 

@@ -64,10 +64,10 @@ def samples(photos: list[Any], *, rounds: int) -> float:
 
     from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
     from samjax.data.records import masks as records
-    from samjax.data.stream.example import Decode, Example, Located
+    from samjax.data.stream.example import Decode, Example, RawRecord
 
     torch.set_num_threads(1)
-    encoded = [Located(f"photo {index}", records.encode_record(photo)) for index, photo in enumerate(photos)]
+    encoded = [RawRecord(f"photo {index}", records.encode_record(photo)) for index, photo in enumerate(photos)]
     make = Decode(MaskExamples(MaskDataConfig(source="", max_masks=MASKS), image_size=(FRAME, FRAME)))
     theirs = SegmentAnything(photos, frame=FRAME, masks=MASKS, seed=0)
     for index, one in enumerate(encoded):

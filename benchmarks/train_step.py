@@ -104,7 +104,7 @@ def samjax(case: Case, folder: str) -> Actions:
         def objective(params):
             model = nnx.merge(graph, params, buffers)
             interaction = config.play(model, batch, keys=StepKeys(model=key, task=key))
-            return sam_loss(interaction.observed, batch.mask_valid, config.loss)[0], interaction.prompts
+            return sam_loss(interaction.observations, batch.mask_valid, config.loss)[0], interaction.prompts
 
         (loss, prompts), gradient = jax.value_and_grad(objective, has_aux=True)(params)
         updates, state = optimizer.update(gradient, state, params)

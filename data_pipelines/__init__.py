@@ -1,1 +1,1 @@
-"""Raw data to records: an importable package of small programs, above samjax.core and samjax.data alone."""
+"""Raw data to records: a package of small programs that uses only samjax.core and samjax.data."""

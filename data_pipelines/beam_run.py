@@ -40,6 +40,6 @@ def make_shards(units: Sequence[Unit], out: str, *, runner: str, options: Sequen
     except Exception as error:  # whatever the runner raises
         detail = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"the {runner} pipeline failed ({detail[0][:300]}): correct that and give the same command again; shards "
-            "that are finished are kept"
+            f"the {runner} pipeline failed ({detail[0][:300]}): fix that and run the same command again; finished "
+            "shards are kept"
         ) from error

@@ -1,4 +1,4 @@
-"""The kinds of data sets that are prepared: what is counted of a record, and how one is checked whole."""
+"""The kinds of data sets that can be prepared: what is counted per record, and how to check a record completely."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,7 +17,7 @@ INFO = "dataset_info.json"
 
 
 class Counts(NamedTuple):
-    """What is counted of a record beside its photo, or of many."""
+    """Counts of one record, excluding its photo, or summed over many."""
 
     masks: int = 0
     area: int = 0
@@ -31,19 +31,19 @@ _NOTHING = Counts()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EncodedRecord:
-    """A record as it is written, and what is counted of it."""
+    """An encoded record, and its counts."""
 
     where: str
     """For messages: `sa_000000.tar: sa_12`."""
     image_id: int
     data: bytes
     size: int
-    """Bytes that were read for it."""
+    """Bytes read for it."""
     counts: Counts = _NOTHING
     empty_masks: int = 0
-    """Masks left out: no pixel."""
+    """Masks excluded because they have no pixel."""
     changes: tuple[str, ...] = ()
-    """Why the photo was encoded again, in words to count; none where its bytes are as they were."""
+    """Why the photo was re-encoded, as phrases to count; empty if its bytes are unchanged."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class DatasetKind:
 
 
 def count_masks(record: masks.Record) -> Counts:
-    """Return what is counted of a record with masks."""
+    """Return the counts of a record with masks."""
     area = sum(annotation.area for annotation in record.annotations)
     return Counts(masks=len(record.annotations), area=area, without_masks=int(not record.annotations))
 

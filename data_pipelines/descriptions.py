@@ -1,4 +1,4 @@
-"""Reads SA-1B's JSON: what a photo and its description say, checked. Both are untrusted."""
+"""Reads and checks a photo and its SA-1B JSON. Both are untrusted."""
 
 import dataclasses
 import json
@@ -26,10 +26,10 @@ KINDS: dict[type[Exception], str] = {
 
 
 def encode_pair(pair: Pair) -> EncodedRecord | Drop:
-    """Return the record that a photo and its SA-1B description make, excluding masks without a pixel, or why none.
+    """Return the record of a photo and its SA-1B description, excluding masks without a pixel, or why there is none.
 
     Raises:
-      SourceError: the machine fails, which says nothing of the pair.
+      SourceError: the machine failed; the pair may be sound.
     """
     try:
         record = parse_pair(pair)
@@ -49,7 +49,7 @@ def encode_pair(pair: Pair) -> EncodedRecord | Drop:
 
 
 class _Described(NamedTuple):
-    """An annotation as its JSON has it, before it is compared with the photo."""
+    """An annotation as in the JSON, before it is compared with the photo."""
 
     id: int
     counts: str

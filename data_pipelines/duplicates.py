@@ -1,8 +1,8 @@
-"""Photos with one image id in several units: the first, in the source's order, keeps it.
+"""Photos in several units that share an image id: the first, in the source's order, keeps it.
 
-The others are dropped where ids are the source's, and get the next free id where preparing made them. No unit knows the
-others while it is read, whatever number of processes reads them. So the ids are compared when all are done, and a shard
-that holds one too many is written again.
+The others are dropped if ids come from the source, and get the next free id if the preparation made them. Units are
+read independently, by any number of processes, so ids are compared at the end, and a shard with a duplicate is
+rewritten.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Whether a JPEG is all there, without decoding it."""
+"""Checks that a JPEG is complete without decoding it."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""Fields of JSON that nobody vouches for: read with their types, and all that is missing or wrong told at once."""
+"""Typed reading of untrusted JSON fields; reports everything missing or wrong at once."""
 
 import json
 from typing import Any
@@ -26,7 +26,7 @@ class Faults:
 
 
 class Fields:
-    """Reads the fields of one object. A field that is missing or wrong is told to `faults`, and read as zeros or empty.
+    """Reads the fields of one object. Missing or wrong fields are reported to `faults` and read as zero or empty.
 
     `path` goes before names in messages, as in `segmentation.size`; of an object that is missing nothing more is told.
     """

@@ -1,4 +1,4 @@
-"""What a preparation must know of its source: how it is listed, and which records it becomes."""
+"""What a preparation needs to know about its source: how to list it, and which records to make."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -9,12 +9,12 @@ from data_pipelines.units import Unit
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Layout:
-    """A layout of sources, with what the user chose of how they are written."""
+    """A layout of sources, with the user's settings for writing them."""
 
     kind: DatasetKind
     find_units: Callable[[str | Sequence[str]], Sequence[Unit]]
     """Lists a source; raises UserError where it holds nothing."""
-    expected: str
+    expectation: str
     """For messages: what to give as the source."""
     settings: str = ""
-    """What the user chose, in words; a folder holds records of one choice alone."""
+    """The user's settings, in words; a folder holds records of one setting only."""

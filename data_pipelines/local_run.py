@@ -1,4 +1,4 @@
-"""Makes shards on the cores of this machine, one process a unit."""
+"""Makes shards on the cores of this machine, one unit per process at a time."""
 
 import collections
 import concurrent.futures
@@ -51,13 +51,13 @@ def make_shards(
 ) -> Iterator[tuple[int, ShardResult]]:
     """Yield the index and the result of every unit, as they are done.
 
-    Leaving the iteration early gives up the shards under way.
+    Leaving the iteration early abandons the shards in progress.
 
     Args:
       units: what to read.
       out: the folder that is being prepared.
       workers: how many processes; 1 is this process.
-      watch: called now and then with what has been read in all.
+      watch: called periodically with the totals read so far.
 
     Raises:
       UserError: `out` cannot be written, or a worker was killed.
@@ -84,8 +84,8 @@ def make_shards(
                 yield running.pop(future), future.result()
     except BrokenProcessPool as error:
         raise UserError(
-            "a worker was killed, perhaps for want of memory: give fewer --workers and the same command again; shards "
-            "that are finished are kept"
+            "a worker was killed, perhaps because memory ran out: run the same command again with fewer --workers; "
+            "finished shards are kept"
         ) from error
     finally:
         board.stop = True
@@ -103,7 +103,7 @@ def _set_board(board: Any) -> None:
 
 
 def _start_worker(board: Any) -> None:
-    """A parent that was killed takes its workers along."""
+    """Exit if the parent process has been killed."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     _set_board(board)
 

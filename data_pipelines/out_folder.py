@@ -1,8 +1,8 @@
-"""The folder that a preparation writes: begun, gone on with after any end, and published when all is there.
+"""The output folder of a preparation: started, resumed after any interruption, and published when complete.
 
-While work is under way, everything lies in a work folder inside it: a shard for every unit that is done, under the
-unit's key, and its result beside it. At the end the shards get the names TFDS gives them, and the metadata is written,
-`dataset_info.json` last: a folder that has it is complete, and no reader takes one that has not.
+During the work, everything lies in a work folder inside it: a shard for every finished unit, named by the unit's key,
+and its result beside it. At the end the shards get TFDS's names, and the metadata is written, `dataset_info.json` last:
+a folder that has it is complete, and readers refuse one that has not.
 """
 
 import contextlib
@@ -44,7 +44,7 @@ class OutFolder:
         """Return the report of a preparation that is complete, None if there is work to do.
 
         Raises:
-          UserError: it was made from other files, or is another's.
+          UserError: it was made from other files, or holds something else.
         """
         names = self.folder.names()
         if INFO in names and REPORT in names:
@@ -73,7 +73,7 @@ class OutFolder:
         return None
 
     def results(self) -> dict[str, ShardResult]:
-        """Return the results of the units that are done, by key. What is half done is removed."""
+        """Return the results of finished units, by key. Unfinished files are removed."""
         self._take_back_names()
         names = set(self.folder.names(WORK))
         found = {}
@@ -108,7 +108,7 @@ class OutFolder:
     def publish(self, results: Sequence[ShardResult], *, split: str) -> PrepareReport:
         """Give the shards of `results`, all of them, their names, and write the metadata.
 
-        A kill in the middle is undone by the next `results`.
+        If this is interrupted, the next `results` undoes it.
         """
         repeated = find_duplicates(results)
         counted = (
@@ -169,7 +169,7 @@ class OutFolder:
         )
 
     def _take_back_names(self) -> None:
-        """Undo a publishing that did not come to its end."""
+        """Undo an interrupted publication."""
         if self.folder.size(_NAMES) is None:
             return
         for file, key in json.loads(self.folder.read(_NAMES)).items():
@@ -233,7 +233,7 @@ def _few(paths: Sequence[str]) -> str:
 
 
 def in_words(settings: str) -> str:
-    """Return how records are written, in words that an error can go on with."""
+    """Return how records are written, as a phrase for errors."""
     return f"as {settings}" if settings else "in the SA-1B layout"
 
 
@@ -243,7 +243,7 @@ def _file_name(name: str, split: str, number: int, total: int) -> str:
 
 @contextlib.contextmanager
 def open_out(path: str, *, layout: Layout) -> Iterator[OutFolder]:
-    """Yield the folder `path`, for this process alone where it is local; leave nothing of it where no unit was done.
+    """Yield the folder `path`, locked if it is local; remove it again if no unit was finished.
 
     Raises:
       UserError: it cannot be made, or another process is preparing it.
@@ -263,7 +263,7 @@ def open_out(path: str, *, layout: Layout) -> Iterator[OutFolder]:
 
 @contextlib.contextmanager
 def _lock(folder: Folder) -> Iterator[None]:
-    """Hold the folder; the system lets go of it when the process ends, however that is. Object stores have no locks."""
+    """Lock the folder; the system releases the lock however the process ends. Object stores have no locks."""
     if not folder.local:
         yield
         return

@@ -1,4 +1,4 @@
-"""What a source holds: photos with their descriptions, and what is no such pair."""
+"""Items of a source: photos with their descriptions, and files that form no such pair."""
 
 import dataclasses
 import re
@@ -52,7 +52,7 @@ class Drop:
 
 
 class SourceError(Exception):
-    """A tar or folder that cannot be read to its end: what is missing cannot be counted. The message says why."""
+    """A tar or folder that cannot be read to its end, so that losses cannot be counted. The message says why."""
 
 
 def parse_name(name: str) -> tuple[str, str] | None:

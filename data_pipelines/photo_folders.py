@@ -23,10 +23,10 @@ def read_pairs(
 ) -> Iterator[Pair | Drop]:
     """Yield the records of `pairs`, files of `folder`, which messages call `name`.
 
-    A file that cannot be read costs its record alone.
+    An unreadable file costs only its record.
 
     Raises:
-      SourceError: the machine fails, which says nothing of a file.
+      SourceError: the machine failed; the file may be sound.
     """
     for number, suffixes, json_folder in pairs:
         where = f"{name}: sa_{number}"

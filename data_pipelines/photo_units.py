@@ -1,7 +1,7 @@
-"""What `--source` names of photos alone, cut into units: a tar, or up to 4,096 photos of a folder and those below it.
+"""Splits a `--source` of photos without masks into units: a tar, or up to 4,096 photos of a folder and its subfolders.
 
-Photos are named by their path in the source, and their image id is a hash of that name: it stays whatever else the
-source holds, and whatever is prepared before.
+Photos are named by their path in the source, and their image id is a hash of that name, so it does not depend on what
+else the source holds or what was prepared before.
 """
 
 import dataclasses
@@ -53,7 +53,7 @@ class PhotoUnit(Unit):
     """Paths in the folder. None is a tar."""
     rules: PhotoRules
 
-    expected: ClassVar[str] = _EXPECTED
+    expectation: ClassVar[str] = _EXPECTED
 
     @property
     def first(self) -> str | None:
@@ -80,7 +80,7 @@ class PhotoUnit(Unit):
         return self.read_whole(lambda file: read_photo_tar(file, name=self.name, is_photo=is_photo, expected=_EXPECTED))
 
     def _read_files(self, photos: Sequence[str]) -> Iterator[PhotoFile | Drop]:
-        """A file that cannot be read costs its record alone."""
+        """An unreadable file costs only its record."""
         files, folder = filesystem(self.path)
         for name in photos:
             where = f"{self.name}: {name}"

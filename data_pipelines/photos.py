@@ -1,4 +1,4 @@
-"""Folders and tars of photos without masks -> ArrayRecord of photos alone, as pretraining reads them."""
+"""Converts folders and tars of photos without masks to ArrayRecord, for pretraining."""
 
 import functools
 import os
@@ -24,16 +24,16 @@ def prepare(
     run: LocalRun | BeamRun = ALL_CORES,
     watch: Callable[[PrepareProgress], None] = lambda watched: None,
 ) -> PrepareReport:
-    """Write the photos of `source` as ArrayRecord to the folder `out`, or go on with it; it opens when all is there.
+    """Write the photos of `source` as ArrayRecord to the folder `out`, or resume; readers open it once it is complete.
 
     Args:
       source: photos, tars of photos, folders of either, or patterns of them; local or as fsspec names them.
-      out: the folder to make; it holds dataset_info.json at the end, and prepare_report.json. Where it holds what the
-        same source gave, nothing is done.
+      out: the folder to make; it holds dataset_info.json at the end, and prepare_report.json. If it is already complete
+        from the same source, nothing is done.
       rules: how large photos are written.
       split: the name of the one split written.
       run: where the shards are made. They are the same everywhere.
-      watch: called now and then with how far it is.
+      watch: called periodically with the progress.
 
     Raises:
       UserError: as `data_pipelines.preparation.prepare` does.
@@ -41,7 +41,7 @@ def prepare(
     layout = Layout(
         kind=PHOTOS,
         find_units=functools.partial(find_photos, rules=rules),
-        expected="folders or tars of photos",
+        expectation="folders or tars of photos",
         settings=str(rules),
     )
     return preparation.prepare(source, out, layout=layout, split=split, run=run, watch=watch)

@@ -1,7 +1,7 @@
-"""A source of any layout -> ArrayRecord that TFDS opens, without TensorFlow.
+"""Converts a source of any layout to ArrayRecord that TFDS opens, without TensorFlow.
 
-Every unit of the source becomes a shard, in a process of its own or in a Beam pipeline; what happens to a unit depends
-on nothing but that unit, so a preparation can end at any moment and go on later, on any number of processes.
+Every unit of the source becomes a shard, made in a process or in a Beam pipeline. Its content depends only on the unit,
+so a preparation can stop at any moment and resume later, with any number of processes.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ from samjax.data.stream.tolerance import TOLERATED, too_many
 log = logging.getLogger(__name__)
 
 _TOLD = 20
-"""Dropped records of a unit, and units that could not be read, told one by one in the log and in an error."""
+"""How many dropped records of a unit, and how many unreadable units, to list one by one in the log and in errors."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class LocalRun:
     """Make the shards on this machine."""
 
     workers: int | None = None
-    """How many processes; None takes a process for every core."""
+    """How many processes; None means one per core."""
 
 
 ALL_CORES = LocalRun()
@@ -52,10 +52,10 @@ ALL_CORES = LocalRun()
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrepareProgress:
-    """How far a preparation is."""
+    """Progress of a preparation."""
 
     units: int
-    """Done, also by an earlier run."""
+    """Done, including by an earlier run."""
     units_total: int
     size: int
     """Bytes of photos and descriptions read, also by an earlier run, of about `size_total`."""
@@ -76,20 +76,20 @@ def prepare(
     run: LocalRun | BeamRun = ALL_CORES,
     watch: Callable[[PrepareProgress], None] = lambda watched: None,
 ) -> PrepareReport:
-    """Write what `source` holds as ArrayRecord to the folder `out`, or go on with it; it opens when all is there.
+    """Write `source` as ArrayRecord to the folder `out`, or resume; readers open it once it is complete.
 
     Args:
       source: what `layout` lists; local or as fsspec names it.
-      out: the folder to make; it holds dataset_info.json at the end, and prepare_report.json. Where it holds what the
-        same source gave, nothing is done.
-      layout: what the source holds, and which records it becomes.
+      out: the folder to make; it holds dataset_info.json at the end, and prepare_report.json. If it is already complete
+        from the same source, nothing is done.
+      layout: how to list the source, and which records to make.
       split: the name of the one split written.
       run: where the shards are made. They are the same everywhere.
-      watch: called now and then with how far it is.
+      watch: called periodically with the progress.
 
     Raises:
-      UserError: no source, `out` holds something else or cannot be written, more than 1% of the records cannot be
-        used, or some units cannot be read; then the others are done and kept.
+      UserError: there is no source, `out` holds something else or cannot be written, more than 1% of the records are
+        unusable, or some units cannot be read (the others are then done and kept).
     """
     if not re.fullmatch(r"[A-Za-z0-9_]+", split):
         raise UserError(f"{split!r} cannot name a split: use letters, digits and _")
@@ -167,8 +167,8 @@ def _kept(folder: OutFolder, units: Sequence[Unit], *, settings: str) -> dict[st
     """Return what an earlier run has done of `units`.
 
     Raises:
-      UserError: it has done others too, which nothing names any more, or wrote them otherwise: hours of work are not
-        thrown away unasked.
+      UserError: it finished other units too, which the source no longer names, or wrote them with other settings: hours
+        of work are not deleted without asking.
     """
     found = folder.results()
     if before := {result.settings for result in found.values()} - {settings}:
@@ -192,9 +192,9 @@ def _kept(folder: OutFolder, units: Sequence[Unit], *, settings: str) -> dict[st
 
 
 class _Verdict:
-    """Stops a preparation of which more than 1% cannot be used, photos without a JSON not counted.
+    """Stops a preparation if more than 1% of its records are unusable, not counting photos without a JSON.
 
-    Units are judged in their order, whichever is done first: the verdict depends on the source alone.
+    Units are judged in the source's order, whichever finishes first, so the verdict depends only on the source.
     """
 
     def __init__(self, units: Sequence[Unit], layout: Layout):
@@ -204,10 +204,10 @@ class _Verdict:
         self._last = ""
 
     def judge(self, results: dict[str, ShardResult], errors: dict[str, str]) -> None:
-        """Take in what is done.
+        """Count a finished unit.
 
         Raises:
-          UserError: too much of it cannot be used.
+          UserError: too many records are unusable.
         """
         while self._at < len(self._keys) and (self._keys[self._at] in results or self._keys[self._at] in errors):
             result = results.get(self._keys[self._at])
@@ -217,10 +217,10 @@ class _Verdict:
                 self._check(total=sys.maxsize)
 
     def conclude(self, results: Sequence[ShardResult]) -> None:
-        """Judge all, now that the duplicates across units are known too.
+        """Judge the whole, including duplicates across units.
 
         Raises:
-          UserError: too much of it cannot be used, or all.
+          UserError: too many records are unusable, or all.
         """
         drops_repeats = self._layout.kind.renumber is None
         repeated = [len(positions) for positions in find_duplicates(results)] if drops_repeats else []
@@ -232,7 +232,7 @@ class _Verdict:
         if self._bad == self._seen:
             names = ", ".join(result.path for result in results[:3])
             lone = f"; {self._lone:,} photos have no JSON" if self._lone else ""
-            raise UserError(f"{names} hold no usable photo{lone}: give {self._layout.expected}")
+            raise UserError(f"{names} hold no usable photo{lone}: give {self._layout.expectation}")
         if self._lone:
             log.warning("%d photos have no JSON, so no annotations, and were left out.", self._lone)
 

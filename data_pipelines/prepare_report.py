@@ -1,4 +1,4 @@
-"""What a preparation read, wrote and dropped: `prepare_report.json`, and the same to read."""
+"""What a preparation read, wrote and dropped: as `prepare_report.json`, and as text."""
 
 import collections
 import dataclasses
@@ -20,9 +20,9 @@ class ShardEntry:
     source: str
     """The tar or folder."""
     key: str
-    """Stands for the unit and for its files' sizes and times."""
+    """Identifies the unit, including its files' sizes and times."""
     file: str
-    """The shard's name; empty where the unit held no record."""
+    """The shard's name; empty if the unit held no record."""
     records: int
     masks: int
     area: int
@@ -56,16 +56,16 @@ class PrepareReport:
     examples: tuple[str, ...]
     """The first dropped records in full."""
     empty_masks: int
-    """Masks left out of their records: no pixel."""
+    """Masks excluded from their records because they have no pixel."""
     changes: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Photos written that were encoded again, by the reason; one may have several."""
+    """Photos that were re-encoded, by reason; one may have several."""
     ignored_members: int
     """Members of the tars, or files of the folders, that are no part of a record."""
     shards: tuple[ShardEntry, ...]
-    """One for every tar, and for every 4,096 photos of a folder, in the source's order."""
+    """One per tar, and per 4,096 photos of a folder, in the source's order."""
 
     def to_json(self) -> str:
-        """Return what `from_json` reads."""
+        """Return this as JSON, for `from_json`."""
         return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
 
     @classmethod
@@ -83,7 +83,7 @@ class PrepareReport:
             raise ValueError(f"not a report of a preparation: {error}") from error
 
     def text(self) -> str:
-        """Return the report to read."""
+        """Return the report as text."""
         files = sum(bool(shard.file) for shard in self.shards)
         masks = f" with {self.masks:,} masks" if self.dataset == MASKS.name else ""
         lines = [f"{self.records:,} photos{masks} in {files:,} shards"]

@@ -1,7 +1,7 @@
-"""A unit of the source -> one ArrayRecord shard, and a result beside it.
+"""Converts a unit of the source to one ArrayRecord shard, with a result beside it.
 
-Both lie in the out folder's work folder under the unit's key. The result appears after the shard: where it is, the
-shard is whole. Every runner calls `make_shard`, so that all write the same.
+Both are in the out folder's work folder, named by the unit's key. The result appears after the shard, so where it
+exists the shard is complete. Every runner calls `make_shard`, so that all write the same.
 """
 
 import collections
@@ -28,14 +28,14 @@ from samjax.data.stream.readers import count_records
 log = logging.getLogger(__name__)
 
 LISTED_DROPS = 1_000
-"""Dropped records of a unit told one by one; beyond, they are counted alone."""
-_KEPT = "shards that are finished are kept"
+"""How many dropped records of a unit to log one by one; more are only counted."""
+_KEPT = "finished shards are kept"
 _OPTIONS = "group_size:1"  # as TFDS writes: every record is found without decoding its neighbours
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ShardResult:
-    """What became of a unit."""
+    """The outcome of a unit."""
 
     path: str
     """The unit's."""
@@ -44,7 +44,7 @@ class ShardResult:
     error: str = ""
     """Why the unit could not be read to its end; then there is no shard."""
     read: int = 0
-    """Records met, used or not."""
+    """Records read, used or not."""
     records: int = 0
     """Written."""
     masks: int = 0
@@ -54,7 +54,7 @@ class ShardResult:
     without_masks: int = 0
     """Photos written that have no mask."""
     empty_masks: int = 0
-    """Masks left out: no pixel."""
+    """Masks excluded because they have no pixel."""
     ignored_members: int = 0
     """No part of a record."""
     dropped: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -64,7 +64,7 @@ class ShardResult:
     ids: tuple[int, ...] = ()
     """Image ids in the order of the records."""
     changes: dict[str, int] = dataclasses.field(default_factory=dict)
-    """Photos written that were encoded again, by the reason; one may have several."""
+    """Photos that were re-encoded, by reason; one may have several."""
     settings: str = ""
     """What the user chose of how photos are written, the unit's."""
     size: int = 0
@@ -85,12 +85,12 @@ class ShardResult:
 
 
 class StoppedError(Exception):
-    """The run is being stopped; the shard under way is given up."""
+    """The run is stopping; the shard in progress is abandoned."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one record added, for a progress display."""
+    """The contribution of one record, for progress displays."""
 
     records: int = 0
     masks: int = 0
@@ -134,7 +134,7 @@ def make_shard(unit: Unit, out: str, *, advance: Callable[[Step], None] = lambda
 
 
 def shard_name(key: str) -> str:
-    """Return the name that the shard of the unit with `key` has until all are done."""
+    """Return the temporary name of the shard of the unit with `key`."""
     return f"{key}.array_record"
 
 
@@ -144,12 +144,12 @@ def result_name(key: str) -> str:
 
 
 def cannot_write(out: str, error: Exception) -> UserError | MachineError:
-    """Return what to say when `out` takes no more."""
+    """Return the error message for a failed write to `out`."""
     if fault := machine_fault(error):
-        return MachineError(f"{out} cannot be written ({fault}); then give the same command again: {_KEPT}")
+        return MachineError(f"{out} cannot be written ({fault}); then run the same command again: {_KEPT}")
     detail = (getattr(error, "strerror", None) or str(error)).splitlines()[0]
     return UserError(
-        f"{out} cannot be written ({detail}): make room or allow it, then give the same command again; {_KEPT}"
+        f"{out} cannot be written ({detail}): make room or allow it, then run the same command again; {_KEPT}"
     )
 
 
@@ -209,7 +209,7 @@ class _Tally:
         for item in self._unit.records():
             if isinstance(item, Stray):
                 self._strays += 1
-                log.info("%s: not %s, ignored.", printable(item.where), self._unit.expected)
+                log.info("%s: not %s, ignored.", printable(item.where), self._unit.expectation)
                 continue
             self._read += 1
             record = self._first_of_its_id(item) if isinstance(item, EncodedRecord) else item

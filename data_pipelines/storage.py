@@ -1,4 +1,4 @@
-"""Files here and in object stores, through fsspec: what a source is read from and what a preparation writes to.
+"""Local files and object stores, through fsspec: where sources are read and preparations written.
 
 `gs://` needs the package gcsfs and `s3://` s3fs; a path without a scheme is local.
 """
@@ -96,7 +96,7 @@ TEMPORARY = ".temporary"
 
 
 class Folder:
-    """A folder to write to. Every file appears whole under its name, or not at all, whatever kills the process."""
+    """A folder to write to. Every file appears complete under its name or not at all, even if the process is killed."""
 
     def __init__(self, path: str):
         self.path = path

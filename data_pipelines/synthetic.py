@@ -1,4 +1,4 @@
-"""Synthetic photos as tars in SA-1B's layout, to try preparation and storage at any size before SA-1B is there.
+"""Synthetic photos as tars in SA-1B's layout, to try preparation and storage at any size without SA-1B.
 
 python -m data_pipelines.synthetic --out FOLDER --source synthetic:photos=1000,seed=0 --photos-per-tar 200
 """

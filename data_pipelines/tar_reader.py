@@ -29,7 +29,7 @@ from samjax.core.machine_faults import machine_fault
 T = TypeVar("T")
 
 HELD_BYTES = 256 * 2**20
-"""How much is kept in memory while the partners are still to come; what is beyond is read again."""
+"""Most bytes kept in memory while waiting for partner files; beyond it, members are read again later."""
 _MAX_WAITING = 2**20
 _JPEG_END = b"\xff\xd9"
 _NO_ZEROS_LAST = (".json", ".jpg", ".jpeg", ".png")
@@ -55,7 +55,7 @@ class _Bounded:
 
 
 class _Waiting(NamedTuple):
-    """A member whose partner has not come yet; `content` is None where it must be read again."""
+    """A member waiting for its partner; `content` is None if it must be read again."""
 
     where: str
     number: str

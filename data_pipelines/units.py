@@ -1,4 +1,4 @@
-"""What `--source` names in the SA-1B layout, cut into units: a tar, or up to 4,096 pairs of a folder.
+"""Splits a `--source` in the SA-1B layout into units: a tar, or up to 4,096 pairs of a folder.
 
 A unit becomes one shard.
 """
@@ -32,18 +32,18 @@ _LEVELS = 3
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A tar, or some files of a folder. A subclass says how they become records."""
+    """A tar, or some files of a folder. Subclasses turn them into records."""
 
     path: str
     """The tar or the folder."""
     fingerprint: str
-    """Changes when a file of the unit does: its size, or its time or tag."""
+    """Changes when a file of the unit changes in size, time or tag."""
     size: int
     """Bytes."""
     strays: int = 0
     """Files of a folder that are no part of a record, counted at its first unit."""
 
-    expected: ClassVar[str]
+    expectation: ClassVar[str]
     """For messages: what a file must be, else it is a stray."""
 
     @property
@@ -100,7 +100,7 @@ class PairUnit(Unit):
     pairs: tuple[PairFiles, ...] | None = None
     """Of a folder. None is a tar."""
 
-    expected: ClassVar[str] = "a plain sa_<id>.jpg or .json"
+    expectation: ClassVar[str] = "a plain sa_<id>.jpg or .json"
 
     @property
     def first(self) -> str | None:

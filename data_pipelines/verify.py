@@ -1,4 +1,4 @@
-"""Recounts a prepared folder against what its metadata and its report say, and re-reads a sample whole."""
+"""Recounts a prepared folder against its metadata and its report, and decodes a sample of records."""
 
 import concurrent.futures
 import dataclasses
@@ -21,7 +21,7 @@ from samjax.data.stream.readers import ShardError, count_records
 from samjax.data.stream.sources import ArrayRecordSource, RecordSource
 
 _TOLD = 20
-"""Faulty records of a shard that are named; beyond, they are counted."""
+"""How many faulty records of a shard to name; more are only counted."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -53,11 +53,11 @@ class VerifyReport:
     sample: int
     """Records of which all was decoded, photo and masks."""
     against_report: bool
-    """Whether there was a report to compare with; data prepared by TFDS has metadata alone."""
+    """Whether there was a report to compare with; data prepared by TFDS has only metadata."""
     problems: tuple[str, ...]
 
     def text(self) -> str:
-        """Return the report to read."""
+        """Return the report as text."""
         compared = f"{INFO} and {REPORT}" if self.against_report else f"{INFO}; there is no {REPORT}"
         has_masks = self.dataset == MASKS.name
         masks = f", {self.masks:,} masks covering {self.area:,} pixels, in" if has_masks else " in"
@@ -100,7 +100,7 @@ def verify(
       watch: called with how many of how many shards are done.
 
     Raises:
-      UserError: it is no prepared folder at all.
+      UserError: it is not a prepared folder.
     """
     info, path, kind = open_dataset(folder)
     root = str(path)
@@ -161,7 +161,7 @@ def _check_all(tasks: Sequence[_Task], *, workers: int, watch: Callable[[int, in
                 checks.append(check)
                 watch(len(checks), len(tasks))
     except BrokenProcessPool as error:
-        raise UserError("a worker was killed, perhaps for want of memory: give fewer --workers") from error
+        raise UserError("a worker was killed, perhaps because memory ran out: give fewer --workers") from error
     return checks
 
 

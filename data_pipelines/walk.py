@@ -1,4 +1,4 @@
-"""What lies in a folder and in those below it."""
+"""Lists a folder and its subfolders."""
 
 import logging
 import os

@@ -1,6 +1,6 @@
-"""Checksums of a state's arrays, to find what a disk, a network or a memory has changed.
+"""Checksums of a state's arrays, to detect corruption by disk, network or memory.
 
-Orbax stores arrays in compressed chunks without a checksum of their contents: a flipped bit may load without an error.
+Orbax stores arrays in compressed chunks without content checksums: a flipped bit can load without an error.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,23 +14,23 @@ from jaxtyping import Array, Bool, Shaped, UInt32
 from samjax.core.tree import named_leaves
 
 Record = dict[str, dict[str, Any]]
-"""What a checkpoint says of its arrays, as JSON: by path name the `shape`, `dtype` and `sums` of each."""
+"""A checkpoint's record of its arrays, as JSON: the `shape`, `dtype` and `sums` of each, by path name."""
 
-# Of the two sums' weights: odd numbers without a pattern, so that no place counts like its neighbour.
+# Seeds of the two sums' weights: odd numbers without a pattern, so that neighbouring positions weigh differently.
 _FACTORS = (np.uint32(0x9E3779B1), np.uint32(0x85EBCA77))
 
 _AT_ONCE = 2**18
-"""Words of an array on the host that are summed at once: a cache holds them and their weights."""
+"""Words of a host array to sum at a time: they and their weights fit in the cache."""
 
 Words = TypeVar("Words", np.ndarray, jax.Array)
 
 
 def record(state: Any) -> tuple[Record, bool]:
-    """Return the record of `state`, and whether all its numbers are finite.
+    """Return the record of `state`, and whether all its values are finite.
 
-    A sum is over 32-bit words times odd weights of their places, modulo 2^32: it does not depend on how an array is
-    split, and any single changed word changes it. Arrays on the host are summed by NumPy, so that nothing is compiled
-    where a checkpoint is read; arrays on devices where they are, all by one program.
+    A sum is over 32-bit words times odd weights of their positions, modulo 2^32: it does not depend on how an array is
+    sharded, and any single changed word changes it. NumPy sums host arrays, so that reading a checkpoint compiles
+    nothing; device arrays are summed in place, all by one program.
     """
     leaves = named_leaves(state)
     on_host = {name: leaf for name, leaf in leaves.items() if isinstance(leaf, np.ndarray)}
@@ -49,13 +49,13 @@ def record(state: Any) -> tuple[Record, bool]:
 
 
 def differences(saved: Record, state: Any) -> list[str]:
-    """Return how `state` differs from the record it was saved with, a phrase for each array; empty if it does not."""
+    """Return how `state` differs from the record it was saved with, a phrase per array; empty if it does not."""
     now, _ = record(state)
     return compare(saved, now, fields=("shape", "dtype", "sums"))
 
 
 def compare(saved: Mapping[str, Any], found: Mapping[str, Any], *, fields: tuple[str, ...]) -> list[str]:
-    """Return a phrase for each array of either whose `fields` are not those of the other."""
+    """Return a phrase for each array whose `fields` differ between the two."""
     said = []
     for name in sorted({*saved, *found}):
         if name not in saved or name not in found:
@@ -79,7 +79,7 @@ def _inspect(leaves: dict[str, Array]) -> tuple[dict[str, tuple[Array, Array]], 
 
 
 def _weights(place: Words, factor: np.uint32) -> Words:
-    """Return the weights of words at these places of their array, counted row after row."""
+    """Return the weights of words at these positions of their array, in row-major order."""
     weight = (place + np.uint32(1)) * factor
     return (weight ^ (weight >> np.uint32(15))) * factor | np.uint32(1)
 
@@ -87,7 +87,7 @@ def _weights(place: Words, factor: np.uint32) -> Words:
 def _sums_on_devices(x: Shaped[Array, "*n"]) -> tuple[UInt32[Array, ""], UInt32[Array, ""]]:
     words = _words(x, lambda unsigned: jax.lax.bitcast_convert_type(x, unsigned))
     place = jnp.zeros(words.shape, jnp.uint32)
-    for axis, size in enumerate(words.shape):  # not a flat array's: a split array stays split
+    for axis, size in enumerate(words.shape):  # of the shaped array, not a flat one: a sharded array stays sharded
         place = place * jnp.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, words.shape, axis)
     first, second = (jnp.sum(words * _weights(place, factor), dtype=jnp.uint32) for factor in _FACTORS)
     return first, second
@@ -108,7 +108,7 @@ def _is_finite(x: Shaped[np.ndarray, "*n"]) -> bool:
 
 
 def _parts(x: Shaped[np.ndarray, "*n"]) -> Iterator[tuple[int, Shaped[np.ndarray, " k"]]]:
-    """Yield pieces of a flat array, and the place of each one's first word."""
+    """Yield pieces of a flat array, and the position of the first word of each."""
     flat = np.ascontiguousarray(x).reshape(-1)
     words = max(1, x.dtype.itemsize // 4)
     for start in range(0, flat.size, _AT_ONCE):
@@ -116,7 +116,7 @@ def _parts(x: Shaped[np.ndarray, "*n"]) -> Iterator[tuple[int, Shaped[np.ndarray
 
 
 def _words(x: Any, view_as: Any) -> Any:
-    """Return the bits of `x`, 32 a word, of smaller numbers one a word."""
+    """Return the bits of `x` as 32-bit words; a smaller number takes one word."""
     if x.dtype == np.bool_:
         return x.astype(np.uint32)
     return view_as(np.dtype(f"uint{8 * min(4, x.dtype.itemsize)}")).astype(np.uint32)

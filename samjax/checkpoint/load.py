@@ -8,14 +8,14 @@ from typing import Any, Generic, TypeVar
 from etils import epath
 
 from samjax.checkpoint.weights import Weights, load_weights, read_shapes
-from samjax.core.config import from_json, to_json
 from samjax.core.errors import UserError
+from samjax.core.json_config import from_json, to_json
 from samjax.nn.structure import check_arrays, model_with
 
 C = TypeVar("C")
 
 _EXECUTION = frozenset({"attention", "remat"})
-"""Fields of a model's config, at any depth, that say how a run computes, not what its model is."""
+"""Fields of a model's config, at any depth, that affect how a run computes, not what the model is."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class LoadedWeights(Generic[C]):
     weights: Weights
 
     def check_whole(self) -> None:
-        """Raise a `UserError` unless the weights are all those of a model of `config`, and no others."""
+        """Raise a `UserError` unless the weights are exactly those of a model of `config`."""
         weights = self.weights
         check_arrays(
             self.config.make,  # type: ignore[attr-defined]
@@ -55,16 +55,16 @@ def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = 
     ```
 
     Args:
-      config_class: of the model that is expected.
-      needed_by: what needs it, for the sentence that refuses another: "samjax predict".
-      changes: to fields of its config that no weights depend on, as `dtype`.
+      config_class: the config class of the expected model.
+      needed_by: who needs the model, for the error that refuses another: "samjax predict".
+      changes: new values of config fields that no weights depend on, such as `dtype`.
 
     Raises:
-      UserError: there is no checkpoint, it holds a model of another class, one that this version does not know, or not
-        a whole one.
+      UserError: there is no checkpoint; or it holds a model of another class, one that this version does not know, or
+        an incomplete one.
       CorruptCheckpointError: it is damaged.
     """
-    loaded = load_known(path, config_class, needed_by=needed_by)
+    loaded = load_weights_and_config(path, config_class, needed_by=needed_by)
     config, weights = dataclasses.replace(loaded.config, **changes), loaded.weights  # type: ignore[type-var]
     model = model_with(
         config.make,  # type: ignore[attr-defined]
@@ -75,10 +75,10 @@ def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = 
     return LoadedModel(config=config, model=model, path=weights.path)
 
 
-def load_known(path: epath.PathLike, *config_classes: type[C], needed_by: str = "") -> LoadedWeights[C]:
-    """Return the weights at `path` and their config, of one of several classes; perhaps a part of the model's alone.
+def load_weights_and_config(path: epath.PathLike, *config_classes: type[C], needed_by: str = "") -> LoadedWeights[C]:
+    """Return the weights at `path` and their config, of one of several classes; they may be only a part of the model.
 
-    Arguments and errors are `load_model`'s.
+    Arguments and errors as for `load_model`.
     """
     found = read_shapes(path)  # before minutes of reading
     config = config_of(found.config, *config_classes, name=str(found.path), needed_by=needed_by)
@@ -86,13 +86,13 @@ def load_known(path: epath.PathLike, *config_classes: type[C], needed_by: str = 
 
 
 def config_of(run: Mapping[str, Any], *config_classes: type[C], name: str, needed_by: str = "") -> C:
-    """Return the model's config out of that of a run or of imported weights, as JSON; `name` is whose, in errors.
+    """Return the model's config from the JSON config of a run or of imported weights, called `name` in errors.
 
-    How the run computed is left out: its attention kernel may not run on this platform, so the config's is the default.
-    Checkpoints of before `model_class` was recorded are told by their fields.
+    Fields about how the run computed get their defaults: its attention kernel may not run on this platform. Checkpoints
+    from before `model_class` was recorded are recognised by their fields.
 
     Raises:
-      UserError: it says nothing of a model, of one of another class, or has a field that this version does not know.
+      UserError: it describes no model or one of another class, or has a field that this version does not know.
     """
     if "model" not in run:
         raise UserError(f"{name}: its config describes no model; give a checkpoint of samjax train or samjax import")
@@ -116,7 +116,7 @@ def config_of(run: Mapping[str, Any], *config_classes: type[C], name: str, neede
 
 
 def model_record(config: Any) -> dict[str, Any]:
-    """Return what a checkpoint's config says of its model, as JSON: the fields, whose they are, and that in words."""
+    """Return a model's entry in a checkpoint's config, as JSON: its fields, its class, and what it is in words."""
     return {
         "model": json.loads(to_json(config)),
         "model_class": type(config).__name__,
@@ -125,7 +125,7 @@ def model_record(config: Any) -> dict[str, Any]:
 
 
 def model_words(config_class: type) -> str:
-    """Return what models of a config class are, with an article: its class attribute `WORDS`."""
+    """Return what a model of a config class is, with an article: the class attribute `WORDS`."""
     return getattr(config_class, "WORDS", "a model")
 
 

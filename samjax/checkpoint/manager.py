@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 
 
 class NonFiniteStateError(UserError):
-    """A state to be saved holds numbers that are not finite."""
+    """A state to be saved holds non-finite values."""
 
 
 class Checkpoints:
-    """The checkpoints under `directory`, the newest `keep` of them and that of `keep_also`. Saving overlaps with
+    """The checkpoints under `directory`: the newest `keep`, and the one of `keep_also`. Saving overlaps with
     training."""
 
     def __init__(self, directory: epath.PathLike, *, keep: int):
@@ -41,7 +41,7 @@ class Checkpoints:
         self._manager = self._open()
 
     def _open(self) -> ocp.CheckpointManager:
-        # Named here, so that a process that has saved nothing yet can read a checkpoint's shapes. Any, since grain's
+        # Named here, so that a process that has not saved yet can read shapes. Any, since grain's
         # handler is one of Orbax's by its methods alone.
         handlers: dict[str, Any] = {
             _STATE: ocp.StandardCheckpointHandler(),
@@ -56,32 +56,32 @@ class Checkpoints:
         )
 
     def latest(self) -> int | None:
-        """Return the newest whole checkpoint's step, None if there is none."""
+        """Return the step of the newest complete checkpoint, None if there is none."""
         return self._manager.latest_step()
 
     def steps(self) -> list[int]:
-        """Return the steps that have a whole checkpoint, ascending."""
+        """Return the steps that have a complete checkpoint, ascending."""
         return sorted(self._manager.all_steps())
 
     def newest_on_disk(self) -> int | None:
-        """Return the newest step that has its folder now, None if none has; may be asked by any thread."""
+        """Return the newest step that has a folder now, None if none has; any thread may call it."""
         with contextlib.suppress(OSError):
             return max((int(entry.name) for entry in self.directory.iterdir() if entry.name.isdecimal()), default=None)
         return None
 
     def keep_also(self, step: int | None) -> None:
-        """From the next save on keep this step beside the newest, instead of the one given before."""
+        """From the next save on, keep this step in addition to the newest, instead of the one given before."""
         self._kept.other = step
 
     def save(self, step: int, *, state: dict[str, Any], stream: Any, config: str) -> None:
-        """Save `state`, the position of `stream` and the config's JSON; nothing if the step is there already.
+        """Save `state`, the position of `stream` and the config's JSON; do nothing if the step is already saved.
 
         Raises:
-          NonFiniteStateError: a number in `state` is not finite; nothing is saved.
+          NonFiniteStateError: a value in `state` is not finite; nothing is saved.
         """
         if step == self.latest():
             return
-        _trim_heap()  # of what the last save took
+        _trim_heap()  # memory of the last save
         arrays, finite = record(state)
         if not finite:
             raise NonFiniteStateError(
@@ -102,15 +102,15 @@ class Checkpoints:
         )
 
     def restore_newest(self, *, like: T, stream: Any) -> tuple[int, T] | None:
-        """Return step and state of the newest checkpoint that is whole, and move `stream` to its position.
+        """Return step and state of the newest complete checkpoint, and move `stream` to its position.
 
-        Those that are not are moved to `corrupt/` beside the checkpoints, with a warning that says what is wrong.
+        Damaged checkpoints are moved to `corrupt/`, beside the others, with a warning that says what is wrong.
 
         Returns:
-          None if there is no checkpoint at all.
+          None if there is no checkpoint.
 
         Raises:
-          UserError: there were checkpoints, and none of them is whole; or see `restore`.
+          UserError: there are checkpoints, but none is complete; or as for `restore`.
         """
         while (step := self.latest()) is not None:
             state, fault = None, "another process cannot read it"
@@ -131,7 +131,8 @@ class Checkpoints:
         return None
 
     def check_newest(self, *, like: Any, stream: Any) -> int | None:
-        """Return the newest checkpoint's step once it fits `like`, and move `stream` to its position; reads no array.
+        """Check the newest checkpoint against `like`, move `stream` to its position, and return its step; reads no
+        array.
 
         Raises:
           CorruptCheckpointError: what it says of itself is damaged.
@@ -147,7 +148,7 @@ class Checkpoints:
     def restore(self, step: int, *, like: T, stream: Any) -> T:
         """Return the state of `step`, shaped and sharded like `like`, and move `stream` to its position.
 
-        The number of processes need not be that of the run which saved: any process's data position does.
+        The number of processes may differ from the run that saved: the data position of any process will do.
 
         Raises:
           CorruptCheckpointError: it cannot be read, or an array is not what was saved.
@@ -195,15 +196,15 @@ class Checkpoints:
         self._telling(self._manager.wait_until_finished)
 
     def close(self) -> None:
-        """Finish saving and release the directory."""
+        """Finish saving and close."""
         self._manager.close()
 
     def check(self) -> None:
-        """Raise as `wait` does if a save that is under way has failed; does not wait for it."""
+        """Raise as `wait` does if a save in progress has failed, without waiting for it."""
         self._telling(self._manager.check_for_errors)
 
     def _telling(self, act: Callable[..., Any], *arguments: Any, **named: Any) -> None:
-        """Do a part of saving; of what goes wrong make a sentence."""
+        """Turn errors while saving into one sentence."""
         try:
             act(*arguments, **named)
         except (OSError, ValueError) as error:  # TensorStore's are ValueErrors
@@ -213,7 +214,7 @@ class Checkpoints:
             ) from error
 
     def way_on(self) -> str:
-        """Wait for a save that is under way, and return from where a run that breaks now can go on, in words."""
+        """Wait for a save in progress, and return in words where a run that fails now can resume."""
         with contextlib.suppress(Exception):  # it may be what has failed
             self._manager.wait_until_finished()
         saved = self.newest_on_disk()
@@ -226,7 +227,7 @@ class Checkpoints:
         return self.directory.parent / "corrupt"
 
     def _put_aside(self, step: int) -> None:
-        """Move a checkpoint to where it is neither read nor in the way of another of its step."""
+        """Move a checkpoint out of the way: it is not read again, and its step can be saved anew."""
         self._manager.close()
         if is_lead():
             self._aside.mkdir(parents=True, exist_ok=True)
@@ -238,7 +239,7 @@ class Checkpoints:
         self._manager = self._open()
 
     def _check_arrays(self, step: int, saved: Record, like: Any) -> None:
-        """Refuse arrays whose files have become others, then those of another model: a damaged shape is not one."""
+        """Refuse damaged arrays, then arrays of another model: a damaged shape must not look like another model."""
         stored = {
             name: {"shape": list(leaf.shape), "dtype": str(leaf.dtype)}
             for name, leaf in named_leaves(_tree_of(self._manager.item_metadata(step)[_STATE])).items()
@@ -261,7 +262,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _reading(folder: epath.Path) -> Iterator[None]:
-    """Tell what makes the checkpoint in `folder` unreadable from what goes wrong on the way to it."""
+    """Raise errors while reading the checkpoint in `folder` as damage or as a machine's failure, whichever it is."""
     try:
         yield
     except CorruptCheckpointError:
@@ -276,18 +277,18 @@ def _reading(folder: epath.Path) -> Iterator[None]:
 def _tree_of(metadata: Any) -> Any:
     """Return the arrays' metadata, shaped like the state."""
     if metadata is None:
-        raise CorruptCheckpointError("it says nothing of its arrays")
+        raise CorruptCheckpointError("it does not describe its arrays")
     return metadata.tree
 
 
 def _trim_heap() -> None:
-    """Give freed memory back to the system: glibc keeps it, in an arena for each of Orbax's threads."""
+    """Return freed memory to the system: glibc keeps it, in an arena per thread of Orbax."""
     with contextlib.suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 def state_shapes(state: Any, shardings: Any) -> Any:
-    """Return what `Checkpoints.restore` takes: shapes with the shardings to restore to."""
+    """Return the `like` of `Checkpoints.restore`: shapes with the shardings to restore to."""
     return jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), state, shardings
     )

@@ -1,6 +1,6 @@
-"""A model's weights alone, out of a run's checkpoint or a folder of their own: what prediction and exchange start from.
+"""A model's weights, from a run's checkpoint or a folder of weights: where prediction and export start.
 
-A folder of weights is a checkpoint without an optimiser and without a position in the data, and is checked like one.
+A folder of weights is a checkpoint without optimiser state and data position, and is checked like one.
 """
 
 import contextlib
@@ -22,18 +22,18 @@ from samjax.core.files import is_bucket
 from samjax.core.folder import check_room, whole_folder
 from samjax.core.git_lfs import POINTER, is_lfs_pointer
 from samjax.core.machine_faults import raise_machine_fault
-from samjax.core.tree import named_leaves, nested
+from samjax.core.tree import named_leaves, nest
 
 _STATE, _CONFIG, _CHECKSUMS = "state", "config", "checksums"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """A model's arrays and what made it."""
+    """A model's arrays and the config they belong to."""
 
     params: dict[str, Any]
-    """Nested dictionaries of float32 NumPy arrays, as `nnx.to_pure_dict` makes them. Of an imported backbone, those of
-    `image_encoder` alone."""
+    """Nested dictionaries of float32 NumPy arrays, as `nnx.to_pure_dict` makes them. For an imported backbone only
+    `image_encoder`."""
     buffers: dict[str, Any]
     config: dict[str, Any]
     """The run's whole config as JSON, with `model` in it; of imported weights, `model` and `imported`."""
@@ -51,7 +51,7 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class SavedShapes:
-    """What a checkpoint says of a model's arrays, without them."""
+    """The shapes of a model's arrays in a checkpoint."""
 
     shapes: dict[str, tuple[int, ...]]
     """By path name, `params/...` and `buffers/...`."""
@@ -62,18 +62,18 @@ class SavedShapes:
 
 
 def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dict[str, Any]) -> None:
-    """Write a folder of weights at `path`, whole or not at all; `config` is JSON with the model's under `model`.
+    """Write a folder of weights at `path`, atomically; `config` is JSON with the model's config under `model`.
 
     Raises:
-      UserError: there is something at `path`, it cannot be written, or a number is not finite.
+      UserError: `path` exists already or cannot be written, or a value is not finite.
     """
     folder = epath.Path(path).absolute()
     if folder.exists():
-        raise UserError(f"{folder} is there already, and nothing is written over: give another folder")
+        raise UserError(f"{folder} exists already, and nothing is overwritten: give another folder")
     state = {"params": params, "buffers": buffers}
     arrays, finite = record(state)
     if not finite:
-        raise UserError(f"the weights for {folder} hold numbers that are not finite, and are not saved")
+        raise UserError(f"the weights for {folder} hold non-finite values and are not saved")
     args = ocp.args.Composite(
         **{
             _STATE: ocp.args.PyTreeSave(state),  # type: ignore[call-arg]
@@ -92,7 +92,7 @@ def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dic
 
 
 def read_shapes(path: epath.PathLike) -> SavedShapes:
-    """Return the shapes of the weights at `path`, which is as for `load_weights`; reads no array.
+    """Return the shapes of the weights at `path`, which is as for `load_weights`; reads no arrays.
 
     Raises:
       UserError: there is no checkpoint at `path`, or the file system does not give it.
@@ -116,7 +116,7 @@ def load_weights(path: epath.PathLike) -> Weights:
     folder = find_checkpoint(path)
     with _reading(folder), _checkpointer() as checkpointer:
         config, saved = _record_in(checkpointer, folder)
-        like = nested({name: np.empty(entry["shape"], entry["dtype"]) for name, entry in saved.items()})
+        like = nest({name: np.empty(entry["shape"], entry["dtype"]) for name, entry in saved.items()})
         state = checkpointer.restore(
             folder,
             ocp.args.Composite(
@@ -157,7 +157,7 @@ def find_checkpoint(path: epath.PathLike) -> epath.Path:
 
 @contextlib.contextmanager
 def _reading(folder: epath.Path) -> Iterator[None]:
-    """Make a sentence of what goes wrong in reading the checkpoint in `folder`."""
+    """Turn errors while reading the checkpoint in `folder` into one sentence."""
     try:
         yield
     except Exception as error:
@@ -170,7 +170,7 @@ def _reading(folder: epath.Path) -> Iterator[None]:
 
 
 def _record_in(checkpointer: ocp.Checkpointer, folder: epath.Path) -> tuple[dict[str, Any], Record]:
-    """Return the config in a checkpoint, and what it says of parameters and buffers."""
+    """Return the config in a checkpoint, and its record of parameters and buffers."""
     said = checkpointer.restore(
         folder,
         ocp.args.Composite(
@@ -193,10 +193,10 @@ def _checkpointer() -> ocp.Checkpointer:
 
 
 def _of_model(saved: Any) -> Record:
-    """Return what a checkpoint's record says of parameters and buffers."""
+    """Return a checkpoint's record of parameters and buffers."""
     kept = {name: entry for name, entry in saved.items() if name.split("/")[0] in ("params", "buffers")}
     if not any(name.startswith("params/") for name in kept):
-        raise ValueError(f"its record names no parameters, but {json.dumps(list(saved)[:3])}")
+        raise ValueError(f"its record names no parameters, only {json.dumps(list(saved)[:3])}")
     return kept
 
 

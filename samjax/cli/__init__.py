@@ -1,4 +1,4 @@
-"""The `samjax` command: one small file a subcommand."""
+"""The `samjax` command: one small file per subcommand."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What subcommands have in common: how options are read."""
+"""Option parsing that all subcommands share."""
 
 import argparse
 import re
@@ -12,9 +12,9 @@ _Number = TypeVar("_Number", int, float)
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser, and of all its subcommands, that refuses an option given twice instead of taking the last.
+    """A parser, also for its subcommands, that refuses an option given twice instead of silently taking the last.
 
-    Options that add up say so themselves, by `action="append"` or another.
+    Options that may repeat declare it with `action="append"` or a similar action.
     """
 
     def __init__(self, *arguments: Any, **options: Any):
@@ -55,15 +55,15 @@ def refuse_more(rest: list[str], command: str) -> None:
 
 
 def whole_number(option: str, within: Range = COUNT) -> Callable[[str], int]:
-    """Return what argparse takes as the `type` of `option`, a whole number in a range, COUNT by default.
+    """Return argparse's `type` for `option`, a whole number in a range, COUNT by default.
 
-    It raises a UserError for anything else, where argparse would print the usage too.
+    It raises a UserError for anything else; argparse itself would also print the usage.
     """
     return _parser(option, within, kind=int, words="a whole number")
 
 
 def real_number(option: str, within: Range) -> Callable[[str], float]:
-    """Return what argparse takes as the `type` of `option`, any number in a range, as `whole_number` does."""
+    """Return argparse's `type` for `option`, any number in a range; see `whole_number`."""
     return _parser(option, within, kind=float, words="a number")
 
 
@@ -80,7 +80,7 @@ def _parser(option: str, within: Range, *, kind: Callable[[str], _Number], words
 
 
 def refuse_repeats(overrides: Sequence[str]) -> None:
-    """Refuse a field of a config that is overridden twice, as `--steps 3 --steps 4`, `--flag --no-flag`.
+    """Refuse a config field that is overridden twice, as in `--steps 3 --steps 4` or `--flag --no-flag`.
 
     Raises:
       UserError: there is one.

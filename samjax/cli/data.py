@@ -1,4 +1,4 @@
-"""`samjax data`: what is done with data before it trains, one module an action."""
+"""`samjax data`: prepare, verify and inspect data, one module per action."""
 
 from samjax.cli import data_inspect, data_prepare, data_verify
 

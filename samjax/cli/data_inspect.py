@@ -11,15 +11,15 @@ from typing import Any
 
 from samjax.cli.arguments import refuse_more, whole_number
 from samjax.cli.progress_bar import progress
-from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
+from samjax.core.experiment import load_experiment
 from samjax.core.files import write_png, write_whole
 from samjax.core.ranges import PIXELS, SEED
 
 _DESCRIPTION = """\
-Draw a batch of SOURCE exactly as the model gets it (photos in their frames, masks, first prompts), count what a sample
-of its records holds, and draw histograms of masks a photo, mask area and aspect ratio. SOURCE is anything training
-takes: a prepared folder, tars, or synthetic: with its parameters."""
+Draw a batch of SOURCE exactly as the model sees it (photos in their frames, masks, first prompts), take statistics of a
+sample of its records, and draw histograms of masks per photo, mask area and aspect ratio. SOURCE is anything that
+training takes: a prepared folder, tars, or synthetic: with its parameters."""
 
 _SHEET, _HISTOGRAMS, _COUNTS = "batch.png", "histograms.png", "inspection.json"
 _MOST_TARS = 2 * 2**30  # bytes: about two thousand photos of SA-1B
@@ -27,7 +27,9 @@ _MOST_TARS = 2 * 2**30  # bytes: about two thousand photos of SA-1B
 
 def add_parser(actions, name: str) -> None:
     """Add `samjax data inspect`."""
-    parser = actions.add_parser(name, help="pictures and counts of what training will see", description=_DESCRIPTION)
+    parser = actions.add_parser(
+        name, help="pictures and statistics of what training will see", description=_DESCRIPTION
+    )
     parser.add_argument("source", metavar="SOURCE", nargs="?", help="default: the experiment's data.source")
     parser.add_argument(
         "--experiment",
@@ -44,7 +46,7 @@ def add_parser(actions, name: str) -> None:
         type=whole_number("--records"),
         default=1_000,
         metavar="N",
-        help="records to count, drawn at random (default: 1,000)",
+        help="records to take statistics of, drawn at random (default: 1,000)",
     )
     parser.add_argument(
         "--image-size",
@@ -57,14 +59,14 @@ def add_parser(actions, name: str) -> None:
         "--seed",
         type=whole_number("--seed", SEED),
         metavar="S",
-        help="of the order and the draws (default: the experiment's)",
+        help="seed of the order and the random draws (default: the experiment's)",
     )
     parser.set_defaults(run=_run)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Request:
-    """What to look at, after experiment and command line are put together."""
+    """What to inspect, merged from the experiment and the command line."""
 
     name: str
     data: Any
@@ -87,7 +89,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
             "prepared": prepared,
             "records": _survey(request, out),
         }
-        _write_json(out, found)  # there also where the batch fails
+        _write_json(out, found)  # written even if the batch fails
         _write_json(out, {**found, "batch": _batch(request, out)})
     print(f"wrote {out / _SHEET}, {out / _HISTOGRAMS}, {out / _COUNTS}")
     return 0
@@ -113,7 +115,7 @@ def _request(known: argparse.Namespace) -> _Request:
             data,
             source=source,
             split=split,
-            workers=0,  # a few photos are soon drawn
+            workers=0,  # a few photos need no prefetching
             prefetch_batches=1,
         ),
         prompting=prompting,
@@ -135,7 +137,7 @@ def _refuse_photos_alone(source: str) -> None:
 
 
 def _make_folder(out: Path) -> None:
-    """Make `out`, or empty it of an earlier inspection if it holds nothing else."""
+    """Create `out`, or remove an earlier inspection from it if it holds nothing else."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
@@ -147,12 +149,12 @@ def _make_folder(out: Path) -> None:
     if others:
         raise UserError(f"{out} holds {others[0]}, which is not of an inspection: give another --out")
     for name in (_SHEET, _HISTOGRAMS, _COUNTS):
-        (out / name).unlink(missing_ok=True)  # or an earlier picture would stand beside new counts
+        (out / name).unlink(missing_ok=True)  # else an old picture could sit beside new counts
 
 
 @contextlib.contextmanager
 def _as_records(request: _Request) -> Iterator[tuple[_Request, dict[str, Any] | None]]:
-    """Yield `request` reading records, and what preparing them for the while found; tars are prepared, others not."""
+    """Yield `request` with a source of records, preparing tars temporarily, and what that preparation counted."""
     from data_pipelines import sa1b
     from samjax.data.stream.sources import is_sa1b_layout
 
@@ -163,7 +165,7 @@ def _as_records(request: _Request) -> Iterator[tuple[_Request, dict[str, Any] | 
     with tempfile.TemporaryDirectory(prefix="samjax_inspect_") as folder:
         part = _first_tars(source)
         if part != source:
-            print(f"{source} is large: looking at its first tar alone, {part}")
+            print(f"{source} is large: inspecting only its first tar, {part}")
         records = Path(folder) / "records"
         report = sa1b.prepare(part, records, split=request.data.split)
         found = {name: getattr(report, name) for name in ("records", "masks", "dropped", "reasons", "examples")}
@@ -175,7 +177,7 @@ def _as_records(request: _Request) -> Iterator[tuple[_Request, dict[str, Any] | 
 
 
 def _first_tars(source: str) -> str:
-    """Return `source`, or its first tar where all of them would take long to prepare."""
+    """Return `source`, or its first tar if preparing all of them would take long."""
     from data_pipelines.units import find_units
 
     units = find_units(source)
@@ -184,7 +186,7 @@ def _first_tars(source: str) -> str:
 
 
 def _survey(request: _Request, out: Path) -> dict[str, Any]:
-    """Count a sample of the records, print and draw it, and return it for the file."""
+    """Take statistics of a sample of the records, print and draw them, and return them for the file."""
     from samjax.data.stream.sources import open_source
     from samjax.data.survey import survey
     from samjax.eval.source_report import describe, plot_survey, summarise
@@ -198,7 +200,7 @@ def _survey(request: _Request, out: Path) -> dict[str, Any]:
 
 
 def _batch(request: _Request, out: Path) -> dict[str, Any]:
-    """Draw the first batch of the stream, say what it left out, and return that for the file."""
+    """Draw the first batch of the stream, print what it excluded, and return that for the file."""
     import jax
     import numpy as np
 

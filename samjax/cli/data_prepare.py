@@ -14,11 +14,10 @@ from samjax.core.errors import UserError
 from samjax.core.ranges import PIXELS
 
 _DESCRIPTION = """\
-Read tars, or folders of extracted pairs, in the layout of SA-1B (sa_<id>.jpg beside sa_<id>.json) into ArrayRecord
-shards with TFDS's segment_anything schema. JPEG bytes are kept as they are. With --format photos, read photos of any
-kind without masks, from folders and tars of any layout. The same command goes on with what was interrupted, by
-whatever; shards that are finished are not made again. With --runner the shards are made by an Apache
-Beam pipeline, and every further option is Beam's."""
+Convert tars, or folders of extracted pairs, in SA-1B's layout (sa_<id>.jpg beside sa_<id>.json) to ArrayRecord shards
+with TFDS's segment_anything schema. JPEG bytes are kept unchanged. With --format photos, convert photos without masks,
+from folders and tars of any layout. After an interruption, run the same command again: it resumes and keeps finished
+shards. With --runner an Apache Beam pipeline makes the shards, and all further options are Beam's."""
 _LINE_EVERY_S = 30.0
 
 
@@ -36,7 +35,7 @@ def add_parser(actions, name: str) -> None:
         action="extend",
         nargs="+",
         metavar="PATH",
-        help="tars, quoted globs of tars, folders of tars, of pairs or of photos; gs:// and s3:// too",
+        help="tars, quoted globs of tars, or folders of tars, pairs or photos; gs:// and s3:// too",
     )
     parser.add_argument(
         "--format",
@@ -49,12 +48,12 @@ def add_parser(actions, name: str) -> None:
             f"--{side}-side",
             type=whole_number(f"--{side}-side", PIXELS),
             metavar="N",
-            help=f"of photos alone: scale down those whose {side} side has more pixels",
+            help=f"--format photos: scale down photos whose {side} side is longer than this, in pixels",
         )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, or to go on with")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, or to resume")
     parser.add_argument("--split", default="train", help="name of the split (default: train)")
     parser.add_argument(
-        "--workers", type=whole_number("--workers"), metavar="N", help="processes (default: one for every core)"
+        "--workers", type=whole_number("--workers"), metavar="N", help="processes (default: one per core)"
     )
     parser.add_argument("--runner", metavar="NAME", help="a Beam runner: DirectRunner, DataflowRunner, ...")
     parser.set_defaults(run=_run)
@@ -66,7 +65,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     prepare = _prepare_photos(known) if known.format == "photos" else _prepare_pairs(known)
     if known.runner:
         if known.workers:
-            raise UserError("--workers is for a run without --runner: give the runner's own option instead")
+            raise UserError("--workers does not apply with --runner: give the runner's own option instead")
         run = preparation.BeamRun(runner=known.runner, options=tuple(option for option in rest if option != "--"))
     else:
         refuse_more(rest, "data prepare")
@@ -75,7 +74,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         with _display(has_masks=known.format == "sa1b") as watch:
             report = prepare(known.source, known.out, split=known.split, run=run, watch=watch)
     except KeyboardInterrupt:
-        print(f"stopped; the same command goes on with what {known.out} lacks", file=sys.stderr)
+        print(f"stopped; run the same command again to resume {known.out}", file=sys.stderr)
         return 130
     print(f"{known.out}: {report.text()}")
     return 0
@@ -87,7 +86,7 @@ def _prepare_pairs(known: argparse.Namespace) -> Callable[..., Any]:
     for name in ("longest_side", "shortest_side"):
         if getattr(known, name):
             option = f"--{name.replace('_', '-')}"
-            raise UserError(f"{option} is for --format photos: photos with masks keep their size, as their masks do")
+            raise UserError(f"{option} is for --format photos: photos with masks keep the size of their masks")
     return sa1b.prepare
 
 

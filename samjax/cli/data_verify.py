@@ -1,4 +1,4 @@
-"""`samjax data verify`: whether prepared data is all there."""
+"""`samjax data verify`: check that prepared data is complete and undamaged."""
 
 import argparse
 import os
@@ -15,7 +15,7 @@ def add_parser(actions, name: str) -> None:
         name,
         help="recount prepared data and re-read a sample",
         description="Read every record of a prepared folder, count photos, masks and areas against dataset_info.json "
-        "and prepare_report.json, and decode a sample of photos and masks. Names what is damaged, and then exits "
+        "and prepare_report.json, and decode a sample of photos and masks. If something is damaged, name it and exit "
         "with 2.",
     )
     parser.add_argument("folder", metavar="DIR", help="a folder made by samjax data prepare, or by TFDS")

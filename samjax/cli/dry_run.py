@@ -1,4 +1,4 @@
-"""What is looked at before a run starts; `samjax train --dry-run` looks at all of it and starts nothing."""
+"""Checks before a run starts; `samjax train --dry-run` makes all of them and starts nothing."""
 
 import socket
 
@@ -16,7 +16,7 @@ from samjax.train.state import make_blueprint
 
 
 def open_validation(config: TrainConfig) -> Mixture | None:
-    """Open the validation's photos, so that what is wrong with them is said before a model is made; return them.
+    """Open the validation data before the model is made, so that errors come early; return its records.
 
     Raises:
       UserError: they cannot be used.
@@ -31,10 +31,10 @@ def open_validation(config: TrainConfig) -> Mixture | None:
 
 
 def check(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str) -> str:
-    """Read what the run would, write to the workdir, and return what this process has, as a line.
+    """Read what the run would read, write to the workdir, and return this process's findings as one line.
 
-    Weights to begin with, or a checkpoint to go on from, are held against the model that the run would make; of the
-    data a batch is read, and one of the validation's.
+    Checks starting weights, or the checkpoint to resume from, against the model of the run, and reads one batch of
+    training data and one of validation data.
 
     Raises:
       UserError: data or weights cannot be used, or the workdir cannot be written to.
@@ -62,26 +62,26 @@ def check(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str)
 
 
 def _check_start(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str) -> str:
-    """Hold what the run would begin with against its model and its data; return it in words."""
+    """Check what the run would start from against its model and data; return it in words."""
     blueprint = make_blueprint(config, mesh)
     folder = epath.Path(workdir) / "checkpoints"
     if folder.exists() and any(entry.name.isdecimal() for entry in folder.iterdir()):
         checkpoints = Checkpoints(folder, keep=config.checkpoint.keep)
         try:
             like = state_shapes(as_dict(blueprint.shapes), as_dict(blueprint.shardings))
-            return f"goes on from step {checkpoints.check_newest(like=like, stream=stream)}"
+            return f"resumes from step {checkpoints.check_newest(like=like, stream=stream)}"
         except CorruptCheckpointError as error:
-            return f"goes on from the checkpoint before {checkpoints.latest()}, which is damaged ({error})"
+            return f"resumes from the checkpoint before {checkpoints.latest()}, which is damaged ({error})"
         finally:
             checkpoints.close()
     if not config.init_from:
-        return "begins with random weights"
+        return "starts from random weights"
     found = read_starting_weights(config, blueprint)
-    return f"begins with {len(found.shapes)} arrays of {found.path}"
+    return f"starts from {len(found.shapes)} arrays of {found.path}"
 
 
 def _check_validation(config: TrainConfig, mesh: Mesh) -> str:
-    """Read a batch of the validation's photos; return what there is, in words."""
+    """Read a batch of the validation data; return in words what there is."""
     validation = config.validation
     mixture = open_validation(config)
     if mixture is None:

@@ -18,7 +18,7 @@ PROTOCOLS = {
 
 
 def add_parser(commands, name: str) -> None:
-    """Add `samjax evaluate`, with a subcommand a protocol."""
+    """Add `samjax evaluate`, with one subcommand per protocol."""
     parser = commands.add_parser(name, help="evaluate a checkpoint zero-shot", description=__doc__)
     protocols = parser.add_subparsers(dest="protocol", required=True, metavar="PROTOCOL")
     for protocol, module in PROTOCOLS.items():

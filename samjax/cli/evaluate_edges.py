@@ -9,22 +9,22 @@ from samjax.core.errors import UserError
 from samjax.core.ranges import Range
 
 _DESCRIPTION = """\
-Find the edges of BSDS500's photos with a checkpoint that was never trained to (Segment Anything, section 7.2), or with
-Sobel's or Canny's detector, and measure them by the data set's benchmark: F at one threshold for all photos (ODS) and
-at the best of each (OIS), average precision, recall at a precision of one half."""
+Detect edges in BSDS500's photos zero-shot with a checkpoint (Segment Anything, section 7.2), or with a Sobel or Canny
+detector, and score them by the data set's benchmark: F at one threshold for all photos (ODS) and at each photo's best
+(OIS), average precision, and recall at a precision of one half."""
 
 _SIGMAS = Range(at_least=0, at_most=100, why="it is a number of pixels")
 
 
 def add_parser(protocols, name: str) -> None:
     """Add the protocol."""
-    parser = protocols.add_parser(name, help="edges, by the benchmark of BSDS500", description=_DESCRIPTION)
+    parser = protocols.add_parser(name, help="edge detection, by the BSDS500 benchmark", description=_DESCRIPTION)
     add_common(parser, needs_checkpoint=False)
     parser.add_argument(
         "--data",
         required=True,
         metavar="DIR",
-        help="BSDS500 as it is unpacked, or a folder with images/ID.jpg and groundTruth/ID.mat",
+        help="BSDS500 as unpacked, or a folder with images/ID.jpg and groundTruth/ID.mat",
     )
     parser.add_argument("--split", default="test", choices=("train", "val", "test"), help="default: test")
     parser.add_argument(
@@ -37,7 +37,7 @@ def add_parser(protocols, name: str) -> None:
         "--sobel-sigma",
         type=real_number("--sobel-sigma", _SIGMAS),
         metavar="PIXELS",
-        help="of the Gaussian before --method sobel; 0 for none (default: 2)",
+        help="sigma of the Gaussian blur before --method sobel; 0 for none (default: 2)",
     )
     add_allow_missing(parser)
     parser.set_defaults(run=_run)
@@ -90,7 +90,7 @@ def _check_sigma(known: argparse.Namespace) -> None:
 
 
 def _mask_edges(checkpoint: str):
-    """Return the detector and how many photos it takes at a time."""
+    """Return the detector and its batch size in photos."""
     from samjax.eval.protocols.edges.mask_edges import MaskEdges
     from samjax.predict.engine import Engine
 

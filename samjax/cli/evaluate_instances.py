@@ -1,4 +1,4 @@
-"""`samjax evaluate instances`: masks of a detector's boxes."""
+"""`samjax evaluate instances`: masks from a detector's boxes."""
 
 import argparse
 
@@ -15,9 +15,9 @@ from samjax.cli.evaluation import (
 from samjax.cli.progress_bar import progress
 
 _DESCRIPTION = """\
-Prompt with the boxes of a detector, refine the masks once, and report their average precision, as the Segment Anything
-paper does in its section 7.4: by the rules of LVIS if the annotations are LVIS's, else by those of COCO. Scores are the
-detector's, whose own boxes are scored beside. Writes results.json, table.txt, predictions.json, refined.json, ap.png,
+Prompt with a detector's boxes, refine the masks once, and report their average precision as in section 7.4 of the
+Segment Anything paper: by LVIS's rules for LVIS annotations, else by COCO's. Confidence scores are the detector's,
+whose boxes are also evaluated for comparison. Writes results.json, table.txt, predictions.json, refined.json, ap.png,
 worst.png and median.png to DIR."""
 
 _TRUE = "ground-truth"
@@ -34,7 +34,7 @@ def add_parser(protocols, name: str) -> None:
         metavar=f"JSON|{_TRUE}",
         help="a detector's boxes, COCO's results JSON, or those of the annotations, with score 1",
     )
-    parser.add_argument("--no-refine", action="store_true", help="leave out the second pass")
+    parser.add_argument("--no-refine", action="store_true", help="skip the refining pass")
     add_allow_missing(parser)
     parser.set_defaults(run=_run)
 

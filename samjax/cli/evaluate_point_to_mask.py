@@ -20,10 +20,10 @@ from samjax.core.errors import UserError
 from samjax.core.ranges import SEED
 
 _DESCRIPTION = """\
-Click every object of one or more data sets, once and then where the mask is wrong, and report the mean IoU after some
-numbers of clicks, as the Segment Anything paper does in its section 7.1: of the mask that the model trusts most, and of
-the best of its three after the first click. Writes results.json, table.txt, photos.csv, clicks.png, worst.png and
-median.png to DIR."""
+Click on every object of one or more data sets, first once and then where the mask is wrong, and report the mean IoU
+after given numbers of clicks, as in section 7.1 of the Segment Anything paper: for the mask with the highest predicted
+IoU, and for the best of the three masks after the first click. Writes results.json, table.txt, photos.csv, clicks.png,
+worst.png and median.png to DIR."""
 
 
 def add_parser(protocols, name: str) -> None:
@@ -41,16 +41,18 @@ def add_parser(protocols, name: str) -> None:
         action="extend",
         nargs="+",
         metavar="[NAME=]PATH",
-        help="data sets, each a path, or one of the paper's by its name and where it is: cityscapes=/data/cityscapes",
+        help="data sets: each a path, or NAME=PATH for one of the paper's, as in cityscapes=/data/cityscapes",
     )
     formats = [format.value for format in Format]
-    parser.add_argument("--format", choices=formats, help="of data sets whose path leaves it open")
-    parser.add_argument("--images", metavar="PATH", help="photos of a JSON's annotations: a folder, tars or records")
+    parser.add_argument("--format", choices=formats, help="format of data sets whose path does not tell")
+    parser.add_argument(
+        "--images", metavar="PATH", help="photos that belong to a JSON of annotations: a folder, tars or records"
+    )
     parser.add_argument(
         "--most-masks",
         type=whole_number("--most-masks"),
         metavar="N",
-        help="cut each data set to whole photos of about N masks, drawn once",
+        help="evaluate a random subset of each data set: whole photos with about N masks",
     )
     parser.add_argument(
         "--clicks",
@@ -58,12 +60,15 @@ def add_parser(protocols, name: str) -> None:
         nargs="+",
         default=[1, 2, 3, 5, 9],
         metavar="N",
-        help="numbers of clicks (1 2 3 5 9)",
+        help="report the mean IoU after these numbers of clicks (default: 1 2 3 5 9)",
     )
     parser.add_argument(
-        "--first-click", choices=("center", "random"), default="center", help="where an object is clicked first"
+        "--first-click",
+        choices=("center", "random"),
+        default="center",
+        help="where to place the first click on an object",
     )
-    parser.add_argument("--seed", type=whole_number("--seed", SEED), default=0, help="of random first clicks")
+    parser.add_argument("--seed", type=whole_number("--seed", SEED), default=0, help="seed of random first clicks")
     add_allow_missing(parser)
     parser.set_defaults(run=_run)
 
@@ -76,7 +81,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     config = ClickConfig(clicks=tuple(known.clicks), first=FirstClick(known.first_click), seed=known.seed)
     options = override(FormatOptions(), rest, command="evaluate point-to-mask")
 
-    from samjax.core.config import to_json
+    from samjax.core.json_config import to_json
     from samjax.eval.protocols.point_to_mask.protocol import click_datasets
     from samjax.eval.protocols.point_to_mask.report import click_results, write_report
     from samjax.predict.engine import Engine
@@ -118,7 +123,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _open(known: argparse.Namespace, options, out: Path):
-    """Return the data sets and what a reader of figures on them must know."""
+    """Return the data sets, and notes that a reader of the results needs."""
     from samjax.data.annotations.open_dataset import open_dataset
 
     images = None if known.images is None else open_images(known.images, out=out)
@@ -140,8 +145,8 @@ def _open(known: argparse.Namespace, options, out: Path):
     names = [one.dataset.name for one in opened]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"--data gives two data sets the name {twice[0]}: name them apart, as NAME=PATH")
+        raise UserError(f"--data gives two data sets the name {twice[0]}: give each its own name, as NAME=PATH")
     notes = [note for one in opened for note in one.notes]
     if known.limit is not None:
-        notes.append(f"the first {known.limit:,} photos of each data set alone")
+        notes.append(f"only the first {known.limit:,} photos of each data set")
     return [one.dataset for one in opened], notes

@@ -1,4 +1,4 @@
-"""`samjax evaluate proposals`: recall of everything found."""
+"""`samjax evaluate proposals`: recall of automatic masks."""
 
 import argparse
 import dataclasses
@@ -16,10 +16,10 @@ from samjax.cli.evaluation import (
 from samjax.cli.progress_bar import progress
 
 _DESCRIPTION = """\
-Find everything on photos with a grid of points, rank it, and report the average recall of masks at 1000 proposals, as
-the Segment Anything paper does in its section 7.3: of all objects, by size, and of LVIS by frequency. Writes
-results.json, table.txt, ar.png, worst.png and median.png to DIR. Any setting of the generator can follow, such as
---points-per-side 32 and --points-per-batch 256."""
+Generate masks for whole photos from a grid of points, rank them, and report the average recall at 1000 proposals as in
+section 7.3 of the Segment Anything paper: over all objects, by size, and for LVIS by frequency. Writes results.json,
+table.txt, ar.png, worst.png and median.png to DIR. Any setting of the generator can follow, such as --points-per-side
+32 or --points-per-batch 256."""
 
 
 def add_parser(protocols, name: str) -> None:
@@ -28,19 +28,19 @@ def add_parser(protocols, name: str) -> None:
     add_common(parser)
     add_annotations(parser)
     parser.add_argument(
-        "--single-output", action="store_true", help="one mask a point instead of three: the paper's ablation"
+        "--single-output", action="store_true", help="one mask per point instead of three: the paper's ablation"
     )
     parser.add_argument(
         "--max-proposals",
         type=whole_number("--max-proposals"),
         default=1000,
         metavar="N",
-        help="proposals of a photo (1000)",
+        help="most proposals per photo (default: 1000)",
     )
     parser.add_argument(
         "--write-proposals",
         action="store_true",
-        help="write all proposals too, to DIR/proposals/ID.json as COCO's results: some 300 kB a photo",
+        help="also write all proposals to DIR/proposals/ID.json, in COCO's results format: about 300 kB per photo",
     )
     add_allow_missing(parser)
     parser.set_defaults(run=_run)

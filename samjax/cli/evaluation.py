@@ -1,4 +1,4 @@
-"""What the protocols of `samjax evaluate` have in common."""
+"""Arguments and steps that all protocols of `samjax evaluate` share."""
 
 import argparse
 import hashlib
@@ -17,12 +17,12 @@ def add_common(parser: argparse.ArgumentParser, *, needs_checkpoint: bool = True
         "--checkpoint", required=needs_checkpoint, metavar="C", help="a run's workdir, a checkpoint, or weights"
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write results, table and pictures to")
-    parser.add_argument("--resume", action="store_true", help="go on with an evaluation that was begun in --out")
+    parser.add_argument("--resume", action="store_true", help="resume the evaluation in --out")
     parser.add_argument(
         "--limit",
         type=whole_number("--limit"),
         metavar="N",
-        help="evaluate the first N photos of each data set alone, for a first look",
+        help="evaluate only the first N photos of each data set, for a quick look",
     )
 
 
@@ -31,13 +31,13 @@ def add_allow_missing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-missing",
         action="store_true",
-        help="leave out what is missing or damaged in the data, and count it in the results, instead of refusing",
+        help="skip missing or damaged data, and count it in the results, instead of refusing to run",
     )
     parser.add_argument(
         "--allow-unannotated",
         action="store_true",
-        help="accept photos without annotations: `instances` counts every detection on them as false, other protocols "
-        "leave them out and count them",
+        help="accept photos without annotations: `instances` counts every detection on them as a false positive, other "
+        "protocols skip and count them",
     )
 
 
@@ -48,7 +48,7 @@ def add_annotations(parser: argparse.ArgumentParser) -> None:
 
 
 def open_annotations(known: argparse.Namespace, out: Path):
-    """Return the annotations and photos that `add_annotations` asked for, see `AnnotatedPhotos`."""
+    """Return the annotations and photos from the arguments of `add_annotations`, see `AnnotatedPhotos`."""
     from samjax.eval.ground_truth import read_annotated_photos
 
     return read_annotated_photos(
@@ -74,7 +74,7 @@ def evaluate(
 
 
 def find_checkpoint_of(known: argparse.Namespace) -> str:
-    """Return where the checkpoint is that `--checkpoint` leads to."""
+    """Return the path of the checkpoint that `--checkpoint` names."""
     from samjax.checkpoint.weights import find_checkpoint
 
     return str(find_checkpoint(known.checkpoint))
@@ -86,7 +86,8 @@ def out_folder(known: argparse.Namespace) -> Path:
 
 
 def open_images(path: str, *, out: Path):
-    """Return where the photos of annotations are: a folder of pictures, of records, or SA-1B's tars, prepared once."""
+    """Return where the photos of the annotations are: a folder of pictures or of records; SA-1B's tars are prepared
+    once."""
     from samjax.data.annotations.images import ImageFolder, ImageRecords
     from samjax.data.stream.sources import holds_records
 
@@ -95,7 +96,7 @@ def open_images(path: str, *, out: Path):
 
 
 def prepare_records(path: str, *, out: Path) -> str:
-    """Return `path`, or where its records are if it is tars or pairs of SA-1B: prepared once, under `out`."""
+    """Return `path`, or, for tars or pairs of SA-1B, the records prepared from it once under `out`."""
     from samjax.cli.tars import prepare_once
     from samjax.data.stream.sources import is_sa1b_layout
 

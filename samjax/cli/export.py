@@ -1,4 +1,4 @@
-"""`samjax export`: weights out, to other software."""
+"""`samjax export`: convert weights for other software."""
 
 import argparse
 import sys
@@ -14,8 +14,8 @@ _FORMATS = {
 }
 
 _DESCRIPTION = """\
-Write a checkpoint's weights as a folder that other software reads, with a card that says what they are and how they are
-loaded. Nothing is written over; a failed export leaves nothing.
+Write a checkpoint's weights as a folder that other software reads, with a model card that says what they are and how to
+load them. Nothing is overwritten; a failed export leaves nothing behind.
 
 formats:
 """
@@ -35,32 +35,32 @@ def add_parser(commands, name: str) -> None:
         required=True,
         help="a run's workdir (its newest), one of its checkpoints/STEP, or what samjax import wrote",
     )
-    parser.add_argument("--format", choices=list(_FORMATS), required=True, help="what for, see above")
+    parser.add_argument("--format", choices=list(_FORMATS), required=True, help="the target, see above")
     parser.add_argument("--out", metavar="DIR", required=True, help="a new folder")
     parser.add_argument(
         "--license",
         metavar="ID",
         default="other",
-        help="of the weights, for the card, as apache-2.0 or cc-by-nc-4.0 (default: other, left open)",
+        help="licence of the weights, for the card, such as apache-2.0 or cc-by-nc-4.0 (default: other, unspecified)",
     )
     parser.add_argument(
-        "--single-file", action="store_true", help="onnx: weights in the .onnx, not in a file beside it"
+        "--single-file", action="store_true", help="onnx: store the weights in the .onnx, not in a separate file"
     )
     parser.add_argument(
-        "--photo-masks", action="store_true", help="onnx: the decoder also brings its masks to the photo's size"
+        "--photo-masks", action="store_true", help="onnx: the decoder also resizes its masks to the photo"
     )
     parser.set_defaults(run=_run)
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "export")
-    from samjax.interop.export import Format, export
     from samjax.interop.formats.onnx.model import OnnxOptions
+    from samjax.interop.write_weights import Format, export
 
     is_default = not known.single_file and not known.photo_masks
     onnx = None if is_default else OnnxOptions(single_file=known.single_file, photo_masks=known.photo_masks)
     folder = export(known.checkpoint, known.out, Format(known.format), license=known.license, onnx=onnx)
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size:>15,} bytes  {path}")
-    print("README.md says how it is loaded; read it over before you publish it", file=sys.stderr)
+    print("README.md says how to load it; read it before you publish it", file=sys.stderr)
     return 0

@@ -17,12 +17,12 @@ from samjax.core.patterns import expand_pattern
 from samjax.predict.automatic.generator_config import GeneratorConfig
 
 _DESCRIPTION = """\
-Find every object of the photos that PATH names, and write photos and masks to DIR in the layout of SA-1B: a folder to
-train on. The same command again resumes where it ended. Photos that cannot be read are named at the end."""
+Generate masks for every object in the photos that PATH names, and write photos and masks to DIR in SA-1B's layout: a
+folder to train on. Run the same command again to resume. Photos that cannot be read are listed at the end."""
 
 _PRESETS = {"default": GeneratorConfig, "sa1b": GeneratorConfig.sa1b}
 _TOLD = 20
-"""Photos that could not be read, told one by one."""
+"""How many unreadable photos to list one by one."""
 
 
 def add_parser(commands, name: str) -> None:
@@ -35,7 +35,7 @@ def add_parser(commands, name: str) -> None:
         name,
         help="masks of every object in photos",
         description=_DESCRIPTION,
-        epilog=f"Settings of the generator, with the default preset's values: {settings}",
+        epilog=f"Settings of the generator, with the values of the default preset: {settings}",
     )
     parser.add_argument("--checkpoint", required=True, metavar="C", help="a run's workdir, a checkpoint, or weights")
     parser.add_argument(
@@ -51,14 +51,14 @@ def add_parser(commands, name: str) -> None:
         "--preset",
         choices=_PRESETS,
         default="default",
-        help="default: the released generator's settings; sa1b: those that SA-1B was made with, 20 crops a photo",
+        help="default: the released generator's settings; sa1b: those that made SA-1B, 20 crops per photo",
     )
     parser.add_argument("--draw", action="store_true", help="also draw each photo's masks, to DIR/overlays")
     parser.add_argument(
         "--batch-size",
         type=whole_number("--batch-size"),
         metavar="N",
-        help="photos or crops at a time, over all devices (default: a device each)",
+        help="photos or crops per batch, over all devices (default: one per device)",
     )
     parser.set_defaults(run=_run)
 
@@ -87,7 +87,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:
-    """Return the files that match, each once, in the order of their paths; say how many others lie beside them.
+    """Return the matching files, each once, sorted by path; print how many other files lie beside them.
 
     Raises:
       UserError: a pattern that matches no file, or one in `out`.
@@ -111,7 +111,7 @@ def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:
 
 
 def _tell_others(found: set[Path]) -> None:
-    """Say how many files in the same folders are not matched: of another suffix, or one in capitals."""
+    """Print how many files in the same folders do not match, for example for a suffix in capitals."""
     folders = {path.parent for path in found}
     others = sorted(
         path
@@ -126,10 +126,10 @@ def _tell_others(found: set[Path]) -> None:
 
 
 def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
-    """Generate and write the masks of `photos`, and say how many and how fast.
+    """Generate and write the masks of `photos`, and print how many and how fast.
 
     Raises:
-      UserError: some cannot be read; the others are done.
+      UserError: some photos cannot be read; all others are done.
     """
     from samjax.pictures.all_masks import draw_all_masks
 
@@ -166,12 +166,12 @@ def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
         more = f"; and {len(unreadable) - _TOLD} more" if len(unreadable) > _TOLD else ""
         raise UserError(
             f"{len(unreadable)} of {len(photos)} photos could not be read: {'; '.join(unreadable[:_TOLD])}{more}. "
-            f"The other {done} are done; replace these, or leave them out of --images"
+            f"The other {done} are done; replace these, or exclude them from --images"
         )
 
 
 def _why_none(without: Sequence[tuple[Path, Any]], *, done: int, config: GeneratorConfig) -> str:
-    """Return how near the best candidates of photos without a mask came to the thresholds."""
+    """Return how close the best candidates of photos without a mask came to the thresholds."""
     path, highest = max(without, key=lambda one: (one[1].stability or 0.0, one[1].iou))
     iou = max(one.iou for _, one in without)
     text = (
@@ -189,14 +189,14 @@ def _why_none(without: Sequence[tuple[Path, Any]], *, done: int, config: Generat
 
 
 def _rate(done: int, took: float, first: tuple[int, float] | None, now: float) -> str:
-    """Return images a second, without the first batch if there were others: programs are compiled for it."""
+    """Return images per second, excluding the first batch if there were others: it includes compilation."""
     if first is not None and done > first[0]:
         done, took = done - first[0], now - first[1]
     return f"{done / max(took, 1e-9):.3g}"
 
 
 def _read_ahead(pool: ThreadPoolExecutor, photos: Sequence[Path], *, size: int) -> Iterator[list]:
-    """Yield (path, photo or UserError) in batches; the next one is read meanwhile."""
+    """Yield (path, photo or UserError) in batches, reading the next batch in the background."""
     from samjax.predict.promptable.photo_input import read_photo
 
     def read(path: Path):

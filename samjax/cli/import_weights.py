@@ -9,10 +9,10 @@ from samjax.core.folder import check_can_write
 from samjax.core.ranges import PIXELS
 
 _DESCRIPTION = """\
-Read weights and write them to CKPT: of the Segment Anything release (.pth) or transformers' SamModel (a folder, or its
-.safetensors or .bin); of a masked autoencoder (MAE's .pth, or transformers' ViTMAE); or of a plain ViT such as timm's,
-which is an image encoder's start. Which model it is and its size are read from keys and arrays. Nothing in the file is
-run, and whatever does not fit is named, with no CKPT written."""
+Convert weights to the checkpoint CKPT: the Segment Anything release (.pth) or transformers' SamModel (a folder, or its
+.safetensors or .bin); a masked autoencoder (MAE's .pth, or transformers' ViTMAE); or a plain ViT such as timm's, to
+start an image encoder from. The model and its size are recognised from keys and arrays. No code in the file is run. If
+something does not fit, the error names it and no CKPT is written."""
 
 
 def add_parser(commands, name: str) -> None:
@@ -21,7 +21,7 @@ def add_parser(commands, name: str) -> None:
         name, help="PyTorch weights to a checkpoint", description=_DESCRIPTION, allow_abbrev=False
     )
     parser.add_argument("weights", metavar="WEIGHTS", help="a file, or a folder that transformers saved")
-    parser.add_argument("--out", required=True, metavar="CKPT", help="folder to write; it must not be there yet")
+    parser.add_argument("--out", required=True, metavar="CKPT", help="folder to write; it must not exist yet")
     parser.add_argument(
         "--image-size",
         nargs=2,
@@ -33,10 +33,12 @@ def add_parser(commands, name: str) -> None:
         "--decoder-heads",
         type=whole_number("--decoder-heads"),
         metavar="N",
-        help="heads of a mask decoder that is not 256 channels wide: no state dict says how many",
+        help="attention heads of a mask decoder that is not 256 channels wide: state dicts do not tell",
     )
     parser.add_argument(
-        "--under", metavar="KEY", help="which state dict of a training checkpoint that holds several, as model_ema"
+        "--under",
+        metavar="KEY",
+        help="key of the state dict in a training checkpoint that holds several, such as model_ema",
     )
     parser.add_argument(
         "--ignore",
@@ -44,7 +46,7 @@ def add_parser(commands, name: str) -> None:
         action="extend",
         default=[],
         metavar="PATTERN",
-        help="keys to leave out, as quoted patterns: 'image_encoder.adapters/**'",
+        help="quoted patterns of keys to ignore: 'image_encoder.adapters/**'",
     )
     parser.set_defaults(run=_run)
 
@@ -54,12 +56,12 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     refuse_more(rest, "import")
     if epath.Path(known.out).exists():  # before minutes of reading
-        raise UserError(f"{known.out} is there already, and nothing is written over: give another folder")
+        raise UserError(f"{known.out} exists already, and nothing is overwritten: give another folder")
     check_can_write(known.out)
 
     from samjax.checkpoint.load import model_record
     from samjax.checkpoint.weights import save_weights
-    from samjax.interop.import_weights import import_weights
+    from samjax.interop.read_weights import import_weights
 
     imported = import_weights(
         known.weights,
@@ -72,9 +74,9 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         **model_record(imported.reading.config),
         "imported": {
             "from": Path(known.weights).resolve().name,
-            "format": imported.found.naming.name,
+            "format": imported.recognition.naming.name,
             "sha256": imported.sha256,
-            **({"ignored": imported.ignored} if imported.ignored else {}),
+            **({"ignored": imported.ignored_keys} if imported.ignored_keys else {}),
         },
     }
     save_weights(known.out, params=imported.reading.params, buffers=imported.reading.buffers, config=config)
@@ -83,20 +85,20 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def report(imported, *, source: str, out: str) -> str:
-    """Return what came of it, in lines."""
+    """Return a report of the import, in lines."""
     from samjax.core.tree import named_leaves
 
     reading = imported.reading
     parameters, buffers = named_leaves(reading.params).values(), named_leaves(reading.buffers).values()
     height, width = reading.config.image_size
     lines = [
-        f"{source}: {imported.title} for {height} x {width} pixels, key layout of {imported.found.naming.title}",
+        f"{source}: {imported.title} for {height} x {width} pixels, key layout of {imported.recognition.naming.title}",
         *(f"  sha256 {digest} {name}" for name, digest in imported.sha256.items()),
         f"  {len(parameters) + len(buffers)} arrays, {sum(leaf.size for leaf in parameters):,} parameters",
         *(f"  resized  {change}" for change in reading.changes),
         *(f"  note     {note}" for note in imported.notes),
     ]
-    for what, keys in (("not used", imported.unused), ("ignored ", imported.ignored)):
+    for what, keys in (("not used", imported.unused_keys), ("ignored ", imported.ignored_keys)):
         if keys:
             first, more = keys[:8], len(keys) - 8
             lines.append(f"  {what} {', '.join(first)}{f' and {more} more' if more > 0 else ''}")

@@ -22,7 +22,8 @@ _COMMANDS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand and return its exit code: 2, with one sentence and no traceback, where an error says it all."""
+    """Run a subcommand and return its exit code: 2, with one sentence and no traceback, for errors a user can act
+    on."""
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     logging.getLogger("samjax").setLevel(logging.INFO)
     parser = Parser(prog="samjax", description="Pretrain Segment Anything models in JAX.")
@@ -32,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     raise_open_file_limit()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a file name need not be of the terminal's encoding
+            stream.reconfigure(errors="backslashreplace")  # a file name may not fit the terminal's encoding
     try:
         known, rest = parser.parse_known_args(arguments)
         return known.run(known, rest)

@@ -1,4 +1,4 @@
-"""`samjax plan`: memory, communication and time of a training run, without the machine it is for."""
+"""`samjax plan`: predict memory, communication and time of a training run without its hardware."""
 
 import argparse
 import dataclasses
@@ -8,16 +8,16 @@ from pathlib import Path
 from samjax.core.errors import UserError
 
 _DESCRIPTION = """\
-Compile the training step of EXPERIMENT.py for chips that are not there, and print what it needs: bytes a chip, what
-chips send each other, the least time a step and the whole run can take. Everything is predicted. Exits with 2 if the
-step does not fit. Fields of the config are overridden as in `samjax train`; no data is read."""
+Compile the training step of EXPERIMENT.py for hardware you do not need to have, and print what it needs: bytes per
+chip, communication between chips, and lower bounds on the time of a step and of the run. Everything is predicted. Exits
+with 2 if the step does not fit. Override fields of the config as in `samjax train`; no data is read."""
 
 
 def add_parser(commands, name: str) -> None:
     """Add `samjax plan`."""
     parser = commands.add_parser(
         name,
-        help="memory and time of a run on chips that are not there",
+        help="predict memory and time of a run without its hardware",
         description=_DESCRIPTION,
         usage="samjax plan EXPERIMENT.py --topology KIND:SIZE [--json FILE] [--largest-batch] [--FIELD VALUE ...]",
         add_help=False,
@@ -26,9 +26,9 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument(
         "--topology", metavar="KIND:SIZE", help="v4:4x4x8, v5e:16x16, v5p:4x4x8, v6e:16x16, cpu:8, or another size"
     )
-    parser.add_argument("--json", metavar="FILE", help="also write everything there")
+    parser.add_argument("--json", metavar="FILE", help="also write everything to this file")
     parser.add_argument(
-        "--largest-batch", action="store_true", help="find the most photos a step that fit; compiles several times"
+        "--largest-batch", action="store_true", help="find the largest batch that fits; compiles several times"
     )
     parser.add_argument("-h", "--help", action="store_true", help="show this, or with EXPERIMENT.py every override")
     parser.set_defaults(run=lambda known, rest: _run(parser, known, rest))
@@ -39,7 +39,7 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
         parser.print_help()
         raise SystemExit(0 if known.help else 2)
     from samjax.cli.train import override
-    from samjax.core.config import load_experiment
+    from samjax.core.experiment import load_experiment
     from samjax.train.config import TrainConfig
 
     config = override(
@@ -62,10 +62,10 @@ def run(config, *, name: str, topology: str, json: str | None = None, with_large
     Raises:
       UserError: it does not fit, or there is nothing to plan for.
     """
-    from samjax.core.config import to_json
+    from samjax.core.json_config import to_json
     from samjax.plan.memory import Memory, largest_batch
-    from samjax.plan.plan import make_plan
     from samjax.plan.report import does_not_fit, show
+    from samjax.plan.step_plan import make_plan
     from samjax.plan.topology import parse_topology, topology_devices
 
     chips = parse_topology(topology)

@@ -13,16 +13,16 @@ from samjax.core.files import tell_write_errors
 from samjax.core.folder import check_can_write
 
 _DESCRIPTION = """\
-Predict the masks of objects in a photo, prompted by points, a box or both. Places are pixels of the photo as a viewer
-shows it, x from the left and y from the top. All points and a box prompt one object, together; each of several boxes
-alone is an object; --object before the prompts of each object gives it points too. A single point or box may mean
-several things and gets three masks; an object with more than one prompt gets one. Writes each mask as a PNG, and for
-each object all its masks over the photo and a JSON with their RLE."""
+Predict masks of objects in a photo from points, a box or both. Coordinates are pixels of the photo as a viewer shows
+it, x from the left and y from the top. Points and one box together prompt one object; several boxes without points are
+one object each; to give several objects points, put --object before each object's prompts. A single point or box is
+ambiguous and gets three masks; an object with more than one prompt gets one. Writes each mask as a PNG, and for each
+object an overlay of its masks on the photo and a JSON with their RLE."""
 
 
 @dataclass(kw_only=True)
 class _Object:
-    """What is prompted for one object, as it was typed."""
+    """The prompts of one object, as typed."""
 
     points: list[list[float]] = field(default_factory=list)
     boxes: list[list[float]] = field(default_factory=list)
@@ -36,7 +36,7 @@ class _Object:
         return [point[2] if len(point) == 3 else 1.0 for point in self.points]
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as it is written beside the masks."""
+        """Return the prompts as they are written beside the masks."""
         points = [point[:2] for point in self.points]
         return {"points": points, "labels": [int(label) for label in self.labels], "box": self.box}
 
@@ -46,7 +46,7 @@ class _Object:
 
 
 class _Prompt(argparse.Action):
-    """Keep the prompts of all options in the order in which they were typed."""
+    """Keep the prompts of all options in the order they were typed."""
 
     def __call__(self, parser, namespace, values, option=None) -> None:
         setattr(namespace, self.dest, [*getattr(namespace, self.dest), (option, values)])
@@ -58,14 +58,20 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument("--checkpoint", required=True, metavar="C", help="a run's workdir, a checkpoint, or weights")
     parser.add_argument("--image", required=True, metavar="FILE", help="a JPEG, PNG or other picture")
     for option, metavar, text in (
-        ("--point", "X,Y[,0]", "a point on the object, or with ,0 beside it; may be given again"),
-        ("--box", "X0,Y0,X1,Y1", "the object's box; given again without points, another object's"),
+        ("--point", "X,Y[,0]", "a point on the object, or with ,0 a point outside it; may be repeated"),
+        ("--box", "X0,Y0,X1,Y1", "the object's box; repeat it without points for further objects"),
     ):
         parser.add_argument(option, dest="prompts", action=_Prompt, default=[], metavar=metavar, help=text)
     parser.add_argument(
-        "--object", dest="prompts", action=_Prompt, nargs=0, help="the points and the box after this are of an object"
+        "--object",
+        dest="prompts",
+        action=_Prompt,
+        nargs=0,
+        help="start a new object: the points and the box that follow belong to it",
     )
-    parser.add_argument("--masks", type=int, choices=(1, 3), help="how many (default: 3 for a single prompt, else 1)")
+    parser.add_argument(
+        "--masks", type=int, choices=(1, 3), help="masks per object (default: 3 for a single prompt, else 1)"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.set_defaults(run=_run)
 
@@ -80,7 +86,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     ]
     existing = [path for of_object in files for path in of_object.values() if path.exists()]
     if existing:
-        raise UserError(f"{existing[0]} is there already, and nothing is written over: give another --out")
+        raise UserError(f"{existing[0]} exists already, and nothing is overwritten: give another --out")
     check_can_write(out)
 
     from samjax.predict.promptable.photo_input import read_photo
@@ -109,7 +115,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 
 def _objects(typed: Sequence[tuple[str, Any]]) -> list[_Object]:
-    """Return the objects that were prompted for.
+    """Return the prompted objects.
 
     Raises:
       UserError: there is none, one is without a prompt or has several boxes, or a prompt is not the numbers it must be.
@@ -160,7 +166,7 @@ def _prompts(objects: Sequence[_Object]) -> dict[str, Any]:
 
 
 def _predict(predictor, objects: Sequence[_Object], wanted: int | None) -> list[tuple[Any, Any]]:
-    """Return masks and predicted IoUs of each object; those that get as many masks are predicted together."""
+    """Return masks and predicted IoUs of each object; objects with equally many masks are predicted together."""
     found: list[tuple[Any, Any]] = [(None, None)] * len(objects)
     for count in (1, 3):
         places = [place for place, one in enumerate(objects) if one.masks(wanted) == count]

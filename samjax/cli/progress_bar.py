@@ -1,4 +1,4 @@
-"""The bar that commands show on a terminal: one look for all of them."""
+"""The progress bar that all commands show on a terminal."""
 
 import contextlib
 import sys
@@ -6,17 +6,17 @@ from collections.abc import Iterator
 
 
 class Bar:
-    """What moves a bar: called with how many more are done, or `to` with how many are."""
+    """Moves a bar: call it with an increment, or `to` with the total done."""
 
     def __init__(self, progress, task):
         self._progress, self._task = progress, task
 
     def __call__(self, count: int, *, note: str | None = None) -> None:
-        """Move on by `count`; a `note` stands behind the bar until the next one."""
+        """Advance by `count`; a `note` is shown behind the bar until the next one."""
         self._update(note, advance=count)
 
     def to(self, done: int, *, total: int | None = None, note: str | None = None) -> None:
-        """Move to `done`, of a `total` that may only be known now."""
+        """Move to `done`, of a `total` that may become known only now."""
         self._update(note, completed=done, **({} if total is None else {"total": total}))
 
     def _update(self, note: str | None, **change) -> None:
@@ -25,10 +25,10 @@ class Bar:
 
 @contextlib.contextmanager
 def progress(what: str, *, total: int | None, done: int = 0, in_bytes: bool = False) -> Iterator[Bar]:
-    """Show a bar of `total` `what`, `done` of which there are, on stderr; it goes when the block ends.
+    """Show a bar on stderr for `total` `what`, of which `done` are done; it disappears when the context ends.
 
-    Where no terminal shows it, nothing is printed. `total` None is not known yet, see `Bar.to`; `in_bytes` says that
-    bytes are counted, and shows their speed.
+    Prints nothing without a terminal. `total` None means not known yet, see `Bar.to`; `in_bytes` counts bytes and shows
+    their rate.
     """
     from rich.console import Console
     from rich.progress import (

@@ -22,7 +22,7 @@ def needs_preparing(source: str, schema: Schema) -> bool:
 def prepare_once(source: str, out: Path, *, split: str = "train", schema: Schema = masks.SCHEMA) -> str:
     """Return the folder of the records of `source`: `out`, prepared if it is not yet.
 
-    Records whose tars are gone are used as they are, which is said.
+    If the tars are gone, the existing records are used, with a message.
 
     Args:
       source: tars or pairs in SA-1B's layout; for photos alone, tars or folders of photos, or a glob of either.

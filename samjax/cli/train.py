@@ -12,8 +12,8 @@ from typing import Any
 
 from samjax.cli.arguments import refuse_repeats, whole_number
 from samjax.core import signals
-from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
+from samjax.core.experiment import load_experiment
 from samjax.core.ranges import COUNT_OR_NONE, Range
 
 _EXIT_CODE = Range(at_least=0, at_most=255, why="a process ends with one of these codes")
@@ -21,8 +21,8 @@ _EXIT_CODE = Range(at_least=0, at_most=255, why="a process ends with one of thes
 log = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
-Train the model that EXPERIMENT.py's config() describes. Any field of the config can be overridden by its dotted name;
-`samjax train EXPERIMENT.py --help` lists them all. Running the same command again goes on from the last checkpoint."""
+Train the model that EXPERIMENT.py's config() describes. Override any field of the config by its dotted name; `samjax
+train EXPERIMENT.py --help` lists them all. Run the same command again to resume from the last checkpoint."""
 
 
 def add_parser(commands, name: str) -> None:
@@ -35,24 +35,30 @@ def add_parser(commands, name: str) -> None:
         add_help=False,
     )
     parser.add_argument("experiment", nargs="?", metavar="EXPERIMENT.py", help="a file that defines config()")
-    parser.add_argument("--workdir", metavar="DIR", help="where the run lives (default: runs/EXPERIMENT)")
+    parser.add_argument(
+        "--workdir", metavar="DIR", help="folder for checkpoints, metrics and pictures (default: runs/EXPERIMENT)"
+    )
     parser.add_argument("--profile", metavar="FIRST:LAST", help="trace these steps into WORKDIR/profile, as in 10:15")
-    parser.add_argument("--dry-run", action="store_true", help="look at all that the run would, on every host, and end")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check data, weights and workdir on every host, without training"
+    )
     parser.add_argument("--multihost", action="store_true", help="join the other hosts of this job first")
-    parser.add_argument("--coordinator", metavar="HOST:PORT", help="of process 0, where JAX cannot find the others")
-    parser.add_argument("--processes", type=whole_number("--processes"), metavar="N", help="how many there are")
+    parser.add_argument(
+        "--coordinator", metavar="HOST:PORT", help="address of process 0, where JAX cannot find the other processes"
+    )
+    parser.add_argument("--processes", type=whole_number("--processes"), metavar="N", help="number of processes")
     parser.add_argument(
         "--process",
         type=whole_number("--process", COUNT_OR_NONE),
         metavar="I",
-        help="which of them this is, from 0",
+        help="index of this process, from 0",
     )
     parser.add_argument(
         "--stopped-code",
         type=whole_number("--stopped-code", _EXIT_CODE),
         default=0,
         metavar="N",
-        help="exit code where a signal ended the run before its last step (default: 0), for what starts it again",
+        help="exit code if a signal stops the run early (default: 0), for schedulers that restart it",
     )
     parser.add_argument("-h", "--help", action="store_true", help="show this, or with EXPERIMENT.py every override")
     parser.set_defaults(run=lambda known, rest: _run(parser, known, rest))
@@ -65,11 +71,11 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
     cluster = {"coordinator": known.coordinator, "processes": known.processes, "process": known.process}
     several = known.multihost or any(value is not None for value in cluster.values())
     try:
-        # Of several processes none stops alone: what comes before they have joined is passed on when they have.
+        # No process stops alone: a signal that arrives before the processes have joined is passed on afterwards.
         with signals.noting() if several else signals.interrupting() as came:
             finished = _join_and_run(known, rest, cluster if several else None, came)
     except KeyboardInterrupt:
-        print("samjax: stopped by a signal before it could save; run the same command again to go on", file=sys.stderr)
+        print("samjax: stopped by a signal before it could save; run the same command again to resume", file=sys.stderr)
         finished = False
     return 0 if finished else known.stopped_code
 
@@ -168,16 +174,16 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
 
 
 def _tell_half_written(workdir: str, *, locked: bool) -> None:
-    """Remove the checkpoints that killed processes left half written, where no other run can be writing them."""
+    """Remove partial saves of killed processes, if no other run can be writing them."""
     from etils import epath
 
-    from samjax.checkpoint.half_written import half_written, remove_half_written
+    from samjax.checkpoint.partial_saves import partial_saves, remove_partial_saves
 
     checkpoints = epath.Path(workdir) / "checkpoints"
-    count, size = remove_half_written(checkpoints) if locked else (0, 0)
+    count, size = remove_partial_saves(checkpoints) if locked else (0, 0)
     if count:
         print(f"removed {count} half-written checkpoint(s) of killed runs, {size / 1e6:,.1f} MB", flush=True)
-    if left := half_written(checkpoints):
+    if left := partial_saves(checkpoints):
         why = "cannot be deleted" if locked else f"stay, since {workdir} cannot be locked"
         print(
             f"{len(left)} half-written checkpoint(s) in {checkpoints} {why}, such as {left[0].name}; delete them when "
@@ -187,7 +193,7 @@ def _tell_half_written(workdir: str, *, locked: bool) -> None:
 
 
 def _check_best(config) -> None:
-    """Refuse a figure to keep the best checkpoint by that no validation of the run reports.
+    """Refuse a metric for the best checkpoint that the run's validation does not report.
 
     Raises:
       UserError: there is no validation, or it reports others.

@@ -1,1 +1,1 @@
-"""The shared vocabulary: types, errors, keys, tree names, configuration. Imports nothing of ours."""
+"""Shared vocabulary: types, errors, keys, tree names, configuration. Imports no other package of samjax."""

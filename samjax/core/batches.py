@@ -13,9 +13,9 @@ from samjax.core.struct import struct
 class Batch:
     """Photos with the masks to learn, at fixed shapes.
 
-    A photo is scaled so that it fits the model's frame and sits in its top-left corner; `valid_size` is the part it
-    covers. Masks are at the same resolution, packed eight pixels a byte along the width (`numpy.packbits` order):
-    `unpack_masks` undoes it on device. Slots of `masks` with `mask_valid` False hold zeros and count for nothing.
+    A photo is scaled to fit the model's frame and sits in its top-left corner; `valid_size` is the part it covers.
+    Masks have the same resolution, packed eight pixels per byte along the width (`numpy.packbits` order);
+    `unpack_masks` unpacks them on device. Slots of `masks` with `mask_valid` False hold zeros and are ignored.
     """
 
     image: UInt8[Array, "b h w 3"]

@@ -1,4 +1,4 @@
-"""The processes of a run: how they find each other, and what one of them does for all."""
+"""Multi-process runs: how processes find each other, agree, and wait for each other."""
 
 import contextlib
 import os
@@ -11,20 +11,20 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax._src import distributed  # its client's key-value store has no public name; Orbax takes it from there too
+from jax._src import distributed  # the client's key-value store has no public name; Orbax uses it from here too
 from jax.experimental import multihost_utils
 
 from samjax.core.errors import MachineError, UserError
 
 HEARTBEAT_TIMEOUT_S = 100
-"""A process that says nothing for so long is given up, and the others end."""
+"""A process that is silent for this long is given up, and the others exit."""
 
 
 def join(*, coordinator: str | None = None, processes: int | None = None, process: int | None = None) -> None:
     """Join the other processes of this job; call it before anything touches a device.
 
-    On TPU pods, under Slurm and Open MPI, JAX finds out all three by itself; elsewhere say all three. Waits for the
-    others up to five minutes. From then on SIGTERM, Ctrl-C and preemption notices are what `stops_together` asks for.
+    On TPU pods, under Slurm and Open MPI, JAX finds all three arguments by itself; elsewhere give all three. Waits up
+    to five minutes for the others. From then on `stops_together` reports SIGTERM, Ctrl-C and preemption notices.
 
     Args:
       coordinator: host and port at which process 0 listens.
@@ -32,8 +32,7 @@ def join(*, coordinator: str | None = None, processes: int | None = None, proces
       process: which of them this is, from 0.
 
     Raises:
-      UserError: some of the three are given and not all, or make no sense; there is no cluster that JAX knows, or the
-        others did not come.
+      UserError: only some of the three are given, or one is invalid; JAX finds no cluster, or the others did not join.
     """
     given = {"--coordinator": coordinator, "--processes": processes, "--process": process}
     missing = [name for name, value in given.items() if value is None]
@@ -62,18 +61,18 @@ def join(*, coordinator: str | None = None, processes: int | None = None, proces
 
 
 def is_lead() -> bool:
-    """Return whether this process is the one that speaks and writes for all."""
+    """Return whether this is the lead process, which prints and writes for all."""
     return jax.process_index() == 0
 
 
 def wait_for_all(name: str) -> None:
-    """Wait until every process is here; `name` says where, the same in each."""
+    """Wait until every process has arrived; `name` identifies the barrier, the same in each process."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
 
 
 def all_say(yes: bool) -> bool:
-    """Return whether every process says yes."""
+    """Return whether the condition holds on every process."""
     if jax.process_count() == 1:
         return yes
     return bool(np.all(multihost_utils.process_allgather(np.asarray(yes))))
@@ -81,10 +80,10 @@ def all_say(yes: bool) -> bool:
 
 @contextlib.contextmanager
 def ends_all() -> Iterator[None]:
-    """Let an error within end this process at once, after its message, where there are others.
+    """In a multi-process run, exit at once on an error in this context, after printing it.
 
-    On its way out JAX would wait for them, and they wait in an exchange for this one: minutes, until its heartbeat is
-    missed. The others notice the closed connection, and end the same way.
+    A normal exit would wait for the other processes, which themselves wait for this one in a collective: minutes, until
+    the heartbeat times out. The others notice the closed connection and exit the same way.
     """
     try:
         yield
@@ -103,21 +102,21 @@ def ends_all() -> Iterator[None]:
 
 
 def stops_together(step: int) -> bool:
-    """Return whether all processes end before `step + 1`, since one of them was told to (SIGTERM, a preemption).
+    """Return whether all processes stop before `step + 1`, because one of them was told to (SIGTERM, preemption).
 
-    Each process asks once a step. Steps are dispatched ahead and not in lockstep: JAX agrees on one that none is past.
+    Each process asks once per step. Processes are not in lockstep: JAX agrees on a step that none has passed.
     """
     return jax.process_count() > 1 and multihost_utils.reached_preemption_sync_point(step)
 
 
 def leave_word(topic: str, word: str) -> None:
-    """Let every process read `word`, instead of this one's last of that topic; nobody is waited for."""
+    """Publish `word` to every process, replacing this process's last word on the topic; does not wait."""
     if jax.process_count() > 1:
         _client().key_value_set(f"samjax/{topic}/{jax.process_index()}", word, allow_overwrite=True)
 
 
 def words_of_all(topic: str) -> dict[int, str]:
-    """Return the last word of each process that left one, none if there is one process."""
+    """Return the last word of each process that published one; empty in a single-process run."""
     if jax.process_count() == 1:
         return {}
     found = _client().key_value_dir_get(f"samjax/{topic}")
@@ -129,7 +128,7 @@ def _client() -> Any:
 
 
 def _interrupt_as_preemption() -> None:
-    """Let Ctrl-C be what SIGTERM is, which JAX listens to in a run of several processes; a second one acts as usual."""
+    """Treat Ctrl-C like SIGTERM, which JAX listens to in a multi-process run; a second Ctrl-C acts as usual."""
 
     def terminate(*_) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,12 +10,12 @@ class UserError(Exception):
 
 
 class CorruptCheckpointError(UserError):
-    """A checkpoint cannot be read, or is not what was saved; the message says what of it."""
+    """A checkpoint cannot be read, or differs from what was saved; the message says which part."""
 
 
 class MachineError(Exception):
-    """The machine failed, not the data: the message says which limit was met, or what to look at.
+    """The machine failed, not the data: the message says which limit was reached, or what to check.
 
-    It is no UserError, so that code which leaves out a damaged file or record never leaves out a sound one for it.
-    The command line prints it in the same way.
+    Not a UserError, so that code that skips damaged files or records never skips a sound one because of it. The command
+    line prints it the same way.
     """

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Atomic writes: a file appears whole or not at all."""
 
 import contextlib
 import errno
@@ -29,26 +29,26 @@ _NO_SYNC = {
     errno.EPERM,
     errno.EISDIR,
 }
-"""How file systems refuse what they do not have: CIFS, FUSE and shared folders of virtual machines among them."""
+"""Errors for unsupported operations on CIFS, FUSE, shared folders of virtual machines and the like."""
 _told: set[int] = set()
-"""File systems without sync that a line was written about."""
+"""File systems without sync that were already reported."""
 
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FULL_IN_WORDS = tuple(os.strerror(number) for number in _FULL)
-"""Libraries that are no Python make errors of every type, with the system's words in them."""
+"""Native libraries raise errors of every type that carry the system's message."""
 
 
 def is_bucket(path: epath.PathLike) -> bool:
-    """Return whether it is an address, such as gs://, and no folder of a file system."""
+    """Return whether `path` is a URL such as gs://, not a path in the file system."""
     return "://" in str(path)
 
 
 def write_whole(path: epath.PathLike, content: str | bytes) -> None:
-    """Write a file so that whoever reads it finds what was there before or all of `content`.
+    """Write a file atomically: a reader finds the previous content or all of `content`.
 
-    Neither a kill nor a power cut leaves anything else: the file is on the disk before it gets its name, and the name
-    before this returns. An object of a bucket appears whole by itself.
+    This holds after a kill or a power cut too: the content is on disk before the rename, and the rename before this
+    returns. Objects in buckets are atomic anyway.
 
     Text is written as UTF-8, see `printable`.
 
@@ -69,7 +69,7 @@ def write_whole(path: epath.PathLike, content: str | bytes) -> None:
             f"{path} cannot be written ({error.strerror or error}): make room or allow it, or write to another folder"
         ) from error
     finally:
-        with contextlib.suppress(OSError):  # a folder that is a file: told above
+        with contextlib.suppress(OSError):  # a file in the place of a folder: reported above
             partial.unlink(missing_ok=True)
 
 
@@ -81,7 +81,7 @@ def write_png(path: Path, picture: UInt8[np.ndarray, "h w *colours"] | Bool[np.n
 
 
 def move_whole(path: Path, target: Path) -> None:
-    """Give a file, or a folder with all in it, the name `target`, once its content is on the disk.
+    """Rename a file, or a folder and its contents, to `target` once everything is on disk.
 
     Raises:
       OSError: it cannot be synced or renamed.
@@ -92,7 +92,7 @@ def move_whole(path: Path, target: Path) -> None:
 
 
 def sync_all(path: Path) -> None:
-    """`sync` a file, or a folder with all in it."""
+    """`sync` a file, or a folder and its contents."""
     for folder, _, names in os.walk(path):
         for name in names:
             sync(Path(folder, name))
@@ -102,16 +102,16 @@ def sync_all(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Have the system write a file, or a folder's names, to the disk.
+    """Flush a file, or a folder's entries, to disk.
 
-    Where a file system has no sync, a line says so once.
+    Warns once if the file system has no sync.
 
     Raises:
       OSError: the disk is full or fails.
     """
     is_folder = path.is_dir()
     with _refusals_told(path if is_folder else path.parent):
-        handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)  # CIFS syncs no file that is open to read
+        handle = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)  # CIFS does not sync a file opened for reading
         try:
             os.fsync(handle)
         finally:
@@ -119,7 +119,7 @@ def sync(path: Path) -> None:
 
 
 def sync_open(file: IO[bytes], *, folder: Path) -> None:
-    """Have the system write what `file`, open in `folder`, was given so far; see `sync`."""
+    """Flush what was written to `file`, open in `folder`, to disk; see `sync`."""
     file.flush()
     with _refusals_told(folder):
         os.fsync(file.fileno())
@@ -127,7 +127,7 @@ def sync_open(file: IO[bytes], *, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _refusals_told(folder: Path) -> Iterator[None]:
-    """Go on where a file system has no sync: that is a safeguard less, not a write that failed."""
+    """Continue if a file system has no sync: that is one safeguard less, not a failed write."""
     try:
         yield
     except OSError as error:
@@ -136,7 +136,7 @@ def _refusals_told(folder: Path) -> Iterator[None]:
         if (device := os.stat(folder).st_dev) not in _told:
             _told.add(device)
             log.info(
-                "%s cannot be synced (%s): a power cut may lose what was written last",
+                "%s cannot be synced (%s): a power cut may lose the last writes",
                 printable(str(folder)),
                 error.strerror,
             )
@@ -144,12 +144,12 @@ def _refusals_told(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def tell_write_errors(path: str | Path, *, option: str = "--out") -> Iterator[None]:
-    """Tell what goes wrong on disk within in a sentence.
+    """Turn disk errors in this context into one sentence.
 
-    `path` is what is being written, `option` what the user gave it by.
+    `path` is what is being written, `option` the flag by which the user gave it.
 
     Raises:
-      UserError: in place of an OSError, or of a library's error that the disk is full.
+      UserError: in place of an OSError, or of a library's error about a full disk.
     """
     try:
         yield
@@ -165,7 +165,7 @@ def tell_write_errors(path: str | Path, *, option: str = "--out") -> Iterator[No
 
 
 def _full(error: BaseException | None) -> str | None:
-    """Return the system's words where an error, or one that it came after, is that of a full disk."""
+    """Return the system's message if an error, or one in its chain, is about a full disk."""
     while error is not None:
         for words in _FULL_IN_WORDS:
             if words in str(error):

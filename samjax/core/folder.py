@@ -1,4 +1,5 @@
-"""Folders that are one process's alone, complete or not there at all, and gone on with only as they were begun."""
+"""Folders that one process locks, that appear complete or not at all, and that resume only with their first
+settings."""
 
 import contextlib
 import enum
@@ -24,11 +25,11 @@ from samjax.core.text import printable
 log = logging.getLogger(__name__)
 
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL}
-"""How file systems refuse locks: NFS without lockd, Lustre mounted without flock, FUSE, shared folders."""
+"""Errors of file systems without locks: NFS without lockd, Lustre mounted without flock, FUSE, shared folders."""
 
 
 class Lock(enum.Enum):
-    """Whose a lock is."""
+    """Who holds a lock."""
 
     OURS = "ours"
     ANOTHERS = "another's"
@@ -37,9 +38,9 @@ class Lock(enum.Enum):
 
 
 def try_lock(file: IO[str], *, folder: str) -> Lock:
-    """Lock `file` until it is closed or its process ends, unless another process holds it.
+    """Lock `file` until it is closed or its process ends, unless another process holds the lock.
 
-    On a file system without locks a line says that nothing keeps others out of `folder`.
+    On a file system without locks, warns that nothing keeps other processes out of `folder`.
 
     Raises:
       OSError: the disk fails.
@@ -47,12 +48,12 @@ def try_lock(file: IO[str], *, folder: str) -> Lock:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # EACCES: as NFS says it
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):  # EACCES: NFS
             return Lock.ANOTHERS
         if error.errno not in _NO_LOCKS:
             raise
         log.info(
-            "%s cannot be locked (%s): see to it that no two processes write to it", printable(folder), error.strerror
+            "%s cannot be locked (%s): make sure that no two processes write to it", printable(folder), error.strerror
         )
         return Lock.MISSING
     return Lock.OURS
@@ -60,13 +61,13 @@ def try_lock(file: IO[str], *, folder: str) -> Lock:
 
 @contextlib.contextmanager
 def lock_folder(workdir: epath.PathLike, *, option: str = "--workdir") -> Iterator[bool]:
-    """Keep other runs out of `workdir`, which is made; they would write over each other's files.
+    """Create `workdir` and keep other runs out of it: they would overwrite each other's files.
 
-    A lock on its file `.lock`, which the operating system takes back however this process ends. Where the file system
-    has no locks, as buckets, nothing keeps them out. `option` is what the user gave the folder by.
+    Locks its file `.lock`; the operating system releases the lock however this process ends. Without locks in the file
+    system, as in buckets, nothing keeps others out. `option` is the flag by which the user gave the folder.
 
     Yields:
-      Whether nobody else can be in it.
+      Whether the lock is held, so that no other process can be using the folder.
 
     Raises:
       UserError: another process holds it, or the folder cannot be written to.
@@ -103,10 +104,10 @@ def _not_writable(workdir: epath.PathLike, error: OSError, option: str) -> UserE
 
 
 def check_can_write(folder: str | Path, *, option: str = "--out") -> None:
-    """Find out whether a folder can be made, or written to where it is there; makes nothing. Call it before the work.
+    """Check that a folder can be created, or written to if it exists, without creating it. Call it before the work.
 
     Raises:
-      UserError: it cannot: a file is in its place or above it, permission is missing, the disk is read-only.
+      UserError: it cannot: a file is in its place or above it, permission is missing, or the disk is read-only.
     """
     if is_bucket(folder):
         return
@@ -118,7 +119,7 @@ def check_can_write(folder: str | Path, *, option: str = "--out") -> None:
 
 
 def check_room(folder: str | Path, size: int, *, option: str = "--out") -> None:
-    """Find out whether there is room for `size` bytes where a folder is or will be.
+    """Check that there is room for `size` bytes where a folder is or will be.
 
     Raises:
       UserError: there is less.
@@ -134,7 +135,7 @@ def check_room(folder: str | Path, size: int, *, option: str = "--out") -> None:
 
 
 def _nearest(folder: str | Path) -> Path:
-    """Return the folder, or what is there of the path to it."""
+    """Return the folder, or its nearest existing parent."""
     nearest = Path(folder).absolute()
     while not os.path.lexists(nearest):
         nearest = nearest.parent
@@ -143,7 +144,7 @@ def _nearest(folder: str | Path) -> Path:
 
 @contextlib.contextmanager
 def whole_folder(folder: Path, *, option: str = "--out") -> Iterator[Path]:
-    """Yield an empty folder that becomes `folder` at the end; after an error or Ctrl-C nothing is left of it.
+    """Yield an empty folder that is renamed to `folder` at the end; after an error or Ctrl-C nothing is left.
 
     Raises:
       UserError: it cannot be written, see `tell_write_errors`.
@@ -155,7 +156,7 @@ def whole_folder(folder: Path, *, option: str = "--out") -> Iterator[Path]:
             partial = holder / folder.name
             partial.mkdir()
             yield partial
-            for path in partial.rglob("*"):  # safetensors' are their owner's alone
+            for path in partial.rglob("*"):  # safetensors makes files that only their owner can read
                 path.chmod((0o777 if path.is_dir() else 0o666) & ~_umask())
             move_whole(partial, folder)
         finally:
@@ -163,17 +164,17 @@ def whole_folder(folder: Path, *, option: str = "--out") -> Iterator[Path]:
 
 
 def _umask() -> int:
-    """Return the mode bits that new files lack."""
+    """Return the process's umask."""
     mask = os.umask(0)
     os.umask(mask)
     return mask
 
 
 def read_request(file: Path, *, fields: Mapping[str, type] = MappingProxyType({})) -> dict[str, Any]:
-    """Return what a folder was begun with: the JSON object in its file, which must have `fields` of these types.
+    """Return the settings a folder was started with: the JSON object in its file, with `fields` of these types.
 
     Raises:
-      UserError: it cannot be read, or is another's.
+      UserError: it cannot be read, or belongs to something else.
     """
     try:
         before = json.loads(file.read_text())
@@ -181,13 +182,13 @@ def read_request(file: Path, *, fields: Mapping[str, type] = MappingProxyType({}
             return before
     except (OSError, ValueError):
         pass
-    raise UserError(f"{file} is damaged: give another --out, or remove {file.parent} to begin anew")
+    raise UserError(f"{file} is damaged: give another --out, or remove {file.parent} to start over")
 
 
 def check_request(before: Mapping[str, Any], now: Mapping[str, Any], *, sentence: str) -> None:
-    """Refuse to go on in a folder with other settings than before.
+    """Refuse to resume in a folder with settings that differ from its first ones.
 
-    `sentence` begins the error: it says how the folder came to be, as in "--out runs/x was begun".
+    `sentence` starts the error message and says how the folder was made, as in "--out runs/x was begun".
 
     Raises:
       UserError: the first difference, by name.

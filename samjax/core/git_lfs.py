@@ -1,4 +1,4 @@
-"""Pointers of Git LFS: what lies in a repository in place of large files until they are downloaded."""
+"""Git LFS pointers: the small files that stand in for large ones until these are downloaded."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from samjax.core.errors import UserError
 
 _BEGIN = b"version https://git-lfs.github.com/spec/"
 _MOST = 1024
-"""Bytes: a pointer is no larger, by its specification."""
+"""Bytes: the specification allows no larger pointer."""
 
 
 def is_lfs_pointer(path: Path) -> bool:
@@ -25,4 +25,4 @@ def refuse_lfs_pointer(path: Path) -> None:
         raise UserError(f"{path} {POINTER}")
 
 
-POINTER = "is a pointer of Git LFS, not the file itself: get it with `git lfs pull`, or download the file again"
+POINTER = "is a Git LFS pointer, not the file itself: get it with `git lfs pull`, or download the file again"

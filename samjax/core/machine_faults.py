@@ -1,4 +1,4 @@
-"""Faults of the machine (a limit, a full disk, a lost connection), told from damage of the data that was read."""
+"""Tells faults of the machine (a limit, a full disk, a lost connection) from damaged data."""
 
 import errno
 import os
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 from samjax.core.errors import MachineError
 
-_HOLDER = "look at the disk or the network that holds the file"
+_HOLDER = "check the disk or the network that holds the file"
 _FAULTS: dict[int, str] = {
     errno.EMFILE: "this process may have {limit:,} files open: raise that limit with `ulimit -n`",
-    errno.ENFILE: "the whole system has no file descriptor left: close other programs",
+    errno.ENFILE: "the system has run out of file descriptors: close other programs",
     errno.ENOMEM: "free memory, or use fewer workers and threads",
     errno.EAGAIN: "free memory, or use fewer workers and threads",
     errno.ENOSPC: "make room",
@@ -30,7 +30,7 @@ _FAULTS: dict[int, str] = {
     errno.ENODEV: _HOLDER,
     errno.ENXIO: _HOLDER,
 }
-"""What to do about each of the system's errors that says nothing of a file's contents."""
+"""What to do about each system error that is not about a file's contents."""
 _NUMBERS = {os.strerror(number): number for number in _FAULTS}
 _WRAPPED = re.compile(
     r"os_error_code='(?P<tensorstore>\d+)'|\[Errno (?P<python>\d+)\]"
@@ -39,10 +39,10 @@ _WRAPPED = re.compile(
 
 
 def machine_fault(error: BaseException) -> str | None:
-    """Return what the machine lacks and what to do about it, None where `error` does not come from the machine.
+    """Return what the machine lacks and what to do about it; None if `error` does not come from the machine.
 
-    Libraries wrap the system's errors in their own: causes are followed, and the number or the text of the system's
-    error is looked for in messages, as in ArrayRecord's "open() failed: Too many open files".
+    Libraries wrap system errors in their own: this follows causes, and looks for the system error's number or text in
+    messages, as in ArrayRecord's "open() failed: Too many open files".
     """
     for link in _chain(error):
         number = errno.ENOMEM if isinstance(link, MemoryError) else link.errno if isinstance(link, OSError) else None
@@ -55,13 +55,13 @@ def machine_fault(error: BaseException) -> str | None:
 
 
 def raise_machine_fault(error: BaseException, *, what: str) -> None:
-    """Raise MachineError, "`what` (the fault)", where `error` comes from the machine."""
+    """Raise MachineError, "`what` (the fault)", if `error` comes from the machine."""
     if fault := machine_fault(error):
         raise MachineError(f"{what} ({fault})") from error
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """Yield `error` and what it was raised from, or while handling."""
+    """Yield `error` and its chain of causes and contexts."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -70,15 +70,15 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def raise_open_file_limit() -> None:
-    """Let this process, and those that it starts, open as many files as the system lets it.
+    """Raise the limit of open files, for this process and its children, as far as the system allows.
 
-    The usual soft limit of 1,024 is for programs that use select(); a data set may have more shards than that.
+    The usual soft limit of 1,024 exists for programs that use select(); a data set may have more shards.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        except (ValueError, OSError):  # macOS takes no limit without a number
+        except (ValueError, OSError):  # macOS needs a finite limit
             return
 
 

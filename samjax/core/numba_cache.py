@@ -1,7 +1,7 @@
-"""Loops over arrays compiled by Numba, without Python's lock.
+"""Loops over arrays, compiled by Numba to run without Python's lock.
 
-Numba compiles at the first call, seconds on a laptop, and keeps the code beside the function's file or, where that
-cannot be written, in the user's cache folder.
+Numba compiles at the first call, which takes seconds, and caches the code beside the function's file or, if that is
+read-only, in the user's cache folder.
 """
 
 import functools
@@ -12,10 +12,10 @@ import numba
 
 
 def jit_kernel(function: Callable[..., Any]) -> Any:
-    """Return `function` compiled at its first call, from a cache on disk where there is a place for one.
+    """Return `function`, compiled at its first call and cached on disk where possible.
 
-    The cache is renewed when the file of `function` changes, not when another file does: what it calls belongs beside
-    it.
+    The cache is invalidated when the file of `function` changes, not when another file does: keep what it calls in the
+    same file.
     """
     compile_ = functools.partial(numba.njit, nogil=True)
     try:

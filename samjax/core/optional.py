@@ -1,4 +1,4 @@
-"""Packages that one command or another needs and samjax itself does not."""
+"""Optional packages, which only some commands need."""
 
 import importlib
 from typing import Any
@@ -10,10 +10,12 @@ def optional(module: str, *, extra: str) -> Any:
     """Return an optional package's module, such as `safetensors.numpy`.
 
     Raises:
-      UserError: it is not installed; `extra` is the extra of ours that brings it.
+      UserError: it is not installed; `extra` is samjax's extra that installs it.
     """
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.split(".")[0]
-        raise UserError(f"this needs {package}, which is not here ({error}): pip install 'samjax[{extra}]'") from None
+        raise UserError(
+            f"this needs {package}, which is not installed ({error}): pip install 'samjax[{extra}]'"
+        ) from None

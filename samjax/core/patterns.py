@@ -6,10 +6,9 @@ from pathlib import Path
 
 
 def expand_pattern(pattern: str) -> list[Path]:
-    """Return what a path or a quoted pattern such as `photos/**/*.jpg` names, sorted.
+    """Return the files that a path or a quoted pattern such as `photos/**/*.jpg` matches, sorted.
 
-    What exists is taken as it is, before it is read as a pattern: `photo[1].png` names that file, and `run [a]/*.jpg`
-    the files in that folder.
+    Existing paths come before patterns: `photo[1].png` names that file, and `run [a]/*.jpg` the files in that folder.
     """
     path = Path(pattern).expanduser()
     if os.path.lexists(path):

@@ -14,7 +14,7 @@ from samjax.core.struct import struct
 
 
 class PointLabel(enum.IntEnum):
-    """What a prompt slot says about its point; the released code's numbers."""
+    """The kind of point in a prompt slot; numbers as in the released code."""
 
     NOT_A_POINT = -1
     BACKGROUND = 0
@@ -32,9 +32,9 @@ class Prompts:
     """Prompts of m masks in each of b images.
 
     A point takes one slot, a box two (its corners, BOX_MIN and BOX_MAX). A mask prompted without a box carries one
-    NOT_A_POINT slot, whose coordinates are ignored. `valid` is False in slots that are not there at all: they must
-    change nothing. `mask_logits` is the dense prompt, at four times the image embedding's resolution, ignored where
-    `has_mask` is False.
+    NOT_A_POINT slot, whose coordinates are ignored. `valid` is False in padding slots: they must not change any output.
+    `mask_logits` is the dense prompt, at four times the image embedding's resolution, ignored where `has_mask` is
+    False.
     """
 
     coords: Float[Array, "b m p 2"]
@@ -47,7 +47,7 @@ class Prompts:
     def without_masks(
         cls, *, coords: Float[Array, "b m p 2"], labels: Int[Array, "b m p"], logits_size: tuple[int, int]
     ) -> "Prompts":
-        """Return the prompts of full slots, see `point_slots` and `box_slots`, with no mask prompt.
+        """Return prompts made of these slots, all valid (see `point_slots` and `box_slots`), without a mask prompt.
 
         `logits_size` is the (height, width) that a mask prompt would have.
         """
@@ -61,7 +61,7 @@ class Prompts:
         )
 
     def pad_to(self, slots: int) -> "Prompts":
-        """Return the same prompts in `slots` slots a mask, the new ones not valid."""
+        """Return the same prompts padded to `slots` slots per mask; the new ones are not valid."""
         extra = slots - self.labels.shape[-1]
         if extra < 0:
             raise ValueError(f"prompts have {self.labels.shape[-1]} slots; cannot pad them to {slots}")
@@ -76,9 +76,9 @@ class Prompts:
 def point_slots(
     coords: Float[Array, "*n p 2"], labels: Int[Array, "*n p"]
 ) -> tuple[Float[Array, "*n slots 2"], Int[Array, "*n slots"]]:
-    """Return coordinates and labels of the p + 1 slots of p points without a box: they, and one NOT_A_POINT.
+    """Return coordinates and labels of the p + 1 slots of p points without a box: the points, and one NOT_A_POINT.
 
-    The NOT_A_POINT stands for the box that is not given; the model was trained with it.
+    The NOT_A_POINT stands for the missing box, as in training.
     """
     lead = ((0, 0),) * (labels.ndim - 1)
     return (
@@ -98,7 +98,7 @@ def box_slots(boxes: Float[Array, "*n 4"]) -> tuple[Float[Array, "*n 2 2"], Int[
 
 @struct
 class MaskOutput:
-    """What the mask decoder says of each prompted object.
+    """The mask decoder's answer for each prompted object.
 
     Token 0 is the mask to use when more than one prompt was given; tokens 1 to 3 are the candidates for a single,
     ambiguous prompt (Segment Anything, section 3 and appendix A). `logits` are at four times the image embedding's
@@ -117,7 +117,7 @@ class MaskOutput:
         return MaskOutput(logits=self.logits[:, :, 1:], iou=self.iou[:, :, 1:])
 
     def take(self, index: Int[Array, "b m"]) -> "MaskOutput":
-        """Return the mask `index` names for each object, k = 1."""
+        """Return mask number `index` of each object, k = 1."""
         return MaskOutput(
             logits=jnp.take_along_axis(self.logits, index[:, :, None, None, None], axis=2),
             iou=jnp.take_along_axis(self.iou, index[:, :, None], axis=2),

@@ -7,7 +7,7 @@ from jaxtyping import Array, Int, Key
 
 
 class Stream(enum.IntEnum):
-    """Independent uses of a run's seed. Numbers are part of a run's identity: append, never renumber."""
+    """Independent uses of a run's seed. The numbers determine a run's randomness: append, never renumber."""
 
     INIT = 0
     MODEL = 1

@@ -1,4 +1,4 @@
-"""The values that a field of a config may have, stated beside its type and checked when the config is made."""
+"""Ranges of config fields, stated beside the type and checked when the config is made."""
 
 import dataclasses
 import enum
@@ -26,11 +26,11 @@ class Range:
     at_most: int | float | None = None
     below: int | float | None = None
     also: tuple[int | float, ...] = ()
-    """Further numbers that are allowed."""
+    """Further allowed numbers, outside the interval."""
     one_of: tuple[int | float, ...] = ()
-    """The numbers that are allowed, if not a stretch."""
+    """The allowed numbers, if they do not form an interval."""
     why: str
-    """What the number is, or what another one would do: the end of the sentence that refuses it."""
+    """Why: what the number is, or what another one would do. The end of the error message."""
 
     def __contains__(self, number: int | float) -> bool:
         if self.one_of:
@@ -69,7 +69,7 @@ Seed = Annotated[int, SEED]
 
 
 def check_number(name: str, number: int | float, within: Range) -> None:
-    """Refuse a number that is not in its range; `name` is what the user knows it by.
+    """Refuse a number outside its range; `name` is what the user calls it.
 
     Raises:
       UserError: it is not.
@@ -82,10 +82,10 @@ def check_number(name: str, number: int | float, within: Range) -> None:
 def config_class(section: str) -> Callable[[type[T]], type[T]]:
     """Make a class a config: a frozen keyword-only dataclass whose fields are checked before its `__post_init__`.
 
-    Making one raises a UserError where a field has another type than its annotation, or a number out of its `Range`.
+    Making one raises a UserError if a field's type differs from its annotation, or a number is outside its `Range`.
 
     Args:
-      section: dotted name of the config within the one that users change, as `optim.schedule`; empty for the outermost.
+      section: dotted name of the config within the user's config, such as `optim.schedule`; empty for the outermost.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -103,10 +103,10 @@ def config_class(section: str) -> Callable[[type[T]], type[T]]:
 
 
 def check_fields(config: Any, section: str) -> None:
-    """Refuse a field that is not of its type or in its range.
+    """Refuse a field that has the wrong type or is out of range.
 
     Raises:
-      UserError: one is not; the sentence names it by `section` and its name, and says its value, the range and why.
+      UserError: one is; the message gives its dotted name, its value, the range and why.
     """
     for name, expected in field_types(type(config)).items():
         dotted = f"{section}.{name}" if section else name
@@ -122,7 +122,7 @@ def field_types(cls: type) -> dict[str, Any]:
 
 
 def _faults(expected: Any, value: Any, name: str, within: Range | None = None) -> Iterator[str]:
-    """Yield a sentence for each way in which `value` is not what `expected`, a type, says."""
+    """Yield a sentence for each way in which `value` does not fit the type `expected`."""
     origin, inside = typing.get_origin(expected), typing.get_args(expected)
     if origin is Annotated:
         ranges = [part for part in inside[1:] if isinstance(part, Range)]

@@ -1,6 +1,6 @@
-"""SIGTERM and Ctrl-C: how a run is told to end before its last step.
+"""SIGTERM and Ctrl-C: how a run is told to stop early.
 
-Without JAX: they may come while it is being imported.
+Does not import JAX: signals may arrive while JAX is being imported.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ _STOPS = (signal.SIGTERM, signal.SIGINT)
 
 @contextlib.contextmanager
 def noting() -> Iterator[list[int]]:
-    """Yield a list that signals are added to as they come, and nothing else happens; the second acts as before."""
+    """Collect signals in the list it yields instead of acting on them; the second one acts as it would have."""
     came: list[int] = []
 
     def note(number: int, _: Any) -> None:
@@ -29,7 +29,7 @@ def noting() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def interrupting() -> Iterator[list[int]]:
-    """Let SIGTERM be what Ctrl-C is, a `KeyboardInterrupt` in the main thread; yield `noting`'s list, always empty."""
+    """Treat SIGTERM like Ctrl-C, a `KeyboardInterrupt` in the main thread; yields an empty list, like `noting`."""
     with _handling(signal.default_int_handler):
         yield []
 
@@ -38,20 +38,20 @@ def interrupting() -> Iterator[list[int]]:
 def answering(
     *, first: Callable[[], str], second: Callable[[], str], pass_on: bool = False
 ) -> Iterator[list[int] | None]:
-    """Answer signals at once, whatever the main thread is at; yield a list that they are added to as they come.
+    """Answer signals at once, whatever the main thread is doing; yield a list that collects them.
 
-    Python runs handlers between two operations of its main thread, and an XLA compilation is one, of minutes. So a
-    thread of its own answers: the first signal by a line, the second by a line and the end of this process, with exit
-    code 128 + the signal's number.
+    Python runs handlers between two operations of its main thread, and an XLA compilation is one operation of minutes.
+    So a separate thread answers: the first signal with a line, the second with a line and the exit of this process,
+    with code 128 + the signal's number.
 
     Args:
       first: returns the line for the first signal.
       second: returns the line for the second.
-      pass_on: whether the first is also handed to the SIGTERM handler that was there, one that Python does not know:
-        JAX's, which stops a multi-process run.
+      pass_on: whether to pass the first signal on to the native SIGTERM handler that was installed before: JAX's, which
+        stops a multi-process run.
 
     Yields:
-      None outside the main thread, where Python lets no signal be handled: nothing is answered.
+      None outside the main thread, where Python cannot handle signals: nothing is answered.
     """
     if threading.current_thread() is not threading.main_thread():
         yield None
@@ -66,7 +66,7 @@ def answering(
     os.set_blocking(writer, False)
 
     def say(line: str) -> None:
-        start = "\n" if os.isatty(terminal) else ""  # a progress bar may stand there
+        start = "\n" if os.isatty(terminal) else ""  # a progress bar may be on the line
         with contextlib.suppress(OSError):
             os.write(terminal, f"{start}samjax: {line}\n".encode())
 
@@ -100,14 +100,15 @@ def answering(
 
 
 def _native_handler(number: signal.Signals) -> int:
-    """Return the address of a signal's handler, which need not be one of Python's; 0 and 1 are the system's own."""
+    """Return the address of a signal's handler, which may be native; 0 and 1 are the system's own."""
     action = ctypes.create_string_buffer(1024)  # a struct sigaction, which is smaller, and begins with the address
     ctypes.CDLL(None).sigaction(int(number), None, action)
     return ctypes.c_void_p.from_buffer(action).value or 0
 
 
 def _call(handler: int, number: signal.Signals) -> None:
-    """Call a handler by its address: raising the signal would need it in place, and meet a second one there."""
+    """Call a handler by its address: raising the signal would need it installed, where it would miss a second
+    signal."""
     if handler > 1:
         ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(handler)(int(number), None, None)
 

@@ -1,4 +1,4 @@
-"""Sizes of groups and batches: work on equal parts, one after the other, and few shapes to compile for."""
+"""Sizes of groups and batches: equal parts to work on in sequence, and few shapes to compile."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,12 +14,12 @@ def largest_divisor(whole: int, most: int) -> int:
 
 
 def power_of_two(count: int) -> int:
-    """Return `count` rounded up to a power of two, at least 1, so that few shapes are compiled for."""
+    """Return `count` rounded up to a power of two, at least 1, so that few shapes are compiled."""
     return 1 << max(0, count - 1).bit_length()
 
 
 def map_groups(function: Callable[..., Any], *arrays: Array, at_once: int) -> Any:
-    """Map `function(group_index, *arrays[:, group])` over groups of axis 1, at most `at_once` large.
+    """Map `function(group_index, *arrays[:, group])` over groups of axis 1, of at most `at_once` each.
 
     Groups are cut by a dynamic slice: moving the axis to the front would copy every array.
     """

@@ -1,10 +1,10 @@
-"""Text that comes from the file system, brought to what every output can encode."""
+"""Text from the file system, made printable on every output."""
 
 
 def printable(text: str) -> str:
     r"""Return `text` so that any output can encode it.
 
-    A file's name need not be UTF-8. Python keeps each byte that is not as a lone surrogate, which no encoder takes; it
-    becomes an escape here, as in JSON: `caf\udce9.jpg`. Other text is returned as it is.
+    A file name need not be UTF-8. Python keeps invalid bytes as lone surrogates, which no encoder accepts; here they
+    become escapes, as in JSON: `caf\udce9.jpg`. Other text is returned unchanged.
     """
     return text.encode(errors="backslashreplace").decode()

@@ -19,7 +19,7 @@ def named_leaves(tree: Any, *, is_leaf: Callable[[Any], bool] | None = None) -> 
     return {path_name(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(tree, is_leaf=is_leaf)}
 
 
-def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
+def nest(leaves: Mapping[str, Any]) -> dict[str, Any]:
     """Return nested dictionaries of leaves by path name: `{"a/b": x}` as `{"a": {"b": x}}`."""
     tree: dict[str, Any] = {}
     for name, leaf in leaves.items():
@@ -31,7 +31,7 @@ def nested(leaves: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def map_named(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
+def map_with_names(function: Callable[..., Any], tree: Any, *rest: Any) -> Any:
     """Map `function(name, leaf, *other_leaves)` over `tree`."""
     return jax.tree_util.tree_map_with_path(lambda path, *leaves: function(path_name(path), *leaves), tree, *rest)
 
@@ -40,7 +40,7 @@ def first_match(name: str, patterns: Sequence[tuple[str, T]]) -> T:
     """Return the value of the first shell pattern that matches `name`.
 
     Raises:
-      KeyError: no pattern matches; give the list a last `"*"` where a default is meant.
+      KeyError: no pattern matches; end the list with `"*"` for a default.
     """
     for pattern, value in patterns:
         if fnmatch.fnmatchcase(name, pattern):

@@ -1,4 +1,4 @@
-"""Compiled programs, kept on disk from run to run."""
+"""Compiled programs, cached on disk between runs."""
 
 import hashlib
 import logging
@@ -18,18 +18,19 @@ _SMALLEST, _SMALLEST_OF_JAX = "jax_persistent_cache_min_compile_time_secs", 1.0
 
 
 def enable_compile_cache(shared: Path | None = None) -> Path | None:
-    """Turn on JAX's persistent compilation cache, under `~/.cache/samjax/xla`; return its folder, None without one.
+    """Turn on JAX's persistent compilation cache, in `~/.cache/samjax/xla`; return its folder, or None if there is
+    none.
 
-    `shared` is the folder of a run of several processes, on a file system that all of them see: JAX lets the first of
-    them alone write, and what lies in that one's home the others would compile again at every start.
+    `shared` is a cache folder for a multi-process run, on a file system that all processes see: only the first process
+    writes, so with a cache in its home the others would recompile at every start.
 
     JAX's own settings take precedence: JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE=false, and
-    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, which is 0 here: a first answer needs many small programs. (It stays
-    where JAX_COMPILATION_CACHE_MAX_SIZE is set: JAX then reads the whole folder for each program it adds.) Call it
-    before anything is compiled. Programs are removed a month after they were compiled, as JAX removes none. A folder
-    that cannot be written to is a warning.
+    JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS, which is 0 here because a first prediction needs many small programs.
+    (It keeps JAX's default if JAX_COMPILATION_CACHE_MAX_SIZE is set: JAX then reads the whole folder for each program
+    it adds.) Call this before anything is compiled. Programs are removed a month after they were compiled, since JAX
+    removes none. A folder that cannot be written to is a warning.
     """
-    settings: Any = jax.config  # whose attributes are made when JAX starts
+    settings: Any = jax.config  # its attributes are created when JAX starts
     if not settings.jax_enable_compilation_cache:
         return None
     is_default = _SMALLEST.upper() not in os.environ and getattr(settings, _SMALLEST) == _SMALLEST_OF_JAX
@@ -39,7 +40,7 @@ def enable_compile_cache(shared: Path | None = None) -> Path | None:
         return Path(settings.jax_compilation_cache_dir)
     try:
         folder = (shared or _home()) / machine()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # whoever writes here runs code as its reader
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # whoever can write here can run code as the reader
         with tempfile.TemporaryFile(dir=folder):
             pass
         for program in folder.iterdir():
@@ -47,7 +48,7 @@ def enable_compile_cache(shared: Path | None = None) -> Path | None:
                 program.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:  # RuntimeError: no home
         log.warning(
-            "Compiled programs are not kept, so that the next start compiles again: %s. "
+            "Compiled programs are not cached, so the next start compiles again: %s. "
             "Set JAX_COMPILATION_CACHE_DIR to a folder that can be written to.",
             error,
         )
@@ -63,8 +64,8 @@ def _home() -> Path:
 def machine() -> str:
     """Return a name for this machine's instruction set.
 
-    JAX's key to a program for the CPU leaves it out, and XLA runs what it finds with no more than a message: on a home
-    that machines share, instructions that this one has not.
+    JAX's cache key for CPU programs omits it, and XLA merely logs a message: on a home shared by machines it would run
+    instructions that this one lacks.
     """
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()

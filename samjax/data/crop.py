@@ -31,7 +31,7 @@ class Crop:
     left: int
     height: int
     width: int
-    mirrored: bool = False
+    flip: bool = False
     """Whether it is shown with left and right exchanged."""
 
 
@@ -57,7 +57,7 @@ class CropRules:
     def draw(self, rng: np.random.Generator, *, photo: tuple[int, int]) -> Crop:
         """Return a crop of a `photo` of (height, width)."""
         height, width, top, left = self._draw_place(rng, photo)
-        return Crop(top=top, left=left, height=height, width=width, mirrored=bool(rng.random() < self.flip_probability))
+        return Crop(top=top, left=left, height=height, width=width, flip=bool(rng.random() < self.flip_probability))
 
     def _draw_place(self, rng: np.random.Generator, photo: tuple[int, int]) -> tuple[int, int, int, int]:
         for _ in range(self.tries):
@@ -112,7 +112,7 @@ def cut(
         min((crop.top + crop.height) * down, picture.height),
     )
     pixels = np.asarray(picture.resize((size[1], size[0]), Image.Resampling.BICUBIC, box=box))
-    return np.ascontiguousarray(pixels[:, ::-1]) if crop.mirrored else pixels
+    return np.ascontiguousarray(pixels[:, ::-1]) if crop.flip else pixels
 
 
 def central_crop(

@@ -1,4 +1,4 @@
-"""Which cases of an evaluation are drawn: those that came out worst, and those in the middle."""
+"""Chooses the cases of an evaluation to draw: the worst and the median ones."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,40 +20,40 @@ class Cases(NamedTuple):
 
 
 def worst_and_median(ranked: Sequence[Any], *, count: int = 4) -> Cases:
-    """Return the first `count` of things ranked from the worst, and as many in the middle that are none of these."""
+    """Return the first `count` of items ranked from the worst, and as many from the middle, without overlap."""
     middle = max(count, min(len(ranked) // 2 - count // 2, len(ranked) - count))
     return Cases(worst=ranked[:count], median=ranked[middle : middle + count])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Overlap:
-    """What was found of one object: the mask that overlaps it most, if any, as run lengths; None if there is none."""
+    """The prediction for one object: the mask that overlaps it most, as run lengths; None if there is none."""
 
     iou: float
-    found: str | None
+    mask: str | None
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoCase:
-    """A photo's objects and what was found of each."""
+    """A photo's objects and the prediction for each."""
 
     photo: Photo
     objects: Sequence[str]
-    """Run lengths of the objects, some at least."""
-    found: Mapping[str, Sequence[Overlap]]
-    """By what found them, for each object; photos are ranked by the last."""
+    """Run lengths of the objects, at least one."""
+    overlaps: Mapping[str, Sequence[Overlap]]
+    """By method, for each object; photos are ranked by the last method."""
 
     def mean(self, by: str) -> float:
-        """Return the mean IoU of what was found."""
-        return float(np.mean([one.iou for one in self.found[by]]))
+        """Return the mean IoU of the last method."""
+        return float(np.mean([one.iou for one in self.overlaps[by]]))
 
 
 def write_sheets(folder: Path, cases: Sequence[PhotoCase]) -> None:
     """Write `worst.png`, the photos with the least mean IoU, and `median.png`, those in the middle of all.
 
-    An object and what was found of it have one colour.
+    An object and its prediction share a colour.
     """
-    ranked = sorted(cases, key=lambda case: (case.mean(list(case.found)[-1]), case.photo.id))
+    ranked = sorted(cases, key=lambda case: (case.mean(list(case.overlaps)[-1]), case.photo.id))
     for name, those in worst_and_median(ranked)._asdict().items():
         if those:
             write_png(folder / f"{name}.png", draw_photo_sheet([_row(case) for case in those]))
@@ -61,7 +61,7 @@ def write_sheets(folder: Path, cases: Sequence[PhotoCase]) -> None:
 
 def _row(case: PhotoCase) -> PhotoRow:
     found = [
-        FoundMasks(masks=[one.found for one in overlaps], caption=by, detail=f"mean IoU {case.mean(by):.2f}")
-        for by, overlaps in case.found.items()
+        FoundMasks(masks=[one.mask for one in overlaps], caption=by, detail=f"mean IoU {case.mean(by):.2f}")
+        for by, overlaps in case.overlaps.items()
     ]
-    return PhotoRow(photo=case.photo.read(), name=case.photo.name, objects=case.objects, found=found)
+    return PhotoRow(photo=case.photo.read(), name=case.photo.name, objects=case.objects, predictions=found)

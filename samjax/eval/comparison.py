@@ -13,7 +13,7 @@ _MOST_BARS = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Rows and metrics that both have, in the order of the first, and how the two were made differently."""
+    """Rows and metrics that both have, in the order of the first, and how the two evaluations differ."""
 
     first: Results
     second: Results
@@ -29,9 +29,7 @@ class Comparison:
           UserError: they are of two protocols, or have no row in common.
         """
         if first.protocol != second.protocol:
-            raise UserError(
-                f"A is of {first.protocol}, B of {second.protocol}: give two evaluations of the same protocol"
-            )
+            raise UserError(f"A is a {first.protocol} evaluation, B {second.protocol}: give two of the same protocol")
         others = {row.name: row for row in second.rows}
         rows = [(row, others[row.name]) for row in first.rows if row.name in others]
         if not rows:
@@ -63,7 +61,7 @@ class Comparison:
         return "\n".join([*about, "", *align_columns(lines), "", *self.differences]).rstrip()
 
     def plot(self, path: Path) -> None:
-        """Draw the curves of both, or where there are none their metrics as bars."""
+        """Draw the curves of both; without curves, their metrics as bars."""
         protocol = self.first.protocol
         if self.first.curves and self.second.curves:
             a, b = (

@@ -1,4 +1,4 @@
-"""The folder of one evaluation: what was requested, and what each photo gave so far, so that a killed one can go on."""
+"""The folder of an evaluation: the request and the results per photo so far, so that it can resume after a kill."""
 
 import contextlib
 import hashlib
@@ -16,7 +16,7 @@ _ABOUT, _RECORDS, _DATA = "evaluation.json", "photos.jsonl", "data.sha256"
 
 
 class EvaluationFolder:
-    """Results of photos by their keys, a line of JSON each in `photos.jsonl`: on disk as soon as they are recorded."""
+    """Results of photos by key, one line of JSON each in `photos.jsonl`: on disk as soon as they are recorded."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -34,10 +34,10 @@ class EvaluationFolder:
         return len(self._records)
 
     def record(self, key: str, result: Any) -> None:
-        """Keep what a photo gave: anything JSON holds. Keys are a protocol's own, such as `DATASET/ID`.
+        """Record a photo's result, any JSON value. Keys are up to the protocol, such as `DATASET/ID`.
 
         Raises:
-          UserError: it cannot be written; what was kept before is there.
+          UserError: it cannot be written; earlier records are kept.
         """
         line = json.dumps([key, result], separators=(",", ":"), allow_nan=False)
         try:
@@ -51,15 +51,15 @@ class EvaluationFolder:
         self._records[key] = json.loads(line)[1]  # what a resumed run would read
 
     def check_data(self, photos: Iterable[str]) -> None:
-        """Keep what the photos are, or, in an evaluation that is resumed, check that they are what they were.
+        """Record which photos are evaluated; in a resumed evaluation, check that they have not changed.
 
-        A record is of a photo by its number: in other data, that may be another photo.
+        Records refer to photos by id: in changed data, an id may mean another photo.
 
         Args:
           photos: of each photo its key, name and size, and what is evaluated on it.
 
         Raises:
-          UserError: they are not what they were.
+          UserError: they have changed.
         """
         digest = hashlib.sha256()
         for one in photos:
@@ -70,25 +70,25 @@ class EvaluationFolder:
         elif file.read_text().strip() != digest.hexdigest():
             raise UserError(
                 f"--out {self.path} was begun with other data: photos or annotations have changed since. Give another "
-                "--out, or bring back what there was"
+                "--out, or restore the earlier data"
             )
 
     def close(self) -> None:
-        """Let go of the file. What a full disk has refused was told when it was recorded."""
+        """Close the file. Errors of a full disk were raised when recording."""
         with contextlib.suppress(OSError):
             self._file.close()
 
 
 @contextlib.contextmanager
 def open_evaluation(path: str | Path, *, request: Mapping[str, Any], resume: bool) -> Iterator[EvaluationFolder]:
-    """Hold the folder of an evaluation, made if it is not there, against other processes.
+    """Create or open the folder of an evaluation, and lock it against other processes.
 
     Args:
-      request: all that its figures depend on, as JSON holds it; a resumed evaluation must request the same.
-      resume: go on with what is there.
+      request: everything that the results depend on, as JSON; a resumed evaluation must have the same.
+      resume: continue with the existing records.
 
     Raises:
-      UserError: something is there and `resume` is not given, it was begun otherwise, or is something else.
+      UserError: the folder exists and `resume` is not given, it was begun with another request, or it is no evaluation.
     """
     folder = Path(path).expanduser()
     about = folder / _ABOUT
@@ -99,7 +99,7 @@ def open_evaluation(path: str | Path, *, request: Mapping[str, Any], resume: boo
     if existing and not about.exists():
         raise UserError(f"--out {folder} holds {existing[0]}, which samjax evaluate did not write: give another folder")
     if existing and not resume:
-        raise UserError(f"--out {folder} holds an evaluation: give --resume to go on with it, or another folder")
+        raise UserError(f"--out {folder} holds an evaluation: give --resume to resume it, or another folder")
     with lock_folder(folder, option="--out"):
         if existing:
             check_request(read_request(about), wanted, sentence=f"--out {folder} was begun")

@@ -1,4 +1,4 @@
-"""What an evaluation found: one file that every protocol writes and `compare` reads, and its table."""
+"""Results of an evaluation: one file that every protocol writes and `compare` reads, and its table."""
 
 import json
 import math
@@ -27,7 +27,7 @@ class Row:
     photos: int
     masks: int | None = None
     left_out: Mapping[str, int] = field(default_factory=dict)
-    """What of the data was not evaluated, by why."""
+    """How much of the data was not evaluated, by reason."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,13 @@ class Results:
     protocol: str
     checkpoint: str
     settings: Mapping[str, Any]
-    """All that the figures depend on, besides checkpoint and data."""
+    """Everything that the results depend on, except checkpoint and data."""
     rows: Sequence[Row]
     curves: Sequence[Curve] = ()
     axes: tuple[str, str] = ("", "")
-    """What the curves' x and y are."""
+    """Labels of the curves' x and y axes."""
     notes: Sequence[str] = ()
-    """Sentences that a reader of the figures must know."""
+    """Notes that a reader of the results needs."""
 
     def write(self, folder: Path) -> None:
         """Write `results.json` and `table.txt`, for programs and people, into `folder`."""
@@ -97,7 +97,7 @@ class Results:
         return cls(**said, rows=rows, curves=curves, axes=(x, y))
 
     def table(self) -> str:
-        """Return the rows as aligned text, with what was left out and the notes below."""
+        """Return the rows as an aligned table, with exclusions and notes below."""
         columns = list(dict.fromkeys(name for row in self.rows for name in row.metrics))
         lines = [["", "photos", "masks", *columns]]
         for row in self.rows:

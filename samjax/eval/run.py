@@ -1,4 +1,4 @@
-"""The frame of an evaluation: its folder with what was requested, and results at the end."""
+"""Runs an evaluation: opens its folder, evaluates, and writes the results."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,11 +21,11 @@ def run_evaluation(
     """Evaluate in the folder `path`, and write the results there.
 
     Args:
-      protocol: its name, as commands have it.
-      checkpoint: what is evaluated.
-      request: all else that the figures depend on, as JSON holds it; a resumed evaluation must request the same.
-      resume: go on with what is in the folder.
-      evaluate: records photos in the folder, those that it lacks, and returns what all of them give.
+      protocol: its name, as in the commands.
+      checkpoint: the checkpoint to evaluate.
+      request: everything else that the results depend on, as JSON; a resumed evaluation must have the same.
+      resume: continue with the records in the folder.
+      evaluate: records the missing photos in the folder, and returns the results of all.
 
     Raises:
       UserError: see `open_evaluation` and `write_results`.

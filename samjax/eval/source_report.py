@@ -1,4 +1,4 @@
-"""What a source holds, in words, in numbers and in histograms."""
+"""Statistics of a data source as text, JSON and histograms."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -64,14 +64,14 @@ def plot_survey(path: Path, found: Survey) -> None:
             Histogram(
                 title="Masks a photo",
                 axis="masks",
-                counted="photos",
+                unit="photos",
                 values=found.masks,
                 median=_median(found.masks, str),
             ),
             Histogram(
                 title="Area of a mask",
                 axis="share of the photo",
-                counted="masks",
+                unit="masks",
                 values=found.shares,
                 median=_median(found.shares, _percent),
                 logarithmic=True,
@@ -80,7 +80,7 @@ def plot_survey(path: Path, found: Survey) -> None:
             Histogram(
                 title="Aspect ratio of a photo",
                 axis="width : height",
-                counted="photos",
+                unit="photos",
                 values=found.aspects,
                 median=_median(found.aspects, lambda aspect: f"{aspect:.2f}"),
                 logarithmic=True,

@@ -11,12 +11,12 @@ import numpy as np
 class Layout:
     """The axes of an array in PyTorch and here, in einops notation.
 
-    The same names stand on both sides. `here` has one name an axis, so its shape gives every name a size; `torch` may
+    The same names stand on both sides. `ours` has one name per axis, so its shape gives every name a size; `torch` may
     join names in parentheses, and may have axes of size 1. Letters: i inputs, o outputs, e heads, c channels of a head.
     """
 
     torch: str
-    here: str
+    ours: str
 
     def torch_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape that an array of our `shape` has in PyTorch."""
@@ -26,14 +26,14 @@ class Layout:
 
     def from_torch(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Return PyTorch's array in our arrangement, of `shape`."""
-        return einops.rearrange(array, f"{self.torch} -> {self.here}", **self._sizes(shape))
+        return einops.rearrange(array, f"{self.torch} -> {self.ours}", **self._sizes(shape))
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
         """Return our array in PyTorch's arrangement, contiguous."""
-        return np.ascontiguousarray(einops.rearrange(array, f"{self.here} -> {self.torch}"))
+        return np.ascontiguousarray(einops.rearrange(array, f"{self.ours} -> {self.torch}"))
 
     def _sizes(self, shape: tuple[int, ...]) -> dict[str, int]:
-        return dict(zip(self.here.split(), shape, strict=True))
+        return dict(zip(self.ours.split(), shape, strict=True))
 
 
 class PositionRows(Layout):
@@ -66,25 +66,25 @@ def _axes(pattern: str) -> list[str]:
     return axes
 
 
-VECTOR = Layout(torch="c", here="c")
+VECTOR = Layout(torch="c", ours="c")
 """Norms, most biases."""
-MATRIX = Layout(torch="n c", here="n c")
+MATRIX = Layout(torch="n c", ours="n c")
 """Tables and embeddings."""
-ROW = Layout(torch="1 c", here="c")
+ROW = Layout(torch="1 c", ours="c")
 """One embedding."""
-POSITION = Layout(torch="1 h w c", here="h w c")
-CLASS_AND_POSITIONS = PositionRows(torch="1 n c", here="h w c")
-TOKEN = Layout(torch="1 1 c", here="c")
-POSITION_ROWS = Layout(torch="1 n c", here="n c")
+POSITION = Layout(torch="1 h w c", ours="h w c")
+CLASS_AND_POSITIONS = PositionRows(torch="1 n c", ours="h w c")
+TOKEN = Layout(torch="1 1 c", ours="c")
+POSITION_ROWS = Layout(torch="1 n c", ours="n c")
 """Positions in one long row, with or without those of class tokens."""
-LINEAR = Layout(torch="o i", here="i o")
-CONVOLUTION = Layout(torch="o i kh kw", here="kh kw i o")
-POINTWISE = Layout(torch="o i 1 1", here="i o")
+LINEAR = Layout(torch="o i", ours="i o")
+CONVOLUTION = Layout(torch="o i kh kw", ours="kh kw i o")
+POINTWISE = Layout(torch="o i 1 1", ours="i o")
 """A 1 x 1 convolution, here a linear layer."""
-TRANSPOSED = Layout(torch="i o kh kw", here="kh kw i o")
+TRANSPOSED = Layout(torch="i o kh kw", ours="kh kw i o")
 """ConvTranspose2d, here `Unpatchify`."""
-QKV = Layout(torch="(qkv e c) i", here="i qkv e c")
-QKV_BIAS = Layout(torch="(qkv e c)", here="qkv e c")
-INTO_HEADS = Layout(torch="(e c) i", here="i e c")
-INTO_HEADS_BIAS = Layout(torch="(e c)", here="e c")
-FROM_HEADS = Layout(torch="o (e c)", here="e c o")
+QKV = Layout(torch="(qkv e c) i", ours="i qkv e c")
+QKV_BIAS = Layout(torch="(qkv e c)", ours="qkv e c")
+INTO_HEADS = Layout(torch="(e c) i", ours="i e c")
+INTO_HEADS_BIAS = Layout(torch="(e c)", ours="e c")
+FROM_HEADS = Layout(torch="o (e c)", ours="e c o")

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from samjax.core.tree import named_leaves, nested
+from samjax.core.tree import named_leaves, nest
+from samjax.interop.array_shapes import key_of
 from samjax.interop.mapping import Entry, Naming, Row, Slot, arrays_from_torch, arrays_to_torch, write_out
-from samjax.interop.shapes import key_of
 from samjax.nn.structure import abstract_model, array_shapes
 
 Tree = dict[str, Any]
@@ -42,13 +42,13 @@ class Reading:
     buffers: Tree
     changes: tuple[str, ...] = ()
     """What was resized, and how."""
-    unused: tuple[str, ...] = ()
+    unused_keys: tuple[str, ...] = ()
     """Keys that the model has no use for."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recognised:
+class Recognition:
     """Whose keys a state dict has, and what stands before each of them: "" or as in "module."."""
 
     family: "Family"
@@ -76,7 +76,7 @@ class Family:
     is_this: Callable[[Mapping[str, np.ndarray]], bool] = lambda arrays: True
     """Whether arrays whose keys are those of one of `namings` are this family's, where keys alone do not say."""
 
-    def recognise(self, arrays: Mapping[str, np.ndarray]) -> list[Recognised]:
+    def recognise(self, arrays: Mapping[str, np.ndarray]) -> list[Recognition]:
         """Return the naming whose keys `arrays` has, once for each model in them; nothing for another family's."""
         for naming in self.namings:
             first, *others = (key_of(self.rows, naming, path) for path in naming.signs)
@@ -84,7 +84,7 @@ class Family:
             found = [start for start in starts if all(f"{start}{key}" in arrays for key in others)]
             found = [start for start in found if self.is_this(without_prefix(arrays, start))]
             if found:
-                return [Recognised(family=self, naming=naming, prefix=start) for start in found]
+                return [Recognition(family=self, naming=naming, prefix=start) for start in found]
         return []
 
     def entries(self, config: Any, naming: Naming | None = None) -> list[Entry]:
@@ -104,7 +104,7 @@ class Family:
           UserError: names every key that does not fit, as `arrays_from_torch` says.
         """
         arrays = arrays_from_torch(self.entries(config, naming), state_dict, self.shapes(config))
-        params, buffers = (nested({path: arrays[path] for path in part if path in arrays}) for part in _parts(config))
+        params, buffers = (nest({path: arrays[path] for path in part if path in arrays}) for part in _parts(config))
         return params, buffers
 
     def to_torch(self, params: Tree, buffers: Tree, config: Any, naming: Naming | None = None) -> dict[str, np.ndarray]:

@@ -25,7 +25,7 @@ class Naming:
     """Paths of arrays that tell it from any other: a state dict with the keys of all of them has this layout."""
     part: str = ""
     """What it holds where that is a part of the model, as "the image encoder"; empty for a whole model."""
-    unused: tuple[str, ...] = ()
+    unused_patterns: tuple[str, ...] = ()
     """Shell patterns of keys that may stand beside the part's, and that the model has no use for."""
 
 

@@ -16,7 +16,7 @@ def focal_loss(
     """Return the mean over pixels of alpha_t (1 - p_t)^gamma (-log p_t), for each mask (Lin et al., 2017).
 
     p_t is the probability given to the truth; alpha weighs foreground, 1 - alpha background. Pixels with False
-    `pixel_weight` count for nothing, neither in the sum nor in the number it is divided by. In float32, stable for
+    `pixel_weight` are ignored, in the sum and in the divisor. In float32, stable for
     logits of any size.
     """
     margin = jnp.where(target, 1.0, -1.0) * logits.astype(jnp.float32)  # the logit of p_t

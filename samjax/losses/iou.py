@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Float, Float32
 def mask_iou(
     logits: Float[Array, "*n h w"], target: Bool[Array, "*#n h w"], pixel_weight: Bool[Array, "*#n h w"]
 ) -> Float32[Array, "*n"]:
-    """Return the IoU of `logits > 0` with the target over the weighted pixels; a union of none counts as one pixel."""
+    """Return the IoU of `logits > 0` with the target over the weighted pixels; an empty union counts as one pixel."""
     mask = logits > 0
     overlap = jnp.sum(mask & target & pixel_weight, axis=(-2, -1), dtype=jnp.int32)
     union = jnp.sum((mask | target) & pixel_weight, axis=(-2, -1), dtype=jnp.int32)

@@ -37,7 +37,7 @@ class LossConfig:
     focal_alpha: Annotated[float, Range(at_least=0, at_most=1, why="background gets the rest")] = 0.25
     """Share of the focal loss's weight that foreground pixels get."""
     focal_gamma: Annotated[float, Range(at_least=0, why="below 0 easy pixels would weigh more than hard ones")] = 2.0
-    """Exponent that lowers the focal loss of pixels that are right already."""
+    """Exponent that lowers the focal loss of pixels that are already right."""
     dice_smoothing: Annotated[float, Range(above=0, why="the loss of an empty mask would be 0 / 0")] = 1.0
     """Added to both sides of the dice loss's fraction."""
     loss_size: Pixels = 256
@@ -135,11 +135,11 @@ def _round_loss(
 def sam_loss(
     rounds: RoundLoss, mask_valid: Bool[Array, "b m"], config: LossConfig
 ) -> tuple[Float32[Array, ""], dict[str, Float32[Array, ""]]]:
-    """Return the loss to optimise and what to log of it.
+    """Return the loss to optimise, and metrics to log.
 
     The loss is the weighted sum of the terms, summed over rounds and divided by the number of valid masks, at least 1.
     Under jit with a batch sharded over devices that is the number in the global batch: every mask weighs the same
-    wherever it lies. Whatever slots that are not valid hold, NaN included, is left out.
+    wherever it lies. Invalid slots are excluded, whatever they hold, NaN included.
 
     Metrics: `loss`, exactly the number optimised; `focal`, `dice`, `iou_mse`, the terms without their weights, averaged
     over rounds and valid masks, so that loss = rounds * (focal_weight * focal + dice_weight * dice + iou_weight *

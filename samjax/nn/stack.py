@@ -21,7 +21,7 @@ class Remat(enum.Enum):
     """The block's input alone."""
 
 
-def rematerialised(apply: Callable[..., Any], policy: Remat) -> Callable[..., Any]:
+def rematerialise(apply: Callable[..., Any], policy: Remat) -> Callable[..., Any]:
     """Return `apply` keeping for its backward pass only what `policy` says.
 
     `prevent_cse` is off: the callers are bodies of `lax.scan`, where XLA cannot merge the two passes anyway.

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import optax
 
 from samjax.core.ranges import Range, config_class
-from samjax.core.tree import first_match, map_named
+from samjax.core.tree import first_match, map_with_names
 from samjax.optim.layer_decay import LayerIds, scale_by_layer
 from samjax.optim.schedule import DropsConfig, ScheduleConfig
 
@@ -45,7 +45,7 @@ class OptimConfig:
 
 def decay_mask(parameters: Any) -> Any:
     """Return whether weight decay applies, for each parameter."""
-    return map_named(lambda name, _: first_match(name, WEIGHT_DECAY_RULES), parameters)
+    return map_with_names(lambda name, _: first_match(name, WEIGHT_DECAY_RULES), parameters)
 
 
 def make_optimizer(config: OptimConfig, layer_ids: LayerIds, *, steps: int) -> optax.GradientTransformation:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from samjax.core.tree import first_match, map_named
+from samjax.core.tree import first_match, map_with_names
 
 LayerIds = Sequence[tuple[str, Any]]
 """Pairs of a shell pattern over parameter paths, such as `image_encoder/patch_embed/*`, and a layer id, the first match
@@ -37,7 +37,7 @@ def layer_ids(patterns: LayerIds, parameters: Any) -> Any:
         stacked = jax.lax.optimization_barrier(jnp.array(ids))
         return stacked.reshape(*ids.shape, *(1,) * (parameter.ndim - ids.ndim))
 
-    return map_named(layer_id, parameters)
+    return map_with_names(layer_id, parameters)
 
 
 def scale_by_layer(rate: float, patterns: LayerIds) -> optax.GradientTransformation:

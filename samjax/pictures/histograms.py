@@ -36,7 +36,7 @@ class Histogram:
     title: str
     axis: str
     """What the values are."""
-    counted: str
+    unit: str
     """What one value stands for, in the plural: photos, masks."""
     values: Float[np.ndarray, "n"] | Int[np.ndarray, "n"]
     """Those that are not finite are not counted."""
@@ -65,7 +65,7 @@ def draw_histogram(axes: Any, histogram: Histogram) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set_xlabel(histogram.axis)
-    axes.set_ylabel(histogram.counted)
+    axes.set_ylabel(histogram.unit)
     axes.grid(visible=False, axis="x")
     values = histogram.values[np.isfinite(histogram.values)].astype(float)
     if not len(values):

@@ -33,7 +33,7 @@ class PhotoRow:
     name: str
     objects: Sequence[str]
     """Compressed COCO run lengths."""
-    found: Sequence[FoundMasks]
+    predictions: Sequence[FoundMasks]
 
 
 def draw_photo_sheet(rows: Sequence[PhotoRow]) -> UInt8[np.ndarray, "sheet_h sheet_w 3"]:
@@ -52,7 +52,7 @@ def _cells(row: PhotoRow) -> list[Cell]:
         Cell(picture=row.photo, caption=row.name),
         Cell(picture=draw_all_masks(row.photo, row.objects, areas=areas), caption=f"{len(row.objects)} objects"),
     ]
-    for found in row.found:
+    for found in row.predictions:
         masks = [nothing if mask is None else mask for mask in found.masks]
         painted = draw_all_masks(row.photo, masks, areas=areas)
         cells.append(Cell(picture=painted, caption=found.caption, detail=found.detail))

@@ -1,1 +1,1 @@
-"""A training step compiled for chips that are not there: what it needs and how fast it can be at best."""
+"""A training step compiled for absent hardware: what it needs, and how fast it can be at best."""

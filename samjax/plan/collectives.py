@@ -1,4 +1,4 @@
-"""What chips send each other in a step, read from the compiled program."""
+"""Communication between chips in a step, read from the compiled program."""
 
 import math
 import re
@@ -22,7 +22,7 @@ class Collective:
 
     @property
     def bytes_per_chip(self) -> float:
-        """Bytes a chip sends in all, by the algorithms that send least (rings).
+        """Total bytes that a chip sends, by the algorithms that send least (rings).
 
         Gathering and scattering move (n - 1)/n of the whole array past each chip, an all-reduce is one of each.
         """
@@ -48,7 +48,7 @@ class Exchange:
 
 
 def collectives(program: Program) -> list[Collective]:
-    """Return the exchanges of a step by kind and group size, what is in a loop as often as it runs."""
+    """Return the exchanges of a step by kind and group size, multiplied by the trips of their loops."""
     found: dict[tuple[str, int], list[int]] = {}
     for one in exchanges(program):
         total = found.setdefault((one.kind, one.chips), [0, 0])
@@ -59,7 +59,7 @@ def collectives(program: Program) -> list[Collective]:
 
 
 def exchanges(program: Program) -> list[Exchange]:
-    """Return the exchanges of a step by the operation that asked for them, the largest first."""
+    """Return the exchanges of a step by the operation that causes them, the largest first."""
     found: dict[tuple[str, int, str], list[int]] = {}
     for name, times in program.executions()[0].items():
         for kind, chips, size, operation in _in(program, name):

@@ -1,4 +1,4 @@
-"""Work and memory traffic of a compiled program, loops counted as often as they run.
+"""Work and memory traffic of a compiled program, with loops multiplied by their trips.
 
 XLA's own `cost_analysis` counts the body of a loop once, and most of a training step is in loops over depth and rounds.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from samjax.plan.hlo import ArrayShape, Computation, Instruction, Program
 
-# Names and views of what is there already; the other half of what an earlier instruction started.
+# Names and views of existing arrays, and the second halves of asynchronous instructions.
 _FREE = {
     "parameter",
     "constant",
@@ -38,14 +38,14 @@ class Work:
     """What one chip does in a step."""
 
     flops: int
-    """Of matrix products and convolutions, a multiply-add is two; what is computed again counts again."""
+    """Of matrix products and convolutions; a multiply-add counts as two, and recomputation counts again."""
     bytes: int
     """Read from and written to the chip's main memory by instructions, fusions as a whole. Slices and updates count
     for what they touch. What stays in on-chip memory is not in it."""
     unseen_kernels: int
-    """Calls of hand-written kernels that do not say their FLOPs; their operands count as bytes."""
+    """Calls of hand-written kernels that do not report their FLOPs; their operands count as bytes."""
     unknown_loops: int
-    """Loops whose number of trips could not be read; counted once."""
+    """Loops with an unknown number of trips; counted once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ def _is_kernel(one: Instruction) -> bool:
 
 
 def _kernel_flops(one: Instruction) -> int:
-    """Return what a Pallas kernel says of itself in its `cost_estimate`."""
+    """Return the `cost_estimate` of a Pallas kernel."""
     said = re.search(r'"cost_estimate": ?\{"flops": ?"?(\d+)', one.attributes)
     return int(said.group(1)) if said else 0
 

@@ -1,4 +1,4 @@
-"""The training step compiled for devices that are not there: whether it fits, and what fills their memory."""
+"""The training step compiled for absent devices: whether it fits, and what fills their memory."""
 
 import dataclasses
 import re
@@ -22,7 +22,7 @@ _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class OutOfMemoryError(Exception):
-    """The compiler found that the step does not fit; `needed` are bytes a chip, None where it did not say."""
+    """The compiler found that the step does not fit; `needed` is in bytes per chip, None if it did not say."""
 
     def __init__(self, message: str):
         super().__init__(message)
@@ -39,10 +39,10 @@ class Memory:
     """Of the optimiser, and its counters."""
     batch: int
     temporaries: int
-    """What else there is at the worst moment: activations, gradients, results before they replace the old state, and
-    what the compiler pads in any of these."""
+    """Everything else at the peak: activations, gradients, results before they replace the old state, and padding in
+    any of these."""
     peak: int
-    """All of it at the worst moment, as the compiler has laid it out."""
+    """Peak memory, as laid out by the compiler."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def compile_step(config: TrainConfig, devices: Sequence[Any]) -> CompiledStep:
 
 
 def state_bytes(config: TrainConfig, blueprint: Blueprint, mesh: Mesh) -> dict[str, int]:
-    """Return the bytes a chip holds of parameters (and buffers), moments and batch, from their shardings alone."""
+    """Return the bytes per chip of parameters (and buffers), moments and batch, from their shardings."""
     shapes, shardings = blueprint.shapes, blueprint.shardings
     batch = config.abstract_batch(batch_sharding(mesh))
     return {
@@ -120,10 +120,10 @@ def _memory(compiled: jax.stages.Compiled, held: dict[str, int], *, platform: st
 def largest_batch(
     config: TrainConfig, devices: Sequence[Any], *, watch: Callable[[int, Memory | None], None] = lambda *_: None
 ) -> int:
-    """Return the most photos a step that fit on `devices`, 0 if none do; every probe compiles the step.
+    """Return the largest batch, in photos, that fits on `devices`, 0 if none does; every probe compiles the step.
 
-    Doubles until it does not fit, then bisects over photos a share of the batch. `watch` gets each probe's photos a
-    step and its memory, None where it did not fit.
+    Doubles until the step does not fit, then bisects over photos per share of the batch. `watch` gets each probe's
+    photos per step and its memory, None if it did not fit.
     """
     mesh = make_mesh(config.mesh, devices)
     ways = mesh.shape["data"] * mesh.shape["fsdp"]

@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from samjax.plan.plan import Plan
+from samjax.plan.step_plan import Plan
 
 GIB = 2**30
 
@@ -24,7 +24,7 @@ def show(plan: Plan, *, name: str, console: Console | None = None) -> None:
 
 
 def does_not_fit(plan: Plan, *, name: str) -> str:
-    """Return what to tell the user of a plan that does not fit, in a sentence."""
+    """Return a sentence that tells the user why a plan does not fit and what to try."""
     needed = plan.needed or (plan.memory.peak if plan.memory else None)
     said = f"{name} does not fit on {plan.topology}"
     if plan.chip is not None:
@@ -82,7 +82,7 @@ def _collectives(plan: Plan) -> Table | None:
 
 
 def _largest(plan: Plan) -> Table | None:
-    """Where exchanges and traffic come from, for whoever would make them less."""
+    """Print where exchanges and memory traffic come from, for optimisation."""
     if not plan.largest_traffic:
         return None
     table = _table("What moves most in a step", "", "count", "bytes", "operation")

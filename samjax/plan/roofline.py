@@ -1,4 +1,4 @@
-"""The least time that a program can take on a chip: a floor, not a forecast."""
+"""A lower bound on the time of a program on a chip: a floor, not a forecast."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from samjax.parallel.chips import Chip
 
 @dataclass(frozen=True, kw_only=True)
 class Term:
-    """The time a step would take if only one thing took time."""
+    """The time of a step if only one resource were the limit."""
 
     name: str
     seconds: float
@@ -29,7 +29,7 @@ class Floor:
 
     @property
     def without_overlap(self) -> float:
-        """All terms, one after the other."""
+        """The sum of all terms: no overlap."""
         return sum(term.seconds for term in self.terms)
 
     @property

@@ -1,4 +1,4 @@
-"""Devices that are not there: a program can be compiled for them, ahead of time, but not run."""
+"""Absent devices: a program can be compiled for them ahead of time, but not run."""
 
 import contextlib
 import importlib.util

@@ -22,8 +22,8 @@ from samjax.parallel.sharding import batch_sharding, replicated
 class Engine:
     """The encoder and the decoder of `model`, compiled for each shape they meet, over the devices of `mesh`.
 
-    Weights are whole on each device, photos are split over all of them: a batch is a multiple of `ways`. Threads may
-    share it. Compiled programs are kept on disk, see `enable_compile_cache`.
+    Weights are replicated on each device and photos are split over all of them: a batch is a multiple of `ways`.
+    Threads may share it. Compiled programs are cached on disk, see `enable_compile_cache`.
     """
 
     def __init__(self, model: Sam, config: SamConfig, *, mesh: Mesh | None = None):
@@ -57,10 +57,10 @@ class Engine:
     def from_checkpoint(
         cls, path: epath.PathLike, *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
     ) -> "Engine":
-        """Return it with the weights at `path`: a run's workdir, one of its checkpoints, or imported weights.
+        """Return an engine with the weights at `path`: a run's workdir, one of its checkpoints, or imported weights.
 
         Raises:
-          UserError: no checkpoint is there, it is of no Segment Anything model, or not of a whole one.
+          UserError: there is no checkpoint, or it is not that of a complete Segment Anything model.
         """
         loaded = load_model(path, SamConfig, needed_by="prediction", dtype=dtype)
         return cls(loaded.model, loaded.config, mesh=mesh)
@@ -73,9 +73,9 @@ class Engine:
     def decode(
         self, embedding: Float[Array, "b gh gw c"], prompts: Prompts, *, multimask: bool, masked: bool = True
     ) -> MaskOutput:
-        """Predict on ready embeddings, of photos split over the mesh: three candidates a prompt, or one mask.
+        """Predict from embeddings of photos split over the mesh: three candidates per prompt, or one mask.
 
-        `masked` False says that no mask is prompted with, and saves what would be made of them.
+        `masked` False means that there are no mask prompts, and saves their embedding.
         """
         with jax.set_mesh(self.mesh):
             return self._decode(self._weights, embedding, self.split(prompts), multimask, masked)
@@ -93,7 +93,7 @@ class Engine:
 
 
 def _without_masks(prompts: Prompts) -> Prompts:
-    """Return prompts of which the compiler sees that none is a mask."""
+    """Return prompts without masks, in a way that the compiler can see."""
     return dataclasses.replace(
         prompts,
         mask_logits=jnp.zeros(prompts.mask_logits.shape, jnp.float32),

@@ -1,1 +1,1 @@
-"""The simulated annotator, on device. Knows no model: it drives a `decode_fn`."""
+"""The simulated annotator, on device. It is independent of the model: it calls a `decode_fn`."""

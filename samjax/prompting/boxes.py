@@ -1,4 +1,4 @@
-"""The box of a mask, drawn with a human's precision."""
+"""Boxes of masks, with noise that imitates a human's precision."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def noisy_box(
     std: float = 0.1,
     limit: float = 20.0,
 ) -> Float[Array, "b m 4"]:
-    """Move each coordinate of each box by Gaussian noise (Segment Anything, appendix A).
+    """Add Gaussian noise to each coordinate of each box (Segment Anything, appendix A).
 
     Args:
       key: source of the noise.

@@ -1,4 +1,4 @@
-"""The annotator's clicks: where they fall and what they say."""
+"""The annotator's clicks: positions and labels."""
 
 import jax
 import jax.numpy as jnp
@@ -35,8 +35,8 @@ def sample_correction(
 ) -> Click:
     """Click a uniformly drawn pixel of the error region (Segment Anything, appendix A).
 
-    FOREGROUND where the mask was missed, BACKGROUND where it was wrongly claimed, never in a photo's padding. A perfect
-    prediction is clicked on the mask itself, FOREGROUND.
+    The label is FOREGROUND on a false negative and BACKGROUND on a false positive; padding is never clicked. A perfect
+    prediction gets a FOREGROUND click on the mask itself.
     """
     size = (masks.shape[-2], masks.shape[-1])
     valid = valid_pixels(valid_size, size)[:, None]
@@ -56,9 +56,9 @@ def central_correction(
 ) -> Click:
     """Click the centre of the largest error, as the zero-shot protocol does (Segment Anything, section 7.1).
 
-    The missed and the wrongly claimed region are transformed apart; the click goes to the maximum of the larger one,
-    BACKGROUND on a tie as in the released evaluations of interactive segmentation. A perfect prediction is clicked at
-    the centre of the mask, FOREGROUND.
+    False negatives and false positives have separate distance transforms; the click goes to the larger maximum,
+    BACKGROUND on a tie as in the released evaluations of interactive segmentation. A perfect prediction gets a
+    FOREGROUND click at the centre of the mask.
     """
     size = (masks.shape[-2], masks.shape[-1])
     valid = valid_pixels(valid_size, size)[:, None]

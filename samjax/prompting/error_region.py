@@ -1,4 +1,4 @@
-"""Where a prediction is wrong: the region the annotator's next click comes from."""
+"""Where a prediction is wrong: the region of the annotator's next click."""
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,9 @@ def error_region(
 ) -> Bool[Array, "*n h w"]:
     """Return the pixels a correcting click may fall on, never outside `valid` (the photo's pixels).
 
-    These are the wrongly predicted ones; a prediction without an error has none, and then they are the mask's own, so
-    that the click repeats what is known (foreground) rather than adding a background point at random. Either way a
-    click's label is the truth at its pixel.
+    These are the wrongly predicted pixels. A perfect prediction has none, so the mask's own pixels take their place:
+    the click then repeats what is known (foreground) instead of adding a random background point. Either way the
+    click's label is the ground truth at its pixel.
     """
     wrong = (prediction != truth) & valid
     perfect = ~jnp.any(wrong, axis=(-2, -1), keepdims=True)
@@ -30,9 +30,9 @@ def upscale(logits: Float[Array, "*n low_h low_w"], size: tuple[int, int]) -> Fl
     `jax.image.resize` multiplies by dense matrices. From 256 to 1024 pixels that is 0.67 GFLOP a mask and
     nearly all of it is the second axis: rows, which come last, are blended from their two neighbours instead.
 
-    Two other places enlarge logits, and differ. `predict.promptable.restore` goes on from the frame to the photo's own
-    pixels, and makes both steps one. `losses.sam_loss` mostly has nothing to enlarge, and calls `jax.image.resize`:
-    blending rows here rounds otherwise, and would change the losses of runs that are resumed.
+    Two other places enlarge logits differently. `predict.promptable.restore` merges this step with the one from the
+    frame to the photo's own pixels. `losses.sam_loss` mostly has nothing to enlarge and calls `jax.image.resize`: this
+    function rounds differently, which would change the losses of resumed runs.
     """
     *lead, low_height, _ = logits.shape
     height, width = size

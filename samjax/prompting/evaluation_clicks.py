@@ -74,4 +74,4 @@ def evaluate_clicks(
         return prompts, observed
 
     prompts, later = jax.lax.scan(correct, prompts, jnp.arange(1, clicks, dtype=jnp.int32))
-    return Interaction(observed=stack_rounds(observed, later), prompts=prompts)
+    return Interaction(observations=stack_rounds(observed, later), prompts=prompts)

@@ -1,4 +1,4 @@
-"""What the masks of a batch are first prompted with, drawn as training draws it."""
+"""The first prompts of a batch's masks, sampled as in training."""
 
 import dataclasses
 import functools
@@ -15,10 +15,10 @@ from samjax.prompting.interactive import InteractionConfig, Refinement, interact
 def first_prompts(
     batch: Batch, *, image_size: tuple[int, int], config: InteractionConfig, key: Key[Array, ""]
 ) -> Prompts:
-    """Return the point or box that each mask is first prompted with, drawn as training draws it.
+    """Return the first point or box of each mask, sampled as in training.
 
-    This is the interaction of training stopped after its first round, with a decoder that says nothing; photo after
-    photo, so that it takes the memory of one photo's masks.
+    Runs the first round of the training interaction with a dummy decoder, photo by photo, so that it needs the memory
+    of one photo's masks.
     """
     first_round = dataclasses.replace(config, corrections=0, refinement=Refinement.NONE)
     drawn = [
@@ -35,7 +35,7 @@ def first_prompts(
 
 @functools.partial(jax.jit, static_argnames=("image_size", "config"))
 def _play(batch: Batch, key: Key[Array, ""], *, image_size: tuple[int, int], config: InteractionConfig) -> Prompts:
-    """Return the prompts after an interaction with a decoder that answers nothing."""
+    """Return the prompts after an interaction with a dummy decoder."""
     masks = unpack_masks(batch.masks, image_size[1])
     silence = jnp.zeros((*masks.shape[:2], 4), jnp.float32)
     interaction = interact(

@@ -1,8 +1,8 @@
 """The training interaction: a first prompt, corrections, refinements (Segment Anything, appendix A).
 
-One photo embedding serves every round, so a step decodes each mask 11 times at the paper's settings. Round 0 answers
-one ambiguous prompt with three candidates; every later round has more than one prompt (the points, the carried mask)
-and answers with token 0 alone.
+All rounds share one photo embedding, so a step decodes each mask 11 times at the paper's settings. Round 0 has one
+ambiguous prompt and returns three candidates; later rounds have more than one prompt (the points, the carried mask) and
+return only token 0.
 """
 
 import enum
@@ -37,7 +37,7 @@ class Refinement(enum.StrEnum):
 
     NONE = "none"
     LAST = "last"
-    RANDOM_AND_LAST = "random_and_last"  # the paper: one at a random place among the corrections, one at the end
+    RANDOM_AND_LAST = "random_and_last"  # the paper: one at a random position among the corrections, one at the end
 
 
 class CarriedGradient(enum.StrEnum):
@@ -57,16 +57,16 @@ class InteractionConfig:
     point_probability: Probability = 0.5
     """Share of masks whose first prompt is a point; the others start with a box."""
     box_noise_std: _Spread = 0.1
-    """Standard deviation of a box coordinate, as a share of the box's side."""
+    """Standard deviation of the noise on a box coordinate, as a share of the box's side."""
     box_noise_max: _Spread = 20.0
-    """Largest move of a box coordinate, in pixels of the model's input."""
+    """Largest noise on a box coordinate, in pixels of the model's input."""
     corrections: CountOrNone = 8
     """Rounds that add a click from the error region. Fewer make a cheaper step."""
     refinement: Refinement = Refinement.RANDOM_AND_LAST
     """Which rounds see the carried mask but no new click: none, the last, or also one at a random place before."""
     carried_gradient: CarriedGradient = CarriedGradient.FLOW
-    """Whether gradients flow through the logits that a round hands to the next. The paper does not say; SAM 2's
-    released training code lets them."""
+    """Whether gradients flow through the logits passed from one round to the next. The paper does not say; in SAM 2's
+    released training code they do."""
 
     @property
     def clicking_rounds(self) -> int:
@@ -75,7 +75,7 @@ class InteractionConfig:
 
     @property
     def rounds(self) -> int:
-        """Decoder iterations in all."""
+        """Total decoder iterations."""
         return 1 + self.clicking_rounds + (self.refinement is not Refinement.NONE)
 
     @property
@@ -94,11 +94,11 @@ def interact(
     key: Key[Array, ""],
     config: InteractionConfig,
 ) -> Interaction:
-    """Play the annotator against `decode` and return what `observe` keeps of each round.
+    """Run the annotator against `decode` and return what `observe` keeps from each round.
 
-    Each round is rematerialised: the backward pass keeps its prompts and carried logits, and decodes again. So reduce
-    to losses inside `observe`, and the logits of all rounds never exist together. Where clicks fall is not
-    differentiable and is computed once.
+    Each round is rematerialised: only its prompts and carried logits are stored, and the backward pass decodes again.
+      So reduce to losses inside `observe`, and the logits of all rounds never exist at once. Click positions are not
+      differentiable and are computed once.
 
     Args:
       decode: closure over the model and the photos' embeddings; gradients reach what it closes over.
@@ -140,7 +140,7 @@ def interact(
         return prompts, observed
 
     prompts, later = jax.lax.scan(correct, prompts, jnp.arange(1, config.rounds, dtype=jnp.int32))
-    return Interaction(observed=stack_rounds(observed, later), prompts=prompts)
+    return Interaction(observations=stack_rounds(observed, later), prompts=prompts)
 
 
 def _first_prompts(

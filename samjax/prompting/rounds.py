@@ -1,4 +1,4 @@
-"""One round with the annotator: prompts go in, the model answers, one mask is carried on."""
+"""One round with the annotator: prompts in, masks out, and one mask fed back to the next round."""
 
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from samjax.core.struct import struct
 
 
 class Answer(Protocol):
-    """What the model says of every prompted mask; a `MaskOutput` of all four tokens is one."""
+    """The model's answer for every prompted mask; a `MaskOutput` of all four tokens is one."""
 
     def single(self) -> MaskOutput:
         """Return token 0 alone, k = 1."""
@@ -29,13 +29,13 @@ DecodeFn = Callable[[Prompts, Key[Array, ""]], Answer]
 
 @struct
 class Interaction:
-    """What is left of an interaction.
+    """The result of an interaction.
 
-    `observed` is what the caller's `observe` returned, stacked over the rounds along a leading axis. `prompts` are
+    `observations` are what the caller's `observe` returned, stacked over the rounds along a leading axis. `prompts` are
     those a further round would start from: all points and boxes, and the last carried mask as `mask_logits`.
     """
 
-    observed: Any
+    observations: Any
     prompts: Prompts
 
 
@@ -56,5 +56,5 @@ def carry(prompts: Prompts, carried: Float32[Array, "b m h w"]) -> Prompts:
 
 
 def stack_rounds(first: Any, rest: Any) -> Any:
-    """Put what was observed of round 0 before what a scan stacked of the later rounds."""
+    """Prepend the observations of round 0 to the scan's stack of later rounds."""
     return jax.tree.map(lambda one, many: jnp.concatenate([one[None], many]), first, rest)

@@ -13,7 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from samjax.scores.truth import NO_SIZE, Truth, make_index, quiet
 
 MOST_OF_LVIS = 300
-"""Detections of a photo that LVIS looks at, those of the highest scores. COCO: 100 of each category."""
+"""Detections per photo that LVIS evaluates, those with the highest scores. COCO: 100 per category."""
 
 _THRESHOLDS, _RECALLS, _SIZES = 10, 101, 4
 _AT_50, _AT_75 = 0, 5

@@ -1,4 +1,4 @@
-"""Annotations as COCO's library is to see them, whatever their file leaves out."""
+"""Annotations in the form that COCO's library needs, whatever their file omits."""
 
 import contextlib
 import functools
@@ -25,7 +25,7 @@ and matches none."""
 
 @dataclass(frozen=True, kw_only=True)
 class Truth:
-    """What predictions are scored by.
+    """The ground truth that predictions are scored against.
 
     Each of `annotations` has `id` from 1, `image_id`, `category_id`, `iscrowd`, `area`, `bbox` and `segmentation`, as
     compressed run lengths. COCO's library takes an object that is found for one that is not if its id is 0.

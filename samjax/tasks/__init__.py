@@ -1,1 +1,1 @@
-"""A file an objective: what a run trains, on which batches, and what validates it."""
+"""One file per objective: what a run trains, on which batches, and how it is validated."""

@@ -20,11 +20,12 @@ from samjax.prompting.evaluation_clicks import evaluate_clicks
 
 @struct
 class ClickResult:
-    """What each round of clicks (leading axis r; none within a round) gave for every mask.
+    """Results of each round of clicks for every mask (leading axis r; absent within a round).
 
-    `iou` is the carried mask's, the one the model trusts most; `oracle` the best of the masks it returned, three after
-    the first click and one after that; `predicted_iou` the model's estimate of the carried mask's IoU. `logits` are the
-    carried mask's, in half precision: they are drawn, and at 1024 pixels eight rounds of 128 masks are 134 MB.
+    `iou` is that of the carried mask, the one with the highest predicted IoU; `oracle` is the best of the returned
+    masks, three after the first click and one after that; `predicted_iou` is the model's estimate for the carried mask.
+    `logits` are the carried mask's, in half precision for drawing: at 1024 pixels eight rounds of 128 masks take 134
+    MB.
     """
 
     iou: Float[Array, "*r b m"]
@@ -59,19 +60,19 @@ def click_through(model: Sam, batch: Batch, config: SamConfig, *, clicks: int) -
         logits_size=config.logits_size,
         clicks=clicks,
     )
-    return interaction.observed, interaction.prompts
+    return interaction.observations, interaction.prompts
 
 
 def figures(clicks: Sequence[int]) -> list[str]:
-    """Return the names of the IoUs that a validation reports: of the carried mask, and of the best of the first."""
+    """Return the names of the IoUs that a validation reports: of the carried mask, and of the best first mask."""
     return [*(f"miou@{k}" for k in clicks), "oracle@1"]
 
 
 class ClickValidator:
-    """Clicks through the same held-out photos each time it is called.
+    """Validates by clicks on the same held-out photos each time it is called.
 
-    `merge` makes a model of parameters and buffers; `batches` are read anew for each validation. What is counted and
-    drawn is laid out as `replicated` says, so that every process returns the same row and pictures.
+    `merge` makes a model from parameters and buffers; each validation reads `batches` again. Results have the sharding
+    `replicated`, so that every process returns the same row and pictures.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class ClickValidator:
         return {**row, "photos": photos, "masks": count}, pictures
 
     def _sheet_rows_of(self, batch: Batch, result: ClickResult, prompts: Prompts, *, limit: int) -> list[SheetRow]:
-        """One object of each photo, its largest."""
+        """The largest object of each photo."""
         batch, prompts = jax.device_get((self._everywhere(batch), prompts))
         iou, predicted = jax.device_get((result.iou, result.predicted_iou))
         rows = []

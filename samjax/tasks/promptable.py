@@ -31,16 +31,16 @@ from samjax.train.validation import Better, Validator
 
 @config_class("validation")
 class ClickValidationConfig(ValidationConfig):
-    """Clicks on held-out photos during training, and the picture sheet of some of their objects."""
+    """Validation by clicks on held-out photos during training, and a sheet of example pictures."""
 
     max_masks: Count = 16
-    """At most this many masks of a photo, the same each time."""
+    """At most this many masks per photo, the same ones each time."""
     min_area_fraction: Annotated[
         float, Range(at_least=0, below=0.9, why="it is a share of the photo, and masks over 0.9 are never used")
     ] = 0.0
-    """Masks that cover less than this share of the photo are left out."""
+    """Exclude masks that cover less than this share of the photo."""
     clicks: tuple[Count, ...] = (1, 2, 3, 5, 8)
-    """mIoU is reported after each of these many clicks, ascending."""
+    """Numbers of clicks after which to report the mIoU, ascending."""
 
     def __post_init__(self):
         if not self.clicks or list(self.clicks) != sorted(set(self.clicks)):
@@ -63,11 +63,11 @@ class PromptableTraining(TrainConfig):
     """Clicks on held-out photos."""
 
     def objective(self, model: Sam, batch: Batch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
-        """Play every round of the annotator; return the loss, averaged over the batch's valid masks, and its terms."""
-        return sam_loss(self.play(model, batch, keys=keys).observed, batch.mask_valid, self.loss)
+        """Run every round of the annotator; return the loss, averaged over the batch's valid masks, and its terms."""
+        return sam_loss(self.play(model, batch, keys=keys).observations, batch.mask_valid, self.loss)
 
     def play(self, model: Sam, batch: Batch, *, keys: StepKeys) -> Interaction:
-        """Encode the photos once and play every round; what is observed of each is its `RoundLoss`."""
+        """Encode the photos once and run every round; each round is observed as its `RoundLoss`."""
         masks = unpack_masks(batch.masks, self.model.image_size[1])
         target = loss_target(masks, self.loss.loss_size)
         pixels = loss_pixels(batch.valid_size, image_size=self.model.image_size, loss_size=self.loss.loss_size)

@@ -1,6 +1,6 @@
-"""The best validation of a run so far: which checkpoint to keep for it, and whether to wait for a better one.
+"""The best validation of a run so far: which checkpoint to keep, and when to stop early.
 
-Its state is a function of the run's rows, so that a start goes on where the one before ended.
+Its state is computed from the run's rows, so a resumed run continues exactly where the previous start ended.
 """
 
 import os
@@ -19,28 +19,29 @@ LINK = "best"
 
 
 class BestValidation:
-    """Follows the figure `config.checkpoint.best`, the way the task says is better; without one it finds nothing."""
+    """Tracks the metric `config.checkpoint.best`; the task says whether higher or lower is better. Does nothing without
+    one."""
 
     def __init__(self, config: TrainConfig, rows: Iterable[Row] = (), *, start: int = 0, saved: Collection[int] = ()):
-        """Take in the rows up to step `start`; of the steps in `saved` there are checkpoints."""
+        """Read the rows up to step `start`; `saved` lists the steps that have a checkpoint."""
         self.metric = config.checkpoint.best
         self._better = config.validation_figures().get(self.metric, Better.HIGHER)
         self._patience = config.validation.patience
         self.step: int | None = None
-        """Step of the best validation whose state is saved or can still be."""
+        """Step of the best validation whose state is saved or can still be saved."""
         self.value = self._better.worst
-        """The figure of `step`."""
+        """The metric's value at `step`."""
         self._best = self._better.worst
-        self._waited = 0  # validations since the best figure of all
+        self._waited = 0  # validations since the best value
         for row in rows:
             if row.get("split") == "val" and int(row["step"]) <= start and self.metric in row:
                 self._take(row, can_be_saved=int(row["step"]) in saved)
 
     def add(self, row: Row) -> None:
-        """Take in a validation that has just been made.
+        """Record a new validation.
 
         Raises:
-          UserError: it has no such figure.
+          UserError: the row lacks the metric.
         """
         if not self.metric:
             return
@@ -58,38 +59,39 @@ class BestValidation:
             self.step, self.value = int(row["step"]), value
 
     @property
-    def waited(self) -> str:
-        """How long nothing was better, in words."""
+    def wait_text(self) -> str:
+        """How long the metric has not improved, in words."""
         return f"{self.metric} has not {self._better.verb} {self._best:.4g} in {self._waited} validations"
 
     @property
     def patience_is_over(self) -> bool:
-        """Whether as many validations in a row as the run has patience for were no better."""
+        """Whether `patience` validations in a row brought no improvement."""
         return bool(self.metric) and 0 < self._patience <= self._waited
 
     def summary(self, workdir: epath.Path) -> str:
-        """Return which checkpoint is the best, as a line."""
+        """Return one line that names the best checkpoint."""
         link = workdir / LINK
         place = link if not is_bucket(workdir) and link.exists() else workdir / "checkpoints" / str(self.step)
         return f"best {self.metric} {self.value:.4g} at step {self.step}: {place}"
 
 
 def is_over(config: TrainConfig, rows: Iterable[Row], *, step: int) -> bool:
-    """Return whether a run at `step` has nothing left to do: its last step is taken, or its patience is over."""
+    """Return whether a run at `step` is finished: it has taken its last step, or its patience has run out."""
     return step >= config.steps or BestValidation(config, rows, start=step).patience_is_over
 
 
 def way_on(config: TrainConfig, step: int) -> str:
-    """Return how a run that ended at `step` can go on, in words."""
+    """Return how to continue a run that ended at `step`, in words."""
     if step >= config.steps:
-        return f"give more than --steps {config.steps} to go on"
-    return f"give more than --validation.patience {config.validation.patience} to go on"
+        return f"give more than --steps {config.steps} to continue"
+    return f"give more than --validation.patience {config.validation.patience} to continue"
 
 
 def link_best(workdir: epath.Path, step: int) -> bool:
-    """Let the link `best` in `workdir` lead to the checkpoint of `step`, if that is whole; return whether it does.
+    """Point the link `best` in `workdir` at the checkpoint of `step` if that checkpoint is complete; return whether it
+    did.
 
-    Where there are no links, as in buckets, there is nothing to do.
+    Does nothing where links do not exist, as in buckets.
     """
     target = os.path.join("checkpoints", str(step))
     if is_bucket(workdir):

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 
 class Part(enum.Enum):
-    """What a run spends its time on, by the name it has in a row."""
+    """What a run spends its time on; values are the names in a row of metrics."""
 
     START = "start_s"
-    """From the clock's making until the first step can be taken: restoring, compiling."""
+    """From the creation of the clock to the first step: restoring, compiling."""
     DATA = "data_wait_s"
-    """Waiting for a batch. The device may still be at work on earlier steps: at most this much is lost to data."""
+    """Waiting for a batch. The device may still be busy with earlier steps, so this is an upper bound on time lost to
+    data."""
     STEP = "step_s"
-    """Everything that is not another part: steps, as long as none of the others keeps the device from them."""
+    """Everything else: the training steps."""
     SAVE = "save_s"
     EVAL = "eval_s"
 
@@ -25,30 +26,30 @@ LOGGED = (Part.DATA, Part.STEP, Part.SAVE, Part.EVAL)
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
-    """Seconds of a run's earlier starts: in all, and in the steps that were kept."""
+    """Seconds of a run's earlier starts: in total, and in steps that still count."""
 
-    elapsed: float = 0.0
-    productive: float = 0.0
+    elapsed_s: float = 0.0
+    productive_s: float = 0.0
 
     @classmethod
     def of_rows(cls, rows: Sequence[Mapping], *, resume_step: int) -> "Past":
-        """Return what the rows of `metrics.jsonl` say of a run that goes on from `resume_step`.
+        """Return the times that `metrics.jsonl` records, for a run that resumes from `resume_step`.
 
-        Steps after it are done again: their time has passed, and came to nothing. So has that of a start that ended
-        before its first row, which no row tells of.
+        Later steps are repeated, so their time is elapsed but not productive. A start that ended before its first row
+        has left no record and is not counted.
         """
         timed = [row for row in rows if "goodput" in row]
         kept = [row for row in timed if row["step"] <= resume_step]
         return cls(
-            elapsed=max((row["elapsed_s"] for row in timed), default=0.0),
-            productive=kept[-1]["goodput"] * kept[-1]["elapsed_s"] if kept else 0.0,
+            elapsed_s=max((row["elapsed_s"] for row in timed), default=0.0),
+            productive_s=kept[-1]["goodput"] * kept[-1]["elapsed_s"] if kept else 0.0,
         )
 
 
 class RunClock:
-    """Splits the time since it was made between the parts of a run; never waits for the device.
+    """Splits the wall time since its creation among the parts of a run; never waits for the device.
 
-    `now` returns seconds from any origin. `past` may be set once it is known where the run goes on from.
+    `now` returns seconds from any origin. Set `past` once it is known which step the run resumes from.
     """
 
     def __init__(self, *, past: Past = Past(), now: Callable[[], float] = time.monotonic):
@@ -59,11 +60,11 @@ class RunClock:
         self._lap = dict.fromkeys(Part, 0.0)
         self._rest = Part.START
         self.part = Part.START
-        """What is going on now."""
+        """The part that is running now."""
 
     @contextlib.contextmanager
     def on(self, part: Part) -> Iterator[None]:
-        """Count the time within as `part`."""
+        """Count the time spent in this context as `part`."""
         self._count(self._rest)
         self.part = part
         try:
@@ -72,35 +73,35 @@ class RunClock:
             self._count(part)
             self.part = self._rest
 
-    def started(self) -> None:
-        """From here on, what is no other part is steps; the first lap begins."""
+    def start_steps(self) -> None:
+        """End startup: from here on, time outside other parts counts as steps. Starts the first lap."""
         self._count(self._rest)
         self._rest = self.part = Part.STEP
         self._lap = dict.fromkeys(Part, 0.0)
 
     def lap(self, *, steps: int) -> dict[str, float]:
-        """Return where the time since the last lap went, in seconds a step, and what the run has cost so far.
+        """Return where the time since the last lap went, in seconds per step, and the totals of the run so far.
 
-        The parts add up to the time between the laps. `elapsed_s` is the wall time of all starts of the run, `goodput`
-        the share of it that went into steps that were kept.
+        The parts add up to the time between the laps. `elapsed_s` is the wall time over all starts of the run;
+        `goodput` is the share of it spent in steps that still count.
         """
         self._count(self._rest)
         row = {part.value: self._lap[part] / steps for part in LOGGED}
         self._lap = dict.fromkeys(Part, 0.0)
-        return row | {"elapsed_s": self.elapsed, "goodput": self.goodput}
+        return row | {"elapsed_s": self.elapsed_s, "goodput": self.goodput}
 
     @property
-    def elapsed(self) -> float:
-        """Seconds of wall time of all starts, up to what was last counted."""
-        return self.past.elapsed + self._last - self._began
+    def elapsed_s(self) -> float:
+        """Wall time over all starts in seconds, up to the last count."""
+        return self.past.elapsed_s + self._last - self._began
 
     @property
     def goodput(self) -> float:
-        """Share of `elapsed` spent in steps that were kept."""
-        return (self.past.productive + self._spent[Part.STEP]) / max(self.elapsed, 1e-9)
+        """Share of `elapsed_s` spent in steps that still count."""
+        return (self.past.productive_s + self._spent[Part.STEP]) / max(self.elapsed_s, 1e-9)
 
     def summary(self) -> str:
-        """Return where the time since the clock was made went, as a line."""
+        """Return one line: where the time of this start went."""
         self._count(self._rest)
         seconds = max(self._last - self._began, 1e-9)
         names = {Part.START: "start", Part.DATA: "data wait", Part.STEP: "steps", Part.SAVE: "saves", Part.EVAL: "eval"}

@@ -14,8 +14,8 @@ from jaxtyping import Array, Float, Key
 
 from samjax.checkpoint.load import config_of, model_record
 from samjax.checkpoint.weights import Weights
-from samjax.core.config import to_json
 from samjax.core.errors import UserError
+from samjax.core.json_config import to_json
 from samjax.core.ranges import Count, CountOrNone, Range, Seed, config_class
 from samjax.core.struct import struct
 from samjax.data.stream.batch_rows import abstract_batch
@@ -33,7 +33,7 @@ Metrics = dict[str, Float[Array, ""]]
 
 @struct
 class StepKeys:
-    """Randomness of one step: of the model (dropout, drop path), and of the task (prompts, hidden patches)."""
+    """Random keys of one step: for the model (dropout, drop path) and for the task (prompts, hidden patches)."""
 
     model: Key[Array, ""]
     task: Key[Array, ""]
@@ -41,35 +41,35 @@ class StepKeys:
 
 @config_class("validation")
 class ValidationConfig:
-    """Validation on held-out records during training, and the picture sheet of some of them."""
+    """Validation on held-out records during training, and a sheet of example pictures."""
 
     source: str = ""
     """Held-out records, like `data.source`; empty turns validation off."""
     split: str = "val"
     """Split of that data set, or several as `val+extra`."""
     every: Count = 1_000
-    """Steps between validations; also at step 0 and at the end."""
+    """Steps between validations; the run also validates at step 0 and at the end."""
     photos: Count = 64
-    """At most this many, the same each time."""
+    """At most this many photos, the same ones each time."""
     batch_size: Count = 8
-    """Photos of a batch, over all devices."""
+    """Photos per batch, over all devices."""
     sheet_rows: CountOrNone = 6
     """Rows of the picture sheet; 0 draws none."""
     patience: CountOrNone = 0
-    """End the run when so many validations in a row are no better by `checkpoint.best`; 0 goes on to the last step."""
+    """Stop early after this many validations in a row without improvement of `checkpoint.best`; 0 never stops early."""
 
 
 @config_class("checkpoint")
 class CheckpointConfig:
-    """When the run is saved, and how many saves are kept."""
+    """When to save the run, and how many checkpoints to keep."""
 
     every: Count = 1_000
-    """Steps between saves; also at the end and on SIGTERM."""
+    """Steps between saves; the run also saves at the end and on SIGTERM."""
     keep: Annotated[int, Range(at_least=1, why="with none kept, every checkpoint would be deleted")] = 3
-    """Newest checkpoints to keep; older ones are deleted. There is no number for all: give a large one."""
+    """Number of newest checkpoints to keep; older ones are deleted. Give a large number to keep all."""
     best: str = ""
-    """Also keep the checkpoint whose validation is best by this figure, as `miou@1`, whatever `keep` says, and save at
-    each validation that is better; WORKDIR/best leads to it. Empty keeps none."""
+    """Validation metric, such as `miou@1`, by which to keep the best checkpoint in addition to the newest. The run
+    saves whenever it improves, and WORKDIR/best links to that checkpoint. Empty keeps none."""
 
 
 _INT32 = 2**31 - 1
@@ -79,68 +79,69 @@ _INT32 = 2**31 - 1
 class TrainConfig(abc.ABC):
     """A training run of any task. Every field can be overridden on the command line: `--optim.schedule.peak-lr 1e-4`.
 
-    A task is a subclass: it gives `model`, `data` and `validation` their own classes and says what the methods below
-    ask for. The loop knows nothing else of it.
+    A task is a subclass: it narrows the types of `model`, `data` and `validation`, and implements the methods below.
+      The loop knows nothing else about the task.
     """
 
     model: Any
-    """Sizes of the model; its class has `make(rngs=...)` and `layer_ids()`."""
+    """Architecture of the model; its class has `make(rngs=...)` and `layer_ids()`."""
     data: DataConfig
     """Records to train on."""
     optim: OptimConfig = field(default_factory=OptimConfig)
     """Optimiser and learning rate."""
     mesh: MeshConfig = field(default_factory=MeshConfig)
-    """How the run is split over devices."""
+    """How to split the run over devices."""
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     """Validation on held-out records."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
-    """When the run is saved."""
+    """When to save the run."""
     init_from: str = ""
     """Weights that a new run begins with: a run's workdir, one of its checkpoints, or what `samjax import` wrote. What
     is not there, of a MAE backbone all but the image encoder, begins as without it. A run that goes on from its own
     checkpoint does not look at it."""
     steps: Annotated[int, Range(at_least=1, at_most=_INT32, why="a run takes steps, counted in 32 bits")] = 90_000
-    """Updates of the parameters in all, over every start of the run."""
+    """Total parameter updates, over all starts of the run."""
     batch_size: Count = 256
-    """Photos of a step, over all devices."""
+    """Photos per step, over all devices."""
     seed: Seed = 0
-    """Fixes the initial weights, the order of the photos and everything that is drawn."""
+    """Fixes the initial weights, the order of the photos and all random draws."""
     log_every: Count = 10
-    """Steps between rows of metrics; nothing waits for the device in between."""
+    """Steps between rows of metrics; the host does not wait for the device in between."""
     skip_limit: CountOrNone = 10
-    """Steps in a row that may have a loss or gradient that is not finite. Each is skipped, named and counted; one more
-    ends the run. Found at the next row of metrics."""
+    """Most consecutive steps whose loss or gradient may be non-finite. Each is skipped, logged and counted; one more
+    ends the run. Detected at the next row of metrics."""
     stall_timeout_s: Annotated[float, Range(at_least=0, why="it is a time, and 0 waits for ever")] = 1_800.0
-    """Longer than this between two steps, with validation and saves, ends the run, and the process that holds it up is
-    named; 0 waits for ever."""
+    """Most seconds between two steps, including validation and saving. Beyond it the run ends and names the process
+    that holds it up; 0 waits for ever."""
 
     def __post_init__(self):
         if self.validation.patience and not self.checkpoint.best:
             example = next(iter(self.validation_figures()), "a figure that validation reports")
             raise UserError(
-                f"validation.patience is {self.validation.patience}, but nothing says which figure should improve: "
+                f"validation.patience is {self.validation.patience}, but no metric is chosen that should improve: "
                 f"give checkpoint.best, such as {example}"
             )
 
     @abc.abstractmethod
     def objective(self, model: Any, batch: Any, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
-        """Return the loss of a global batch, and the numbers to log, `loss` among them."""
+        """Return the loss of a global batch and the metrics to log, `loss` among them."""
 
     @abc.abstractmethod
     def examples(self, data: DataConfig, *, augment: bool) -> ExampleMaker:
-        """Return what makes the records of `data` rows of a batch; without `augment` as validation shows them."""
+        """Return what turns the records of `data` into rows of a batch; without `augment`, as validation sees them."""
 
     def validation_data(self) -> DataConfig:
-        """Return the held-out records, as data. A task whose validation has rules of its own puts them in."""
+        """Return the data config of the held-out records. A task whose validation has its own rules overrides this."""
         validation = self.validation
         return dataclasses.replace(self.data, source=validation.source, split=validation.split, mixed_in=())
 
     def validation_figures(self) -> Mapping[str, Better]:
-        """Return what a validation reports that a best checkpoint can be kept by, and which way is better."""
+        """Return the validation metrics that can choose a best checkpoint, and which way each improves."""
         return {}
 
     def validator(self, merge: Callable[[Any, Any], Any], mesh: Mesh) -> Validator | None:
-        """Return what the loop validates with; `merge` makes a model of parameters and buffers. None never validates.
+        """Return the function that validates, or None for no validation; `merge` makes a model from parameters and
+        buffers.
 
         The loop calls it every `validation.every` steps.
         """
@@ -148,7 +149,7 @@ class TrainConfig(abc.ABC):
         return None
 
     def flops(self) -> int | None:
-        """Return the least FLOPs that training on one photo takes; None leaves out the MFU."""
+        """Return the minimum FLOPs to train on one photo; with None no MFU is logged."""
         return None
 
     def starting_weights(self, weights: Weights) -> Weights:
@@ -165,11 +166,11 @@ class TrainConfig(abc.ABC):
         return self.model.make(rngs=rngs)
 
     def layer_ids(self) -> LayerIds:
-        """Return which parameter is in which layer, for `optim.layer_decay`."""
+        """Return the layer of each parameter, for `optim.layer_decay`."""
         return self.model.layer_ids()
 
     def stream(self, *, sharding: jax.sharding.Sharding | None = None) -> TrainStream:
-        """Return the endless training batches; `sharding` is of their leading axis."""
+        """Return the endless stream of training batches; `sharding` applies to their leading axis."""
         maker = self.examples(self.data, augment=True)
         return train_stream(self.data, maker, batch_size=self.batch_size, seed=self.seed, sharding=sharding)
 
@@ -178,7 +179,7 @@ class TrainConfig(abc.ABC):
         return abstract_batch(self.examples(self.data, augment=True), batch_size=self.batch_size, sharding=sharding)
 
     def validation_batches(self, mesh: Mesh, *, limit: int | None = None) -> Iterator[Any]:
-        """Yield the batches of one validation, of its first `limit` photos."""
+        """Yield the batches of one validation, limited to the first `limit` photos."""
         data = self.validation_data()
         return validation_batches(
             data,
@@ -189,7 +190,7 @@ class TrainConfig(abc.ABC):
         )
 
     def to_json(self) -> str:
-        """Return this as JSON, with the task's name and what the weights are."""
+        """Return this as JSON, with the task's name and the model's class."""
         return json.dumps(
             {"task": type(self).__name__, **json.loads(to_json(self)), **model_record(self.model)}, indent=2
         )

@@ -34,18 +34,18 @@ def train(
     stream: TrainStream,
     profile: StepRange | None = None,
 ) -> TrainState:
-    """Run `config` in `workdir`, from its newest checkpoint if it has one, and return the last state.
+    """Run `config` in `workdir`, resuming from its newest checkpoint if there is one, and return the final state.
 
-    The order of a turn is fixed: evaluate, save (model, optimiser and data position as one), take the next batch,
-    step, log. SIGTERM or Ctrl-C, to any process of the run, ends all of them after the same step, saved; outside the
-    main thread signals are not handled. The steps of `profile` are traced. Of several processes the first one alone
-    reports. A run that has nothing left to do compiles nothing.
+    The order of an iteration is fixed: evaluate, save (model, optimiser and data position as one), take the next batch,
+      step, log. SIGTERM or Ctrl-C to any process stops all of them after the same step, which is saved; outside the
+      main thread signals are not handled. The steps of `profile` are traced. In a multi-process run only the first
+      process reports. A finished run compiles nothing.
 
     Raises:
-      UserError: the workdir holds a checkpoint of another model, or none of its checkpoints is whole; or the weights
-        to begin with are of another model.
+      UserError: the workdir holds a checkpoint of another model, or no complete checkpoint; or the starting weights
+        belong to another model.
       NonFiniteStateError: a state to be saved is not finite.
-      NonFiniteLossError: more than `config.skip_limit` steps in a row had a loss that is not finite.
+      NonFiniteLossError: more than `config.skip_limit` steps in a row had a non-finite loss.
     """
     workdir = epath.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -73,15 +73,15 @@ def train(
             trackers = (terminal, rows, TensorBoard(workdir / "tensorboard"), Pictures(workdir / "samples"))
         for tracker in trackers:
             stack.callback(tracker.close)
-        if beginning.said:
-            terminal.say(beginning.said)
+        if beginning.message:
+            terminal.say(beginning.message)
         if (reached := max((int(row["step"]) for row in past_rows), default=0)) > start:
             again = StepRange(first=start + 1, last=reached)
-            terminal.say(f"not saved by an earlier start, and taken again: {again}")
+            terminal.say(f"repeating {again}, not saved by an earlier start")
         if not stopping.listens:
-            terminal.say("SIGTERM and Ctrl-C do not save this run: it is not in the main thread of its process")
+            terminal.say("SIGTERM and Ctrl-C cannot save this run: it is not in the main thread of its process")
         if profile is not None and profile.last <= start:
-            terminal.say(f"no trace: steps {profile.first} to {profile.last} are past")
+            terminal.say(f"no trace: steps {profile.first} to {profile.last} are already done")
         validated = {row["step"] for row in past_rows if row.get("split") == "val" and int(row["step"]) <= start}
         best = BestValidation(config, past_rows, start=start, saved=checkpoints.steps())
         linked: int | None = None
@@ -112,7 +112,7 @@ def train(
                     tracker.row(row)
 
         step, told = start, False
-        clock.started()
+        clock.start_steps()
         watch = StallWatch(clock, start=start, timeout_s=config.stall_timeout_s)
         stack.callback(watch.close)
         while True:
@@ -125,7 +125,7 @@ def train(
             if validator is not None and due and step not in validated and not stopped:
                 log()
                 if not told:
-                    terminal.say("validating; what it runs is compiled first, for a large model in minutes")
+                    terminal.say("validating; compiling its programs first, which takes minutes for a large model")
                     told = True
                 with clock.on(Part.EVAL):
                     row, pictures = validator(state, step)
@@ -137,7 +137,7 @@ def train(
                         for name, picture in pictures.items():
                             tracker.picture(name, picture, step)
 
-            # 2. Save: never a state whose loss has not been looked at. A save that failed is heard of here.
+            # 2. Save: never a state whose loss has not been checked. A failed save raises here.
             checkpoints.check()
             if best.step is not None and linked != best.step and is_lead() and link_best(workdir, best.step):
                 linked = best.step
@@ -158,12 +158,12 @@ def train(
                 state, metrics = step_function(state, batch, run)
             step += 1
             stopping.dispatched = step
-            watch.dispatched(step)
+            watch.note_steps(step)
             pending.add(step, metrics, batch)
-            if traced := profiler.stepped(step, metrics):
+            if traced := profiler.end_step(step, metrics):
                 terminal.say(traced)
 
-            # 5. Log: the only place where the host waits for the device.
+            # 5. Log: the only point where the host waits for the device.
             if step % config.log_every == 0 or step == config.steps:
                 log()
 
@@ -176,9 +176,9 @@ def train(
         if best.step is not None:
             terminal.say(best.summary(workdir))
         if stopped:
-            terminal.say(f"stopped by a signal at step {step}, saved; run the same command again to go on")
+            terminal.say(f"stopped by a signal at step {step}, saved; run the same command again to resume")
         elif step_function is None:
-            terminal.say(f"finished at step {step}: nothing was left to do; {way_on(config, step)}")
+            terminal.say(f"already finished at step {step}; {way_on(config, step)}")
         elif step < config.steps:
-            terminal.say(f"ended early at step {step}: {best.waited}; {way_on(config, step)}")
+            terminal.say(f"stopped early at step {step}: {best.wait_text}; {way_on(config, step)}")
         return state

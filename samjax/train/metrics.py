@@ -1,4 +1,4 @@
-"""From numbers on the device to rows, without waiting for the device in between."""
+"""From metrics on the device to rows of a log, without waiting for the device at every step."""
 
 import logging
 from collections.abc import Mapping
@@ -17,23 +17,23 @@ log = logging.getLogger(__name__)
 
 
 class NonFiniteLossError(UserError):
-    """More steps in a row than are allowed had a loss or gradient that is not finite; the message names the photos."""
+    """Too many steps in a row had a non-finite loss or gradient; the message names the photos."""
 
 
 def peak_images_per_s(config: TrainConfig, mesh: Mesh) -> float | None:
-    """Return the photos/s of chips that do nothing but the model's FLOPs, at their bfloat16 peak: an MFU of 1.
+    """Return the photos per second at an MFU of 1: only the model's FLOPs, at the chips' bfloat16 peak.
 
-    The FLOPs are the least that the model can be trained with, whatever was spent; every slot of a mask counts. None on
-    devices without published peaks, as CPUs, and for a task that does not say its FLOPs.
+    FLOPs are the minimum that training needs, not what was spent (rematerialisation does not count); every mask slot
+    counts, filled or not. None on devices without a published peak, such as CPUs, and for tasks that give no FLOPs.
     """
     chip, flops = chip_of(mesh.devices.flat[0].device_kind), config.flops()
     return None if chip is None or flops is None else mesh.size * chip.flops / flops
 
 
 class PendingMetrics:
-    """Steps whose metrics are still on the device, and what they took by the run's clock.
+    """Steps whose metrics are still on the device.
 
-    `peak` is what `peak_images_per_s` returns; `skip_limit` how many steps in a row may have been skipped.
+    `peak` is what `peak_images_per_s` returns; `skip_limit` is how many steps in a row may be skipped.
     """
 
     def __init__(self, *, batch_size: int, clock: RunClock, peak: float | None = None, skip_limit: int = 0):
@@ -41,21 +41,22 @@ class PendingMetrics:
         self._clock = clock
         self._peak = peak
         self._skip_limit = skip_limit
-        self._skipped = 0  # in a row, up to the last step looked at
+        self._skipped = 0  # in a row, up to the last step checked
         self._pending: list[tuple[int, Mapping[str, jax.Array], jax.Array]] = []
 
     def add(self, step: int, metrics: Mapping[str, jax.Array], batch: Any) -> None:
-        """Note a step that was dispatched."""
+        """Add a dispatched step."""
         self._pending.append((step, metrics, batch.record_id))
 
     def flush(self) -> dict[str, float | int] | None:
-        """Wait for the pending steps, check each, and return the last one's row; None if there is none.
+        """Wait for the pending steps, check each, and return the row of the last one; None if no step is pending.
 
-        The row is the last step's metrics, `images_per_s` (validation and saves left out), `mfu` where there is a peak,
-        and the clock's lap. Where steps were skipped, `skipped` is how many, and the metrics are the last whole one's.
+        The row holds the last step's metrics, `images_per_s` (excluding validation and saving), `mfu` where a peak is
+        known, and the clock's lap. If steps were skipped, `skipped` counts them and the metrics are those of the last
+        step that was not.
 
         Raises:
-          NonFiniteLossError: too many steps in a row have a loss or gradient norm that is not finite.
+          NonFiniteLossError: too many steps in a row have a non-finite loss or gradient norm.
         """
         if not self._pending:
             return None
@@ -72,7 +73,7 @@ class PendingMetrics:
         return {"step": step, **row, **speed, **lap}
 
     def _is_finite(self, step: int, metrics: Mapping[str, np.ndarray], ids: jax.Array) -> bool:
-        """Return whether a step was taken; name one that was skipped."""
+        """Return whether a step was taken; log one that was skipped."""
         wrong = [name for name in ("loss", "grad_norm") if not np.isfinite(metrics[name])]
         self._skipped = self._skipped + 1 if wrong else 0
         if not wrong:
@@ -81,8 +82,8 @@ class PendingMetrics:
         said = f"step {step}: {wrong[0]} is {float(metrics[wrong[0]])}; its photos are image_id {records}"
         if self._skipped > self._skip_limit:
             raise NonFiniteLossError(
-                f"{said}. It is the {self._skipped}. in a row, and skip_limit is {self._skip_limit}. The state is as "
-                "before the first of them; look at these photos, or lower the learning rate"
+                f"{said}. {self._skipped} steps in a row were skipped, and skip_limit is {self._skip_limit}. The "
+                "state is the one before the first of them; look at these photos, or lower the learning rate"
             )
-        log.warning("%s. It is skipped.", said)
+        log.warning("%s. The step is skipped.", said)
         return False

@@ -1,4 +1,4 @@
-"""A trace of some steps of a run, to be opened in TensorBoard or Perfetto."""
+"""Traces of some steps of a run, for TensorBoard or Perfetto."""
 
 import contextlib
 import re
@@ -14,7 +14,7 @@ from samjax.core.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class StepRange:
-    """Steps `first` to `last`, both included, counted from 1 as in the rows of metrics."""
+    """Steps `first` to `last` inclusive, counted from 1 as in the rows of metrics."""
 
     first: int
     last: int
@@ -24,10 +24,10 @@ class StepRange:
 
     @classmethod
     def parse(cls, text: str, *, steps: int) -> "StepRange":
-        """Return the range that `FIRST:LAST` says, of a run of `steps`.
+        """Return the range in `FIRST:LAST`, for a run of `steps` steps.
 
         Raises:
-          UserError: it says none, an empty one, or one past the run's end.
+          UserError: the text is no range, an empty one, or one beyond the run's end.
         """
         found = re.fullmatch(r"(\d+):(\d+)", text)
         if found is None or not 1 <= int(found[1]) <= int(found[2]):
@@ -38,9 +38,9 @@ class StepRange:
 
 
 class Profiler:
-    """Marks every step for whoever traces the process, and traces the steps of a range itself.
+    """Annotates every step for external profilers, and traces the steps of a range itself.
 
-    Python calls are left out: tracing them would slow down the steps looked at.
+    Python calls are not traced: that would slow down the measured steps.
     """
 
     def __init__(self, steps: StepRange | None, directory: epath.PathLike):
@@ -50,7 +50,7 @@ class Profiler:
 
     @contextlib.contextmanager
     def step(self, number: int, state: Any) -> Iterator[None]:
-        """Mark what is within as step `number`; `state` is waited for before a trace begins."""
+        """Annotate this context as step `number`; waits for `state` before a trace begins."""
         if self._steps is not None and not self._tracing and self._steps.first <= number <= self._steps.last:
             jax.block_until_ready(state)
             options = jax.profiler.ProfileOptions()
@@ -60,8 +60,9 @@ class Profiler:
         with jax.profiler.StepTraceAnnotation("train", step_num=number):
             yield
 
-    def stepped(self, number: int, metrics: Any) -> str | None:
-        """End the trace where step `number` is its last, once `metrics` are there; return what to tell the user."""
+    def end_step(self, number: int, metrics: Any) -> str | None:
+        """End the trace if `number` is its last step, after waiting for `metrics`; return a line for the user, if
+        any."""
         if not self._tracing or self._steps is None or number < self._steps.last:
             return None
         jax.block_until_ready(metrics)
@@ -69,7 +70,7 @@ class Profiler:
         return f"traced steps {self._steps.first} to {number} into {self._directory}"
 
     def close(self) -> None:
-        """Write out a trace that the end of the run cuts short."""
+        """Write out an unfinished trace."""
         if self._tracing:
             jax.profiler.stop_trace()
             self._tracing = False

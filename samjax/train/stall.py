@@ -1,4 +1,4 @@
-"""A run in which nothing happens any more ends, and says which process holds it up."""
+"""Ends a run that hangs, and says which process holds it up."""
 
 import contextlib
 import json
@@ -30,7 +30,7 @@ _DOING = {
 
 
 class Turn(NamedTuple):
-    """What a process was last known to be at."""
+    """What a process was last known to be doing."""
 
     steps: int
     """Dispatched."""
@@ -39,7 +39,7 @@ class Turn(NamedTuple):
 
 
 def verdict(turns: Mapping[int, Turn], *, processes: int) -> str:
-    """Return who of so many `processes` holds the others up, given where those stand of which it is known."""
+    """Return which of `processes` processes holds up the others, from the last known turn of each."""
     silent = [process for process in range(processes) if process not in turns]
     least = min((turn.steps for turn in turns.values()), default=0)
     behind = [process for process, turn in turns.items() if turn.steps == least]
@@ -54,11 +54,11 @@ def verdict(turns: Mapping[int, Turn], *, processes: int) -> str:
 
 
 class StallWatch:
-    """Ends this process, and so the run, where no step is dispatched for longer than `timeout_s`; 0 never does.
+    """Ends this process, and so the run, if no step is dispatched for longer than `timeout_s`; 0 never does.
 
-    A thread looks at `clock` and shares what this process is at with the others, so that whichever of them runs out of
-    time first can name the one behind. Then every process prints its stack before any of them ends, so that the one
-    that hangs is read too. A process that is gone altogether is missed by JAX's heartbeat, not here.
+    A thread watches `clock` and shares what this process is doing with the others, so that the first process to time
+    out can name the one that is behind. Every process prints its stack before any of them exits, including the one that
+    hangs. A process that has died is JAX's heartbeat's business, not this class's.
     """
 
     def __init__(self, clock: RunClock, *, start: int, timeout_s: float, end: Callable[[str], None] | None = None):
@@ -70,8 +70,8 @@ class StallWatch:
         if timeout_s > 0:
             threading.Thread(target=self._watch, name="stall watch", daemon=True).start()
 
-    def dispatched(self, steps: int) -> None:
-        """Note that so many steps were dispatched; the time until the next one counts from here."""
+    def note_steps(self, steps: int) -> None:
+        """Record that `steps` steps have been dispatched; the timeout restarts here."""
         self._steps, self._since = steps, time.monotonic()
 
     def close(self) -> None:
@@ -89,7 +89,7 @@ class StallWatch:
                 self._end(f"no step in {seconds:.0f} s (stall_timeout_s is {self._timeout_s:g}): {who}")
                 return
             if printed := _words(_STACKS):
-                self._end(f"process {min(printed)} found that the run stands still")
+                self._end(f"process {min(printed)} found that the run hangs")
                 return
             if mine != said:
                 _leave(_TURNS, json.dumps(mine))
@@ -97,7 +97,7 @@ class StallWatch:
 
 
 def _words(topic: str) -> dict[int, str]:
-    """Return the word of each process; none where the process that keeps them does not answer."""
+    """Return the last message of each process; none if the coordinator does not answer."""
     try:
         return words_of_all(topic)
     except jax.errors.JaxRuntimeError:
@@ -105,14 +105,14 @@ def _words(topic: str) -> dict[int, str]:
 
 
 def _leave(topic: str, word: str) -> None:
-    with contextlib.suppress(jax.errors.JaxRuntimeError):  # without an answer the heartbeat ends us all
+    with contextlib.suppress(jax.errors.JaxRuntimeError):  # without a coordinator the heartbeat ends all processes
         leave_word(topic, word)
 
 
 def _end(message: str) -> None:
-    """Print where the main thread is, which does not answer, wait until the other processes did so, and exit.
+    """Print the stack of the main thread, wait until the other processes have printed theirs, and exit.
 
-    The exit of one process ends the others: without the wait the stack of the process that hangs could be missing.
+    One exit ends all processes: without the wait, the stack of the hanging process might never be printed.
     """
     print(f"samjax: {message}\nprocess {jax.process_index()} ends; its main thread is at:", file=sys.stderr)
     main = threading.main_thread().ident

@@ -14,46 +14,46 @@ from samjax.train.state import Blueprint, TrainState, begin_with, check_weights,
 
 @dataclass(frozen=True, kw_only=True)
 class Beginning:
-    """A state, and where it is from."""
+    """An initial state, and where it comes from."""
 
     step: int
     """Steps taken so far, over all starts of the run."""
     state: TrainState
-    said: str
+    message: str
     """A line for the user; empty for a fresh state."""
 
 
 def begin(
     config: TrainConfig, blueprint: Blueprint, *, checkpoints: Checkpoints, stream: TrainStream, run: Key[Array, ""]
 ) -> Beginning:
-    """Return the newest whole checkpoint's state and move `stream` to its place, or a fresh state.
+    """Return the state of the newest complete checkpoint and move `stream` to its position, or return a fresh state.
 
-    A fresh state takes what it can from `config.init_from`, which is looked at before a model is made.
+    A fresh state takes matching arrays from `config.init_from`, which is checked before the model is made.
 
     Raises:
-      UserError: the checkpoints hold another model or none of them is whole; or the weights are of another model.
+      UserError: the checkpoints hold another model, or none is complete; or the weights belong to another model.
     """
     like = state_shapes(as_dict(blueprint.shapes), as_dict(blueprint.shardings))
     found = checkpoints.restore_newest(like=like, stream=stream)
     if found is not None:
         step, state = found
         return Beginning(
-            step=step, state=TrainState(**state), said=f"resumed from step {step} in {checkpoints.directory}"
+            step=step, state=TrainState(**state), message=f"resumed from step {step} in {checkpoints.directory}"
         )
     if not config.init_from:
-        return Beginning(step=0, state=init_state(blueprint, config, run), said="")
+        return Beginning(step=0, state=init_state(blueprint, config, run), message="")
     weights = read_starting_weights(config, blueprint)
     state, said = begin_with(init_state(blueprint, config, run), weights, blueprint.shardings)
-    return Beginning(step=0, state=state, said=said)
+    return Beginning(step=0, state=state, message=said)
 
 
 def read_starting_weights(config: TrainConfig, blueprint: Blueprint) -> Weights:
-    """Return the weights at `config.init_from` as the run's model takes them.
+    """Return the weights at `config.init_from`, converted for the run's model.
 
-    Those of the same model are looked at before their arrays are read.
+    Weights of the same model are checked before their arrays are read.
 
     Raises:
-      UserError: there are none, or the model cannot begin with them.
+      UserError: there are no weights, or the model cannot start from them.
     """
     found = read_shapes(config.init_from)
     wanted = type(config.model).__name__
@@ -65,5 +65,5 @@ def read_starting_weights(config: TrainConfig, blueprint: Blueprint) -> Weights:
 
 
 def as_dict(state: TrainState) -> dict[str, Any]:
-    """Return the state, or what is shaped like one, as checkpoints hold it."""
+    """Return a state, or its shapes or shardings, as the dictionary that checkpoints hold."""
     return {"params": state.params, "buffers": state.buffers, "opt_state": state.opt_state, "step": state.step}

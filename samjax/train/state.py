@@ -1,4 +1,4 @@
-"""What a run carries from step to step, planned before any of it exists."""
+"""The state of a run: planned as shapes and shardings before any array exists."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from samjax.checkpoint.weights import SavedShapes, Weights
 from samjax.core.errors import UserError
 from samjax.core.random import Stream, derive
 from samjax.core.struct import struct
-from samjax.core.tree import map_named, named_leaves
+from samjax.core.tree import map_with_names, named_leaves
 from samjax.nn.init import Buffer
 from samjax.nn.structure import abstract_model
 from samjax.optim.build import make_optimizer
@@ -25,9 +25,9 @@ from samjax.train.config import TrainConfig
 
 @struct
 class TrainState:
-    """Parameters and buffers by name (nested dictionaries of arrays), optimiser state, and updates made so far.
+    """Parameters and buffers (nested dictionaries of arrays), optimiser state, and the number of updates so far.
 
-    Fields have no types: the same structure holds a state's arrays, their shapes and their shardings.
+    Fields are untyped: the same structure holds arrays, shapes or shardings.
     """
 
     params: Any
@@ -38,7 +38,7 @@ class TrainState:
 
 @dataclass(frozen=True, kw_only=True)
 class Blueprint:
-    """A run's state as shapes and shardings, and the two things that act on it."""
+    """A run's state as shapes and shardings, with the model's structure and the optimiser."""
 
     graph: nnx.GraphDef[Any]
     optimizer: optax.GradientTransformation
@@ -84,7 +84,7 @@ def make_blueprint(config: TrainConfig, mesh: Mesh) -> Blueprint:
 
 
 def init_state(blueprint: Blueprint, config: TrainConfig, run: Key[Array, ""]) -> TrainState:
-    """Return step 0, each array born on the devices that hold it."""
+    """Return the state at step 0, each array created on the devices that hold it."""
 
     def init(key: Key[Array, ""]) -> TrainState:
         model = config.make_model(rngs=nnx.Rngs(derive(key, Stream.INIT)))
@@ -98,11 +98,11 @@ def init_state(blueprint: Blueprint, config: TrainConfig, run: Key[Array, ""]) -
 
 
 def check_weights(found: SavedShapes | Weights, config: TrainConfig, planned: TrainState) -> None:
-    """Refuse weights that a run cannot begin with, before anything is made or read; `planned` has shapes.
+    """Refuse weights that a run cannot start from, before anything is made or read; `planned` has shapes.
 
     Raises:
-      UserError: an array is not one of the model's, or has another shape; where it is for another frame, the sentence
-        says how to bring it to this one.
+      UserError: an array is not one of the model's, or has another shape; if only the frame differs, the message says
+        how to resize.
     """
     expected = named_leaves({"params": planned.params, "buffers": planned.buffers})
     shapes = {name: tuple(leaf.shape) for name, leaf in expected.items()}
@@ -128,9 +128,9 @@ def check_weights(found: SavedShapes | Weights, config: TrainConfig, planned: Tr
 
 
 def begin_with(state: TrainState, weights: Weights, shardings: TrainState) -> tuple[TrainState, str]:
-    """Return `state` with the parameters and buffers that `weights` has, and a sentence that says which it has not.
+    """Return `state` with the parameters and buffers in `weights`, and a sentence that names what stays fresh.
 
-    `check_weights` has looked at them.
+    Call `check_weights` first.
     """
     taken = named_leaves({"params": weights.params, "buffers": weights.buffers})
     model = {"params": state.params, "buffers": state.buffers}
@@ -141,7 +141,7 @@ def begin_with(state: TrainState, weights: Weights, shardings: TrainState) -> tu
             return leaf
         return jax.make_array_from_callback(leaf.shape, sharding, lambda index: taken[name][index].astype(leaf.dtype))
 
-    begun = map_named(put, model, {"params": shardings.params, "buffers": shardings.buffers})
+    begun = map_with_names(put, model, {"params": shardings.params, "buffers": shardings.buffers})
     fresh = [name.split("/", 1)[1] for name in shapes if name not in taken]
     said = "; ".join([f"{len(taken)} of {len(shapes)} arrays begin as in {weights.path}", *weights.notes])
     if fresh:

@@ -20,9 +20,9 @@ TrainStep = Callable[[TrainState, Any, Key[Array, ""]], tuple[TrainState, Metric
 
 
 def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
-    """Return the update, to be jitted; the task's objective is of the global batch.
+    """Return the update, to be jitted; the task's objective sees the global batch.
 
-    A step whose loss or gradient is not finite changes neither parameters nor moments, and counts as a step.
+    A step with a non-finite loss or gradient changes neither parameters nor moments, but counts as a step.
     """
     rate = config.optim.schedule.learning_rate(config.steps)
 
@@ -33,7 +33,7 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
             return config.objective(blueprint.model(params, state.buffers), batch, keys=keys)
 
         (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
-        # Without a constraint of their own the compiler may replicate gradients, 4 bytes a parameter a device.
+        # Without this constraint the compiler may replicate gradients, 4 bytes per parameter on every device.
         gradients = jax.lax.with_sharding_constraint(gradients, blueprint.shardings.params)
         updates, opt_state = blueprint.optimizer.update(gradients, state.opt_state, state.params)
         metrics = {**metrics, "grad_norm": optax.tree.norm(gradients), "lr": jnp.asarray(rate(state.step))}
@@ -50,7 +50,7 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
 
 
 def lower_train_step(config: TrainConfig, blueprint: Blueprint, mesh: Mesh) -> jax.stages.Lowered:
-    """Trace and lower the update over `mesh`, whose devices need not be there. The old state's memory is reused."""
+    """Trace and lower the update over `mesh`, whose devices need not exist here. The old state is donated."""
     step = jax.jit(
         make_train_step(config, blueprint),
         donate_argnums=0,

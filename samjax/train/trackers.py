@@ -17,7 +17,7 @@ Row = Mapping[str, float | int | str]
 
 
 class Tracker(Protocol):
-    """Takes what the loop reports. `step` counts the updates made."""
+    """Receives what the loop reports. `step` counts updates."""
 
     def row(self, row: Row) -> None:
         """Record one row of metrics; `step` and `split` name it, the rest are numbers."""
@@ -33,7 +33,7 @@ class Tracker(Protocol):
 
 
 class JsonLines:
-    """`metrics.jsonl`, an object a row. A resumed run drops the rows past the step it resumes from."""
+    """`metrics.jsonl`, one JSON object per row. A resumed run drops the rows after the step it resumes from."""
 
     def __init__(self, path: epath.PathLike, *, resume_step: int):
         self._path = epath.Path(path)
@@ -43,7 +43,7 @@ class JsonLines:
 
     @staticmethod
     def read(path: epath.PathLike) -> list[Row]:
-        """Return the rows of a file, none if there is no file; a last line cut off by a crash is left out."""
+        """Return the rows of a file, an empty list if there is no file; a last line cut off by a crash is dropped."""
         if not epath.Path(path).exists():
             return []
         rows = []
@@ -55,7 +55,7 @@ class JsonLines:
         return rows
 
     def row(self, row: Row) -> None:
-        """Append, and flush: a killed run keeps what it reported."""
+        """Append and flush, so that a killed run keeps its rows."""
         self._file.write(json.dumps(row) + "\n")
         self._file.flush()
 
@@ -90,7 +90,9 @@ class TensorBoard:
     """Scalars and pictures as TensorBoard events."""
 
     def __init__(self, directory: epath.PathLike):
-        from tensorboardX import SummaryWriter  # which imports PyTorch where there is one: seconds, for the lead alone
+        from tensorboardX import (
+            SummaryWriter,
+        )  # imports PyTorch if installed, which takes seconds: the lead process only
 
         self._writer = SummaryWriter(str(directory))
 
@@ -111,7 +113,7 @@ class TensorBoard:
 
 
 class Terminal:
-    """A progress bar with photos/s and time left on a terminal, plain lines elsewhere, nothing if `quiet`."""
+    """A progress bar with photos/s and remaining time on a terminal, plain lines elsewhere, nothing if `quiet`."""
 
     _SHOWN: Sequence[str] = (
         *("loss", "miou", "grad_norm", "lr"),
@@ -139,7 +141,7 @@ class Terminal:
         self._console.print(line, highlight=False, markup=False)
 
     def row(self, row: Row) -> None:
-        """Show a row: validation as a line, training as the bar's text, or as a line without a terminal."""
+        """Show a row: validation as a line; training as the bar's text, or as a line if there is no terminal."""
         split = row.get("split", "train")
         shown = self._SHOWN if split == "train" else [name for name in row if name not in ("step", "split")]
         text = "  ".join(f"{name} {row[name]:.4g}" for name in shown if name in row)
@@ -152,6 +154,6 @@ class Terminal:
         """Pictures go elsewhere."""
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop the bar where it is."""
         if self._progress is not None:
             self._progress.stop()

@@ -1,4 +1,4 @@
-"""What a validation is to the loop: numbers and pictures; the loop knows no evaluation."""
+"""The interface between the loop and a task's validation: metrics and pictures."""
 
 import enum
 from collections.abc import Callable
@@ -7,25 +7,25 @@ from typing import Any
 from samjax.train.trackers import Row
 
 Validator = Callable[[Any, int], tuple[Row, dict[str, Any]]]
-"""Takes the state, with `params` and `buffers`, and its step; returns a row of metrics and pictures by name."""
+"""Takes the state, with `params` and `buffers`, and its step; returns a row of metrics, and pictures by name."""
 
 
 class Better(enum.Enum):
-    """Which way a figure improves."""
+    """Which way a metric improves."""
 
     HIGHER = "risen above"
     LOWER = "fallen below"
 
     @property
     def verb(self) -> str:
-        """What the figure has done when it has improved, in words."""
+        """What an improved metric has done, in words."""
         return self.value
 
     @property
     def worst(self) -> float:
-        """What every figure is better than."""
+        """A value that every other one improves on."""
         return float("-inf") if self is Better.HIGHER else float("inf")
 
     def than(self, one: float, other: float) -> bool:
-        """Return whether `one` is better than `other`; a figure that is not a number never is."""
+        """Return whether `one` is better than `other`; NaN never is."""
         return one > other if self is Better.HIGHER else one < other

@@ -11,15 +11,15 @@ import pytest
 
 from samjax.checkpoint.manager import state_shapes
 from samjax.cli import plan as command
-from samjax.core.config import load_experiment
 from samjax.core.errors import UserError
+from samjax.core.experiment import load_experiment
 from samjax.core.tree import named_leaves
 from samjax.nn.structure import abstract_model
 from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig, Preset, make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.plan.memory import compile_step
-from samjax.plan.plan import make_plan
+from samjax.plan.step_plan import make_plan
 from samjax.plan.topology import parse_topology, topology_devices
 from samjax.tasks.promptable import PromptableTraining
 from samjax.train.state import make_blueprint

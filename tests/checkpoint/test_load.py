@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from samjax.checkpoint.load import config_of, load_known, load_model, model_record
+from samjax.checkpoint.load import config_of, load_model, load_weights_and_config, model_record
 from samjax.checkpoint.weights import save_weights
-from samjax.core.config import to_json
 from samjax.core.errors import UserError
+from samjax.core.json_config import to_json
 from samjax.core.ranges import Count, config_class
 from samjax.models.sam.sam import SamConfig
 from samjax.nn.spatial_attention import AttentionKernel
@@ -86,11 +86,11 @@ def test_a_model_of_another_class_is_named_with_what_was_expected(tmp_path):
 
 def test_one_of_several_classes_is_found_by_its_name(tmp_path):
     folder = saved(tmp_path / "w", model_record(LineConfig()))
-    assert load_known(folder, CurveConfig, LineConfig).config == LineConfig()
+    assert load_weights_and_config(folder, CurveConfig, LineConfig).config == LineConfig()
     with pytest.raises(
         UserError, match=r"holds a straight line \(LineConfig\); expected a curve \(CurveConfig\) or a "
     ):
-        load_known(folder, CurveConfig, SamConfig)
+        load_weights_and_config(folder, CurveConfig, SamConfig)
 
 
 def test_without_a_class_fields_say_whose_it_is():
@@ -119,7 +119,7 @@ def test_a_part_or_more_than_the_model_is_refused(tmp_path, params):
     folder = saved(tmp_path / "w", model_record(LineConfig()), params)
     with pytest.raises(UserError, match="w: the arrays are not of the model that their config describes"):
         load_model(folder, LineConfig)
-    assert load_known(folder, LineConfig).weights.params.keys() == params.keys()
+    assert load_weights_and_config(folder, LineConfig).weights.params.keys() == params.keys()
 
 
 def test_a_checkpoint_without_a_model_is_told():

@@ -6,7 +6,7 @@ from flax import nnx
 from helpers.micro import drawn_micro
 
 from samjax.checkpoint.weights import save_weights
-from samjax.core.config import to_json
+from samjax.core.json_config import to_json
 from samjax.nn.init import Buffer
 from samjax.predict.engine import Engine
 

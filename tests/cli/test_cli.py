@@ -117,7 +117,7 @@ def test_a_signal_before_the_first_step_ends_at_once(
     words = ["train", experiment, "--workdir", tmp_path / "w", "--data.source", prepared / "train", *options]
     assert main([str(word) for word in words]) == code
     assert capsys.readouterr().err == (
-        "samjax: stopped by a signal before it could save; run the same command again to go on\n"
+        "samjax: stopped by a signal before it could save; run the same command again to resume\n"
     )
     assert [signal.getsignal(stop) for stop in (signal.SIGTERM, signal.SIGINT)] == before
 

@@ -95,7 +95,7 @@ def test_of_many_tars_one_is_enough(capsys, monkeypatch, photos, tmp_path):
     monkeypatch.setattr(data_inspect, "_MOST_TARS", 1_000)
     arguments = ("--out", tmp_path / "o", "--photos", 1, "--image-size", 64, 64)
     assert inspect(tmp_path / "tars", *arguments) == 0
-    assert "looking at its first tar alone" in capsys.readouterr().out
+    assert "inspecting only its first tar" in capsys.readouterr().out
     assert json.loads((tmp_path / "o/inspection.json").read_text())["records"]["total"] == 53
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from samjax.checkpoint.weights import save_weights
 from samjax.cli.main import main
-from samjax.core.config import to_json
+from samjax.core.json_config import to_json
 from samjax.train.state import make_blueprint
 
 
@@ -47,7 +47,7 @@ def test_it_says_what_the_run_would_begin_with_and_validate_on(capsys, experimen
     validation = ("--validation.source", prepared / "val", "--validation.photos", 12)
     code, said = rehearse(capsys, experiment, tmp_path / "w", "--init-from", weights, *validation)
     assert code == 0, said
-    assert f"12 photos of {prepared / 'val'} to validate on, begins with " in said
+    assert f"12 photos of {prepared / 'val'} to validate on, starts from " in said
     assert f" arrays of {weights}" in said
     assert os.listdir(tmp_path / "w") == [".lock"]
 

@@ -46,7 +46,7 @@ def test_there_is_no_largest_batch_on_cpus(capsys):
 
 
 def test_a_folder_that_is_not_there_is_refused_before_anything_is_compiled(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("samjax.plan.plan.make_plan", lambda *_: pytest.fail("it was compiled"))
+    monkeypatch.setattr("samjax.plan.step_plan.make_plan", lambda *_: pytest.fail("it was compiled"))
     said = refused(capsys, SMOKE, "--topology", "cpu:8", "--json", str(tmp_path / "missing" / "plan.json"))
     assert str(tmp_path / "missing") in said
 

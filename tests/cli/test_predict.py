@@ -150,7 +150,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(checkpoint, pho
 def test_nothing_is_written_over(checkpoint, photo, tmp_path, capsys):
     (tmp_path / "cat_overlay.png").write_text("mine")
     assert run(checkpoint, photo, tmp_path, "--point", "7,8") == 2
-    assert "cat_overlay.png is there already" in capsys.readouterr().err
+    assert "cat_overlay.png exists already" in capsys.readouterr().err
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
 
 

@@ -69,7 +69,7 @@ def test_a_file_system_without_locks_is_told_of_and_used(tmp_path, monkeypatch, 
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     with lock_folder(tmp_path / "run"):
-        assert "see to it that no two processes write to it" in caplog.text
+        assert "make sure that no two processes write to it" in caplog.text
 
 
 def test_a_disk_that_fails_when_it_locks_is_one_sentence(tmp_path, monkeypatch):

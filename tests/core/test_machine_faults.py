@@ -23,7 +23,7 @@ def raised(error, *, cause=None):
     ("error", "says"),
     [
         (OSError(errno.EMFILE, "Too many open files"), r"Too many open files: this process may have [\d,]+ files open"),
-        (OSError(errno.EIO, "Input/output error"), "Input/output error: look at the disk"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error: check the disk"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device: make room"),
         (MemoryError(), "Cannot allocate memory"),
         (RuntimeError("open() failed: Too many open files; opening /data/x-00001-of-01000"), "Too many open files"),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from samjax.core.tree import first_match, map_named, named_leaves, nested
+from samjax.core.tree import first_match, map_with_names, named_leaves, nest
 
 
 def test_names_are_slash_paths_in_tree_order():
@@ -12,13 +12,13 @@ def test_names_are_slash_paths_in_tree_order():
 
 def test_nested_undoes_names():
     tree = {"b": {"kernel": 1, "bias": {"x": 2}}, "a": 3}
-    assert nested(named_leaves(tree)) == tree
-    assert nested({}) == {}
+    assert nest(named_leaves(tree)) == tree
+    assert nest({}) == {}
 
 
 def test_map_named_gives_each_leaf_its_name_and_partners():
     tree, other = {"a": {"x": 1}}, {"a": {"x": 10}}
-    assert map_named(lambda name, leaf, partner: (name, leaf + partner), tree, other) == {"a": {"x": ("a/x", 11)}}
+    assert map_with_names(lambda name, leaf, partner: (name, leaf + partner), tree, other) == {"a": {"x": ("a/x", 11)}}
 
 
 def test_the_first_pattern_wins_and_none_is_an_error():

@@ -306,7 +306,7 @@ def test_a_file_where_the_folder_should_be(tmp_path):
     [
         (OSError("open() failed: Too many open files; opening out/x"), "raise that limit with `ulimit -n`"),
         (MemoryError(), "free memory, or use fewer workers"),
-        (OSError(errno.EIO, os.strerror(errno.EIO)), "look at the disk or the network"),
+        (OSError(errno.EIO, os.strerror(errno.EIO)), "check the disk or the network"),
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), "make room"),
         (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "make room or allow it"),
     ],

@@ -48,7 +48,7 @@ def test_areas_and_aspects_follow_the_law():
         start = np.array([getattr(crop, ("top", "left")[axis]) for crop in crops])
         assert (start <= spare).all()
         assert within((start[spare > 0] / spare[spare > 0]).mean(), 0.5, 0.3)
-    assert within(np.mean([crop.mirrored for crop in crops]), 0.5, 0.5)
+    assert within(np.mean([crop.flip for crop in crops]), 0.5, 0.5)
 
 
 @pytest.mark.parametrize("photo", [(1, 1), (1, 7), (7, 1), (2, 3), (10, 1000), (1000, 10), (37, 53)])
@@ -87,7 +87,7 @@ def test_all_of_the_photo_without_flip_is_the_whole_photo():
 def test_a_crop_is_pil_resize_of_its_box(photo, crop, mirrored):
     data = jpeg(*photo)
     top, left, height, width = crop
-    given = Crop(top=top, left=left, height=height, width=width, mirrored=mirrored)
+    given = Crop(top=top, left=left, height=height, width=width, flip=mirrored)
     found = cut(data, given, photo=photo, size=(32, 48))
     box = (left, top, left + width, top + height)
     expected = np.asarray(opened(data).resize((48, 32), Image.Resampling.BICUBIC, box=box))

@@ -8,7 +8,7 @@ from samjax.core.errors import UserError
 from samjax.data.masks import rle
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.data.masks.resample import MaskGrid
-from samjax.data.masks.sampling import LeftOut, MaskRules, draw_masks
+from samjax.data.masks.sampling import MaskRules, Omissions, draw_masks
 from samjax.data.records import masks as records
 
 SIZE = (20, 30)
@@ -32,7 +32,7 @@ def columns(count):
 
 
 def drawn(result):
-    return np.unpackbits(result.packed, axis=-1)[:, 0].argmax(axis=-1)
+    return np.unpackbits(result.masks, axis=-1)[:, 0].argmax(axis=-1)
 
 
 def test_masks_are_drawn_uniformly_without_replacement():
@@ -64,7 +64,7 @@ def test_masks_over_the_area_bound_are_left_out_and_counted():
     masks[2] = True
     masks[2].flat[:59] = False
     result = draw(masks, np.random.default_rng(0))
-    assert len(result.packed) == 2
+    assert len(result.masks) == 2
     assert result.left_out.too_large == 1
 
 
@@ -74,12 +74,12 @@ def test_masks_that_vanish_are_left_out_and_counted():
     masks[3, 0, 0] = True  # a pixel that no sample position of a 5 x 7 frame meets
     result = draw(masks, np.random.default_rng(0), fitted=(5, 7), frame=(5, 8), max_masks=64)
     assert result.left_out.empty == 3  # columns 0 and 1 are met by none either: the first position is 30 / 14
-    assert len(result.packed) == 1
+    assert len(result.masks) == 1
 
 
 def test_no_mask_at_all():
     result = draw([], np.random.default_rng(0))
-    assert result.packed.shape == (0, 20, 4)
+    assert result.masks.shape == (0, 20, 4)
 
 
 def test_a_broken_mask_is_named_whether_drawn_or_not():
@@ -117,17 +117,17 @@ def test_masks_that_a_rule_leaves_out_are_counted_under_it(rules, reason, kept):
         for mask, (iou, stability) in zip(masks, scores, strict=True)
     ]
     result = draw(annotations, np.random.default_rng(0), **rules)
-    assert len(result.packed) == len(kept)
+    assert len(result.masks) == len(kept)
     known = [np.packbits(np.pad(masks[index], ((0, 0), (0, 2))), axis=-1).tobytes() for index in kept]
-    assert sorted(mask.tobytes() for mask in result.packed) == sorted(known)
-    assert result.left_out == LeftOut(**{reason: 3 - len(kept)})
+    assert sorted(mask.tobytes() for mask in result.masks) == sorted(known)
+    assert result.left_out == Omissions(**{reason: 3 - len(kept)})
 
 
 def test_a_mask_is_counted_under_one_reason_alone():
     masks = columns(4)
     masks[3] = True
     result = draw(masks, np.random.default_rng(0), min_area=21, min_predicted_iou=0.99, min_stability_score=0.99)
-    assert result.left_out == LeftOut(too_large=1, too_small=3)
+    assert result.left_out == Omissions(too_large=1, too_small=3)
 
 
 @pytest.mark.parametrize(

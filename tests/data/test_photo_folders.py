@@ -124,5 +124,5 @@ def test_a_disk_that_fails_is_not_a_photos_fault(tmp_path, monkeypatch, kind):
 
     for module in (units, photo_folders):
         monkeypatch.setattr(module, "open_bytes", lambda files, path: Failing())
-    with pytest.raises(UserError, match=r"1 of 1 could not be read: .*\(Input/output error: look at the disk"):
+    with pytest.raises(UserError, match=r"1 of 1 could not be read: .*\(Input/output error: check the disk"):
         prepare(str(tmp_path / "in"), tmp_path / "out", run=SERIAL)

@@ -171,7 +171,7 @@ def test_of_a_stack_the_first_picture_is_read_and_that_is_said(said):
 def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 34\n")
-    with pytest.raises(UserError, match=r"a\.jpg is a pointer of Git LFS.*git lfs pull"):
+    with pytest.raises(UserError, match=r"a\.jpg is a Git LFS pointer.*git lfs pull"):
         read_photo(path)
 
 

@@ -316,7 +316,7 @@ def test_ctrl_c_stops_and_keeps_what_is_done(tmp_path):
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does, to the workers too
         said = process.communicate(timeout=60)[1]
     assert (process.returncode, said.count("\n")) == (130, 1), said
-    assert "the same command goes on" in said
+    assert "run the same command again to resume" in said
     assert list(out.glob(".prepare/*.array_record"))
     assert not list(out.glob(".prepare/*.temporary"))
 
@@ -324,7 +324,7 @@ def test_ctrl_c_stops_and_keeps_what_is_done(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--workers", "2", "--runner", "DirectRunner"], "--workers is for a run without --runner"),
+        (["--workers", "2", "--runner", "DirectRunner"], "--workers does not apply with --runner"),
         (["--project", "x"], "does not know --project x"),
     ],
 )

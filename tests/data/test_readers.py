@@ -17,8 +17,8 @@ from samjax.data.masks import mask_data
 from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
 from samjax.data.records import masks as records
 from samjax.data.stream import readers
-from samjax.data.stream.example import Decode, Dropped, Fault
-from samjax.data.stream.mixture import Located
+from samjax.data.stream.example import Decode, DroppedRecord, Fault
+from samjax.data.stream.mixture import RawRecord
 from samjax.data.stream.sources import open_source
 
 ROOT = Path(__file__).parent.parent.parent
@@ -152,9 +152,9 @@ def test_readers_go_with_their_source(many):
 )
 def test_a_fault_of_the_machine_is_not_counted_as_a_corrupt_record(data, fault):
     made = Decode(MaskExamples(MaskDataConfig(source=""), image_size=(32, 32)))(
-        Located("record 0", data), np.random.default_rng(0)
+        RawRecord("record 0", data), np.random.default_rng(0)
     )
-    assert isinstance(made, Dropped)
+    assert isinstance(made, DroppedRecord)
     assert made.fault is fault
 
 
@@ -163,8 +163,8 @@ def test_no_memory_for_a_photo_is_no_fault_of_the_photo(monkeypatch):
         raise MemoryError
 
     monkeypatch.setattr(mask_data, "frame_photo", no_memory)
-    located = Located("record 0", records.encode_record(record(1)))
+    located = RawRecord("record 0", records.encode_record(record(1)))
     made = Decode(MaskExamples(MaskDataConfig(source=""), image_size=(32, 32)))(located, np.random.default_rng(0))
-    assert isinstance(made, Dropped)
+    assert isinstance(made, DroppedRecord)
     assert made.fault is Fault.MACHINE
     assert made.reason.startswith("Cannot allocate memory: free memory")

@@ -7,7 +7,7 @@ from tensorflow_datasets.datasets.segment_anything import segment_anything_datas
 
 from samjax.data.records import masks as records
 from samjax.data.records import photos
-from samjax.data.records.schema import keep_encoded
+from samjax.data.records.schema import skip_photo_decoding
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def test_every_field_keeps_its_place():
         stability_score=0.5,
     )
     item = dataclasses.replace(record(7), annotations=(mask,))
-    example = records.features().deserialize_example_np(records.encode_record(item), decoders=keep_encoded())
+    example = records.features().deserialize_example_np(records.encode_record(item), decoders=skip_photo_decoding())
     assert list(example["annotations"]["id"]) == [3]
     assert list(example["annotations"]["area"]) == [5]
     assert np.asarray(example["annotations"]["bbox"]).tolist() == [[0.0, 0.125, 0.25, 0.5]]

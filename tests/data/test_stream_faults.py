@@ -74,7 +74,7 @@ def test_one_percent_a_pass_goes_on_for_ever(write_dataset, start):
 
 def test_bad_records_are_judged_by_their_own_epoch():
     """Else the good epochs of a long run would hide a set that went bad."""
-    bad = pipeline.Dropped(name="record 3", fault=pipeline.Fault.CORRUPT, reason="")
+    bad = pipeline.DroppedRecord(name="record 3", fault=pipeline.Fault.CORRUPT, reason="")
     progress = Position()
     for position in range(25):
         progress = progress.count(bad, epoch=position // 10)
@@ -130,7 +130,7 @@ def test_a_stream_stops_where_the_machine_fails_and_does_not_blame_the_data(writ
 
     config = MaskDataConfig(source=str(write_dataset([record(number) for number in range(200)])), threads=2)
     monkeypatch.setattr(readers.Shards, "read", no_descriptor)
-    with pytest.raises(MachineError, match=r"record \d+: .*Too many open files.*no fault of the data"):
+    with pytest.raises(MachineError, match=r"record \d+: .*Too many open files.*the data is not at fault"):
         next(start(config, batch_size=4))
     with pytest.raises(MachineError, match="Too many open files"):
         next(mask_validation(config, image_size=SIZE, batch_size=4))

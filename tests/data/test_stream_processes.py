@@ -81,7 +81,7 @@ def test_another_number_of_processes_goes_on_from_a_state(config, processes, bef
         take(stream, 1)
         stream.set_state(state)
         assert stream.counts["records"] == 0
-    assert "counts of records begin again" in caplog.text
+    assert "counts of records restart" in caplog.text
     assert_equal(take_together(resumed, 6), whole[5:])
     assert resumed[0].counts["records"] == 6 * BATCH // after
 

@@ -11,7 +11,7 @@ from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
 from samjax.data.masks.packing import fitted_size
 from samjax.data.records import masks as records
 from samjax.data.stream import example as pipeline
-from samjax.data.stream.mixture import Located
+from samjax.data.stream.mixture import RawRecord
 from samjax.data.view import WHOLE, ViewRules
 
 SIZES = [(480, 640), (640, 480), (1500, 2250), (333, 334), (1, 5000), (37, 53)]
@@ -78,7 +78,7 @@ def test_masks_stay_on_their_photo_in_every_view():
     rng = np.random.default_rng(1)
     seen = set()
     for seed in range(60):
-        example = make(Located("here", records.encode_record(painted_photo(seed))), rng)
+        example = make(RawRecord("here", records.encode_record(painted_photo(seed))), rng)
         assert isinstance(example, pipeline.Example)
         height, width = example.arrays["valid_size"]
         shown = example.arrays["image"][..., 0] > 127
@@ -100,7 +100,7 @@ def test_masks_outside_the_window_are_left_out_and_counted():
     data = records.encode_record(record(1, masks, height=48, width=64))
     make = pipeline.Decode(MaskExamples(MaskDataConfig(source="", scale_jitter=(2.0, 2.0)), image_size=(48, 64)))
     rng = np.random.default_rng(0)
-    examples = [make(Located("here", data), rng) for _ in range(50)]
+    examples = [make(RawRecord("here", data), rng) for _ in range(50)]
     empty = [example.counts["masks_empty"] for example in examples]
     assert [2 - len(example.arrays["masks"]) for example in examples] == empty
     assert 30 < sum(empty) < 50

@@ -18,17 +18,17 @@ from flax import nnx
 from golden import GOLDEN, abstract, table
 from known_families import KNOWN, KnownFamily
 from PIL import Image
+from samjax.core.config import from_json, to_json
+from samjax.interop.import_weights import recognise
 
 import samjax.models
 import samjax.tasks
 from samjax.checkpoint.load import config_of, model_record
 from samjax.checkpoint.weights import save_weights
 from samjax.cli.main import main
-from samjax.core.config import from_json, to_json
 from samjax.core.tree import map_named, named_leaves
 from samjax.interop.families import FAMILIES
 from samjax.interop.family import Source
-from samjax.interop.import_weights import recognise
 from samjax.nn.init import Buffer
 from samjax.optim.build import decay_mask
 from samjax.optim.layer_decay import layer_ids

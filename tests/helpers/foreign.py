@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from helpers.micro import micro_model
-from samjax.core.tree import named_leaves, nested
+from samjax.core.tree import named_leaves, nest
 from samjax.interop.mapping import Naming
 from samjax.interop.tables.sam import SAM
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
@@ -23,7 +23,7 @@ HEADS = MICRO.mask_decoder.heads
 def state_dict(naming: Naming, config: SamConfig = MICRO, seed: int = 0) -> dict[str, np.ndarray]:
     """Return a whole model's, every array drawn from N(0, 1)."""
     draw = np.random.default_rng(seed)
-    arrays = nested(
+    arrays = nest(
         {path: draw.normal(size=shape).astype(np.float32) for path, shape in array_shapes(config.make).items()}
     )
     gaussian = arrays["prompt_encoder"].pop("position")

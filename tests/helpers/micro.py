@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from samjax.core.tree import map_named
+from samjax.core.tree import map_with_names
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.image_encoder import ImageEncoderConfig
@@ -40,7 +40,7 @@ def drawn_micro(seed: int = 0) -> Sam:
         scaled = 1 + 0.1 * noise if path.endswith("scale") else 0.15 * noise
         return jnp.asarray(noise if path.endswith("gaussian") else scaled, leaf.dtype)
 
-    return nnx.merge(graph, map_named(draw, nnx.to_pure_dict(state)))
+    return nnx.merge(graph, map_with_names(draw, nnx.to_pure_dict(state)))
 
 
 def micro_run(source: str, **fields) -> PromptableTraining:

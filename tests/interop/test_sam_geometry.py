@@ -8,12 +8,12 @@ import pytest
 from helpers.foreign import HEADS, MICRO, as_large_as, vit
 
 from samjax.core.errors import UserError
-from samjax.interop.import_weights import recognise
+from samjax.interop.read_weights import recognise
 from samjax.interop.tables.sam import SAM
-from samjax.interop.tables.sam_geometry import Known, sam_config, vit_config
+from samjax.interop.tables.sam_geometry import Hints, sam_config, vit_config
 from samjax.interop.tables.sam_rows import RELEASE, TRANSFORMERS, VIT
-from samjax.models.sam.published import PUBLISHED, size_name
 from samjax.models.sam.sam import SamConfig
+from samjax.models.sam.sam_sizes import PUBLISHED, size_name
 
 WHOLE = [RELEASE, TRANSFORMERS]
 TABLE = "image_encoder.blocks.{}.attn.rel_pos_{}"
@@ -25,7 +25,7 @@ def test_the_papers_sizes(name, naming):
     arrays = as_large_as(PUBLISHED[name], naming)
     found = recognise(arrays, name="x")
     assert (found.naming, found.prefix) == (naming, "")
-    read = sam_config(arrays, naming, Known())
+    read = sam_config(arrays, naming, Hints())
     assert read == dataclasses.replace(PUBLISHED[name], dtype="float32")
     assert size_name(read) == name
 
@@ -34,7 +34,7 @@ def test_the_papers_sizes(name, naming):
 @pytest.mark.parametrize("size", [(64, 64), (80, 144)])
 def test_any_other_size(naming, size):
     config = dataclasses.replace(MICRO, image_size=size, mask_prompt_channels=8)
-    assert sam_config(as_large_as(config, naming), naming, Known(decoder_heads=HEADS)) == config
+    assert sam_config(as_large_as(config, naming), naming, Hints(decoder_heads=HEADS)) == config
 
 
 def test_the_release_of_vit_b_has_314_arrays():
@@ -91,7 +91,7 @@ def test_other_architectures_are_refused(keys):
         recognise({key: np.zeros(1) for key in keys}, name="x")
 
 
-def refused(changes: dict[str, tuple[int, ...] | None], known: Known | None = None) -> str:
+def refused(changes: dict[str, tuple[int, ...] | None], known: Hints | None = None) -> str:
     """Return what is said of a micro model of the release with arrays of other shapes, None without."""
     arrays = as_large_as(MICRO, RELEASE)
     for key, shape in changes.items():
@@ -100,7 +100,7 @@ def refused(changes: dict[str, tuple[int, ...] | None], known: Known | None = No
         if shape is not None:
             arrays[key] = np.broadcast_to(np.float32(0), shape)
     with pytest.raises(UserError) as error:
-        sam_config(arrays, RELEASE, known or Known(decoder_heads=HEADS))
+        sam_config(arrays, RELEASE, known or Hints(decoder_heads=HEADS))
     return str(error.value)
 
 
@@ -126,7 +126,7 @@ def test_sizes_that_no_model_here_has_are_refused():
 
 
 def test_heads_of_a_narrower_decoder_are_asked_for():
-    assert "give --decoder-heads" in refused({}, Known())
+    assert "give --decoder-heads" in refused({}, Hints())
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_global_blocks_that_are_said_are_believed_where_they_form_groups(blocks,
     """A window as large as the map looks like it: config.json says which is which."""
     config = dataclasses.replace(MICRO, image_encoder=dataclasses.replace(MICRO.image_encoder, depth=4, window=4))
     arrays = as_large_as(config, TRANSFORMERS)
-    known = Known(decoder_heads=HEADS, global_blocks=blocks)
+    known = Hints(decoder_heads=HEADS, global_blocks=blocks)
     if fits:
         assert sam_config(arrays, TRANSFORMERS, known).image_encoder.global_every == 4 // len(blocks)
     else:
@@ -154,7 +154,7 @@ def test_a_map_as_large_as_a_window_or_smaller(naming, depth, every, window):
     """As of 224 pixels: then a global block computes what a windowed one does, and the release's are taken."""
     encoder = dataclasses.replace(MICRO.image_encoder, depth=depth, global_every=every, window=window)
     config = dataclasses.replace(MICRO, image_encoder=encoder)
-    assert sam_config(as_large_as(config, naming), naming, Known(decoder_heads=HEADS)) == config
+    assert sam_config(as_large_as(config, naming), naming, Hints(decoder_heads=HEADS)) == config
 
 
 @pytest.mark.parametrize(("width", "depth"), [(64, 6), (96, 8)])

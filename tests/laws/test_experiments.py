@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from samjax.core.config import load_experiment
+from samjax.core.experiment import load_experiment
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
 from samjax.nn.structure import abstract_model

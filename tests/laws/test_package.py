@@ -15,7 +15,7 @@ from packaging.utils import canonicalize_name
 from samjax.cli import evaluate, export, generate, import_weights, plan, predict, train
 from samjax.cli.main import main
 from samjax.core import distributed
-from samjax.core.config import load_experiment
+from samjax.core.experiment import load_experiment
 from samjax.data.annotations.formats import FormatOptions
 from samjax.eval.protocols.proposals.protocol import paper_generator
 from samjax.nn.structure import abstract_model

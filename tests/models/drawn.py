@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from samjax.core.tree import map_named
+from samjax.core.tree import map_with_names
 from samjax.models.sam.sam import Sam, SamConfig
 
 M = TypeVar("M", bound=nnx.Module)
@@ -46,4 +46,4 @@ def _draw(graph: nnx.GraphDef[M], state: nnx.State, seed: int) -> M:
             noise = 0.1 * noise
         return jnp.asarray(noise, leaf.dtype)
 
-    return nnx.merge(graph, map_named(draw, nnx.to_pure_dict(state)))
+    return nnx.merge(graph, map_with_names(draw, nnx.to_pure_dict(state)))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from samjax.core.config import from_json, to_json
 from samjax.core.errors import UserError
+from samjax.core.json_config import from_json, to_json
 from samjax.core.tree import named_leaves
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
@@ -86,19 +86,22 @@ def test_a_config_is_stored_as_it_always_was():
 
 
 @pytest.mark.parametrize("config", [SamConfig.tiny(), SamConfig.vit_b()], ids=["tiny", "vit_b"])
-def test_layers_are_the_encoders_blocks_in_order(config):
-    """What embeds patches 0, block i i + 1, all that comes after them the last: told block by block, not by stacks."""
+def test_layers_are_those_of_the_optimiser(config):
+    """Block i is layer i + 1, what comes before the blocks 0, and the rest the last layer."""
     params = nnx.to_pure_dict(abstract_model(config.make)[1])
-    depth, every = config.image_encoder.depth, config.image_encoder.global_every
-    for name, ids in named_leaves(layer_ids(config.layer_ids(), params)).items():
-        ids = np.asarray(ids)
-        if name.startswith(("image_encoder/patch_embed/", "image_encoder/position")):
-            assert ids == 0, name
-        elif not name.startswith("image_encoder/groups/"):
-            assert ids == depth + 1, name
-        for block in range(depth) if name.startswith("image_encoder/groups/") else ():
-            group, place = divmod(block, every)
-            if name.startswith("image_encoder/groups/full/") and place == every - 1:
-                assert ids[group].item() == block + 1, (name, block)
-            elif name.startswith("image_encoder/groups/windowed/") and place < every - 1:
-                assert ids[group, place].item() == block + 1, (name, block)
+    encoder = config.image_encoder
+    blocks = np.arange(encoder.depth).reshape(-1, encoder.global_every)
+
+    def expected(name: str) -> np.ndarray:
+        if "/groups/" in name:
+            return 1 + (blocks[:, :-1] if "/windowed/" in name else blocks[:, -1])
+        is_first = name.startswith(("image_encoder/patch_embed", "image_encoder/position"))
+        return np.asarray(0 if is_first else encoder.depth + 1)
+
+    ids = named_leaves(layer_ids(config.layer_ids(), params))
+    for name, parameter in named_leaves(params).items():
+        hand = expected(name)
+        hand = hand.reshape(*hand.shape, *(1,) * (parameter.ndim - hand.ndim))
+        np.testing.assert_array_equal(
+            np.broadcast_to(ids[name], parameter.shape), np.broadcast_to(hand, parameter.shape), err_msg=name
+        )

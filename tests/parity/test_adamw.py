@@ -13,7 +13,6 @@ from test_gradients import one_round, weights
 
 from samjax.interop.tables.sam import SAM
 from samjax.optim.build import OptimConfig, make_optimizer
-from samjax.optim.layer_decay import Depth
 from samjax.optim.schedule import DropsConfig
 
 # An epsilon above the gradients' rounding: with Adam's usual 1e-8, noise where there is no gradient makes full steps.
@@ -56,7 +55,7 @@ def test_ten_steps(agrees):
     start = {key: parameter.detach().numpy().copy() for key, parameter in theirs.named_parameters()}
     params, buffers = weights(theirs)
     objective = one_round(scene, case.prompts(SMALL, IMAGES, MASKS))
-    optimizer = make_optimizer(CONFIG, Depth(groups=2, global_every=3))
+    optimizer = make_optimizer(CONFIG, SMALL.layer_ids(), steps=len(RATES))
     state = optimizer.init(params)
     update = jax.jit(optimizer.update)
     torch_optimizer = their_optimizer(theirs)

@@ -76,7 +76,7 @@ def annotated(params, buffers, scene, config):
             key=jax.random.key(0),
             config=config,
         )
-        return sam_loss(played.observed, jnp.asarray(scene.mask_valid), LOSS)[0], played.prompts
+        return sam_loss(played.observations, jnp.asarray(scene.mask_valid), LOSS)[0], played.prompts
 
     return jax.jit(jax.value_and_grad(objective, has_aux=True))(params)
 

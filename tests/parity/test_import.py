@@ -10,8 +10,8 @@ from flax import nnx
 from reference import SMALL, channels_first, reference, to_numpy
 from released import released
 
-from samjax.interop.import_weights import import_weights
 from samjax.interop.mapping import Naming
+from samjax.interop.read_weights import import_weights
 from samjax.interop.tables.sam import SAM
 from samjax.interop.tables.sam_rows import RELEASE, TRANSFORMERS
 from samjax.models.sam.sam import Sam, SamConfig

@@ -14,7 +14,7 @@ from flax import nnx
 from transformers import ViTMAEConfig, ViTMAEForPreTraining
 from transformers.models.vit_mae import modeling_vit_mae
 
-from samjax.core.tree import named_leaves, nested
+from samjax.core.tree import named_leaves, nest
 from samjax.models.mae import Mae, MaeConfig, MaeDecoderConfig
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.vit.vit import Positions, VitConfig
@@ -268,7 +268,7 @@ def sams_tokens(model: ViTMAEForPreTraining, config: MaeConfig, image: np.ndarra
     )  # its relative positions start at zero
     mae = named_leaves(params["encoder"])
     taken = {name: leaf for name, leaf in mae.items() if name.startswith(("patch_embed/", "groups/"))}
-    nnx.update(encoder, jax.tree.map(jnp.asarray, nested({**taken, "position": buffers["encoder"]["position"]})))
+    nnx.update(encoder, jax.tree.map(jnp.asarray, nest({**taken, "position": buffers["encoder"]["position"]})))
     features = jax.jit(lambda encoder, image: encoder.features(image))(encoder, jnp.asarray(image))
     return np.asarray(features.map).reshape(len(image), config.tokens, -1)
 

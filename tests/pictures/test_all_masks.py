@@ -54,7 +54,7 @@ def test_a_photo_sheet_shows_what_was_found_in_the_colour_of_its_object():
         photo=PHOTO,
         name="a.jpg",
         objects=[SMALL, LARGE],
-        found=[FoundMasks(masks=[SMALL, LARGE], caption="all"), FoundMasks(masks=[SMALL, None], caption="one")],
+        predictions=[FoundMasks(masks=[SMALL, LARGE], caption="all"), FoundMasks(masks=[SMALL, None], caption="one")],
     )
     sheet = draw_photo_sheet([row])
     left = (sheet.shape[1] - 4 * 320) // 5

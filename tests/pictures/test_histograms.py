@@ -8,7 +8,7 @@ from samjax.pictures.plots import figure
 
 def drawn(values, **settings):
     """Return the axes that a histogram of `values` is drawn on."""
-    settings = {"title": "", "axis": "", "counted": "", "median": "", **settings}
+    settings = {"title": "", "axis": "", "unit": "", "median": "", **settings}
     _, (axes,) = figure("")
     draw_histogram(axes, Histogram(values=np.asarray(values), **settings))
     return axes
@@ -49,7 +49,7 @@ def test_any_values_can_be_drawn(tmp_path, values, logarithmic):
     settings = {"logarithmic": logarithmic, "median": "median" if values else ""}
     heights, _ = bars(drawn(np.array(values), **settings))
     assert bool(heights) == bool(values)
-    whole = Histogram(title="t", axis="a", counted="c", values=np.array(values), **settings)
+    whole = Histogram(title="t", axis="a", unit="c", values=np.array(values), **settings)
     plot_histograms(tmp_path / "a.png", [whole])
     with Image.open(tmp_path / "a.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 3
@@ -57,7 +57,7 @@ def test_any_values_can_be_drawn(tmp_path, values, logarithmic):
 
 def test_panels_stand_side_by_side_each_with_its_median(tmp_path):
     one = Histogram(
-        title="t", axis="a", counted="c", values=np.arange(9), median="median 4", ticks=(Tick(value=2.0, label="two"),)
+        title="t", axis="a", unit="c", values=np.arange(9), median="median 4", ticks=(Tick(value=2.0, label="two"),)
     )
     plot_histograms(tmp_path / "one.png", [one])
     plot_histograms(tmp_path / "three.png", [one] * 3)

@@ -84,7 +84,7 @@ def test_observers_see_all_candidates_and_the_carried_mask(masks, valid_size, an
         assert carried.logits.shape[2] == carried.iou.shape[2] == 1
         return jnp.max(output.logits), jnp.mean(carried.logits), jnp.mean(carried.iou), round_index
 
-    best, carried, iou, rounds = play(decode, observe, masks=masks, valid_size=valid_size).observed
+    best, carried, iou, rounds = play(decode, observe, masks=masks, valid_size=valid_size).observations
     np.testing.assert_allclose(best, [4, 4, 5])
     np.testing.assert_allclose(carried, [3, 4, 5])
     np.testing.assert_allclose(iou, [0.7, 9, 9], rtol=1e-6)
@@ -97,7 +97,7 @@ def test_there_are_as_many_rounds_as_clicks(masks, valid_size, answer_with, clic
         return answer_with(prompts, -jnp.ones(()), jnp.sum(prompts.valid, axis=-1)[..., None])
 
     result = play(decode, lambda output, *_: output.iou[0, 0, 0], masks=masks, valid_size=valid_size, clicks=clicks)
-    assert result.observed.tolist() == list(range(2, 2 + clicks))
+    assert result.observations.tolist() == list(range(2, 2 + clicks))
 
 
 def test_no_clicks_is_an_error(masks, valid_size, answer_with):

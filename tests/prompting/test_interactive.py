@@ -65,7 +65,7 @@ def test_schedule(masks, valid_size, answer_with, options, rounds, slots):
     result = play(decode, observe, masks=masks[:, :2], valid_size=valid_size, **options)
     assert masks_seen[0] == 3, "a single prompt is answered with the three candidates"
     assert set(masks_seen[1:]) <= {1}, "several prompts with one mask"
-    given, round_index = result.observed
+    given, round_index = result.observations
     assert round_index.tolist() == list(range(rounds))
     assert (given[0] == 2).all()
     added = np.diff(given, axis=0)
@@ -183,7 +183,7 @@ def test_the_most_confident_candidate_is_carried_on(answer_with):
                   valid_size=jnp.array([[8, 8]]), corrections=1)  # fmt: skip
     carried = np.array([10.0, 100.0, 1000.0])
     expected = [np.full(3, 370.0), carried + 1, carried + 2, carried + 3]
-    np.testing.assert_allclose(result.observed[:, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(result.observations[:, 0], expected, rtol=1e-6)
     np.testing.assert_allclose(result.prompts.mask_logits[0, :, 0, 0], carried + 3, rtol=1e-6)
 
 
@@ -199,7 +199,7 @@ def test_gradients_are_those_of_the_unrolled_rounds(masks, valid_size, answer_wi
         run = interaction(
             decode, lambda output, _: output.logits[0, 0, 0, 0, 0] ** 2, corrections=2, carried_gradient=carried
         )
-        return jnp.sum(run(masks, valid_size, 0).observed)
+        return jnp.sum(run(masks, valid_size, 0).observations)
 
     def unrolled(parameters):
         total, logit = 0.0, 0.0
@@ -227,7 +227,7 @@ def test_the_backward_pass_keeps_one_carried_mask_a_round(masks, valid_size):
             return MaskOutput(logits=logits, iou=jnp.mean(logits, axis=(3, 4)))
 
         run = interaction(decode, lambda output, _: jnp.mean(output.logits))
-        return jnp.sum(run(masks, valid_size, 0).observed)
+        return jnp.sum(run(masks, valid_size, 0).observations)
 
     def shapes_between_passes():
         _, backward = jax.vjp(loss, jnp.ones((16, 4)), jnp.ones((2, 8, 8, 16)))
@@ -268,7 +268,7 @@ def test_decoder_randomness_differs_by_round_and_repeats_by_key(masks, valid_siz
         return answer_with(prompts, jax.random.normal(key))
 
     run = jax.jit(interaction(decode, lambda output, _: output.logits[0, 0, 0, 0, 0]))
-    first, again, other = (np.asarray(run(masks, valid_size, seed).observed) for seed in (0, 0, 1))
+    first, again, other = (np.asarray(run(masks, valid_size, seed).observations) for seed in (0, 0, 1))
     assert len(np.unique(first)) == 11
     np.testing.assert_array_equal(first, again)
     assert not np.intersect1d(first, other).size

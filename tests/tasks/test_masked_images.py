@@ -16,7 +16,7 @@ from samjax.checkpoint.weights import Weights
 from samjax.cli.main import main
 from samjax.core.batches import PhotoBatch
 from samjax.core.errors import UserError
-from samjax.core.tree import named_leaves, nested
+from samjax.core.tree import named_leaves, nest
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.data.photo_data import PhotoDataConfig
 from samjax.models.mae import Mae, MaeConfig, MaeDecoderConfig, Reconstruction
@@ -176,7 +176,7 @@ def encoder_with(config, name, params):
     """Return the encoder of a model of `config`, with those of `params` that it has."""
     graph, own, rest = jax.jit(lambda: nnx.split(getattr(config.make(rngs=nnx.Rngs(1)), name), nnx.Param, ...))()
     given, own = named_leaves(params), named_leaves(nnx.to_pure_dict(own))
-    return nnx.merge(graph, nested({path: given.get(path, leaf) for path, leaf in own.items()}), rest)
+    return nnx.merge(graph, nest({path: given.get(path, leaf) for path, leaf in own.items()}), rest)
 
 
 def test_an_encoder_of_global_blocks_gives_the_autoencoders_tokens(model):

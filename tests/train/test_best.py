@@ -178,7 +178,7 @@ def test_the_best_stays_beside_the_newest_over_starts(followed, fake_step, tmp_p
     compiled = fake_step.compiled
     assert int(run(followed, tmp_path).step) == 8
     assert fake_step.compiled == compiled == 2
-    assert "finished at step 8: nothing was left to do; give more than --steps 8 to go on" in capsys.readouterr().out
+    assert "already finished at step 8; give more than --steps 8 to continue" in capsys.readouterr().out
     run(dataclasses.replace(followed, steps=12), tmp_path)
     assert saved(tmp_path) == [12]
     assert os.readlink(tmp_path / "best") == "checkpoints/12"
@@ -188,7 +188,9 @@ def test_a_run_ends_when_patience_is_over_and_stays_so(followed, fake_step, tmp_
     config = patient(dataclasses.replace(followed, steps=12), 2)
     assert int(run(config, tmp_path).step) == 6
     said = capsys.readouterr().out
-    assert "ended early at step 6: miou@1 has not risen above 0.5 in 2 validations; give more than --validation" in said
+    assert (
+        "stopped early at step 6: miou@1 has not risen above 0.5 in 2 validations; give more than --validation" in said
+    )
     assert saved(tmp_path) == [2, 6]
     assert is_over(config, JsonLines.read(tmp_path / "metrics.jsonl"), step=6)
     assert int(run(config, tmp_path).step) == 6
@@ -202,7 +204,7 @@ def test_a_run_in_a_thread_trains_without_handling_signals(followed, fake_step, 
     thread.start()
     thread.join()
     assert int(ended[0].step) == 8
-    assert capsys.readouterr().out.count("SIGTERM and Ctrl-C do not save this run") == 1
+    assert capsys.readouterr().out.count("SIGTERM and Ctrl-C cannot save this run") == 1
 
 
 def test_a_run_that_breaks_says_what_is_saved(followed, fake_step, tmp_path, capsys):
@@ -217,4 +219,4 @@ def test_a_run_that_breaks_says_what_is_saved(followed, fake_step, tmp_path, cap
     fake_step.breaks_at = 0
     run(config, tmp_path / "late")
     said = capsys.readouterr().out
-    assert "not saved by an earlier start, and taken again: step 3" in said
+    assert "repeating step 3, not saved by an earlier start" in said

@@ -38,7 +38,7 @@ def hand():
 def _start(hand, *, past=None, seconds=50.0):
     clock = RunClock(now=hand) if past is None else RunClock(now=hand, past=past)
     hand.seconds += seconds
-    clock.started()
+    clock.start_steps()
     return clock
 
 
@@ -88,7 +88,7 @@ def test_steps_that_are_done_again_cost_goodput(hand):
     assert row["goodput"] == pytest.approx(32 / 60)
 
     nothing_saved = Past.of_rows(rows, resume_step=0)
-    assert nothing_saved == Past(elapsed=40.0, productive=0.0)
+    assert nothing_saved == Past(elapsed_s=40.0, productive_s=0.0)
     assert Past.of_rows([], resume_step=0) == Past()
     assert Past.of_rows([{"step": 0, "split": "val", "miou@1": 0.1}], resume_step=0) == Past()
 

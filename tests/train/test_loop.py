@@ -19,6 +19,7 @@ from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.tasks.promptable import PromptableTraining
 from samjax.train import loop
+from samjax.train import step as step_module
 from samjax.train.loop import train
 from samjax.train.metrics import NonFiniteLossError
 from samjax.train.state import init_state, make_blueprint

@@ -50,7 +50,7 @@ def _run(profiler, steps):
     for number in steps:
         with profiler.step(number, state):
             state = step(state)
-        said.append(profiler.stepped(number, state))
+        said.append(profiler.end_step(number, state))
     profiler.close()
     return said
 

@@ -49,10 +49,10 @@ def test_a_turn_that_does_not_end_ends_the_run():
         ended.set()
 
     clock = RunClock()
-    clock.started()
+    clock.start_steps()
     watch = StallWatch(clock, start=0, timeout_s=1.5, end=end)
     for steps in range(10):  # longer than the timeout, in short turns
-        watch.dispatched(steps)
+        watch.note_steps(steps)
         time.sleep(0.2)
     assert not said
     with clock.on(Part.DATA):

@@ -121,7 +121,7 @@ class MaskExamples:
         )
         # After the masks, which are cheaper to find broken; also of a photo without masks, to count it as corrupt.
         image = frame_photo(record.jpeg, view=view, frame=self._frame, decoding=self._decoding)
-        drawn = len(masks.packed)
+        drawn = len(masks.masks)
         counts = {"without_masks": int(not drawn), "masks": drawn}
         counts |= {f"masks_{reason}": count for reason, count in masks.left_out._asdict().items()}
         if not drawn:
@@ -129,7 +129,7 @@ class MaskExamples:
         arrays = {
             "image": image,
             "valid_size": np.array(view.window, np.int32),
-            "masks": masks.packed,
+            "masks": masks.masks,
             "mask_valid": np.ones(drawn, bool),
         }
         return Example(arrays=arrays, record_id=record.image_id, counts=counts)

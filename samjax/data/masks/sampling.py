@@ -26,7 +26,7 @@ class MaskRules:
     min_stability_score: float = 0.0
 
 
-class LeftOut(NamedTuple):
+class Omissions(NamedTuple):
     """Masks of a photo that were not used, each counted once, under the first of these that applies."""
 
     too_large: int = 0
@@ -49,8 +49,8 @@ class LeftOut(NamedTuple):
 class DrawnMasks:
     """The masks drawn, packed, and how many could not be used."""
 
-    packed: UInt8[np.ndarray, "drawn h packed_w"]
-    left_out: LeftOut
+    masks: UInt8[np.ndarray, "drawn h packed_w"]
+    left_out: Omissions
 
 
 def draw_masks(
@@ -94,7 +94,7 @@ def draw_masks(
         counts.append(int(np.count_nonzero(reason & usable)))
         usable &= ~reason
     painted = grid.paint(codes, rng.permutation(np.flatnonzero(usable)), most=max_masks)
-    return DrawnMasks(packed=painted.masks, left_out=LeftOut(*counts, empty=painted.empty))
+    return DrawnMasks(masks=painted.masks, left_out=Omissions(*counts, empty=painted.empty))
 
 
 def _below(scores: list[float], bound: float) -> Bool[np.ndarray, "masks"]:

@@ -15,9 +15,9 @@ from samjax.data.records.schema import (
     Schema,
     encode_example,
     image_features,
-    keep_encoded,
     not_of_schema,
     photo_fields,
+    skip_photo_decoding,
     text,
 )
 
@@ -118,7 +118,7 @@ def decode_record(data: bytes) -> Record:
       RecordError: not a record of this schema, or one that contradicts itself.
     """
     try:
-        return _from_example(features().deserialize_example_np(data, decoders=keep_encoded()))
+        return _from_example(features().deserialize_example_np(data, decoders=skip_photo_decoding()))
     except RecordError:
         raise
     except Exception as error:

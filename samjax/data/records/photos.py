@@ -13,9 +13,9 @@ from samjax.data.records.schema import (
     Schema,
     encode_example,
     image_features,
-    keep_encoded,
     not_of_schema,
     photo_fields,
+    skip_photo_decoding,
 )
 
 
@@ -63,7 +63,7 @@ def decode_record(data: bytes) -> Record:
       RecordError: it holds no photo of this schema, or one that contradicts itself.
     """
     try:
-        return Record(**photo_fields(features().deserialize_example_np(data, decoders=keep_encoded())["image"]))
+        return Record(**photo_fields(features().deserialize_example_np(data, decoders=skip_photo_decoding())["image"]))
     except RecordError:
         raise
     except Exception as error:

@@ -44,7 +44,7 @@ def image_features() -> dict[str, Any]:
 
 
 @functools.cache
-def keep_encoded() -> dict[str, Any]:
+def skip_photo_decoding() -> dict[str, Any]:
     """Return TFDS's decoders, which leave the photo as it is."""
     import tensorflow_datasets as tfds
 

@@ -1,4 +1,4 @@
-"""Batches put together in the background: examples gathered, counted, stacked and sent to the devices."""
+"""Assembles batches in the background: gathers, counts and stacks examples and sends them to the devices."""
 
 import collections
 import concurrent.futures
@@ -9,7 +9,7 @@ from samjax.core.errors import MachineError, UserError
 from samjax.core.text import printable
 from samjax.data.stream.batch_rows import BatchRows
 from samjax.data.stream.data_config import DataConfig
-from samjax.data.stream.example import Dropped, Example, Fault
+from samjax.data.stream.example import DroppedRecord, Example, Fault
 from samjax.data.stream.mixture import Mixture
 from samjax.data.stream.position import Position
 from samjax.data.stream.row_selection import Rows, read
@@ -18,11 +18,11 @@ from samjax.data.stream.tolerance import TOLERATED, too_many
 log = logging.getLogger(__name__)
 
 _HOPELESS = 1_000
-"""Records in a row without one that can be used: with a share of 1% usable, one run in 20,000 would meet that."""
+"""Consecutive unusable records that end a run: with 1% usable records, one run in 20,000 would meet that by chance."""
 
 
 def refuse_too_many(name: str, *, bad: int, seen: int, total: int) -> None:
-    """Raise UserError where `bad` of `seen` records, of `total`, are more corrupt ones than a set may hold."""
+    """Raise UserError if `bad` corrupt records among `seen`, of `total`, are more than a data set may hold."""
     if too_many(bad=bad, seen=seen, total=total):
         raise UserError(
             f"{name}: {bad:,} of {seen:,} records are corrupt, more than {TOLERATED:.0%}; the log names them: restore "
@@ -30,17 +30,16 @@ def refuse_too_many(name: str, *, bad: int, seen: int, total: int) -> None:
         )
 
 
-def refuse_machine_fault(element: Example | Dropped | None) -> None:
-    """Raise MachineError where the machine failed to read a record: the data may be sound."""
-    if isinstance(element, Dropped) and element.fault is Fault.MACHINE:
+def refuse_machine_fault(element: Example | DroppedRecord | None) -> None:
+    """Raise MachineError if the machine failed to read a record: the data may be sound."""
+    if isinstance(element, DroppedRecord) and element.fault is Fault.MACHINE:
         raise MachineError(
-            f"{element.name}: {element.reason}; that is no fault of the data: give the same command again when it is "
-            "mended"
+            f"{element.name}: {element.reason}; the data is not at fault: run the same command again once this is fixed"
         )
 
 
 class Ahead:
-    """Keeps batches ready on the devices, put together in a thread of its own while a step runs."""
+    """Keeps batches ready on the devices, assembled in a background thread while steps run."""
 
     def __init__(self, assembler: "Assembler", *, batches: int):
         self._assembler = assembler
@@ -48,7 +47,8 @@ class Ahead:
         self._ready = collections.deque(self._thread.submit(assembler.next_batch) for _ in range(batches))
 
     def take(self) -> tuple[Any, Position]:
-        """Return the next batch and the position after it; raises what went wrong, again at every later call."""
+        """Return the next batch and the position after it; raises the background thread's error, again at every later
+        call."""
         taken = self._ready[0].result()
         self._ready.popleft()
         self._ready.append(self._thread.submit(self._assembler.next_batch))
@@ -62,11 +62,11 @@ class Ahead:
 
 
 class Assembler:
-    """Gathers this process's rows of one global batch after the other.
+    """Gathers this process's rows of each global batch.
 
-    Every record has its row, a function of the seed and its place in the global order alone. That of a record which
-    gives no example stays empty: no other moves up, so that all processes stay in step, and since the loss is divided
-    by the valid masks of the global batch an empty row changes nothing for the others.
+    A record's row depends only on the seed and its place in the global order. The row of a record without an example
+    stays empty and no other moves up, so that all processes stay in step; since the loss is divided by the valid masks
+    of the global batch, an empty row does not affect the others.
     """
 
     def __init__(self, dataset: Any, *, config: DataConfig, rows: BatchRows, mixture: Mixture, position: Position):
@@ -79,7 +79,7 @@ class Assembler:
         self._failure: Exception | None = None
 
     def next_batch(self) -> tuple[Any, Position]:
-        """Return the next batch, on its way to the devices, and the position after it.
+        """Return the next batch, in transfer to the devices, and the position after it.
 
         After a failure only that failure.
         """
@@ -109,7 +109,7 @@ class Assembler:
         self._position = position.next_step()
         return self._rows.place(self._rows.stack(examples)), self._position
 
-    def _report(self, dropped: Dropped, position: Position) -> None:
+    def _report(self, dropped: DroppedRecord, position: Position) -> None:
         name, records = self._mixture.name, len(self._mixture)
         if dropped.fault is Fault.CORRUPT:
             log.warning(
@@ -123,7 +123,7 @@ class Assembler:
             refuse_too_many(
                 name, bad=position.corrupt_this_epoch, seen=position.seen_this_epoch, total=self._share(records)
             )
-        elif position.epoch == 0:  # later epochs only count it again
+        elif position.epoch == 0:  # later epochs only count it
             log.info("%s: %s. Its row stays empty.", printable(dropped.name), printable(dropped.reason))
         # Two epochs of one process hold every record at least once; with several processes, chance decides.
         if self._unusable >= min(_HOPELESS, 2 * records * -(-self._rows.batch_size // len(self._rows.rows))):
@@ -133,10 +133,10 @@ class Assembler:
             )
 
     def _share(self, records: int) -> int:
-        """Return how many of an epoch's records come to this process."""
+        """Return how many of an epoch's records this process reads."""
         return -(-records * len(self._rows.rows) // self._rows.batch_size)
 
     def close(self) -> None:
         """End worker processes."""
         self._elements.close()
-        self._elements = iter(())  # grain's iterators complain if they live on until the interpreter ends
+        self._elements = iter(())  # grain's iterators complain if they live until the interpreter exits

@@ -1,4 +1,4 @@
-"""Which rows of a global batch a process holds, and their way onto the devices."""
+"""The rows of a global batch that a process holds, and their transfer to the devices."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from samjax.data.stream.example import NO_RECORD, Example, ExampleMaker
 
 
 class BatchRows:
-    """Which of a batch's rows this process holds, and how they are put together."""
+    """The rows of a batch that this process holds, and how they are assembled."""
 
     def __init__(self, maker: ExampleMaker, *, batch_size: int, sharding: jax.sharding.Sharding | None):
         self.batch_size = batch_size
@@ -34,7 +34,7 @@ class BatchRows:
         self.rows = np.unique(np.concatenate([np.arange(batch_size)[place] for place in places.values() if place]))
 
     def stack(self, examples: Sequence[Example | None]) -> dict[str, np.ndarray]:
-        """Return the rows of `examples` by field; None gives a row of zeros that holds no record."""
+        """Return the rows of `examples` stacked by field; None gives a row of zeros without a record."""
         shapes = self._maker.row()
         stacked: dict[str, np.ndarray] = {
             name: np.zeros((len(examples), *shape.shape), shape.dtype) for name, shape in shapes.items()
@@ -50,7 +50,7 @@ class BatchRows:
         return stacked
 
     def place(self, stacked: dict[str, np.ndarray]) -> Any:
-        """Return the global batch, the task's struct, of which this process gives `stacked`."""
+        """Return the global batch, a struct of the task, from this process's part `stacked`."""
         return self._maker.batch(**{name: self._place(values) for name, values in stacked.items()})
 
     def _place(self, local: np.ndarray) -> jax.Array:
@@ -58,7 +58,7 @@ class BatchRows:
             return jax.device_put(local)
 
         def shard(index: tuple[slice, ...] | None) -> np.ndarray:
-            assert index is not None  # only asked for shards that are here
+            assert index is not None  # JAX asks only for local shards
             start, stop, _ = index[0].indices(self.batch_size)
             return local[np.searchsorted(self.rows, start) :][: stop - start]
 
@@ -66,7 +66,7 @@ class BatchRows:
 
 
 def abstract_batch(maker: ExampleMaker, *, batch_size: int, sharding: jax.sharding.Sharding) -> Any:
-    """Return the shapes of a global batch, the task's struct."""
+    """Return the shapes of a global batch, as the task's struct."""
     shapes = {**maker.row(), "record_id": jax.ShapeDtypeStruct((), jnp.int32)}
 
     def zeros() -> Any:

@@ -1,7 +1,7 @@
-"""What a task makes of a record, and what is reported of a record that gives nothing.
+"""What a task makes of a record, and what is reported about a record that gives no example.
 
-Nothing here raises for a bad record: it becomes a `Dropped` that travels through grain like any example, also out of a
-worker process, to be counted where the stream is consumed.
+Nothing here raises for a bad record: it becomes a `DroppedRecord`, which travels through grain like any example, out
+of worker processes too, and is counted where the stream is consumed.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ NO_RECORD = -1
 """`record_id` of a row that holds no record."""
 
 
-class Located(NamedTuple):
+class RawRecord(NamedTuple):
     """A record's bytes, or why they cannot be read, and the name to report it by."""
 
     name: str
@@ -33,10 +33,10 @@ class Example(NamedTuple):
     """One record's row of a batch; a NamedTuple, so that grain moves its arrays through shared memory."""
 
     arrays: dict[str, np.ndarray]
-    """By the name of the batch's field; one that is shorter than the row along its first axis leaves the rest zero."""
+    """By field of the batch; an array shorter than the row along its first axis is padded with zeros."""
     record_id: int
     counts: dict[str, int]
-    """What of the record is used and what is not, by reason."""
+    """How much of the record is used and not used, by reason."""
 
 
 class Fault(enum.Enum):
@@ -44,13 +44,13 @@ class Fault(enum.Enum):
 
     CORRUPT = "corrupt"
     UNUSABLE = "nothing usable in it"
-    """Sound, but the task's rules leave nothing of it."""
+    """Sound, but excluded entirely by the task's rules."""
     MACHINE = "the machine failed"
-    """It says nothing of the record: the stream stops."""
+    """Not the record's fault: the stream stops."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Dropped:
+class DroppedRecord:
     """A record that gives no example. `name` is its source and place, and its image id where that could be read."""
 
     name: str
@@ -60,7 +60,7 @@ class Dropped:
 
 
 class UnusableRecordError(Exception):
-    """Raised by a task for a sound record of which its rules leave nothing; `counts` as those of an example."""
+    """Raised by a task for a sound record that its rules exclude entirely; `counts` as in an example."""
 
     def __init__(self, reason: str, counts: Mapping[str, int]):
         super().__init__(reason)
@@ -69,7 +69,7 @@ class UnusableRecordError(Exception):
 
 @runtime_checkable
 class ExampleMaker(Protocol):
-    """What a task says of its data. It is sent to worker processes, so it can be pickled."""
+    """A task's interface to its data. It is sent to worker processes, so it must pickle."""
 
     @property
     def schema(self) -> Schema:
@@ -78,7 +78,7 @@ class ExampleMaker(Protocol):
 
     @property
     def batch(self) -> Callable[..., Any]:
-        """The struct that batches are made as, a field for each array of `row` and `record_id`."""
+        """The struct of a batch, with a field for each array of `row`, and `record_id`."""
         ...
 
     def row(self) -> dict[str, jax.ShapeDtypeStruct]:
@@ -96,12 +96,12 @@ class ExampleMaker(Protocol):
 
 
 class Decode:
-    """Makes a record's bytes a task's example; what grain maps over the records."""
+    """Turns a record's bytes into a task's example; grain maps it over the records."""
 
     def __init__(self, maker: ExampleMaker):
         self._maker = maker
 
-    def __call__(self, located: Located, rng: np.random.Generator) -> Example | Dropped:
+    def __call__(self, located: RawRecord, rng: np.random.Generator) -> Example | DroppedRecord:
         """Return the example of a record, or why there is none."""
         name = located.name
         try:
@@ -111,10 +111,10 @@ class Decode:
             name = f"{name} (image {record.image_id})"
             return self._maker.example(record, rng)
         except UnusableRecordError as error:
-            return Dropped(name=name, fault=Fault.UNUSABLE, reason=str(error), counts=error.counts)
+            return DroppedRecord(name=name, fault=Fault.UNUSABLE, reason=str(error), counts=error.counts)
         except MachineError as error:
-            return Dropped(name=name, fault=Fault.MACHINE, reason=str(error))
+            return DroppedRecord(name=name, fault=Fault.MACHINE, reason=str(error))
         except (RecordError, PhotoError, RleError, MemoryError) as error:
             if fault := machine_fault(error):
-                return Dropped(name=name, fault=Fault.MACHINE, reason=fault)
-            return Dropped(name=name, fault=Fault.CORRUPT, reason=str(error))
+                return DroppedRecord(name=name, fault=Fault.MACHINE, reason=fault)
+            return DroppedRecord(name=name, fault=Fault.CORRUPT, reason=str(error))

@@ -14,7 +14,7 @@ from samjax.core.text import printable
 from samjax.data.stream.assembly import Ahead, Assembler, refuse_machine_fault, refuse_too_many
 from samjax.data.stream.batch_rows import BatchRows
 from samjax.data.stream.data_config import DataConfig
-from samjax.data.stream.example import Dropped, Example, ExampleMaker, Fault
+from samjax.data.stream.example import DroppedRecord, Example, ExampleMaker, Fault
 from samjax.data.stream.mixture import Mixture, open_mixture
 from samjax.data.stream.position import Counts, Position
 from samjax.data.stream.row_selection import Rows, read
@@ -25,10 +25,10 @@ log = logging.getLogger(__name__)
 class TrainStream:
     """An endless iterator of training batches; the next ones are prepared in the background.
 
-    The batch of a step is a function of the data, the seed, the batch size and the step: the number of processes,
-    threads and workers, and what was prepared ahead, change nothing. `set_step` therefore goes to any step, and
-    `get_state` and `set_state`, which make this an item of `grain.checkpoint.CheckpointSave` and `CheckpointRestore`,
-    add to the step only the counts of this process, and what a checkpoint of another stream is told by.
+    The batch of a step depends only on the data, the seed, the batch size and the step, not on the number of processes,
+    threads or workers, nor on prefetching. So `set_step` can move to any step. `get_state` and `set_state`, for grain's
+    `CheckpointSave` and `CheckpointRestore`, add only this process's counts and an identity by which checkpoints of
+    another stream are refused.
     """
 
     def __init__(self, config: DataConfig, maker: ExampleMaker, *, rows: BatchRows, mixture: Mixture, seed: int):
@@ -37,7 +37,7 @@ class TrainStream:
         self._config = config
         self._rows = rows
         self._mixture = mixture
-        self._dataset = mixture.shuffled(maker, seed=seed)
+        self._dataset = mixture.shuffle(maker, seed=seed)
         self._identity = {
             "seed": seed,
             "batch_size": rows.batch_size,
@@ -48,16 +48,16 @@ class TrainStream:
         self._position = Position()
         self._ahead: Ahead | None = None
         self.waited = 0.0
-        """Seconds that `next` waited for a batch, the first one of a start not counted."""
+        """Seconds that `next` waited for a batch, excluding the first one of a start."""
 
     @property
     def counts(self) -> Counts:
-        """What was read and left out up to the last batch handed out."""
+        """Counts of what was read and excluded, up to the last batch returned."""
         return self._position.counts
 
     @property
     def records(self) -> int:
-        """Records of an epoch, on all processes together."""
+        """Records per epoch, over all processes."""
         return len(self._mixture)
 
     def __iter__(self) -> "TrainStream":
@@ -77,7 +77,7 @@ class TrainStream:
         return batch
 
     def start_prefetch(self) -> None:
-        """Begin to prepare batches in the background; the first `next` does it otherwise."""
+        """Start to prepare batches in the background; otherwise the first `next` does."""
         self._start()
 
     def _start(self) -> Ahead:
@@ -90,20 +90,22 @@ class TrainStream:
                 position=self._position,
             )
             self._ahead = Ahead(assembler, batches=self._config.prefetch_batches)
-            self._stop = weakref.finalize(self, self._ahead.close)  # also at exit: grain's workers do not end cleanly
+            self._stop = weakref.finalize(
+                self, self._ahead.close
+            )  # also at exit: grain's workers do not exit cleanly by themselves
         return self._ahead
 
     def get_state(self) -> bytes:
-        """Return the state after the last batch handed out, as JSON."""
+        """Return the state after the last batch returned, as JSON."""
         return self._position.to_json(part=self._part, stream=self._identity)
 
     def set_state(self, state: bytes) -> None:
-        """Continue after the batch that `state` was taken at, by any process of any number of them.
+        """Continue after the batch of `state`, which any process of a run with any number of processes may have saved.
 
-        The counts go on where they are of the same rows, and begin again where the rows were dealt out differently.
+        Counts continue if this process had the same rows, and restart at 0 if rows were distributed differently.
 
         Raises:
-          UserError: the state is of another stream: other seed, records, weights or batch size.
+          UserError: the state is from another stream: another seed, data set, weight or batch size.
         """
         position, (part, identity) = Position.from_json(state, "part", "stream")
         for name, mine in self._identity.items():
@@ -113,20 +115,20 @@ class TrainStream:
                     "with the same data, seed and batch size, or start in a new workdir"
                 )
         if part != self._part:
-            log.warning("The checkpoint's processes held other rows of a batch: counts of records begin again at 0.")
+            log.warning("The checkpoint's processes held other rows of a batch: counts of records restart at 0.")
             position = Position(step=position.step)
         self.close()
         self._position = position
 
     def set_step(self, step: int) -> None:
-        """Continue with the batch of `step`, counted from 0, whatever was handed out; the counts begin again."""
+        """Continue with the batch of `step`, counted from 0; the counts restart."""
         if step < 0:
             raise UserError(f"step is {step}: give 0 or more")
         self.close()
         self._position = Position(step=step)
 
     def close(self) -> None:
-        """Stop preparing batches and end worker processes; `next` starts them again where the stream is."""
+        """Stop preparing batches and stop worker processes; `next` restarts them at the current position."""
         if self._ahead is not None:
             self._stop()
             self._ahead = None
@@ -144,13 +146,13 @@ def train_stream(
 
     Args:
       config: the data and how it is loaded.
-      maker: what the task makes of a record.
-      batch_size: photos of a batch, on all processes together.
-      seed: of the order, and of what `maker` draws; the same batches come out on any number of processes.
-      sharding: of the batch's leading axis, over all processes' devices; None is one device of one process.
+      maker: turns a record into the task's example.
+      batch_size: photos per batch, over all processes.
+      seed: of the order, and of the random draws of `maker`; the batches are the same on any number of processes.
+      sharding: of the batch's leading axis, over the devices of all processes; None means one device of one process.
 
     Raises:
-      UserError: no such data, a value that cannot be used, or a batch that the sharding cannot split.
+      UserError: there is no such data, a value is invalid, or the sharding cannot split the batch.
     """
     rows = BatchRows(maker, batch_size=batch_size, sharding=sharding)
     return TrainStream(config, maker, rows=rows, mixture=open_mixture(config, maker.schema), seed=seed)
@@ -164,15 +166,15 @@ def validation_batches(
     sharding: jax.sharding.Sharding | None = None,
     limit: int | None = None,
 ) -> Iterator[Any]:
-    """Yield the records of `config.split` once, in their order, always with the same randomness.
+    """Yield the records of `config.split` once, in order, with the same randomness every time.
 
-    Rows without a record (the last batch's rest, records that cannot be used) have `record_id` -1 and zeros, so that
-    every process yields the same number of batches.
+    Rows without a record (the rest of the last batch, unusable records) have `record_id` -1 and zeros, so that every
+    process yields the same number of batches.
 
     Args:
       config: the data and how it is loaded.
-      maker: what the task makes of a record; one without augmentation.
-      batch_size: photos of a batch, on all processes together.
+      maker: turns a record into the task's example, without augmentation.
+      batch_size: photos per batch, over all processes.
       sharding: as in `train_stream`.
       limit: use the first photos only.
 
@@ -197,7 +199,7 @@ def _in_order(config: DataConfig, maker: ExampleMaker, rows: BatchRows, mixture:
                 element = next(elements) if batch * rows.batch_size + row < total else None
                 refuse_machine_fault(element)
                 seen += element is not None
-                if isinstance(element, Dropped):
+                if isinstance(element, DroppedRecord):
                     corrupt += element.fault is Fault.CORRUPT
                     log.warning("%s: %s. Its row stays empty.", printable(element.name), printable(element.reason))
                     refuse_too_many(mixture.name, bad=corrupt, seen=seen, total=mine)

@@ -9,12 +9,12 @@ from samjax.core.errors import MachineError
 from samjax.core.machine_faults import raise_open_file_limit
 from samjax.data.records.schema import RecordError, Schema
 from samjax.data.stream.data_config import DataConfig
-from samjax.data.stream.example import Decode, ExampleMaker, Located
+from samjax.data.stream.example import Decode, ExampleMaker, RawRecord
 from samjax.data.stream.sources import RecordSource, open_source
 
 
 class Locating:
-    """A source for grain whose records carry their names, and whose unreadable ones are the error."""
+    """A source for grain: each record carries its name, and an unreadable one carries its error."""
 
     def __init__(self, source: RecordSource):
         self._source = source
@@ -22,19 +22,19 @@ class Locating:
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getitem__(self, index: SupportsIndex) -> Located:
+    def __getitem__(self, index: SupportsIndex) -> RawRecord:
         name = f"{self._source.name}, record {int(index)}"
         try:
-            return Located(name, self._source[index])
+            return RawRecord(name, self._source[index])
         except (RecordError, MachineError) as error:
-            return Located(name, error)
+            return RawRecord(name, error)
 
     def __repr__(self) -> str:
         return repr(self._source)
 
 
 class Mixture:
-    """One or more sources, and how many photos of each are dealt out for one of the first."""
+    """One or more sources, with weights: photos from each per photo from the first."""
 
     def __init__(self, sources: list[RecordSource], weights: list[float]):
         self.sources = sources
@@ -45,13 +45,13 @@ class Mixture:
 
     @property
     def name(self) -> str:
-        """What to call it in a report."""
+        """Its name in reports."""
         return " + ".join(source.name for source in self.sources)
 
-    def shuffled(self, maker: ExampleMaker, *, seed: int) -> grain.MapDataset[Any]:
-        """Return the endless global order, each record an example of `maker` with randomness of its place alone.
+    def shuffle(self, maker: ExampleMaker, *, seed: int) -> grain.MapDataset[Any]:
+        """Return the endless global order of examples; each depends only on its record and its place in the order.
 
-        Every source has an epoch of its own: all its records once, in a new order.
+        Every source has its own epochs: all its records once, in a new order.
         """
         seeds = [seed] if len(self.sources) == 1 else np.random.SeedSequence(seed).generate_state(len(self.sources))
         orders = [
@@ -62,7 +62,7 @@ class Mixture:
         return order.random_map(Decode(maker))
 
     def in_order(self, maker: ExampleMaker) -> grain.MapDataset[Any]:
-        """Return the records in their order, one source after the other, always with the same randomness."""
+        """Return the records in order, one source after the other, with the same randomness every time."""
         order = grain.MapDataset.concatenate([self._located(source) for source in self.sources])
         return order.seed(0).random_map(Decode(maker))
 
@@ -73,7 +73,7 @@ class Mixture:
 
 
 def open_mixture(config: DataConfig, schema: Schema) -> Mixture:
-    """Return the records that `config` names, which must be of `schema`.
+    """Return the records that `config` names, which must have this schema.
 
     Raises:
       UserError: as `open_source`.

@@ -1,4 +1,4 @@
-"""How far a stream is, and what it met on the way."""
+"""A stream's position and its counts."""
 
 import dataclasses
 import json
@@ -7,28 +7,28 @@ from collections.abc import Mapping
 from typing import Any
 
 from samjax.core.errors import CorruptCheckpointError
-from samjax.data.stream.example import Dropped, Example, Fault
+from samjax.data.stream.example import DroppedRecord, Example, Fault
 
 Counts = Mapping[str, int]
-"""What a stream met so far, in all epochs and on this process alone: `records` read, used or not; those that were
-`corrupt`, whose rows are empty; and the task's own counts by reason."""
+"""What a stream has met so far, over all epochs, on this process only: `records` read, used or not; `corrupt` records,
+whose rows are empty; and the task's own counts by reason."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Position:
-    """Where a stream is: the step says what comes next, the rest is an account of what came before."""
+    """Where a stream is: the step determines what comes next, the rest counts what came before."""
 
     step: int = 0
     """Batches handed out."""
     counts: Counts = dataclasses.field(default_factory=lambda: {"records": 0, "corrupt": 0})
     epoch: int = 0
-    """The one that the last record counted was of."""
+    """The epoch of the last counted record."""
     seen_this_epoch: int = 0
     corrupt_this_epoch: int = 0
 
-    def count(self, element: Example | Dropped, *, epoch: int) -> "Position":
-        """Return the position after `element`, the next record of this process, within a batch."""
-        corrupt = isinstance(element, Dropped) and element.fault is Fault.CORRUPT
+    def count(self, element: Example | DroppedRecord, *, epoch: int) -> "Position":
+        """Return the position after `element`, this process's next record, within a batch."""
+        corrupt = isinstance(element, DroppedRecord) and element.fault is Fault.CORRUPT
         more = {"records": 1, "corrupt": int(corrupt), **element.counts}
         same = epoch == self.epoch
         return dataclasses.replace(
@@ -44,13 +44,13 @@ class Position:
         return dataclasses.replace(self, step=self.step + 1)
 
     def to_json(self, **identity: Any) -> bytes:
-        """Return this and what the stream is, as JSON with a checksum."""
+        """Return this position and the stream's identity, as JSON with a checksum."""
         values = {**dataclasses.asdict(self), **identity}
         return json.dumps({**values, "crc32": _crc32(values)}, indent=1).encode()
 
     @staticmethod
     def from_json(state: bytes, *identity: str) -> tuple["Position", list[dict[str, Any]]]:
-        """Return the position in `state`, and its parts named in `identity`.
+        """Return the position in `state`, and the stream's identity with it.
 
         Raises:
           CorruptCheckpointError: it is not what was saved.
@@ -58,7 +58,7 @@ class Position:
         try:
             values = json.loads(state)
             if values.pop("crc32") != _crc32(values):
-                raise ValueError("its checksum is another")
+                raise ValueError("its checksum does not match")
             parts = [dict(values.pop(name)) for name in identity]
             return Position(**{**values, "counts": dict(values["counts"])}), parts
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -66,7 +66,7 @@ class Position:
 
 
 def summary(counts: Counts) -> str:
-    """Return counts as a line: those of records always, others where there are any."""
+    """Return counts as a line: always those of records, others if not zero."""
     shown = {name: count for name, count in counts.items() if count or name in ("records", "corrupt")}
     return ", ".join(f"{name} {count:,}" for name, count in shown.items())
 

@@ -1,4 +1,4 @@
-"""ArrayRecord files read at random, of which a bounded number stay open."""
+"""Random access to ArrayRecord files, with a bounded number of open readers."""
 
 import collections
 import concurrent.futures
@@ -15,7 +15,7 @@ from samjax.core.errors import MachineError
 from samjax.core.machine_faults import machine_fault, open_file_limit
 from samjax.data.records.masks import RecordError
 
-_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # reads go to and fro
+_OPTIONS = "readahead_buffer_size:0,max_parallelism:0"  # access is random
 _BUFFER_BYTES = 32_768
 _FEWEST_OPEN = 8
 _COUNTING_THREADS = 16
@@ -27,10 +27,10 @@ class ShardError(Exception):
 
 
 def open_reader(path: str, *, options: str = _OPTIONS) -> Any:
-    """Return an ArrayRecordReader that is open; it closes when nothing refers to it.
+    """Return an open ArrayRecordReader; it closes when the last reference is gone.
 
     Raises:
-      MachineError: the machine does not open it, as without a file descriptor left.
+      MachineError: the machine cannot open it, for example without a free file descriptor.
       ShardError: it is missing or damaged.
     """
     try:
@@ -39,8 +39,8 @@ def open_reader(path: str, *, options: str = _OPTIONS) -> Any:
         )
         if not reader.ok():
             reader.close()  # raises why
-            raise ShardError("it does not open")
-    except Exception as error:  # ArrayRecord passes C++ status on as several types
+            raise ShardError("it cannot be opened")
+    except Exception as error:  # ArrayRecord raises C++ statuses as several types
         raise _told(path, error) from error
     return reader
 
@@ -63,13 +63,13 @@ def count_records(paths: Sequence[str]) -> list[int | ShardError]:
 
 
 class Shards:
-    """Some ArrayRecord files, of which the readers used last stay open."""
+    """ArrayRecord files, of which the most recently used readers stay open."""
 
     def __init__(self, paths: Sequence[str]):
         self.paths = tuple(paths)
 
     def read(self, shard: int, position: int) -> bytes:
-        """Return a record of the file `paths[shard]`; where the machine fails, it is tried once more.
+        """Return a record of the file `paths[shard]`; retries once if the machine fails.
 
         Raises:
           MachineError: the machine fails again.
@@ -95,12 +95,15 @@ class Shards:
 
 
 class _OpenReaders:
-    """The readers used last, for all of this process's `Shards`: up to half as many as it may have files open."""
+    """The most recently used readers of all `Shards` in this process: at most half as many as it may have open
+    files."""
 
     def __init__(self):
         self._readers: collections.OrderedDict[tuple[int, str], Any] = collections.OrderedDict()
         self._lock = threading.Lock()
-        self._gone: collections.deque[int] = collections.deque()  # owners; a finalizer must not wait for the lock
+        self._gone: collections.deque[int] = (
+            collections.deque()
+        )  # queue of owners; a finalizer must not wait for the lock
 
     def reader(self, owner: Shards, path: str) -> Any:
         """Return a reader of the file at `path`, as it was when `owner` first read from it."""
@@ -117,11 +120,11 @@ class _OpenReaders:
                 weakref.finalize(owner, self._gone.append, id(owner))
             self._readers[key] = reader
             while len(self._readers) > max(_FEWEST_OPEN, open_file_limit() // 2):
-                self._readers.popitem(last=False)  # it closes when the thread that reads from it is done
+                self._readers.popitem(last=False)  # it closes when the thread that is reading from it is done
         return reader
 
     def close(self) -> None:
-        """Let go of all readers."""
+        """Drop all readers."""
         with self._lock:
             self._readers.clear()
 

@@ -1,4 +1,4 @@
-"""Which records a process reads, and their decoding ahead, through grain: in threads or worker processes."""
+"""Selects the records a process reads, and decodes them ahead through grain, in threads or worker processes."""
 
 import math
 import sys
@@ -14,10 +14,10 @@ from samjax.data.stream.data_config import DataConfig
 
 
 class Rows(grain.transforms.DatasetSelectionMap):
-    """Which places of the global order this process reads: its rows of every global batch, from a step on.
+    """The places of the global order that this process reads: its rows of every global batch, from a given step.
 
-    The global order, and so the content of every batch, is then the same on any number of processes, and a step's
-    place in it is known without having read what comes before.
+    So the global order, and the content of every batch, is the same on any number of processes, and the position of a
+    step is known without reading what comes before.
     """
 
     def __init__(self, rows: Int[np.ndarray, "local"], *, batch_size: int, step: int = 0, stop: int | None = None):
@@ -35,15 +35,17 @@ class Rows(grain.transforms.DatasetSelectionMap):
 
 
 def read(dataset: grain.MapDataset[Any], rows: Rows, config: DataConfig) -> grain.DatasetIterator[Any]:
-    """Return an iterator over this process's part of `dataset`, decoded ahead; close it after use."""
+    """Return an iterator over this process's part of `dataset`, with prefetching; close it after use."""
     mine = grain.MapDataset.select_from_datasets([dataset], rows)
     elements = mine.to_iter_dataset(
         grain.ReadOptions(num_threads=config.threads, prefetch_buffer_size=config.prefetch_photos)
     )
     if config.workers:
-        if not absl.flags.FLAGS.is_parsed():  # grain reads its settings there; our command line is not absl's
+        if (
+            not absl.flags.FLAGS.is_parsed()
+        ):  # grain reads its settings from absl's flags, which our command line does not parse
             absl.flags.FLAGS.mark_as_parsed()
-        resample("1", height=1, width=1, size=(1, 1))  # compiled here once, and found on disk by every worker
+        resample("1", height=1, width=1, size=(1, 1))  # compile once here; every worker finds it on disk
         per_worker = math.ceil(config.prefetch_photos / config.workers)
         elements = elements.mp_prefetch(
             grain.MultiprocessingOptions(num_workers=config.workers, per_worker_buffer_size=per_worker)

@@ -1,4 +1,4 @@
-"""Where records are: a folder prepared by TFDS, read at random through all its ArrayRecord shards, or nowhere."""
+"""Sources of records: a prepared folder with random access to its ArrayRecord shards, or synthetic records."""
 
 import bisect
 import itertools
@@ -34,7 +34,7 @@ class RecordSource(Protocol):
 class ArrayRecordSource:
     """Random access to the encoded records of one or more splits, in the order of their shards.
 
-    `counts` is how many records each shard holds.
+    `counts` is the number of records in each shard.
     """
 
     def __init__(self, *, name: str, shards: Sequence[str], counts: Sequence[int]):
@@ -49,8 +49,8 @@ class ArrayRecordSource:
         """Return the bytes of record `index`.
 
         Raises:
-          IndexError: there are not as many.
-          MachineError: the machine does not read it, as without a file descriptor left.
+          IndexError: there is no such record.
+          MachineError: the machine cannot read it, for example without a free file descriptor.
           RecordError: the shard is missing, or damaged there.
         """
         place = index.__index__()
@@ -74,7 +74,7 @@ def is_sa1b_layout(path: str) -> bool:
 
 
 def holds_records(path: str) -> bool:
-    """Return whether `path` is a folder prepared by `samjax data prepare`, or one up to two levels above such."""
+    """Return whether `path` is a folder prepared by `samjax data prepare`, or up to two levels above one."""
     return bool(_datasets(epath.Path(path).expanduser()))
 
 
@@ -82,19 +82,20 @@ def open_source(path: str, split: str, schema: Schema = masks.SCHEMA) -> RecordS
     """Return the records of `split` in a prepared folder, or synthetic ones.
 
     Args:
-      path: the folder that holds dataset_info.json, or one up to two levels above it that holds no other data set; or
+      path: the folder with dataset_info.json, or one up to two levels above it that holds no other data set; or
         `synthetic:` and its parameters.
       split: a split's name, or several as `train+extra`.
       schema: of the records.
 
     Raises:
-      UserError: no such folder or split, an empty one, another schema or file format, a missing or damaged shard.
-      MachineError: the machine does not open a shard.
+      UserError: the folder or split does not exist or is empty, has another schema or file format, or a shard is
+        missing or damaged.
+      MachineError: the machine cannot open a shard.
     """
     if is_synthetic(path):
         if not _is_of(masks.SCHEMA, schema):
             raise UserError(
-                f"{path} are records of {masks.SCHEMA.name}, but what reads them expects records of {schema.name}"
+                f"{path} gives records of {masks.SCHEMA.name}, but this run expects records of {schema.name}"
             )
         # Threads encode these records by TFDS, which replaces `__import__` while it is imported: not beside a trace.
         masks.features()
@@ -111,17 +112,17 @@ def open_source(path: str, split: str, schema: Schema = masks.SCHEMA) -> RecordS
 
 
 def open_info(path: str, schema: Schema = masks.SCHEMA) -> tuple[Any, epath.Path]:
-    """Return what a prepared folder says of itself, a TFDS DatasetInfo, and the folder of its dataset_info.json.
+    """Return a prepared folder's TFDS DatasetInfo, and the folder that holds dataset_info.json.
 
     Raises:
-      UserError: no such folder, another schema or file format.
+      UserError: the folder does not exist, or has another schema or file format.
     """
     import tensorflow_datasets as tfds
 
     folder = _find_dataset(path)
     try:
         info = tfds.builder_from_directory(folder).info
-    except Exception as error:  # whatever a damaged dataset_info.json or features.json raises
+    except Exception as error:  # a damaged dataset_info.json or features.json raises errors of any type
         raise_machine_fault(error, what=f"{folder} cannot be read")
         raise UserError(f"{folder} holds no readable TFDS data set ({error}): {_PREPARE}") from error
     found = schema_of(info)
@@ -133,7 +134,7 @@ def open_info(path: str, schema: Schema = masks.SCHEMA) -> tuple[Any, epath.Path
 
 
 def schema_of(info: Any) -> Schema | None:
-    """Return the schema of a data set's records, from its TFDS DatasetInfo; None if it is none of samjax's."""
+    """Return the schema of a data set's records, from its TFDS DatasetInfo; None if it is not one of samjax's."""
     if info.features is None:
         return None
     stored = info.features.get_serialized_info()
@@ -159,7 +160,7 @@ def _find_dataset(path: str) -> epath.Path:
 
 
 def _datasets(root: epath.Path) -> list[epath.Path]:
-    """Return the folders of data sets that are the least levels below `root`; hidden folders hold none."""
+    """Return the data set folders nearest below `root`; hidden folders are skipped."""
     level = [root] if root.is_dir() else []
     for depth in range(_LEVELS + 1):
         if found := [folder for folder in level if (folder / "dataset_info.json").exists()]:
@@ -171,7 +172,7 @@ def _datasets(root: epath.Path) -> list[epath.Path]:
 
 
 def _count_shards(split: Any) -> dict[str, int]:
-    """Return the records of each shard of a split that holds some, after checking that each is whole."""
+    """Return the non-empty shards of a split and their record counts, after checking that each is complete."""
     paths = [str(path) for path in split.filepaths]
     counts: dict[str, int] = {}
     for path, count, expected in zip(paths, readers.count_records(paths), split.shard_lengths, strict=True):

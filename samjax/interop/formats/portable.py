@@ -13,7 +13,7 @@ from flax import nnx
 from jaxtyping import Array
 
 from samjax.core.prompts import Prompts
-from samjax.core.tree import named_leaves, nested
+from samjax.core.tree import named_leaves, nest
 from samjax.models.sam.sam import Sam, SamConfig
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.structure import abstract_model
@@ -119,5 +119,5 @@ def _weights(model: Sam, params: Any, buffers: Any) -> dict[str, np.ndarray]:
 
 def _with_weights(model: Sam, weights: Arrays) -> Sam:
     graph, state = nnx.split(model)
-    nnx.replace_by_pure_dict(state, nested(weights))
+    nnx.replace_by_pure_dict(state, nest(weights))
     return nnx.merge(graph, state)

@@ -12,8 +12,8 @@ from samjax.interop.formats.stablehlo import write_stablehlo
 from samjax.interop.formats.usage import huggingface_use, onnx_use, segment_anything_use, stablehlo_use
 from samjax.interop.formats.writer import Writer
 from samjax.interop.tables.sam import SAM
-from samjax.models.sam.published import size_name
 from samjax.models.sam.sam import SamConfig
+from samjax.models.sam.sam_sizes import size_name
 
 
 def sam_about(config: SamConfig) -> About:

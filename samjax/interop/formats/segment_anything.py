@@ -8,8 +8,8 @@ from samjax.interop.formats.huggingface import check_square
 from samjax.interop.tables.sam import SAM
 from samjax.interop.tables.sam_rows import RELEASE
 from samjax.models.sam.image_encoder import ImageEncoderConfig
-from samjax.models.sam.published import PUBLISHED
 from samjax.models.sam.sam import SamConfig
+from samjax.models.sam.sam_sizes import PUBLISHED
 
 
 def write_segment_anything(params: Any, buffers: Any, config: SamConfig, folder: Path) -> None:

@@ -12,7 +12,7 @@ from samjax.interop.formats.writer import Writer
 from samjax.interop.tables.mae import MAE
 from samjax.interop.tables.mae_rows import HUB, HUB_ENCODER, RELEASE, RELEASE_ENCODER
 from samjax.models.mae import MaeConfig
-from samjax.models.mae_published import PUBLISHED, size_name
+from samjax.models.mae_sizes import PUBLISHED, size_name
 from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
 
 _BICUBIC = 3  # Pillow's number

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from samjax.core.errors import UserError
+from samjax.interop.array_shapes import Shapes
 from samjax.interop.family import Family, Reading, Source
-from samjax.interop.shapes import Shapes
 from samjax.interop.tables.mae_rows import HUB, HUB_ENCODER, LIVE, MAE_ROWS, RELEASE, RELEASE_ENCODER, SAVED, slots
 from samjax.models.mae import MaeConfig, MaeDecoderConfig
-from samjax.models.mae_published import PUBLISHED, size_name
+from samjax.models.mae_sizes import PUBLISHED, size_name
 from samjax.models.vit.vit import Positions, VitConfig
 from samjax.nn.sin_cos import sin_cos_table
 

@@ -10,12 +10,12 @@ from samjax.core.errors import UserError
 from samjax.interop.axes import POSITION_ROWS
 from samjax.interop.family import Family, Reading, Source
 from samjax.interop.mapping import Slot, arrays_from_torch, write_out
-from samjax.interop.tables.sam_config_json import check_against, known_from, notes
-from samjax.interop.tables.sam_geometry import Known, release_blocks, sam_config, vit_config
+from samjax.interop.tables.sam_config_json import check_against, hints_from_json, notes
+from samjax.interop.tables.sam_geometry import Hints, release_blocks, sam_config, vit_config
 from samjax.interop.tables.sam_rows import RELEASE, SAM_ROWS, TRANSFORMERS, VIT, slots
 from samjax.models.sam.from_vit import encoder_from_vit, resize_encoder
-from samjax.models.sam.published import size_name
 from samjax.models.sam.sam import SamConfig
+from samjax.models.sam.sam_sizes import size_name
 from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
 
 _PIXELS = {"pixel_mean": PIXEL_MEAN, "pixel_std": PIXEL_STD}
@@ -31,7 +31,7 @@ def _read_whole(source: Source) -> Reading:
     arrays, unused = _without_pixels(source.arrays)
     described = source.config_json if source.naming is TRANSFORMERS else None
     name = f"{source.name}/config.json"
-    known = Known(decoder_heads=source.decoder_heads) if described is None else known_from(described, name=name)
+    known = Hints(decoder_heads=source.decoder_heads) if described is None else hints_from_json(described, name=name)
     own = sam_config(arrays, source.naming, known)
     if described is not None:
         check_against(described, own, name=name)
@@ -53,7 +53,7 @@ def _read_whole(source: Source) -> Reading:
         params=params,
         buffers=buffers,
         changes=changes,
-        unused=tuple(unused),
+        unused_keys=tuple(unused),
         notes=(*more_notes, *([] if described is None else notes(described))),
     )
 
@@ -75,7 +75,7 @@ def _read_vit(source: Source) -> Reading:
     config = vit_config(source.arrays)
     if source.image_size is not None:
         config = replace(config, image_size=source.image_size)
-    unused = [key for key in source.arrays if any(fnmatch.fnmatchcase(key, pattern) for pattern in VIT.unused)]
+    unused = [key for key in source.arrays if any(fnmatch.fnmatchcase(key, pattern) for pattern in VIT.unused_patterns)]
     kept = {key: array for key, array in source.arrays.items() if key not in unused}
     fitted = encoder_from_vit(
         _vit_arrays(kept, config), config, class_rows=sum(token in source.arrays for token in _CLASS_TOKENS)
@@ -85,7 +85,7 @@ def _read_vit(source: Source) -> Reading:
         params=fitted.params,
         buffers={},
         changes=fitted.changes,
-        unused=tuple(unused),
+        unused_keys=tuple(unused),
         notes=("the image encoder alone, without its neck: prompt encoder, mask decoder and neck are not in it",),
     )
 

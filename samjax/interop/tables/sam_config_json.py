@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from samjax.core.errors import UserError
-from samjax.interop.tables.sam_geometry import Known
+from samjax.interop.tables.sam_geometry import Hints
 from samjax.models.sam.sam import SamConfig
 
 _VISION, _PROMPT, _DECODER = "vision_config", "prompt_encoder_config", "mask_decoder_config"
@@ -37,7 +37,7 @@ _FIXED = (
 )
 
 
-def known_from(config: Mapping[str, Any], *, name: str) -> Known:
+def hints_from_json(config: Mapping[str, Any], *, name: str) -> Hints:
     """Return what a SamModel's config.json, called `name`, says beyond its shapes.
 
     Raises:
@@ -59,7 +59,7 @@ def known_from(config: Mapping[str, Any], *, name: str) -> Known:
         faults.append(f"{_VISION}.global_attn_indexes is {blocks!r:.40}, expected a list of numbers")
     if faults:
         raise UserError(f"{name} is of a model that cannot be had here: {'; '.join(faults)}")
-    return Known(decoder_heads=heads, global_blocks=tuple(sorted(blocks)))
+    return Hints(decoder_heads=heads, global_blocks=tuple(sorted(blocks)))
 
 
 def check_against(config: Mapping[str, Any], read: SamConfig, *, name: str) -> None:

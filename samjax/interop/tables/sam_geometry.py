@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from samjax.core.errors import UserError
+from samjax.interop.array_shapes import Shapes
 from samjax.interop.mapping import Naming
-from samjax.interop.shapes import Shapes
 from samjax.interop.tables.sam_rows import SAM_ROWS, VIT
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
-from samjax.models.sam.published import PUBLISHED
 from samjax.models.sam.sam import SamConfig
+from samjax.models.sam.sam_sizes import PUBLISHED
 
 _PATCH, _POSITION = "image_encoder/patch_embed/kernel", "image_encoder/position"
 _BLOCK = "image_encoder/groups/{block}"
@@ -26,14 +26,14 @@ _EMBEDDING, _DECODER_HEADS = 256, 8  # of the paper
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
+class Hints:
     """What shapes do not say, known from elsewhere."""
 
     decoder_heads: int | None = None
     global_blocks: tuple[int, ...] | None = None
 
 
-def sam_config(arrays: Mapping[str, np.ndarray], naming: Naming, known: Known) -> SamConfig:
+def sam_config(arrays: Mapping[str, np.ndarray], naming: Naming, known: Hints) -> SamConfig:
     """Return the config of a whole model, as large as its arrays are.
 
     Raises:

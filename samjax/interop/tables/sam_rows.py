@@ -32,7 +32,7 @@ VIT = Naming(
     title="a plain ViT, as timm, MAE and ViTDet name it",
     signs=_SIGNS,
     part="the image encoder",
-    unused=(
+    unused_patterns=(
         *("cls_token", "dist_token", "mask_token", "reg_token", "decoder_*"),
         *("norm.*", "fc_norm.*", "pre_logits.*", "head.*", "head_dist.*", "neck.*"),
     ),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from samjax.core.errors import UserError
-from samjax.core.tree import named_leaves, nested
+from samjax.core.tree import named_leaves, nest
 from samjax.models.sam.sam import SamConfig
 from samjax.nn.resize import resize_kernel, resize_positions, resize_relative
 from samjax.nn.structure import array_shapes
@@ -173,7 +173,7 @@ class _Fit:
             )
         if self.absent:
             self.changes.append(f"{self.absent} relative position tables: there are none, they start at zero")
-        return FittedEncoder(params={"image_encoder": nested(params)}, changes=tuple(self.changes))
+        return FittedEncoder(params={"image_encoder": nest(params)}, changes=tuple(self.changes))
 
 
 def _encoder_shapes(config: SamConfig, *, neck: bool = False) -> dict[str, tuple[int, ...]]:

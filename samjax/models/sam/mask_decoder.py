@@ -63,7 +63,7 @@ class DecodedMasks:
 
     grid: tuple[int, int]
     weights: Float[Array, "b m k o"]
-    upscaled: Float[Array, "b m i 2 2 2 2 o"]
+    upscaled_map: Float[Array, "b m i 2 2 2 2 o"]
     iou: Float32[Array, "b m k"]
 
     def single(self) -> MaskOutput:
@@ -80,7 +80,7 @@ class DecodedMasks:
 
     def _paint(self, tokens: slice) -> MaskOutput:
         logits = jnp.einsum(
-            "bmko,bmiyxvuo->bmkiyxvu", self.weights[:, :, tokens], self.upscaled, preferred_element_type=jnp.float32
+            "bmko,bmiyxvuo->bmkiyxvu", self.weights[:, :, tokens], self.upscaled_map, preferred_element_type=jnp.float32
         )
         height, width = self.grid
         logits = einops.rearrange(logits, "b m k (h w) y x v u -> b m k (h y v) (w x u)", h=height, w=width)
@@ -153,6 +153,6 @@ class MaskDecoder(nnx.Module):
         return DecodedMasks(
             grid=(image.shape[1], image.shape[2]),
             weights=weights,
-            upscaled=self.upscaler(cells),
+            upscaled_map=self.upscaler(cells),
             iou=self.iou_head(tokens[:, :, 0]).astype(jnp.float32),
         )

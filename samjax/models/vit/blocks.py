@@ -16,7 +16,7 @@ from samjax.nn.init import VIT_INIT
 from samjax.nn.mlp import Mlp
 from samjax.nn.norm import layer_norm
 from samjax.nn.spatial_attention import AttentionKernel, SpatialAttention
-from samjax.nn.stack import Remat, rematerialised, stack
+from samjax.nn.stack import Remat, rematerialise, stack
 from samjax.parallel.sharding import constrain
 
 Epsilon = Annotated[float, Range(above=0, why="a norm divides by its square root where its input is constant")]
@@ -174,7 +174,7 @@ def apply_groups(
         places = np.full(config.depth, len(taps))
         places[list(taps)] = np.arange(len(taps))
         kept, slots = jnp.zeros((len(taps), *tokens.shape), tokens.dtype), jnp.asarray(places).reshape(shape)
-    apply = rematerialised(lambda block, tokens, rate, key: block(tokens, rate, key), config.remat)
+    apply = rematerialise(lambda block, tokens, rate, key: block(tokens, rate, key), config.remat)
 
     def step(carry, inputs):
         (tokens, kept), (block, rate, key, slot) = carry, inputs

@@ -22,12 +22,12 @@ from samjax.predict.promptable.restore import Resize, packed_masks, resize_plans
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """k masks for each of m objects in one photo: three candidates an object, or one."""
+    """k masks for each of m objects in one photo: three candidates per object, or one."""
 
     masks: Bool[np.ndarray, "m k h w"]
     """At the photo's size."""
     iou: Float32[np.ndarray, "m k"]
-    """The model's own estimate of each mask's IoU with what was meant."""
+    """The model's estimate of each mask's IoU with the intended object."""
     logits: Float32[np.ndarray, "m k low_h low_w"]
     """Of the frame, at the decoder's resolution; `mask_logits` of a further prediction takes one for each object."""
 
@@ -59,14 +59,14 @@ class Predictor:
     def from_checkpoint(
         cls, path: epath.PathLike, *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
     ) -> "Predictor":
-        """Return one with the weights at `path`: a run's workdir, one of its checkpoints, or imported weights.
+        """Return a predictor with the weights at `path`: a run's workdir, one of its checkpoints, or imported weights.
 
         Args:
           mesh: devices that photos are split over; all of this machine's by default.
-          dtype: what is computed in. Parameters, positions, softmax and masks are float32 either way.
+          dtype: precision of the computation. Parameters, positions, softmax and masks are always float32.
 
         Raises:
-          UserError: no checkpoint is there, it is of no Segment Anything model, or not of a whole one.
+          UserError: there is no checkpoint, or it is not that of a complete Segment Anything model.
         """
         return cls(Engine.from_checkpoint(path, mesh=mesh, dtype=dtype))
 
@@ -118,7 +118,7 @@ class Predictor:
           multimask: three candidates an object, which a single point or box leaves open; else one mask.
 
         Raises:
-          UserError: no photo or several are set, or a prompt is not what it must be; the message says which.
+          UserError: no photo or several are set, or a prompt is invalid; the message says which.
         """
         given = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
         with self._lock:

@@ -181,8 +181,8 @@ def test_the_report(tmp_path):
     for case in cases[:-1]:
         assert case.mean(ONE_PASS) == 1.0
         assert 0 < case.mean(REFINED_ROW) < 1
-        assert [one.found for one in case.found[ONE_PASS]] == list(case.objects)
-        assert all(mask_of(one.found).any() for one in case.found[REFINED_ROW])
+        assert [one.mask for one in case.overlaps[ONE_PASS]] == list(case.objects)
+        assert all(mask_of(one.mask).any() for one in case.overlaps[REFINED_ROW])
     for name in ("ap.png", "worst.png", "median.png"):
         assert (tmp_path / "out" / name).read_bytes().startswith(b"\x89PNG")
 

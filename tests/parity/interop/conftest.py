@@ -6,7 +6,7 @@ import pytest
 from drawn_weights import drawn
 
 from samjax.checkpoint.weights import save_weights
-from samjax.core.config import to_json
+from samjax.core.json_config import to_json
 
 
 @pytest.fixture(scope="session")

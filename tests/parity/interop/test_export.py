@@ -18,15 +18,15 @@ from PIL import Image
 
 from samjax.checkpoint.weights import load_weights, save_weights
 from samjax.cli.main import main
-from samjax.core.config import from_json, to_json
+from samjax.core.json_config import from_json, to_json
 from samjax.core.tree import named_leaves
-from samjax.interop import export as module
+from samjax.interop import write_weights as module
 from samjax.interop.card import Use, card
-from samjax.interop.export import Format, export
 from samjax.interop.formats.sam_writers import sam_about
 from samjax.interop.formats.segment_anything import file_name
 from samjax.interop.tables.sam import SAM
 from samjax.interop.tables.sam_rows import RELEASE
+from samjax.interop.write_weights import Format, export
 from samjax.models.sam.sam import SamConfig
 from samjax.nn.pixels import normalise
 from samjax.predict.promptable.restore import axis_taps
@@ -245,7 +245,7 @@ def refused(capsys, *arguments: str) -> str:
 def test_a_folder_with_content_is_left_as_it_is(run, tmp_path, capsys):
     (tmp_path / "notes.txt").write_text("mine")
     said = refused(capsys, "--checkpoint", str(run), "--format", "huggingface", "--out", str(tmp_path))
-    assert "there already" in said
+    assert "exists already" in said
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
     refused(capsys, "--checkpoint", str(run), "--format", "huggingface", "--out", str(tmp_path / "notes.txt"))
     assert (tmp_path / "notes.txt").read_text() == "mine"
@@ -271,7 +271,7 @@ def test_a_failed_export_leaves_nothing(run, tmp_path, monkeypatch, capsys):
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(module, "load_known", lambda *_, **__: pytest.fail("weights were read"))
+    monkeypatch.setattr(module, "load_weights_and_config", lambda *_, **__: pytest.fail("weights were read"))
     (tmp_path / "file").write_text("mine")
     given = ("--checkpoint", "runs", "--format", "huggingface", "--out")
     assert "file is a file, expected a folder" in refused(capsys, *given, str(tmp_path / "file" / "below" / "out"))

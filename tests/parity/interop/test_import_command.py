@@ -12,7 +12,7 @@ from helpers.foreign import HEADS, MICRO, Malicious, assert_same, count, state_d
 
 from samjax.checkpoint.weights import Weights, load_weights
 from samjax.cli.main import main
-from samjax.core.config import from_json
+from samjax.core.json_config import from_json
 from samjax.core.tree import named_leaves
 from samjax.interop.tables.sam import SAM
 from samjax.interop.tables.sam_rows import RELEASE, TRANSFORMERS
@@ -161,7 +161,7 @@ def test_a_pointer_of_git_lfs_is_named_as_such(tmp_path, capsys, name):
     path = tmp_path / name
     path.write_text(POINTER)
     weights = path if path.parent == tmp_path else path.parent
-    assert f"{path} is a pointer of Git LFS, not the file itself: get it with `git lfs pull`" in (
+    assert f"{path} is a Git LFS pointer, not the file itself: get it with `git lfs pull`" in (
         refused(capsys, weights, tmp_path / "out")
     )
 
@@ -388,10 +388,10 @@ def test_what_is_there_stays_as_it_is(tmp_path, capsys):
     path, out = saved(tmp_path / "x.pth", state_dict(RELEASE)), tmp_path / "out"
     out.mkdir()
     (out / "mine.txt").write_text("mine")
-    assert "is there already" in refused(capsys, path, out, *DECODER)
+    assert "exists already" in refused(capsys, path, out, *DECODER)
     assert (out / "mine.txt").read_text() == "mine"
-    assert "is there already" in refused(capsys, tmp_path / "none.pth", out)  # before anything is read
+    assert "exists already" in refused(capsys, tmp_path / "none.pth", out)  # before anything is read
     file = tmp_path / "file"
     file.write_text("mine")
-    assert "is there already" in refused(capsys, path, file, *DECODER)
+    assert "exists already" in refused(capsys, path, file, *DECODER)
     assert file.read_text() == "mine"

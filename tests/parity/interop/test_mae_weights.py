@@ -13,14 +13,14 @@ import torch
 import transformers
 from helpers.foreign import assert_same
 
-from samjax.checkpoint.load import load_known, load_model
+from samjax.checkpoint.load import load_model, load_weights_and_config
 from samjax.checkpoint.weights import load_weights
 from samjax.cli.main import main
 from samjax.core.tree import named_leaves
 from samjax.interop.formats.vit_mae import file_name, model_config
 from samjax.interop.tables.mae import MAE
 from samjax.models.mae import MaeConfig, MaeDecoderConfig
-from samjax.models.mae_published import size_name
+from samjax.models.mae_sizes import size_name
 from samjax.models.sam.from_vit import encoder_from_vit, vit_arrays
 from samjax.models.sam.sam import SamConfig
 from samjax.nn.resize import resize_kernel, resize_positions
@@ -131,7 +131,7 @@ def test_the_releases_file_comes_back_bit_for_bit(tmp_path, capsys, decoder):
     assert (
         f"x.pth: {part}a masked autoencoder ViT of 3 blocks, width 64, 1 heads for 32 x 32 pixels, key layout" in said
     )
-    config = load_known(out, MaeConfig).config
+    config = load_weights_and_config(out, MaeConfig).config
     assert (config.encoder.width, config.encoder.depth, config.encoder.patch) == (WIDTH, DEPTH, PATCH)
     assert config.decoder == (MaeDecoderConfig(**DECODER) if decoder else MaeDecoderConfig())
     assert config.visible == SIDE**2 // 4
@@ -226,7 +226,7 @@ def test_an_imported_model_reconstructs_as_the_original(theirs, tmp_path, agrees
 
 def test_epsilon_and_targets_are_config_jsons(tmp_path):
     reference(tmp_path / "hf", layer_norm_eps=1e-12, norm_pix_loss=False)
-    config = load_known(imported(tmp_path / "hf", tmp_path / "m"), MaeConfig).config
+    config = load_weights_and_config(imported(tmp_path / "hf", tmp_path / "m"), MaeConfig).config
     assert config.encoder.epsilon == 1e-12
     assert not config.normalise_targets
 

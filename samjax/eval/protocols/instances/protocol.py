@@ -1,4 +1,4 @@
-"""The protocol over photos, a few at a time, so that it can end at any moment and go on later."""
+"""The protocol over photos, a few at a time, so that it can stop at any moment and resume later."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -87,11 +87,11 @@ def photo_case(truth: Truth, photo: Photo, folder: EvaluationFolder, *, refine: 
     found = {}
     for which in (ONCE, REFINED) if refine else (ONCE,):
         masks = folder[photo_key(photo)][which]
-        found[_ROWS[which]] = [Overlap(iou=0.0, found=None)] * len(objects)
+        found[_ROWS[which]] = [Overlap(iou=0.0, mask=None)] * len(objects)
         if masks:
             given = [{"size": [photo.height, photo.width], "counts": one} for one in masks]
             overlaps = np.asarray(coco.iou(given, objects, [0] * len(objects)))  # type: ignore[arg-type]
             found[_ROWS[which]] = [
-                Overlap(iou=float(of_object.max()), found=masks[int(of_object.argmax())]) for of_object in overlaps.T
+                Overlap(iou=float(of_object.max()), mask=masks[int(of_object.argmax())]) for of_object in overlaps.T
             ]
-    return PhotoCase(photo=photo, objects=[one["counts"] for one in objects], found=found)
+    return PhotoCase(photo=photo, objects=[one["counts"] for one in objects], overlaps=found)

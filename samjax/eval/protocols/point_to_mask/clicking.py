@@ -1,4 +1,4 @@
-"""Objects clicked, predicted, compared and clicked again."""
+"""The click loop: click objects, predict, compare, click again."""
 
 import dataclasses
 import enum
@@ -43,11 +43,11 @@ class ClickConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ClickOutcome:
-    """What each round of clicks gave for one object, round by round. IoUs are of the photo's own pixels."""
+    """Results for one object, per round of clicks. IoUs are at the photo's own resolution."""
 
     instance: int
     iou: list[float]
-    """Of the mask that the model trusts most, which is carried on."""
+    """Of the mask with the highest predicted IoU, which is fed back."""
     oracle: list[float]
     """Of the best of its masks: three after the first click, one after that."""
     predicted: list[float]
@@ -84,7 +84,8 @@ def click_objects(
     """Click the `objects` of each of some photos, one at least, as many times as the most clicks of `config`.
 
     The photos are encoded together, over the predictor's mesh. After the first click the model gives three masks, of
-    which it carries on the one it trusts most; then it sees all clicks and that mask's logits, and gives one.
+    which the one with the highest predicted IoU is fed back; then it sees all clicks and that mask's logits, and gives
+    one.
     """
     predictor.set_images(photos)
     found: list[list[ClickMasks]] = [[] for _ in photos]

@@ -1,4 +1,4 @@
-"""The protocol over data sets, photo by photo, so that it can end at any moment and go on later."""
+"""The protocol over data sets, photo by photo, so that it can stop at any moment and resume later."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ class Outcomes:
     clicks: dict[str, dict[int, list[ClickOutcome]]]
     """Of each photo, by its id, the objects."""
     left_out: dict[str, dict[str, int]]
-    """Objects and photos that could not be evaluated, by why."""
+    """Objects and photos that could not be evaluated, by reason."""
 
 
 def click_datasets(

@@ -78,8 +78,8 @@ def write_report(truth: Truth, photos: Sequence[Photo], folder: EvaluationFolder
         objects = truth.by_photo.get(photo.id, ())
         if found.matches.best:
             overlaps = [
-                Overlap(iou=iou, found=mask) for (_, iou, _), mask in zip(found.matches.best, found.best, strict=True)
+                Overlap(iou=iou, mask=mask) for (_, iou, _), mask in zip(found.matches.best, found.best, strict=True)
             ]
             counts = [objects[place]["segmentation"]["counts"] for place, *_ in found.matches.best]
-            cases.append(PhotoCase(photo=photo, objects=counts, found={_FOUND: overlaps}))
+            cases.append(PhotoCase(photo=photo, objects=counts, overlaps={_FOUND: overlaps}))
     write_sheets(folder.path, cases)

@@ -39,7 +39,7 @@ class Operation:
         """Append a node to the graph."""
         return self.graph.add(name, *inputs, **attributes)
 
-    def reshaped(self, value: Value, shape: Sequence[Any]) -> Value:
+    def reshape(self, value: Value, shape: Sequence[Any]) -> Value:
         """Return `value` in another shape."""
         unknown = [axis for axis, dim in enumerate(shape) if not isinstance(dim, int)]
         if isinstance(value, np.ndarray):
@@ -50,7 +50,7 @@ class Operation:
             )
         return self.add("Reshape", value, self.graph.shape(shape))
 
-    def transposed(self, value: Value, axes: Sequence[int]) -> Value:
+    def transpose(self, value: Value, axes: Sequence[int]) -> Value:
         """Return `value` with its axes in this order."""
         if list(axes) == list(range(len(axes))):
             return value
@@ -170,20 +170,20 @@ def _dot_general(op: Operation) -> Value:
     inner = math.prod(sizes(left_shape, left_inner))
     batch = sizes(left_shape, left_batch)
     free = sizes(left_shape, left_free)
-    left = op.transposed(op.inputs[0], [*left_batch, *left_free, *left_inner])
+    left = op.transpose(op.inputs[0], [*left_batch, *left_free, *left_inner])
     if len(left_inner) != 1 or (left_batch and len(left_free) != 1):
-        left = op.reshaped(left, [*batch, *([math.prod(free)] if left_batch else free), inner])
+        left = op.reshape(left, [*batch, *([math.prod(free)] if left_batch else free), inner])
     elif not left_free:
-        left = op.reshaped(left, [*batch, 1, inner])
-    right = op.transposed(op.inputs[1], [*right_batch, *right_inner, *right_free])
-    right = op.reshaped(right, [*batch, inner, math.prod(sizes(right_shape, right_free))])
-    return op.reshaped(op.add("MatMul", left, right), op.out.shape)
+        left = op.reshape(left, [*batch, 1, inner])
+    right = op.transpose(op.inputs[1], [*right_batch, *right_inner, *right_free])
+    right = op.reshape(right, [*batch, inner, math.prod(sizes(right_shape, right_free))])
+    return op.reshape(op.add("MatMul", left, right), op.out.shape)
 
 
 def _convolution(op: Operation) -> Value:
     numbers, padding = op.parameters["dimension_numbers"], op.parameters["padding"]
-    image = op.transposed(op.inputs[0], numbers.lhs_spec)
-    kernel = op.transposed(op.inputs[1], numbers.rhs_spec)
+    image = op.transpose(op.inputs[0], numbers.lhs_spec)
+    kernel = op.transpose(op.inputs[1], numbers.rhs_spec)
     out = op.add(
         "Conv",
         image,
@@ -192,7 +192,7 @@ def _convolution(op: Operation) -> Value:
         pads=[side[0] for side in padding] + [side[1] for side in padding],
         group=op.parameters["feature_group_count"],
     )
-    return op.transposed(out, [numbers.out_spec.index(axis) for axis in range(len(numbers.out_spec))])
+    return op.transpose(out, [numbers.out_spec.index(axis) for axis in range(len(numbers.out_spec))])
 
 
 def _broadcast(op: Operation) -> Value:
@@ -271,8 +271,8 @@ _RULES: dict[str, Callable[[Operation], Value]] = {
     "convert_element_type": lambda op: op.add("Cast", op.inputs[0], to=element_type(op.out.dtype)),
     "reduce_sum": lambda op: op.add("ReduceSum", op.inputs[0], np.array(op.parameters["axes"]), keepdims=0),
     "reduce_max": lambda op: op.add("ReduceMax", op.inputs[0], np.array(op.parameters["axes"]), keepdims=0),
-    "transpose": lambda op: op.transposed(op.inputs[0], op.parameters["permutation"]),
-    "reshape": lambda op: op.reshaped(op.inputs[0], op.out.shape),
+    "transpose": lambda op: op.transpose(op.inputs[0], op.parameters["permutation"]),
+    "reshape": lambda op: op.reshape(op.inputs[0], op.out.shape),
     "squeeze": lambda op: op.add("Squeeze", op.inputs[0], np.array(op.parameters["dimensions"])),
     "concatenate": lambda op: op.add("Concat", *op.inputs, axis=op.parameters["dimension"]),
     "stack": lambda op: _stacked(op.inputs, op.graph, op.parameters["axis"]),

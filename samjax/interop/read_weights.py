@@ -8,31 +8,31 @@ from typing import Any
 
 from samjax.core.errors import UserError
 from samjax.interop.families import FAMILIES
-from samjax.interop.family import Reading, Recognised, Source, without_prefix
+from samjax.interop.family import Reading, Recognition, Source, without_prefix
 from samjax.interop.state_dict import StateDict, read_state_dict
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imported:
+class ImportedWeights:
     """What `save_weights` takes, and what is to be said about it."""
 
     reading: Reading
     """Config and arrays; of a plain ViT those of `image_encoder` alone, without its neck."""
-    found: Recognised
+    recognition: Recognition
     """Whose they are."""
     sha256: dict[str, str]
     """Of each file read, by its name."""
-    unused: list[str]
+    unused_keys: list[str]
     """Keys that the model has no use for."""
-    ignored: list[str]
+    ignored_keys: list[str]
     """Keys that the user left out."""
     notes: list[str]
 
     @property
     def title(self) -> str:
         """What it is: `a Segment Anything ViT-B`."""
-        what = f"a {self.found.family.name} {self.found.family.size(self.reading.config)}"
-        return f"{self.found.naming.part} of {what}" if self.found.naming.part else what
+        what = f"a {self.recognition.family.name} {self.recognition.family.size(self.reading.config)}"
+        return f"{self.recognition.naming.part} of {what}" if self.recognition.naming.part else what
 
 
 def import_weights(
@@ -42,7 +42,7 @@ def import_weights(
     decoder_heads: int | None = None,
     under: str | None = None,
     ignore: Sequence[str] = (),
-) -> Imported:
+) -> ImportedWeights:
     """Read a file or folder of weights, see whose they are and how large, and bring them into our arrangement.
 
     Args:
@@ -72,18 +72,18 @@ def import_weights(
             decoder_heads=decoder_heads,
         )
     )
-    unused = {*(outside if found.naming.part else ()), *(found.prefix + key for key in reading.unused)}
-    return Imported(
+    unused = {*(outside if found.naming.part else ()), *(found.prefix + key for key in reading.unused_keys)}
+    return ImportedWeights(
         reading=reading,
-        found=found,
+        recognition=found,
         sha256=read.sha256,
-        unused=[key for key in read.arrays if key in unused],
-        ignored=ignored,
+        unused_keys=[key for key in read.arrays if key in unused],
+        ignored_keys=ignored,
         notes=[*([f"the state dict under {read.under} in the file is taken"] if read.under else []), *reading.notes],
     )
 
 
-def recognise(arrays: Mapping[str, Any], *, name: str) -> Recognised:
+def recognise(arrays: Mapping[str, Any], *, name: str) -> Recognition:
     """Return whose a state dict, called `name`, is.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a run will need and how fast it can be at best, before anything is rented. Every figure is predicted."""
+"""What a run will need and how fast it can be at best, before any hardware is rented. Every figure is predicted."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,13 +19,13 @@ _NAMED = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """A run at its floor. No run is as fast: good code reaches half to two thirds of it."""
+    """Speed at the floor. No run is this fast: good code reaches half to two thirds of it."""
 
     step_seconds: float
     bound: str
     mfu: float | None
-    """Model FLOPs (the least the step takes, never those it happens to spend) at the floor, of the chips' peak; None
-    where the task does not say its own."""
+    """Model FLOPs utilisation at the floor: the minimum FLOPs of the step, not those it spends, over the chips' peak.
+    None if the task does not report FLOPs."""
     photos_per_second: float
     days: float
     chip_hours: float
@@ -39,17 +39,17 @@ class Plan:
     topology: str
     chips: int
     chip: Chip | None
-    """None for CPUs, which have no figures: then there is no floor, and nothing to fit into."""
+    """None for CPUs, which have no published figures: no floor, and no memory limit."""
     mesh: dict[str, int]
     batch_size: int
     steps: int
     fits: bool
     memory: Memory | None
-    """None where the step does not fit and could not be compiled for roomier chips either."""
+    """None if the step does not fit and could not be compiled for chips with more memory either."""
     needed: int | None
-    """Bytes a chip, by the compiler's word, where it does not fit."""
+    """Bytes per chip according to the compiler, if the step does not fit."""
     compiled_for: str
-    """The topology that memory, work and collectives were read from; another one where the step does not fit."""
+    """The topology that memory, work and collectives belong to; a different one if the step does not fit."""
     compile_seconds: float | None
     largest_buffers: list[Buffer]
     collectives: list[Collective]
@@ -60,7 +60,7 @@ class Plan:
     floor: Floor | None
     speed: Speed | None
     largest_batch: int | None = None
-    """Photos a step that still fit; None if nobody asked."""
+    """The largest batch that fits, in photos; None if not requested."""
     jax_version: str = jax.__version__
 
     @property
@@ -70,12 +70,12 @@ class Plan:
 
 
 def make_plan(config: TrainConfig, topology: Topology) -> Plan:
-    """Compile the step of `config` for `topology` and read off what it needs.
+    """Compile the step of `config` for `topology` and measure what it needs.
 
-    Where it does not fit, it is compiled for as many v5p, to name what is large. That takes another compilation.
+    If it does not fit, compile it again for as many v5p chips, to name the large buffers.
 
     Raises:
-      UserError: the topology does not exist, or mesh or batch do not go with it.
+      UserError: the topology does not exist, or mesh or batch do not fit it.
     """
     devices = topology_devices(topology)
     chip = next((chip for chip in CHIPS if chip.name == topology.kind), None)

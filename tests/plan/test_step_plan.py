@@ -8,19 +8,19 @@ import jax
 import pytest
 from rich.console import Console
 
-from samjax.core.config import to_json
 from samjax.core.errors import UserError
+from samjax.core.json_config import to_json
 from samjax.nn.structure import abstract_model
 from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig
-from samjax.plan import plan as plan_module
+from samjax.plan import step_plan as plan_module
 from samjax.plan.collectives import collectives
 from samjax.plan.hlo import parse
 from samjax.plan.hlo_cost import work
 from samjax.plan.memory import CompiledStep, OutOfMemoryError, compile_step
-from samjax.plan.plan import Plan, make_plan
 from samjax.plan.report import does_not_fit, show
 from samjax.plan.roofline import floor
+from samjax.plan.step_plan import Plan, make_plan
 from samjax.plan.topology import parse_topology, topology_devices
 from samjax.prompting.interactive import InteractionConfig, Refinement
 

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from etils import epath
 
-from samjax.checkpoint.half_written import half_written, remove_half_written
+from samjax.checkpoint.partial_saves import partial_saves, remove_partial_saves
 from samjax.checkpoint.weights import save_weights
 
 
@@ -14,8 +14,8 @@ def test_saves_that_have_not_ended_are_removed_and_counted(tmp_path):
     (left / "state" / "d").mkdir(parents=True)
     (left / "state" / "d" / "part").write_bytes(b"x" * 1_000)
     (left / "metadata").write_bytes(b"x" * 24)
-    assert half_written(checkpoints) == [epath.Path(left)]
-    assert remove_half_written(checkpoints) == (1, 1_024)
+    assert partial_saves(checkpoints) == [epath.Path(left)]
+    assert remove_partial_saves(checkpoints) == (1, 1_024)
     assert [path.name for path in checkpoints.iterdir()] == ["4"]
-    assert remove_half_written(checkpoints) == (0, 0)
-    assert remove_half_written(tmp_path / "none") == (0, 0)
+    assert remove_partial_saves(checkpoints) == (0, 0)
+    assert remove_partial_saves(tmp_path / "none") == (0, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from samjax.checkpoint.load import load_known
+from samjax.checkpoint.load import load_weights_and_config
 from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write, check_room, whole_folder
 from samjax.core.optional import optional
@@ -40,7 +40,7 @@ def export(
     """Write the weights of `checkpoint` and their card to the folder `out`, whole or not at all; return it.
 
     Args:
-      checkpoint: what `load_known` takes.
+      checkpoint: what `load_weights_and_config` takes.
       out: a folder that is not there yet, or empty.
       format: what it is for.
       license: the weights', by its SPDX or Hugging Face identifier.
@@ -59,7 +59,7 @@ def export(
     writers = {writer.family.config: writer for writer in WRITERS if writer.format == format.value}
     for package, extra in dict.fromkeys(needed for writer in writers.values() for needed in writer.needs):
         optional(package, extra=extra)
-    loaded = load_known(checkpoint, *writers, needed_by=f"--format {format.value}")
+    loaded = load_weights_and_config(checkpoint, *writers, needed_by=f"--format {format.value}")
     weights, writer = loaded.weights, writers[type(loaded.config)]
     if not writer.takes_parts:
         loaded.check_whole()
@@ -75,5 +75,5 @@ def _check_out(out: str, folder: Path) -> None:
         raise UserError(f"--out {out}: a folder of this machine is needed; copy it to the bucket afterwards")
     is_empty = folder.is_dir() and not any(folder.iterdir())
     if not is_empty and (folder.exists() or folder.is_symlink()):
-        raise UserError(f"{out} is there already, and nothing is written over: give another --out")
+        raise UserError(f"{out} exists already, and nothing is overwritten: give another --out")
     check_can_write(out)
