@@ -35,7 +35,8 @@ FOREIGN_FLAGS = frozenset({
 
 def exists(path: str) -> bool:
     """Return whether a path of the repository is there, or is a pattern of paths that are."""
-    return path in PENDING or (ROOT / path).exists() or any(ROOT.glob(path))
+    is_pending = any(file == path or file.startswith(f"{path}/") for file in PENDING)
+    return is_pending or (ROOT / path).exists() or any(ROOT.glob(path))
 
 
 @EVERY
