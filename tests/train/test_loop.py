@@ -3,7 +3,9 @@
 import dataclasses
 import json
 import os
+import re
 import signal
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -79,9 +81,17 @@ def whole(micro_run, tmp_path_factory):
     return workdir, state
 
 
-def test_the_workdir_holds_what_the_readme_says(micro_run, whole):
+def documented_columns() -> set[str]:
+    """Return the columns of metrics that docs/training.md explains."""
+    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    table = page.split("| column | meaning |\n")[1].split("\n\n")[0]
+    return {name for row in table.splitlines() for name in re.findall("`([a-z_]+)`", row.split("|")[1])}
+
+
+def test_the_workdir_holds_what_the_docs_say(micro_run, whole):
     workdir, _ = whole
     rows = JsonLines.read(workdir / "metrics.jsonl")
+    assert all(set(row) == documented_columns() - {"mfu", "skipped"} for row in rows)
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5, 6]
     for name in ("loss", "focal", "dice", "iou_mse", "miou", "grad_norm", "lr", "images_per_s", "elapsed_s", "goodput"):
         assert all(np.isfinite(row[name]) for row in rows), name
