@@ -18,17 +18,17 @@ from flax import nnx
 from golden import GOLDEN, abstract, table
 from known_families import KNOWN, KnownFamily
 from PIL import Image
-from samjax.core.config import from_json, to_json
-from samjax.interop.import_weights import recognise
 
 import samjax.models
 import samjax.tasks
 from samjax.checkpoint.load import config_of, model_record
 from samjax.checkpoint.weights import save_weights
 from samjax.cli.main import main
-from samjax.core.tree import map_named, named_leaves
+from samjax.core.json_config import from_json, to_json
+from samjax.core.tree import map_with_names, named_leaves
 from samjax.interop.families import FAMILIES
 from samjax.interop.family import Source
+from samjax.interop.read_weights import recognise
 from samjax.nn.init import Buffer
 from samjax.optim.build import decay_mask
 from samjax.optim.layer_decay import layer_ids
@@ -262,7 +262,7 @@ def drawn(config) -> tuple[dict, dict]:
     """Return parameters drawn from N(0, 1) as NumPy arrays, and buffers as a fresh model has them, by path."""
     draw = np.random.default_rng(0)
     _, params, _ = abstract(config)
-    params = map_named(lambda _, leaf: draw.normal(size=leaf.shape).astype(np.float32), nnx.to_pure_dict(params))
+    params = map_with_names(lambda _, leaf: draw.normal(size=leaf.shape).astype(np.float32), nnx.to_pure_dict(params))
     buffers = jax.jit(lambda: nnx.to_pure_dict(nnx.state(config.make(rngs=nnx.Rngs(0)), Buffer)))()
     return params, jax.tree.map(np.asarray, buffers)
 

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from known_families import KNOWN, KnownFamily
 
 from samjax.core.random import Stream, derive
-from samjax.core.tree import map_named, named_leaves
+from samjax.core.tree import map_with_names, named_leaves
 from samjax.data.stream.example import NO_RECORD
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding
@@ -101,7 +101,9 @@ def near_initial(family: KnownFamily) -> Any:
     """Return parameters and buffers near the initial ones: no bias is zero."""
     draw = np.random.default_rng(0)
     params, buffers = init(family, 8)(0)
-    return map_named(lambda _, leaf: leaf + 0.02 * draw.normal(size=leaf.shape).astype(np.float32), params), buffers
+    return map_with_names(
+        lambda _, leaf: leaf + 0.02 * draw.normal(size=leaf.shape).astype(np.float32), params
+    ), buffers
 
 
 @each_family

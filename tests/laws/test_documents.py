@@ -15,7 +15,7 @@ from test_layering import MAY_IMPORT
 
 from samjax.cli import main, train
 from samjax.cli.arguments import Parser
-from samjax.core.config import load_experiment
+from samjax.core.experiment import load_experiment
 from samjax.data.annotations.formats import FormatOptions
 from samjax.eval.protocols.proposals.protocol import paper_generator
 from samjax.predict.automatic.generator_config import GeneratorConfig
