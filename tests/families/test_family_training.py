@@ -120,7 +120,7 @@ def test_initial_weights_are_those_of_the_key(family):
 
 
 @each_family
-def test_a_batch_on_eight_devices_is_its_photos_on_one(family):
+def test_a_split_batch_with_an_empty_row_is_its_photos(family):
     """Batch, parameters and heads are split, and a row without a record weighs nothing: loss and gradient stay.
 
     What remains is the order of sums. An array's gradient is compared by the norm of the difference, relative to its
@@ -130,7 +130,7 @@ def test_a_batch_on_eight_devices_is_its_photos_on_one(family):
     (expected, gradient), *_ = loss_and_gradient(family, 1, weights, rows)
     other_photos = jax.tree.map(lambda array: array[::-1], rows)
     (loss, split), (other, _) = loss_and_gradient(
-        family, 8, weights, with_empty_rows(rows), with_empty_rows(other_photos)
+        family, family.split, weights, with_empty_rows(rows), with_empty_rows(other_photos)
     )
     assert loss == pytest.approx(expected, rel=TOLERANCE)
     assert other != pytest.approx(expected, rel=TOLERANCE)  # it looks at the photos
