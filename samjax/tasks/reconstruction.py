@@ -26,20 +26,20 @@ _HEADINGS = ("photo", "what is shown", "reconstruction", "with what is shown")
 
 
 @struct
-class Filled:
+class Completion:
     """What became of each photo of a batch."""
 
     error: Float32[Array, "b"]
     """Mean squared error over its hidden patches."""
-    shown: UInt8[Array, "b h w 3"]
+    visible: UInt8[Array, "b h w 3"]
     """The photo with its hidden patches grey."""
     reconstruction: UInt8[Array, "b h w 3"]
     """Every patch as predicted."""
-    mended: UInt8[Array, "b h w 3"]
+    completed_photo: UInt8[Array, "b h w 3"]
     """Hidden patches as predicted, the others as they are."""
 
 
-def fill_in(model: Mae, batch: PhotoBatch, config: MaeConfig, noise: Float[Array, "b n"]) -> Filled:
+def fill_in(model: Mae, batch: PhotoBatch, config: MaeConfig, noise: Float[Array, "b n"]) -> Completion:
     """Hide the patches that `noise` says, predict them, and paint what was predicted.
 
     A prediction of normalised targets is undone with the mean and deviation of the true patch, which the model does not
@@ -58,11 +58,11 @@ def fill_in(model: Mae, batch: PhotoBatch, config: MaeConfig, noise: Float[Array
     grey = (_HIDDEN * 255 - jnp.array(PIXEL_MEAN)) / jnp.array(PIXEL_STD)
     grey = jnp.tile(grey, photo.shape[-1] // 3)
     paint = lambda patches: _photo(patches, config)  # noqa: E731
-    return Filled(
+    return Completion(
         error=error,
-        shown=paint(jnp.where(hidden, grey, photo)),
+        visible=paint(jnp.where(hidden, grey, photo)),
         reconstruction=paint(predicted),
-        mended=paint(jnp.where(hidden, predicted, photo)),
+        completed_photo=paint(jnp.where(hidden, predicted, photo)),
     )
 
 
@@ -95,7 +95,7 @@ class ReconstructionValidator:
     ):
         self._batches, self._sheet_rows = batches, sheet_rows
 
-        def fill(params: Any, buffers: Any, batch: PhotoBatch, number: Int[Array, ""]) -> tuple[Filled, PhotoBatch]:
+        def fill(params: Any, buffers: Any, batch: PhotoBatch, number: Int[Array, ""]) -> tuple[Completion, PhotoBatch]:
             key = jax.random.fold_in(jax.random.key(0), number)
             noise = jax.random.uniform(key, (batch.image.shape[0], config.tokens))
             return fill_in(merge(params, buffers), batch, config, noise), batch
@@ -113,7 +113,7 @@ class ReconstructionValidator:
             total += float(error[valid].sum())
             photos += int(valid.sum())
             for b in np.flatnonzero(valid)[: self._sheet_rows - len(rows)]:
-                pictures = (batch.image, filled.shown, filled.reconstruction, filled.mended)
+                pictures = (batch.image, filled.visible, filled.reconstruction, filled.completed_photo)
                 captions = ("", "", f"loss {error[b]:.3f}", "")
                 rows.append(
                     [

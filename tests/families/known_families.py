@@ -152,7 +152,7 @@ KNOWN: tuple[KnownFamily, ...] = (
         },
         from_input=("encoder/patch_embed/*", "encoder/groups/*", "decoder/*"),
         training=masked_images,
-        split=1,  # tests/models/test_mae_model.py has eight
+        split=8,  # tests/models/test_mae_model.py has eight
         parity=("tests/parity/test_mae.py::test_loss_pixels_and_gradients", "tests/parity/test_mae.py::test_ten_steps"),
         exchange=MAE,
         import_options={"decoder_heads": 2},

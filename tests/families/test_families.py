@@ -210,7 +210,7 @@ def test_what_is_exported_is_imported_bit_for_bit(family, naming):
         assert (found.family, found.naming, found.prefix) == (exchange, naming, "")
         reading = exchange.read(Source(name="x", naming=naming, arrays=exported, **family.import_options))
         assert reading.config == config
-        assert not reading.unused
+        assert not reading.unused_keys
         back = (reading.params, reading.buffers)
     arrays, whole = (named_leaves(tree[0]) | named_leaves(tree[1]) for tree in (back, (params, buffers)))
     assert arrays.keys() < whole.keys() if naming.part else arrays.keys() == whole.keys()

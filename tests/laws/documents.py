@@ -11,11 +11,6 @@ LAUNCHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glo
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *LAUNCHERS, "experiments/sam/photos/README.md", *PAGES)
 EXPERIMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("[!_]*.py"))
 
-PENDING = ("samjax/tasks/masked_images.py", "samjax/tasks/reconstruction.py", "samjax/data/photo_data.py",
-           "experiments/mae/smoke.py", "experiments/mae/small.py", "experiments/mae/vit_b.py",
-           "experiments/mae/vit_l.py", "experiments/mae/vit_h.py")  # fmt: skip
-"""Files that pages name and that are still to be added."""
-
 
 def text(document: str) -> str:
     """Return a page, with the commands that go over several lines on one."""

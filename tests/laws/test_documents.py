@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from documents import DOCUMENTS, PENDING, ROOT, TOP, fences, prose, spans, tables, text
+from documents import DOCUMENTS, ROOT, TOP, fences, prose, spans, tables, text
 from test_layering import MAY_IMPORT
 
 from samjax.cli import main, train
@@ -35,8 +35,7 @@ FOREIGN_FLAGS = frozenset({
 
 def exists(path: str) -> bool:
     """Return whether a path of the repository is there, or is a pattern of paths that are."""
-    is_pending = any(file == path or file.startswith(f"{path}/") for file in PENDING)
-    return is_pending or (ROOT / path).exists() or any(ROOT.glob(path))
+    return (ROOT / path).exists() or any(ROOT.glob(path))
 
 
 @EVERY
@@ -46,11 +45,6 @@ def test_paths_exist(document):
     found = re.findall(rf"(?<![\w./:~-])((?:{tops})/[\w./*-]*)", text(document))
     missing = [path for path in found if not exists(path.rstrip("./") if path.count("/") > 1 else path.rstrip("."))]
     assert not missing, f"{document} names {missing}"
-
-
-def test_what_is_pending_is_not_there_yet():
-    there = [path for path in PENDING if (ROOT / path).exists()]
-    assert not there, f"{there} were added: take them out of PENDING in tests/laws/documents.py"
 
 
 def resolve(dotted: str) -> bool:
@@ -166,8 +160,6 @@ def test_code_is_the_files(document):
     for block in fences(document, "python"):
         first, *lines = block.splitlines()
         if not (quoted := re.fullmatch(r"# ((?:samjax|experiments|data_pipelines)/\S+\.py)", first)):
-            continue
-        if quoted[1] in PENDING:
             continue
         source = iter([line.strip() for line in (ROOT / quoted[1]).read_text().splitlines()])
         for line in lines:

@@ -119,9 +119,9 @@ def test_a_perfect_prediction_is_drawn_as_the_photo(monkeypatch, normalised):
     fill = jax.jit(lambda batch, noise: fill_in(config.make(rngs=nnx.Rngs(0)), batch, config, noise))
     filled = fill(batch, noise)
     np.testing.assert_array_equal(filled.reconstruction, batch.image)
-    np.testing.assert_array_equal(filled.mended, batch.image)
+    np.testing.assert_array_equal(filled.completed_photo, batch.image)
     np.testing.assert_allclose(filled.error, 0, atol=1e-6)
-    shown = einops.rearrange(np.asarray(filled.shown), "b (h p) (w q) c -> b (h w) (p q c)", p=8, q=8)
+    shown = einops.rearrange(np.asarray(filled.visible), "b (h p) (w q) c -> b (h w) (p q c)", p=8, q=8)
     photo = einops.rearrange(np.asarray(batch.image), "b (h p) (w q) c -> b (h w) (p q c)", p=8, q=8)
     hidden = np.asarray(noise > 0.3)
     assert (np.abs(shown[hidden].astype(int) - 128) <= 1).all(), "hidden patches are grey"
