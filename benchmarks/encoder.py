@@ -3,9 +3,9 @@
     python benchmarks/encoder.py              # ten minutes on two cores; prints the table of docs/benchmarks.md
     python benchmarks/encoder.py --turns 1 --only forward
 
-Each side has a process of its own, two cores and two threads, and they take turns. Both start from the same weights and
-see the same photo; a step is forward, backward and AdamW. The embeddings must agree to 1e-4 of their norm, and the
-losses of the steps too. Memory is the process's peak above what it had once its libraries were imported.
+Each side has its own process, two cores and two threads, and the sides alternate. Both start from the same weights and
+see the same photo; a step is forward, backward and AdamW. The embeddings must agree to 1e-4 of their norm, and so must
+the losses. Memory is the process's peak, excluding what its imported libraries take.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""ViT-H on one GPU: how much of its peak a training step reaches, and how PyTorch does on the same step.
+"""ViT-H on one GPU: the MFU of a training step, compared with PyTorch on the same step.
 
     python benchmarks/gpu.py                # under ten minutes on an H200
     python benchmarks/gpu.py --rehearse     # a small model, on any machine, in float32 on a CPU
 
 Needs the extras `cuda` and `test`, and a PyTorch built for CUDA. Both compute in bfloat16 over float32 parameters;
-PyTorch has SDPA, autocast and torch.compile. A whole step plays 11 rounds of 64 masks. Both sides hold their model on
-the GPU at once and take turns; their losses must agree. MFU is of the chip's bfloat16 peak, by the least FLOPs that
-the model takes. Last, `samjax train` runs on the shipped photos, and its log says how long its steps wait for data.
+PyTorch has SDPA, autocast and torch.compile. A whole step runs 11 rounds of 64 masks. Both models are on the GPU at
+once and alternate; their losses must agree. MFU is relative to the chip's bfloat16 peak, by the model's minimum FLOPs.
+Last, `samjax train` runs on the shipped photos, and its log says how long its steps wait for data.
 """
 
 import argparse

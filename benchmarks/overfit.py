@@ -1,4 +1,4 @@
-"""Can the model learn at all? `small` at 256 px on eight real photos, until it segments them.
+"""Checks that the model can learn at all: `small` at 256 px overfits eight real photos.
 
     python benchmarks/overfit.py                      # about an hour on two cores
     python benchmarks/overfit.py --steps 50 --workdir runs/overfit_short

@@ -3,13 +3,14 @@
     python benchmarks/predict.py                       # prints the table of docs/benchmarks.md
     python benchmarks/predict.py --only "one prompt" --turns 20
 
-Each side has a process of its own, two cores and two threads, and they take turns. Both start from the same random
+Each side has its own process, two cores and two threads, and the sides alternate. Both start from the same random
 weights. Prompts are single points with three masks each, on a ready embedding of the photo; what is timed ends with
 logits and predicted IoU in NumPy. Outputs must agree to 1e-4 of their norm.
 
-Automatic masks are those of a real photo by 32 x 32 points, against transformers' mask-generation pipeline. Random
-weights trust no mask, so both sides' thresholds are lower, and no box is suppressed: a tenth of the candidates stay.
-The masks must be the same, in the same order; of a million pixels 25 may differ, where rounding decides.
+Automatic masks are those of a real photo by 32 x 32 points, against transformers' mask-generation pipeline. With random
+weights all predicted IoUs are below the default thresholds, so both sides use lower ones, and no box is suppressed: a
+tenth of the candidates stay. The masks must be the same, in the same order; of a million pixels 25 may differ, where
+rounding decides.
 """
 
 import argparse

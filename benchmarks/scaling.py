@@ -1,4 +1,4 @@
-"""Weak scaling on paper: one photo a chip on ever more chips, compiled for each of them and read off the program.
+"""Predicted weak scaling: one photo per chip on growing numbers of chips, read from the compiled programs.
 
     python benchmarks/scaling.py                       # 8 to 1,024 v5p chips; needs pip install '.[tpu]', no TPU
     python benchmarks/scaling.py --chips 8 16 32       # fewer

@@ -1,4 +1,4 @@
-"""Two sides of a comparison, each in a process of its own, run in turns on the same two cores."""
+"""Two sides of a comparison, each in its own process, run alternately on the same two cores."""
 
 import gc
 import importlib
@@ -16,7 +16,7 @@ import numpy as np
 THREADS = 2
 PYTORCH, JAX = ("torch", "transformers"), ("jax", "flax", "optax")
 Actions = Mapping[str, Callable[[], dict[str, np.ndarray]]]
-"""What a side can be told to do: each does its work and returns what it computed, to be compared."""
+"""Actions of a side, by name: each does its work and returns its output for comparison."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +58,12 @@ class Side:
         self._pipe.recv()
 
     def __call__(self, action: str) -> Turn:
-        """Run an action; a side that fails ends the benchmark with its traceback."""
+        """Run an action; if the side fails, the benchmark ends with its traceback."""
         self._pipe.send(action)
         return self._pipe.recv()
 
     def close(self) -> None:
-        """End the process, and give its memory back."""
+        """End the process and free its memory."""
         self._pipe.send(None)
         self._process.join()
 
@@ -130,7 +130,7 @@ def compare(ours: Side, theirs: Side, action: str, *, turns: int, tolerance: flo
 
 
 def agree(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], tolerance: float) -> None:
-    """Assert that two outputs are the same up to rounding."""
+    """Assert that two outputs are equal up to rounding."""
     assert ours.keys() == theirs.keys(), (ours.keys(), theirs.keys())
     for name, expected in theirs.items():
         assert ours[name].shape == expected.shape, (name, ours[name].shape, expected.shape)

@@ -1,10 +1,11 @@
-"""Seconds from a Python process's start to a first mask, without and with compiled programs of an earlier process.
+"""Seconds from the start of a Python process to its first mask, with an empty and a filled compilation cache.
 
     python benchmarks/start.py                      # the small model, random weights
     python benchmarks/start.py --checkpoint runs/small
 
-Each row is the median of some processes: import, reading the weights, the first photo, its first click, a second click.
-The first column's processes have an empty compilation cache each, the second's find that of a process before them.
+Each row is the median over several processes: import, reading the weights, the first photo, its first click, a second
+click. Processes in the first column start with an empty compilation cache, those in the second with the cache of an
+earlier process.
 """
 
 import argparse

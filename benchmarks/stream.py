@@ -1,13 +1,13 @@
-"""How fast photos and masks come, against a PyTorch Dataset of the same photos with the same output.
+"""Speed of the data stream, compared with a PyTorch Dataset of the same photos and the same output.
 
     python benchmarks/stream.py                     # all of it, a few minutes; prints the tables of docs/benchmarks.md
     python benchmarks/stream.py --only samples masks jpeg waiting memory
     python benchmarks/stream.py --photos 'sa1b/sa_*.tar' --count 50
 
-Photos are brought to SA-1B's size first: the shortest side 1500 pixels, 100 masks each. Both sides run alternately in
-this one process, on one core with one thread, and their output is compared: masks must be equal, and images too. Times
-are medians of a core's work; those of the stream as a whole are by the clock. Libraries that are not installed are left
-out of the comparison, and named: `pip install torch opencv-python-headless faster-coco-eval rlemasklib`.
+Photos are first resized to SA-1B's size: 1500 pixels on the shortest side, 100 masks each. Both sides run alternately
+in this process, on one core with one thread; their masks and images must be equal. Times are medians of CPU time; those
+of the whole stream are wall time. Libraries that are not installed are skipped and named:
+`pip install torch opencv-python-headless faster-coco-eval rlemasklib`.
 """
 
 # pyright: reportMissingImports=false

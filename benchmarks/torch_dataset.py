@@ -1,4 +1,4 @@
-"""The other side: a PyTorch `Dataset` of SA-1B's files as one would write it first."""
+"""The baseline: a straightforward PyTorch `Dataset` of SA-1B's files."""
 
 import io
 import warnings

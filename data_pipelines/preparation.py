@@ -173,16 +173,16 @@ def _kept(folder: OutFolder, units: Sequence[Unit], *, settings: str) -> dict[st
     found = folder.results()
     if before := {result.settings for result in found.values()} - {settings}:
         raise UserError(
-            f"{folder.path} was begun {in_words(min(before))}, and now {in_words(settings)} is asked for: give the "
-            f"first command again, or remove {folder.path} to begin anew"
+            f"{folder.path} was begun {in_words(min(before))}, but this command would write it {in_words(settings)}: "
+            f"run the first command again, or remove {folder.path} to start over"
         )
     keys = {unit.key for unit in units}
     paths = {unit.path for unit in units}
     stale = {key: result.path for key, result in found.items() if key not in keys}
     if gone := sorted({path for path in stale.values() if path not in paths}):
         raise UserError(
-            f"{folder.path} was begun with more than --source names: {len(gone)} that are done are gone, "
-            f"{', '.join(gone[:3])}: name them too, or remove {folder.path} to begin anew"
+            f"{folder.path} was begun with more than --source names: {len(gone)} finished sources are missing now, "
+            f"{', '.join(gone[:3])}: name them too, or remove {folder.path} to start over"
         )
     if stale:
         log.warning("%s since they were prepared: done again.", printable("; ".join(compare(stale, units)[:1])))
@@ -266,8 +266,8 @@ def _unreadable(folder: OutFolder, units: Sequence[Unit], errors: dict[str, str]
     done = len(units) - len(told)
     state = f"the other {done} are done and kept in {folder.path}" if done else "nothing was written"
     return UserError(
-        f"{len(told)} of {len(units)} could not be read: {'; '.join(told[:_TOLD])}{rest}. Mend or fetch them "
-        f"again, or leave them out of --source, and give the same command: {state}"
+        f"{len(told)} of {len(units)} could not be read: {'; '.join(told[:_TOLD])}{rest}. Fix or download them "
+        f"again, or remove them from --source, and run the same command: {state}"
     )
 
 

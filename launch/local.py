@@ -4,10 +4,9 @@
     python launch/local.py --processes 4 -- experiments/sam/smoke.py --workdir runs/four
     python launch/local.py --processes 2 --dry-run -- experiments/sam/smoke.py
 
-What stands after `--` is given to `samjax train`. Processes speak to each other over this machine's loopback (gloo),
-each with the devices that JAX gives a process, one on a CPU. Ctrl-C and SIGTERM go to all of them: they save and end.
-Where one ends with an error the others get `--grace` seconds to notice, then they are killed; the exit code is the
-first error's.
+Arguments after `--` go to `samjax train`. The processes communicate over this machine's loopback (gloo), each with the
+devices that JAX gives a process, one on a CPU. Ctrl-C and SIGTERM go to all of them: they save and stop. If one exits
+with an error, the others get `--grace` seconds to notice and are then killed; the exit code is that of the first error.
 """
 
 import argparse
@@ -22,7 +21,7 @@ from typing import TextIO
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a free port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
@@ -35,7 +34,7 @@ def commands(processes: int, arguments: list[str], *, port: int) -> list[list[st
 
 
 def pump(index: int, lines: TextIO) -> None:
-    """Print what a process says, with its number before each line."""
+    """Print a process's output, with its number before each line."""
     for line in lines:
         sys.stdout.write(f"[{index}] {line}")
         sys.stdout.flush()
@@ -72,9 +71,11 @@ def main() -> int:
     """Run them, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--grace", type=float, default=120.0, help="seconds that the others have after an error")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands alone")
-    parser.add_argument("arguments", nargs="+", metavar="-- EXPERIMENT.py ...", help="what `samjax train` is given")
+    parser.add_argument(
+        "--grace", type=float, default=120.0, help="seconds that the other processes get after an error"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="only print the commands")
+    parser.add_argument("arguments", nargs="+", metavar="-- EXPERIMENT.py ...", help="arguments of `samjax train`")
     known = parser.parse_args()
     if known.processes < 1:
         parser.error(f"--processes is {known.processes}; give 1 or more")

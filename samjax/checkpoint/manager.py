@@ -126,7 +126,7 @@ class Checkpoints:
             broken = sorted(path.name for path in self._aside.iterdir())
             raise UserError(
                 f"no checkpoint in {self.directory} is whole; {', '.join(broken)} are in {self._aside}. "
-                "Bring back a copy, or give this run a new --workdir to begin again"
+                "Restore a copy, or give this run a new --workdir to start over"
             )
         return None
 
@@ -220,7 +220,7 @@ class Checkpoints:
         saved = self.newest_on_disk()
         if saved is None:
             return "nothing has been saved yet: start again"
-        return f"the last checkpoint is of step {saved}: go on from it"
+        return f"the last checkpoint is of step {saved}: resume from it"
 
     @property
     def _aside(self) -> epath.Path:

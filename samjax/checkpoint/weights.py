@@ -205,4 +205,4 @@ def _corrupt(folder: epath.Path, what: str) -> CorruptCheckpointError:
     pointers = sorted(path for path in files if path.is_file() and is_lfs_pointer(path))
     if pointers:
         return CorruptCheckpointError(f"{pointers[0]} {POINTER} ({len(pointers)} such files in {folder})")
-    return CorruptCheckpointError(f"{folder} is damaged: {what}; give another checkpoint, or bring back a copy")
+    return CorruptCheckpointError(f"{folder} is damaged: {what}; give another checkpoint, or restore a copy")

@@ -100,7 +100,7 @@ def _prepare_photos(known: argparse.Namespace) -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def _display(*, has_masks: bool) -> Iterator[Callable]:
-    """Yield what shows progress on stderr: a bar on a terminal, else a line now and then."""
+    """Yield a function that shows progress on stderr: a bar on a terminal, else a line from time to time."""
 
     def words(state) -> str:
         dropped = f", {state.drops:,} dropped" if state.drops else ""

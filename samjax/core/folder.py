@@ -196,6 +196,6 @@ def check_request(before: Mapping[str, Any], now: Mapping[str, Any], *, sentence
     for name in sorted({*before, *now}):
         if before.get(name) != now.get(name):
             raise UserError(
-                f"{sentence} with {name} {before.get(name)}, now it is {now.get(name)}: go on with what it was begun "
-                "with, or give another --out"
+                f"{sentence} with {name} {before.get(name)}, now it is {now.get(name)}: resume with the first "
+                "value, or give another --out"
             )

@@ -107,8 +107,8 @@ def _native_handler(number: signal.Signals) -> int:
 
 
 def _call(handler: int, number: signal.Signals) -> None:
-    """Call a handler by its address: raising the signal would need it installed, where it would miss a second
-    signal."""
+    """Call a handler by its address: raising the signal would need it installed, and a second signal would then reach
+    it too."""
     if handler > 1:
         ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(handler)(int(number), None, None)
 

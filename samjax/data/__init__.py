@@ -1,1 +1,1 @@
-"""SA-1B-style records in, fixed-shape batches out. NumPy until the last line."""
+"""From records to fixed-shape batches, in NumPy until the transfer to the devices."""

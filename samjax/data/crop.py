@@ -1,7 +1,7 @@
-"""Random and central crops of photos, as self-supervised pretraining takes them (MAE, He et al. 2022, appendix A.1).
+"""Random and central crops of photos for self-supervised pretraining (MAE, He et al. 2022, appendix A.1).
 
-A crop is cut and scaled in one step by PIL's antialiased bicubic filter, so pixels at its rim see their neighbours
-outside it. Pixels are taken as stored, as in `samjax.data.frame`.
+PIL's antialiased bicubic filter crops and scales in one step, so pixels at the border see their neighbours outside the
+crop. Pixels are taken as stored, as in `samjax.data.frame`.
 
     rules = CropRules()
     image = random_crop(record.jpeg, rng, photo=(record.height, record.width), size=(224, 224), rules=rules)
@@ -32,19 +32,19 @@ class Crop:
     height: int
     width: int
     flip: bool = False
-    """Whether it is shown with left and right exchanged."""
+    """Whether to mirror it, left and right."""
 
 
 @config_class("data.crop")
 class CropRules:
-    """How crops are drawn; the defaults are MAE's. Not for validation, which sees `central_crop`."""
+    """How random crops are drawn; the defaults are MAE's. Validation uses `central_crop` instead."""
 
     area: tuple[_Part, _Part] = (0.2, 1.0)
-    """Least and greatest share of the photo's area, drawn uniformly."""
+    """Smallest and largest share of the photo's area, drawn uniformly."""
     aspect: tuple[_Aspect, _Aspect] = (3 / 4, 4 / 3)
-    """Least and greatest width over height, drawn uniformly in its logarithm."""
+    """Smallest and largest aspect ratio, width over height, drawn uniformly in its logarithm."""
     tries: Count = 10
-    """How often a crop that does not fit into the photo is drawn anew; then the largest central one is taken."""
+    """Attempts to draw a crop that fits into the photo; after these the largest central crop is used."""
     flip_probability: Probability = 0.5
     """Chance that a crop is mirrored, left and right."""
 
@@ -82,7 +82,7 @@ def random_crop(
     rules: CropRules,
     decoding: Decoding = Decoding.EXACT,
 ) -> UInt8[np.ndarray, "h w 3"]:
-    """Return a crop of a photo that `rules` draw from `rng`, scaled to `size`; its aspect becomes that of `size`.
+    """Return a random crop of a photo, scaled to `size`, whose aspect ratio it takes.
 
     Args:
       jpeg: the photo.

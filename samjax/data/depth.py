@@ -1,4 +1,4 @@
-"""Photos of more than eight bits a channel, as microscopes and other cameras write them, brought to eight.
+"""Converts photos with more than eight bits per channel, as from microscopes and some cameras, to eight.
 
 The rule. Which number is white is what the file says, where it does: a PNG by its chunk sBIT, a TIFF of 12 bits by its
 BitsPerSample. Elsewhere it is the largest that 8, 10, 12, 14 or 16 bits hold, whichever are the first to hold the
@@ -27,7 +27,7 @@ _LOW_BYTES = {";16B": ";16L", ";16L": ";16B", ";16N": _NATIVE_LOW}
 
 
 class DepthError(ValueError):
-    """A photo whose numbers are no shades of eight or sixteen bits; the message goes on after its name."""
+    """A photo whose numbers are not shades of eight or sixteen bits; the message continues the photo's name."""
 
 
 class Shades(NamedTuple):

@@ -18,7 +18,7 @@ from samjax.data.view import View
 
 
 class Decoding(enum.Enum):
-    """How a photo's pixels are decoded before they are scaled to the model's frame."""
+    """How to decode a photo's pixels before scaling them to the model's frame."""
 
     EXACT = "exact"
     """All of them: bit for bit what PIL decodes and scales, the numerics the released model was made for."""
@@ -91,6 +91,6 @@ def decode_photo(
 
 
 def _eighths(photo: tuple[int, int], scaled: tuple[int, int]) -> int:
-    """Return the fewest eighths of the photo's pixels a side that `scaled` can be scaled down from."""
+    """Return the smallest number of eighths per side from which `scaled` can be scaled down."""
     scale = max(scaled[0] / photo[0], scaled[1] / photo[1])
     return next((eighths for eighths, spare in _EIGHTHS.items() if eighths / 8 >= spare * scale), 8)

@@ -1,9 +1,8 @@
-"""The only place where a photo is opened: a file, bytes or a picture of PIL's, into RGB of 8 bits.
+"""The only place that opens photos: a file, bytes or a PIL image, to 8-bit RGB.
 
 Grey, palette, bilevel, CMYK and other colours become RGB by PIL. Numbers of more than 8 bits follow the rule of
-`samjax.data.depth`. An alpha channel is dropped: what counts are the colours stored under it, also where nothing of
-them shows. Of a file that holds several pictures, a stack or an animation, the first is read. What a person would not
-expect of these is logged once for each kind.
+`samjax.data.depth`. An alpha channel is dropped: the colours stored under it count, even where they are transparent. Of
+a file with several pictures (a stack, an animation) the first is read. Surprising conversions are logged once per kind.
 """
 
 import contextlib
@@ -39,12 +38,12 @@ _logged: set[str] = set()
 
 
 class Orientation(enum.Enum):
-    """Which way up a photo is taken that EXIF says is to be turned or mirrored."""
+    """How to treat a photo that EXIF says to turn or mirror."""
 
     UPRIGHT = "upright"
-    """As every viewer shows it: what a person prompts on. A TIFF is always taken so, as PIL does."""
+    """As viewers show it: what a person prompts on. PIL always reads TIFFs this way."""
     STORED = "stored"
-    """As its pixels are stored: what annotations lie on."""
+    """As its pixels are stored: what annotations refer to."""
 
 
 class PhotoError(ValueError):
@@ -168,10 +167,10 @@ def _open_any(file: BinaryFile) -> Image.Image:
 
 
 def why_unreadable(error: Exception, *, name: str) -> str:
-    """Return what is wrong with the file called `name` that a library could not read.
+    """Return why a library could not read the file called `name`.
 
     Raises:
-      MachineError: it is the machine's fault, such as EIO or no memory, and says nothing of the file.
+      MachineError: the machine is at fault, as with EIO or a lack of memory; the file may be sound.
     """
     raise_machine_fault(error, what=f"{name} cannot be read")
     number = error.errno if isinstance(error, OSError) else None
@@ -180,7 +179,7 @@ def why_unreadable(error: Exception, *, name: str) -> str:
 
 @contextlib.contextmanager
 def _told(name: str, *, path: str | Path | None = None) -> Iterator[None]:
-    """Tell in a sentence what is wrong with a photo, that of the file at `path` if it has one.
+    """Turn errors about a photo, of the file at `path` if it has one, into one sentence.
 
     Faults of the machine, such as EIO, are not the photo's.
     """

@@ -1,4 +1,4 @@
-"""What a PNG says of its numbers before its pixels: their kind, how many bits each has, and how many of them matter."""
+"""A PNG's header: the kind of its numbers, how many bits each has, and how many of them are significant."""
 
 import struct
 from io import BufferedReader, BytesIO

@@ -1,4 +1,4 @@
-"""What a sample of a source's records holds, as stored: counts, and what is wrong with those that cannot be used."""
+"""Statistics of a sample of a source's records, as stored, and what is wrong with unusable ones."""
 
 import collections
 import concurrent.futures

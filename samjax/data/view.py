@@ -1,4 +1,4 @@
-"""Which part of a photo the model sees, and at what scale: all of it, or a random view of it.
+"""The part of a photo that the model sees, and its scale: the whole photo, or a random view.
 
 The paper trains on whole photos (Segment Anything, appendix A). A random view is large-scale jitter as in ViTDet
 (Li et al. 2022; Ghiasi et al. 2021): the fitted photo's size times a random factor, then a random window where it is
@@ -24,10 +24,10 @@ class View:
     """Top and left of the window in the scaled photo."""
     window: tuple[int, int]
     flip: bool = False
-    """Whether the window is shown with left and right exchanged."""
+    """Whether to mirror the window, left and right."""
 
     def grid(self, frame: tuple[int, int]) -> MaskGrid:
-        """Return where the photo's masks are sampled to show the same as the photo."""
+        """Return the grid that samples the photo's masks in the same view."""
         (top, left), (height, width) = self.corner, self.window
         return MaskGrid(
             height=self.photo[0],
@@ -40,13 +40,13 @@ class View:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ViewRules:
-    """How views are drawn; the defaults are the paper's, the whole photo as it is."""
+    """How random views are drawn; the defaults are the paper's: the whole photo, unchanged."""
 
     scale_jitter: tuple[float, float] = (1.0, 1.0)
     flip_probability: float = 0.0
 
     def draw(self, rng: np.random.Generator, *, photo: tuple[int, int], frame: tuple[int, int]) -> View:
-        """Return the view of a `photo` in `frame`; without anything random nothing is taken from `rng`."""
+        """Return the view of a `photo` in `frame`; rules without randomness do not use `rng`."""
         least, most = self.scale_jitter
         factor = least if least == most else float(rng.uniform(least, most))
         scale = factor * min(frame[0] / photo[0], frame[1] / photo[1])

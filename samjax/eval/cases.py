@@ -44,7 +44,7 @@ class PhotoCase:
     """By method, for each object; photos are ranked by the last method."""
 
     def mean(self, by: str) -> float:
-        """Return the mean IoU of the last method."""
+        """Return the mean IoU of the method `by`."""
         return float(np.mean([one.iou for one in self.overlaps[by]]))
 
 

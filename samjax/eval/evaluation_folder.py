@@ -45,8 +45,8 @@ class EvaluationFolder:
             sync_open(self._file, folder=self.path)
         except OSError as error:
             raise UserError(
-                f"{self.path / _RECORDS} cannot be written ({error.strerror or error}): free some room, and go on with "
-                "--resume"
+                f"{self.path / _RECORDS} cannot be written ({error.strerror or error}): free some room, and run again "
+                "with --resume"
             ) from error
         self._records[key] = json.loads(line)[1]  # what a resumed run would read
 
@@ -130,7 +130,7 @@ def _read_records(path: Path) -> tuple[dict[str, Any], int]:
                 key, result = json.loads(line)
             except (ValueError, TypeError):
                 raise UserError(
-                    f"{path}, line {number} is damaged: give another --out, or remove {path.parent} to begin anew"
+                    f"{path}, line {number} is damaged: give another --out, or remove {path.parent} to start over"
                 ) from None
             records[key] = result
             end += len(line)

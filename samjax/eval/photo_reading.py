@@ -33,7 +33,7 @@ def read_photos(
             yield photo, photo.read()
         except UserError as error:
             if not allow_missing:
-                raise UserError(f"{error}. Mend it, or leave it out with --allow-missing") from error
+                raise UserError(f"{error}. Fix it, or skip it with --allow-missing") from error
             folder.record(key(photo), {"unreadable": str(error)})
 
 

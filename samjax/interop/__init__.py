@@ -1,1 +1,1 @@
-"""Weights of other codebases, in and out, from one table."""
+"""Imports and exports weights of other codebases, both from one table per family."""

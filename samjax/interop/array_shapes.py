@@ -1,4 +1,4 @@
-"""Shapes in a state dict, looked up by our paths: what a family reads a model's size from."""
+"""Array shapes in a state dict, looked up by our paths, from which a family reads a model's size."""
 
 import re
 from collections.abc import Mapping, Sequence

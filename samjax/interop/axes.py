@@ -1,4 +1,4 @@
-"""How one array is arranged in PyTorch and here: axis names, read in both directions."""
+"""The axis layout of an array in PyTorch and in samjax, for conversion in both directions."""
 
 import math
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """The axes of an array in PyTorch and here, in einops notation.
+    """The axes of an array in PyTorch and in samjax, in einops notation.
 
     The same names stand on both sides. `ours` has one name per axis, so its shape gives every name a size; `torch` may
     join names in parentheses, and may have axes of size 1. Letters: i inputs, o outputs, e heads, c channels of a head.
@@ -25,7 +25,7 @@ class Layout:
         return tuple(math.prod(sizes[name] for name in names) for names in joined)
 
     def from_torch(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Return PyTorch's array in our arrangement, of `shape`."""
+        """Return PyTorch's array in our layout, of `shape`."""
         return einops.rearrange(array, f"{self.torch} -> {self.ours}", **self._sizes(shape))
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ class PositionRows(Layout):
         return (1, height * width + 1, channels)
 
     def from_torch(self, array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Return PyTorch's array in our arrangement; what its first row holds is not looked at."""
+        """Return PyTorch's array in our layout; its first row is ignored."""
         return array[0, 1:].reshape(shape)
 
     def to_torch(self, array: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The card beside exported weights: what the model is, how it was trained, how well it does, how it is loaded."""
+"""The model card of exported weights: what the model is, how it was trained, its scores, and how to load it."""
 
 import json
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ UNSPECIFIED = "other"
 
 @dataclass(frozen=True, kw_only=True)
 class Use:
-    """What a format's folder is loaded with, and how."""
+    """How to load a format's folder, and with which library."""
 
     library: str
     """As Hugging Face's cards name it."""
@@ -29,7 +29,7 @@ class Use:
 
 @dataclass(frozen=True, kw_only=True)
 class About:
-    """What a family's card says of a model, whatever it is written as."""
+    """A family's part of a model card, independent of the format."""
 
     title: str
     pipeline_tag: str

@@ -1,4 +1,5 @@
-"""The families of models that samjax imports and exports. The first whose keys a state dict has is taken."""
+"""The families of models that samjax imports and exports. The first family that recognises the keys of a state dict
+reads it."""
 
 from samjax.interop.family import Family
 from samjax.interop.tables.mae import MAE

@@ -1,4 +1,4 @@
-"""A family of models as exchange sees it: whose keys it has elsewhere, and how a config follows from a state dict."""
+"""A family of models for import and export: its key layouts elsewhere, and how to derive a config from a state dict."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ Tree = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A state dict of a known family, as read: what a family makes a config of."""
+    """A state dict of a known family, from which the family derives a config."""
 
     name: str
     """The file's or folder's, in errors."""
@@ -35,7 +35,7 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A config, its arrays, and what is to be said of them."""
+    """A config, its arrays, and notes for the user."""
 
     config: Any
     params: Tree
@@ -43,13 +43,13 @@ class Reading:
     changes: tuple[str, ...] = ()
     """What was resized, and how."""
     unused_keys: tuple[str, ...] = ()
-    """Keys that the model has no use for."""
+    """Keys that the model does not use."""
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recognition:
-    """Whose keys a state dict has, and what stands before each of them: "" or as in "module."."""
+    """The family and key layout of a state dict, and the prefix of its keys: "" or as in "module."."""
 
     family: "Family"
     naming: Naming
@@ -58,7 +58,7 @@ class Recognition:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Models of one config class: a table of their weights, both ways, and how they are recognised and read."""
+    """Models of one config class: the table of their weights, and how to recognise and read them."""
 
     name: str
     """In words: "Segment Anything"."""
@@ -72,7 +72,7 @@ class Family:
     read: Callable[[Source], Reading]
     """The config and arrays that follow from a state dict; raises a UserError where there is no such model."""
     size: Callable[[Any], str]
-    """How large a model is, in words: "ViT-B"."""
+    """The size of a model, in words: "ViT-B"."""
     is_this: Callable[[Mapping[str, np.ndarray]], bool] = lambda arrays: True
     """Whether arrays whose keys are those of one of `namings` are this family's, where keys alone do not say."""
 

@@ -1,4 +1,4 @@
-"""Weights from and to a PyTorch state dict by a table of rows, as NumPy arrays: bit for bit, and all of them."""
+"""Converts weights from and to a PyTorch state dict by a table of rows, as NumPy arrays: bit for bit and complete."""
 
 import itertools
 import re
@@ -20,13 +20,13 @@ class Naming:
     name: str
     """As a checkpoint records it."""
     title: str
-    """Whose it is, as in "key layout of TITLE"."""
+    """Its origin, as in "key layout of TITLE"."""
     signs: tuple[str, ...]
-    """Paths of arrays that tell it from any other: a state dict with the keys of all of them has this layout."""
+    """Paths of arrays that identify it: a state dict with the keys of all of them has this layout."""
     part: str = ""
-    """What it holds where that is a part of the model, as "the image encoder"; empty for a whole model."""
+    """The part of the model that it holds, such as "the image encoder"; empty for a whole model."""
     unused_patterns: tuple[str, ...] = ()
-    """Shell patterns of keys that may stand beside the part's, and that the model has no use for."""
+    """Shell patterns of further keys that may be present and that the model does not use."""
 
 
 @dataclass(frozen=True, kw_only=True)

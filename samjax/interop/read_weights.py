@@ -1,4 +1,4 @@
-"""Weights of other codebases as a model's arrays and config, from the file on."""
+"""Reads weights of other codebases as a model's arrays and config."""
 
 import fnmatch
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ from samjax.interop.state_dict import StateDict, read_state_dict
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedWeights:
-    """What `save_weights` takes, and what is to be said about it."""
+    """Imported weights for `save_weights`, with a report."""
 
     reading: Reading
     """Config and arrays; of a plain ViT those of `image_encoder` alone, without its neck."""
     recognition: Recognition
-    """Whose they are."""
+    """Their family and key layout."""
     sha256: dict[str, str]
     """Of each file read, by its name."""
     unused_keys: list[str]
-    """Keys that the model has no use for."""
+    """Keys that the model does not use."""
     ignored_keys: list[str]
-    """Keys that the user left out."""
+    """Keys that the user chose to ignore."""
     notes: list[str]
 
     @property
@@ -43,19 +43,19 @@ def import_weights(
     under: str | None = None,
     ignore: Sequence[str] = (),
 ) -> ImportedWeights:
-    """Read a file or folder of weights, see whose they are and how large, and bring them into our arrangement.
+    """Read a file or folder of weights, recognise their family and size, and convert them to our layout.
 
     Args:
-      image_size: frame (height, width) in pixels to resize position tables for. Left out, a whole model keeps its own,
-        bit for bit, and a plain ViT's are brought to the paper's, 1024 x 1024.
-      decoder_heads: of the mask decoder, where neither its width nor a config.json says how many.
+      image_size: frame (height, width) in pixels to resize position tables for. By default a whole model keeps its own,
+        bit for bit, and a plain ViT gets the paper's, 1024 x 1024.
+      decoder_heads: attention heads of the mask decoder, if neither its width nor a config.json tells.
       under: the key of the state dict in a training checkpoint that holds several.
-      ignore: shell patterns of keys to leave out, such as `image_encoder.adapters/**`; a slash is a dot, and a star
-        stands for any of both.
+      ignore: shell patterns of keys to ignore, such as `image_encoder.adapters/**`; slash and dot are the same, and a
+        star matches both.
 
     Raises:
-      UserError: they cannot be read, are of no model that is known, or do not match; every array that does not, by key;
-        a pattern of `ignore` that matches none.
+      UserError: they cannot be read, belong to no known model, or do not match (the message lists every array, by key);
+        or a pattern of `ignore` matches no key.
     """
     path = Path(path)
     read, ignored = _without_ignored(read_state_dict(path, under=under), ignore)
@@ -84,10 +84,10 @@ def import_weights(
 
 
 def recognise(arrays: Mapping[str, Any], *, name: str) -> Recognition:
-    """Return whose a state dict, called `name`, is.
+    """Return the family and key layout of a state dict called `name`.
 
     Raises:
-      UserError: nobody's that is known, or several models are in it.
+      UserError: no known family has its keys, or it holds several models.
     """
     for family in FAMILIES:
         found = family.recognise(arrays)

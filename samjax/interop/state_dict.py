@@ -1,4 +1,4 @@
-"""PyTorch state dicts from files and folders of others, as NumPy arrays. Arrays are read; code never runs."""
+"""Reads PyTorch state dicts from files and folders as NumPy arrays, without ever running code in them."""
 
 import hashlib
 import json
@@ -40,7 +40,7 @@ class StateDict:
 def read_state_dict(path: str | Path, *, under: str | None = None) -> StateDict:
     """Read `.safetensors`, `.pth`, `.pt` or `.bin`, or a folder with those of transformers, in shards or whole.
 
-    A training checkpoint's state dict is found under whatever key it has; `under` says which of several.
+    The state dict of a training checkpoint is found under any key; `under` chooses one of several.
 
     Raises:
       UserError: there is no such file, it is cut off or damaged, it would run code, or it holds something else.
@@ -83,7 +83,7 @@ def _files(folder: Path) -> list[Path]:
                 if Path(shard).name != shard or shard in ("", ".", ".."):
                     raise UserError(f"{index} names {shard!r}, which is not a file beside it, and is not read")
                 if not (folder / shard).is_file():
-                    raise UserError(f"{index} names {shard}, which is not there: get the whole folder")
+                    raise UserError(f"{index} names {shard}, which does not exist: download the whole folder")
             return [folder / shard for shard in names]
     raise UserError(f"{folder} holds none of {', '.join(_FOLDER)} or their index: give the file of weights itself")
 
@@ -93,7 +93,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         said = json.loads(path.read_bytes())
     except ValueError as error:
-        raise UserError(f"{path} is not JSON ({error}): get it again") from error
+        raise UserError(f"{path} is not JSON ({error}): download it again") from error
     if not isinstance(said, dict):
         raise UserError(f"{path} holds {said!r:.40}, expected a JSON object")
     return said
@@ -110,7 +110,7 @@ def _read(path: Path, under: str | None) -> tuple[dict[str, np.ndarray], str]:
     if path.suffix != ".safetensors":
         return _read_torch(path, under)
     if under is not None:
-        raise UserError(f"{path} is a safetensors file, in which nothing is under a key: leave out --under {under}")
+        raise UserError(f"{path} is a safetensors file, which has no keys above its arrays: remove --under {under}")
     return _read_safetensors(path), ""
 
 
@@ -126,9 +126,11 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
                 try:
                     arrays[key] = _plain(file.get_tensor(key))
                 except (AttributeError, TypeError) as error:
-                    raise UserError(f"{path}: {key} is of a type that NumPy has not ({error}): give float32") from error
+                    raise UserError(
+                        f"{path}: {key} is of a type that NumPy does not have ({error}): give float32"
+                    ) from error
     except safetensors.SafetensorError as error:
-        raise UserError(f"{path} is cut off, or not a safetensors file ({error}): get it again") from error
+        raise UserError(f"{path} is cut off, or not a safetensors file ({error}): download it again") from error
     return arrays
 
 
@@ -165,9 +167,9 @@ def _check_sums(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise UserError(f"{path} is cut off or damaged ({error}): get it again") from error
+        raise UserError(f"{path} is cut off or damaged ({error}): download it again") from error
     if damaged is not None:
-        raise UserError(f"{path} is damaged, {damaged} in it has another checksum: get it again")
+        raise UserError(f"{path} is damaged, {damaged} in it has another checksum: download it again")
 
 
 def _why(message: str) -> str:
@@ -179,7 +181,7 @@ def _why(message: str) -> str:
         )
     if "TorchScript" in message:
         return "is a TorchScript program, which is not run: save its state dict alone"
-    return "is cut off, or not a file of weights that torch.save wrote, and nothing of it is run: get it again"
+    return "is cut off, or not a file of weights that torch.save wrote, and nothing of it is run: download it again"
 
 
 def _unwrapped(loaded: Any, path: Path, under: str | None) -> tuple[Mapping[str, Any], str]:
@@ -230,4 +232,4 @@ def _numpy(value: Any, name: str) -> np.ndarray:
     try:
         return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
     except (TypeError, RuntimeError) as error:
-        raise UserError(f"{name} is {value.dtype}, {value.layout}, which NumPy has not: give float32") from error
+        raise UserError(f"{name} is {value.dtype}, {value.layout}, which NumPy does not have: give float32") from error

@@ -1,4 +1,4 @@
-"""Weights out: a checkpoint as a folder that other software reads."""
+"""Exports a checkpoint as a folder that other software reads."""
 
 import enum
 import re
@@ -20,7 +20,7 @@ WRITERS: tuple[Writer, ...] = (*SAM_WRITERS, *MAE_WRITERS)
 
 
 class Format(enum.Enum):
-    """What a folder is read by."""
+    """The software that an exported folder is for."""
 
     HUGGINGFACE = "huggingface"
     """Transformers' `SamModel` and `SamProcessor`, and its `ViTMAEForPreTraining`."""
@@ -37,25 +37,25 @@ class Format(enum.Enum):
 def export(
     checkpoint: str, out: str, format: Format, *, license: str = UNSPECIFIED, onnx: OnnxOptions | None = None
 ) -> Path:
-    """Write the weights of `checkpoint` and their card to the folder `out`, whole or not at all; return it.
+    """Write the weights of `checkpoint` and a model card to the folder `out`, atomically; return the folder.
 
     Args:
       checkpoint: what `load_weights_and_config` takes.
-      out: a folder that is not there yet, or empty.
-      format: what it is for.
-      license: the weights', by its SPDX or Hugging Face identifier.
-      onnx: how models in the format ONNX are laid out.
+      out: a folder that does not exist yet, or is empty.
+      format: the target software.
+      license: licence of the weights, an SPDX or Hugging Face identifier.
+      onnx: options of the ONNX format.
 
     Raises:
-      UserError: there is something in `out`, the checkpoint is not a whole model of ours, the format cannot hold it, or
-        a package that it is written with is not installed.
+      UserError: `out` is not empty, the checkpoint is not a complete model, the format cannot hold it, or a required
+        package is not installed.
     """
     folder = Path(out).absolute()
     _check_out(out, folder)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", license):
         raise UserError(f"--license {license!r}: give an identifier, such as apache-2.0 or cc-by-nc-4.0")
     if onnx is not None and format is not Format.ONNX:
-        raise UserError(f"--single-file and --photo-masks are of onnx, not of {format.value}: leave them out")
+        raise UserError(f"--single-file and --photo-masks are for --format onnx, not {format.value}: remove them")
     writers = {writer.family.config: writer for writer in WRITERS if writer.format == format.value}
     for package, extra in dict.fromkeys(needed for writer in writers.values() for needed in writer.needs):
         optional(package, extra=extra)
@@ -72,7 +72,7 @@ def export(
 
 def _check_out(out: str, folder: Path) -> None:
     if "://" in out:
-        raise UserError(f"--out {out}: a folder of this machine is needed; copy it to the bucket afterwards")
+        raise UserError(f"--out {out} is an address: give a local folder, and copy it to the bucket afterwards")
     is_empty = folder.is_dir() and not any(folder.iterdir())
     if not is_empty and (folder.exists() or folder.is_symlink()):
         raise UserError(f"{out} exists already, and nothing is overwritten: give another --out")

@@ -1,1 +1,1 @@
-"""Models, a folder each."""
+"""Models: a file or folder per family."""

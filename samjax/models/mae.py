@@ -28,7 +28,7 @@ Image = UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"]
 
 @config_class("model.decoder")
 class MaeDecoderConfig:
-    """The blocks that fill in what is hidden; they are thrown away after pretraining."""
+    """The blocks that reconstruct hidden patches; they are discarded after pretraining."""
 
     width: Count = 512
     """Channels of a token, a multiple of the heads and of four."""
@@ -57,7 +57,7 @@ class MaeConfig:
     encoder: VitConfig = field(default_factory=_encoder)
     decoder: MaeDecoderConfig = field(default_factory=MaeDecoderConfig)
     visible: Count = 49
-    """Patches of a photo that the encoder sees; the others are hidden. The paper's is a quarter, rounded down."""
+    """Patches per photo that the encoder sees; the others are hidden. The paper shows a quarter, rounded down."""
     normalise_targets: bool = True
     """Whether each patch to predict is scaled to zero mean and unit variance."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
@@ -163,7 +163,7 @@ class Reconstruction:
 
 
 class MaeDecoder(nnx.Module):
-    """Puts a mask token where nothing was seen, and predicts the pixels of every patch."""
+    """Puts a mask token in place of each hidden patch, and predicts the pixels of every patch."""
 
     def __init__(self, config: MaeConfig, *, rngs: nnx.Rngs):
         dtype, width, own = config.compute_dtype, config.decoder.width, int(config.encoder.class_token)

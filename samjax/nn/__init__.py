@@ -1,1 +1,1 @@
-"""Layers that every transformer here is made of."""
+"""Layers shared by all models."""

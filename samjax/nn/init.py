@@ -1,4 +1,4 @@
-"""Initialisers, and the modules' parameters with their logical axes."""
+"""Initialisers, and parameters with logical axes."""
 
 from flax import nnx
 from jax.nn.initializers import Initializer

@@ -16,7 +16,7 @@ from samjax.nn.init import VIT_INIT
 def gelu(x: Array) -> Array:
     """The erf form; JAX's default, tanh, is 4.7e-4 away from the release.
 
-    Keeps its input alone for the backward pass, where JAX would keep three arrays more of four times the width.
+    Stores only its input for the backward pass; JAX would store three more arrays of four times the width.
     """
     return jax.nn.gelu(x, approximate=False)
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 
 class LayerNorm(nnx.LayerNorm):
-    """Keeps its input alone for the backward pass, where JAX would keep the centred and the normalised one too."""
+    """Stores only its input for the backward pass; JAX would also store the centred and the normalised input."""
 
     def __call__(self, x: Float[Array, "*n c"], *, mask: Array | None = None) -> Float[Array, "*n c"]:
         """Normalise over the last axis; statistics count only where `mask`, if there is one, is True."""

@@ -54,6 +54,7 @@ class Unpatchify(nnx.Module):
         self.bias = parameter(nnx.initializers.zeros, (outputs,), axes=(None,), rngs=rngs)
 
     def __call__(self, pixels: Float[Array, "*n c"]) -> Float[Array, "*n 2 2 d"]:
-        """Return the four pixels each becomes, apart: what is next to what matters to no later layer of the decoder."""
+        """Return the four pixels of each input pixel on separate axes: no later layer of the decoder needs their
+        layout."""
         out = jnp.einsum("...c,pqcd->...pqd", pixels.astype(self.dtype), self.kernel[...].astype(self.dtype))
         return out + self.bias[...].astype(self.dtype)

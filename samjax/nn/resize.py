@@ -1,4 +1,4 @@
-"""Tables and kernels of an image encoder for another frame or patch, as initial values of further training.
+"""Resizes position tables and patch kernels of an image encoder for another frame or patch size.
 
 Positions are interpolated as PyTorch's `interpolate` does without antialiasing: bicubic with a = -0.75 for the absolute
 table, as ViTDet and MAE do it, linear for the relative ones. JAX's bicubic has a = -0.5.

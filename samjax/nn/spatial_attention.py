@@ -1,4 +1,4 @@
-"""Self-attention over a token map, with relative positions or without, by the kernel that suits the platform."""
+"""Self-attention over a token map, with or without relative positions, by the best kernel for the platform."""
 
 import enum
 from collections.abc import Callable
@@ -55,12 +55,12 @@ _SMALL_MAP = {"cpu": 64, "gpu": 256, "tpu": 256}
 def choose_kernel(
     wanted: AttentionKernel, *, grid: tuple[int, int], channels: int, dtype: jnp.dtype, positions: bool = True
 ) -> AttentionKernel:
-    """Return what computes attention in maps of `grid` tokens, in heads of `channels`, on this platform.
+    """Return the attention function for maps of `grid` tokens with heads of `channels`, on this platform.
 
     `positions` says whether it adds relative positions.
 
     Raises:
-      UserError: a kernel of another platform is wanted.
+      UserError: the requested kernel belongs to another platform.
     """
     here = platform()
     if wanted is not AttentionKernel.AUTO:
@@ -98,7 +98,7 @@ def spatial_attention(
 ) -> MapHeads:
     """Attend within each map with decomposed relative position; `plain_attention` is the definition.
 
-    Maps and heads know nothing of each other, so on a mesh each device attends in its own.
+    Maps and heads are independent, so on a mesh each device computes its own.
     """
     chosen = choose_kernel(
         kernel, grid=(q.shape[1], q.shape[2]), channels=q.shape[-1], dtype=q.dtype, positions=rows is not None

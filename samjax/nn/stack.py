@@ -11,18 +11,18 @@ M = TypeVar("M", bound=nnx.Module)
 
 
 class Remat(enum.Enum):
-    """What a block's forward pass keeps for the backward pass."""
+    """What a block's forward pass stores for the backward pass."""
 
     NONE = "none"
     """Everything."""
     DOTS = "dots"
-    """The results of the dense layers; attention and elementwise work is done again."""
+    """The results of dense layers; attention and elementwise operations are recomputed."""
     FULL = "full"
     """The block's input alone."""
 
 
 def rematerialise(apply: Callable[..., Any], policy: Remat) -> Callable[..., Any]:
-    """Return `apply` keeping for its backward pass only what `policy` says.
+    """Return `apply`, storing for its backward pass only what `policy` says.
 
     `prevent_cse` is off: the callers are bodies of `lax.scan`, where XLA cannot merge the two passes anyway.
     """

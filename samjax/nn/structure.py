@@ -1,4 +1,4 @@
-"""What is true of every module: its structure and arrays as shapes, and the module that given arrays make.
+"""For any module: its structure and arrays as shapes, and the module built from given arrays.
 
 `make` is whatever makes the module when called with `rngs=`: a config's method `config.make`, a class, a function.
 """
@@ -30,7 +30,7 @@ def abstract_model(make: Callable[..., M]) -> tuple[nnx.GraphDef[M], nnx.State, 
 
 
 def model_with(make: Callable[..., M], *, params: Any, buffers: Any, what: str = "the weights") -> M:
-    """Return the module with these arrays, pure nested dictionaries; `what` is their name in errors.
+    """Return the module built from these arrays, pure nested dictionaries; `what` is their name in errors.
 
     Raises:
       UserError: an array is missing, unexpected or of another shape.
@@ -40,7 +40,7 @@ def model_with(make: Callable[..., M], *, params: Any, buffers: Any, what: str =
 
 
 def check_arrays(make: Callable[..., nnx.Module], *, params: Any, buffers: Any, what: str) -> None:
-    """Refuse arrays, called `what`, that are not those of the module.
+    """Refuse arrays, called `what`, that do not fit the module.
 
     Raises:
       UserError: one is missing, unexpected or of another shape.

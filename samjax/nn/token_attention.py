@@ -12,7 +12,7 @@ from samjax.nn.init import DECODER_INIT
 class TokenAttention(nnx.Module):
     """Attention from one token set to another, projected to `inner` channels in all (the decoder's).
 
-    Its parameters are whole on every device.
+    Its parameters are replicated on every device.
     """
 
     def __init__(

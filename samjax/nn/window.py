@@ -1,4 +1,4 @@
-"""Cutting a token map into square windows and putting it together again (ViTDet, section 3)."""
+"""Partitions a token map into square windows and merges them again (ViTDet, section 3)."""
 
 import einops
 from jaxtyping import Array, Shaped

@@ -1,1 +1,1 @@
-"""Everything that is drawn: one canvas, masks over photos, sheets of captioned cells, plots."""
+"""All drawing: one canvas, masks over photos, sheets of captioned cells, plots."""

@@ -1,4 +1,4 @@
-"""A picture sheet of a batch as the model gets it: photos in their frames, their masks, their first prompts."""
+"""A picture sheet of a batch as the model sees it: photos in their frames, their masks, their first prompts."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ _COLUMNS = ("photo in the model's frame", "masks", "first prompts: points, noisy
 def batch_grid(batch: Batch, prompts: Prompts, *, title: str) -> Grid:
     """Return a row for every photo of `batch`: as the model sees it, with its masks, with its prompts.
 
-    A mask has one colour in its row. Rows that hold no photo are left out.
+    A mask keeps its colour within its row. Rows without a photo are skipped.
     """
     batch, prompts = jax.device_get((batch, prompts))
     photos = [b for b in range(len(batch.record_id)) if batch.mask_valid[b].any()]

@@ -18,7 +18,7 @@ GAP = 8
 _AIR = 4
 """Pixels between a row's text and its pictures."""
 _ROOM = 300
-"""Pixels that a text may widen its column to; longer texts lose their beginning."""
+"""Most pixels that a text may widen its column to; longer texts are cut at the beginning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ class Grid:
         return image if image.size == size else image.resize(size, Image.Resampling.BICUBIC)
 
     def _widths(self, column: int) -> list[int]:
-        """Return the widths of all that stands in a column."""
+        """Return the widths of all pictures and texts in a column."""
         cells = [row[column] for row in self.rows if column < len(row)]
         texts = [(cell.caption, self.text) for cell in cells] + [(cell.detail, self._small) for cell in cells]
         texts += [(heading, self.text) for heading in self.headings[column : column + 1]]

@@ -1,4 +1,4 @@
-"""Picture sheets of clicks: a row an object, a column a round."""
+"""Picture sheets of clicks: one row per object, one column per round."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class SheetRow:
 
 
 def draw_sheet(rows: Sequence[SheetRow]) -> UInt8[np.ndarray, "h w 3"]:
-    """Return photo, truth and predictions side by side, a row an object.
+    """Return photo, truth and predictions side by side, one row per object.
 
     Truth is green and predictions blue; the truth's outline stays on every prediction. Clicks are green on the
     object and red beside it.

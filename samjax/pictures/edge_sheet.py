@@ -1,4 +1,4 @@
-"""Picture sheets of edges: a row a photo."""
+"""Picture sheets of edges, one row per photo."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Picture sheets of photos with all their objects: a row a photo."""
+"""Picture sheets of photos with all their objects, one row per photo."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,17 +17,17 @@ _CELL = 320
 
 @dataclass(frozen=True, kw_only=True)
 class FoundMasks:
-    """What one method found of the objects of a photo."""
+    """One method's predictions for the objects of a photo."""
 
     masks: Sequence[str | None]
-    """Run lengths for each object; None where nothing was found of it."""
+    """Run lengths for each object; None where there is no prediction."""
     caption: str
     detail: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoRow:
-    """A photo, its objects and what was found of them, all at one size."""
+    """A photo, its objects and the predictions for them, all at one size."""
 
     photo: UInt8[np.ndarray, "h w 3"]
     name: str
@@ -37,9 +37,9 @@ class PhotoRow:
 
 
 def draw_photo_sheet(rows: Sequence[PhotoRow]) -> UInt8[np.ndarray, "sheet_h sheet_w 3"]:
-    """Return photo, objects and what each method found side by side.
+    """Return photo, objects and each method's predictions side by side.
 
-    An object and what was found of it share a colour.
+    An object and its predictions share a colour.
     """
     return Grid(rows=[_cells(row) for row in rows], side=_CELL).draw()
 

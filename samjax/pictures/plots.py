@@ -1,4 +1,4 @@
-"""Plots of figures, all in one manner. matplotlib is imported where a plot is drawn: it takes a while."""
+"""Plots in one style. matplotlib is imported only when a plot is drawn, since that takes a while."""
 
 import io
 from collections.abc import Callable, Mapping, Sequence

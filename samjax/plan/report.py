@@ -118,7 +118,7 @@ def _run(plan: Plan) -> Table:
         if speed.mfu is not None:
             what = "at the floor; good code reaches half to two thirds of a chip's peak"
             table.add_row("MFU", f"{speed.mfu:.1%}", what)
-        table.add_row("photos a second", f"{speed.photos_per_second:,.1f}", "at the floor")
+        table.add_row("photos per second", f"{speed.photos_per_second:,.1f}", "at the floor")
         table.add_row(f"{plan.steps:,} steps", f"{speed.days:.2f} days", "at the floor, without evaluation and saving")
         table.add_row("", f"{speed.chip_hours:,.0f} chip-hours", "")
     elif plan.chip is None:

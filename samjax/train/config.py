@@ -96,9 +96,9 @@ class TrainConfig(abc.ABC):
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     """When to save the run."""
     init_from: str = ""
-    """Weights that a new run begins with: a run's workdir, one of its checkpoints, or what `samjax import` wrote. What
-    is not there, of a MAE backbone all but the image encoder, begins as without it. A run that goes on from its own
-    checkpoint does not look at it."""
+    """Starting weights of a new run: a run's workdir, one of its checkpoints, or what `samjax import` wrote. Arrays
+    that they lack (for a MAE backbone all but the image encoder) are initialised as usual. Ignored when a run resumes
+    from its own checkpoint."""
     steps: Annotated[int, Range(at_least=1, at_most=_INT32, why="a run takes steps, counted in 32 bits")] = 90_000
     """Total parameter updates, over all starts of the run."""
     batch_size: Count = 256

@@ -82,7 +82,7 @@ class PendingMetrics:
         said = f"step {step}: {wrong[0]} is {float(metrics[wrong[0]])}; its photos are image_id {records}"
         if self._skipped > self._skip_limit:
             raise NonFiniteLossError(
-                f"{said}. {self._skipped} steps in a row were skipped, and skip_limit is {self._skip_limit}. The "
+                f"{said}. {self._skipped} skipped in a row, and skip_limit is {self._skip_limit}. The "
                 "state is the one before the first of them; look at these photos, or lower the learning rate"
             )
         log.warning("%s. The step is skipped.", said)

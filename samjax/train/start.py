@@ -1,4 +1,4 @@
-"""What a start of a run begins with: its newest checkpoint, or a fresh state."""
+"""The initial state of a start: from the newest checkpoint, or fresh."""
 
 from dataclasses import dataclass
 from typing import Any

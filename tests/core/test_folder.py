@@ -93,7 +93,7 @@ def test_a_whole_folder_is_for_whom_new_files_are(tmp_path):
 def test_a_folder_goes_on_only_as_it_was_begun():
     before = {"checkpoint": "a", "seed": 1}
     check_request(before, dict(before), sentence="--out x was begun")
-    with pytest.raises(UserError, match=r"^--out x was begun with seed 1, now it is 2: go on with what"):
+    with pytest.raises(UserError, match=r"^--out x was begun with seed 1, now it is 2: resume with the first value"):
         check_request(before, {**before, "seed": 2}, sentence="--out x was begun")
     with pytest.raises(UserError, match="limit None, now it is 3"):
         check_request(before, {**before, "limit": 3}, sentence="--out x was begun")

@@ -78,7 +78,7 @@ def test_a_tar_that_holds_only_what_came_before_makes_no_shard(tars, tmp_path):
     with pytest.raises(UserError, match="2 of 16 records cannot be used"):
         prepare(str(tars), tmp_path / "out", run=SERIAL)
     (tars / "sa_000001.tar").unlink()
-    with pytest.raises(UserError, match=r"1 that are done are gone, .*sa_000001.tar"):
+    with pytest.raises(UserError, match=r"1 finished sources are missing now, .*sa_000001.tar"):
         prepare(str(tars), tmp_path / "out", run=SERIAL)
     report = prepare(str(tars), tmp_path / "other", run=SERIAL)
     assert [shard.file[-14:] for shard in report.shards] == ["00000-of-00002", "00001-of-00002", ""]

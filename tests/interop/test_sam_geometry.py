@@ -159,5 +159,5 @@ def test_a_map_as_large_as_a_window_or_smaller(naming, depth, every, window):
 
 @pytest.mark.parametrize(("width", "depth"), [(64, 6), (96, 8)])
 def test_vits_without_a_place_are_refused(width, depth):
-    with pytest.raises(UserError, match="has no place here"):
+    with pytest.raises(UserError, match="is not supported"):
         vit_config(vit(width=width, depth=depth))

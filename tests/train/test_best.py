@@ -214,7 +214,7 @@ def test_a_run_that_breaks_says_what_is_saved(followed, fake_step, tmp_path, cap
     with pytest.raises(UserError, match=r"step 2: loss is nan; .* nothing has been saved yet: start again"):
         run(config, tmp_path / "early")
     fake_step.breaks_at = 4
-    with pytest.raises(UserError, match=r"step 4: loss is nan; .* the last checkpoint is of step 2: go on from it"):
+    with pytest.raises(UserError, match=r"step 4: loss is nan; .* the last checkpoint is of step 2: resume from it"):
         run(config, tmp_path / "late")
     fake_step.breaks_at = 0
     run(config, tmp_path / "late")

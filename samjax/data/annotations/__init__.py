@@ -1,1 +1,1 @@
-"""Photos with the objects that protocols ask for, in the formats that data sets come in."""
+"""Readers of annotated data sets, in the formats they come in."""

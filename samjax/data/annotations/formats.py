@@ -1,4 +1,4 @@
-"""The formats that data sets come in, and what a reader of each must be told."""
+"""Formats of data sets, and the options of their readers."""
 
 import enum
 from typing import Annotated
@@ -7,18 +7,18 @@ from samjax.core.ranges import Range, config_class
 
 
 class Format(enum.Enum):
-    """How the objects of photos are written down."""
+    """How annotations are stored."""
 
     COCO = "coco"
     """One JSON for all photos, as COCO and LVIS have it."""
     SA1B = "sa1b"
     """Records made by `samjax data prepare`."""
     LABEL_MAPS = "label-maps"
-    """A PNG a photo, its pixels the numbers of objects."""
+    """One PNG per photo, whose pixels are object numbers."""
     PANOPTIC = "panoptic"
     """COCO's panoptic JSON and the PNGs it names."""
     INSTANCE_PNGS = "instance-pngs"
-    """A folder a photo, with a PNG an object."""
+    """One folder per photo, with one PNG per object."""
 
 
 class Objects(enum.Enum):
@@ -37,7 +37,7 @@ _Value = Annotated[int, Range(at_least=0, why="it is the value of a pixel")]
 
 @config_class("")
 class FormatOptions:
-    """What a format leaves open; each says which formats ask for it."""
+    """Options of formats; each names the formats that use it."""
 
     split: str | None = None
     """`sa1b`: the split of the prepared folder; None where it has one only."""

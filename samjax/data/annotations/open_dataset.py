@@ -25,7 +25,7 @@ from samjax.data.stream.sources import holds_records
 
 @dataclass(frozen=True, kw_only=True)
 class OpenedDataset:
-    """A data set, ready to be prompted, and what a reader of figures on it must know."""
+    """A data set ready for prompting, with notes that a reader of its results needs."""
 
     dataset: Dataset
     notes: list[str]
@@ -52,10 +52,10 @@ def open_dataset(
       images: where photos are, for formats that do not say, and for named ones where their own folder is missing.
       options: of the format. A named data set has its own.
       most_masks: cut to about this many masks, if there are more: see `sampling`. None cuts named ones as the paper.
-      limit: the first so many photos alone. Masks that are PNGs are decoded for these, and where the cut asks for more.
-      allow_missing: leave out, and count, what is missing or damaged.
-      allow_unannotated: leave out, and count, photos without annotations.
-      prepare: given PATH, makes records of tars and returns where.
+      limit: use only the first photos. PNG masks are decoded for these, and for more if the cut needs them.
+      allow_missing: skip and count what is missing or damaged.
+      allow_unannotated: skip and count photos without annotations.
+      prepare: turns the tars at PATH into records and returns their path.
       progress: shows what is read.
 
     Raises:

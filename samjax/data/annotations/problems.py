@@ -1,4 +1,4 @@
-"""What is wrong with data to evaluate on: all of it told at once, and counted where it is allowed."""
+"""Problems of evaluation data: reported all at once, or counted if they are allowed."""
 
 from collections import Counter
 
@@ -58,7 +58,7 @@ class Problems:
         refused = [] if allow_missing else [kind for kind in self._found if kind not in allowed]
         if refused:
             kinds = "; ".join(map(self._sentence, refused))
-            raise UserError(f"{self._what} has {kinds}. Mend it, or {self._way_out(set(refused))}")
+            raise UserError(f"{self._what} has {kinds}. Fix it, or {self._way_out(set(refused))}")
         return self.counts()
 
     def _way_out(self, refused: set[str]) -> str:

@@ -1,1 +1,1 @@
-"""Masks as run lengths and packed bits; which of them are used, and how they are resized."""
+"""Masks as run lengths and packed bits: selection and resampling."""

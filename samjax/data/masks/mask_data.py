@@ -1,4 +1,4 @@
-"""Photos with masks to learn (SA-1B's records): which masks are used, how photos are shown, and the examples made."""
+"""Training data of photos with masks (SA-1B's records): mask selection, views of photos, and examples."""
 
 import dataclasses
 from collections.abc import Callable
@@ -29,24 +29,25 @@ class MaskDataConfig(DataConfig):
     (docs/data.md), and on the command line tars in SA-1B's layout."""
 
     max_masks: Count = 64
-    """Mask slots of a photo; where it has more, this many are drawn afresh each epoch."""
+    """Mask slots per photo; if it has more masks, each epoch draws this many at random."""
     max_area_fraction: Share = 0.9
-    """Masks that cover more than this share of the photo are left out."""
+    """Exclude masks that cover more than this share of the photo."""
     min_area_fraction: Share = 0.0
-    """Masks that cover less than this share of the photo are left out."""
+    """Exclude masks that cover less than this share of the photo."""
     min_area: CountOrNone = 0
-    """Masks of fewer pixels of the photo are left out."""
+    """Exclude masks with fewer pixels, counted in the photo."""
     min_predicted_iou: Share = 0.0
-    """Masks whose predicted IoU is below are left out; 0 asks for nothing."""
+    """Exclude masks with a lower predicted IoU; 0 excludes none."""
     min_stability_score: Share = 0.0
-    """Masks whose stability score is below are left out; 0 asks for nothing."""
+    """Exclude masks with a lower stability score; 0 excludes none."""
     scale_jitter: tuple[_Scale, _Scale] = (1.0, 1.0)
-    """Least and greatest random factor on the fitted photo's size, then cropped or padded to the frame; (0.1, 2.0) is
-    ViTDet's large-scale jitter, (1.0, 1.0) none. Not in validation."""
+    """Smallest and largest random scale of the fitted photo, before it is cropped or padded to the frame; (0.1, 2.0) is
+    ViTDet's large-scale jitter, (1.0, 1.0) none. Training only."""
     flip_probability: Probability = 0.0
-    """Chance that a photo and its masks are mirrored, left and right. Not in validation."""
+    """Probability that a photo and its masks are mirrored, left and right. Training only."""
     decoding: Decoding = Decoding.EXACT
-    """EXACT is PIL's pixels bit for bit, SCALED within one grey level on average and faster for frames below 600."""
+    """EXACT equals PIL's pixels bit for bit; SCALED is within one grey level on average, and faster for frames below
+    600."""
 
     def __post_init__(self):
         if not self.min_area_fraction < self.max_area_fraction:
@@ -63,12 +64,12 @@ class MaskDataConfig(DataConfig):
         return MaskRules(**{field.name: getattr(self, field.name) for field in dataclasses.fields(MaskRules)})
 
     def view_rules(self) -> ViewRules:
-        """Return how views of photos are drawn."""
+        """Return the rules for random views."""
         return ViewRules(scale_jitter=self.scale_jitter, flip_probability=self.flip_probability)
 
 
 class MaskExamples:
-    """Decodes a record, fits a view of its photo to the model's frame and draws its masks; an `ExampleMaker`.
+    """Decodes a record, fits a view of its photo into the model's frame and samples masks; an `ExampleMaker`.
 
     `image_size` is the model's frame, (height, width). Without `augment` every photo is shown whole, as for validation.
     """
@@ -103,7 +104,7 @@ class MaskExamples:
         }
 
     def example(self, record: records.Record, rng: np.random.Generator) -> Example:
-        """Return a photo with masks drawn from its own.
+        """Return a photo with a random selection of its masks.
 
         Raises:
           UnusableRecordError: none of its masks can be used.

@@ -32,7 +32,7 @@ class RleError(ValueError):
 
 
 class Codes(NamedTuple):
-    """The counts of several masks, one after the other, as the compiled loops take them."""
+    """The counts of several masks, concatenated for the compiled loops."""
 
     characters: UInt8[np.ndarray, "characters"]
     ends: Int64[np.ndarray, "masks"]

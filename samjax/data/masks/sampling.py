@@ -1,4 +1,4 @@
-"""Which masks of a photo are learnt from (Segment Anything, appendix A: at most 64, none over 90% of the image)."""
+"""Selects the masks of a photo to train on (Segment Anything, appendix A: at most 64, none over 90% of the image)."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -14,9 +14,9 @@ from samjax.data.records.masks import Annotation
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MaskRules:
-    """Which masks can be used: shares are of the photo, areas its pixels, and a mask at a bound is kept.
+    """Which masks can be used. Shares are of the photo, areas in its pixels, and a mask at a bound is kept.
 
-    The scores are the data engine's own estimates; they can lie outside 0 to 1, and a bound of 0 asks for nothing.
+    The scores are the data engine's own estimates and can lie outside 0 to 1; a bound of 0 excludes nothing.
     """
 
     max_area_fraction: float = 0.9
@@ -27,7 +27,7 @@ class MaskRules:
 
 
 class Omissions(NamedTuple):
-    """Masks of a photo that were not used, each counted once, under the first of these that applies."""
+    """Counts of a photo's unused masks, each under the first reason that applies."""
 
     too_large: int = 0
     """Cover too much of the photo."""
@@ -36,18 +36,18 @@ class Omissions(NamedTuple):
     low_predicted_iou: int = 0
     low_stability: int = 0
     empty: int = 0
-    """Met while drawing, without a pixel in the model's frame."""
+    """Without a pixel in the model's frame; only those met while sampling."""
 
     def __str__(self) -> str:
         return (
             f"{self.too_large} too large, {self.too_small} too small, {self.low_predicted_iou} below the predicted IoU "
-            f"asked for, {self.low_stability} below the stability, {self.empty} empty in the model's frame"
+            f"bound, {self.low_stability} below the stability bound, {self.empty} empty in the model's frame"
         )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DrawnMasks:
-    """The masks drawn, packed, and how many could not be used."""
+    """The selected masks, packed, and how many could not be used."""
 
     masks: UInt8[np.ndarray, "drawn h packed_w"]
     left_out: Omissions
@@ -64,8 +64,8 @@ def draw_masks(
 ) -> DrawnMasks:
     """Return at most `max_masks` masks of a photo, drawn uniformly without replacement from those that can be used.
 
-    Masks are met in random order and resampled until enough are found, so most of a photo's masks are only measured;
-    leaving out the empty ones on the way keeps the draw uniform over the others.
+    Masks are visited in random order and resampled until enough are found, so most of a photo's masks are only
+    measured; skipping empty ones on the way keeps the selection uniform over the others.
 
     Args:
       annotations: the photo's masks, all of which are checked.
@@ -98,5 +98,5 @@ def draw_masks(
 
 
 def _below(scores: list[float], bound: float) -> Bool[np.ndarray, "masks"]:
-    """A bound of 0 asks for nothing, whatever the scores are; else a score that is no number is below it."""
+    """A bound of 0 excludes nothing, whatever the scores; otherwise NaN counts as below it."""
     return ~(np.array(scores, float) >= bound) & (bound > 0)

@@ -1,1 +1,1 @@
-"""Record schemas, one a file: what a record of a task holds, and its bytes."""
+"""Record schemas, one per file: what a record holds, and how it is encoded."""

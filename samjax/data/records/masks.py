@@ -1,4 +1,5 @@
-"""The record schema, both ways: TFDS's own `segment_anything`, so that data prepared by either trains.
+"""Encodes and decodes records of photos with masks, in TFDS's own `segment_anything` schema: data prepared by TFDS or
+samjax works.
 
 A record is a serialised `tf.train.Example`; TFDS reads and writes it without TensorFlow. Photos stay encoded.
 """
@@ -126,7 +127,7 @@ def decode_record(data: bytes) -> Record:
 
 
 def photo_of(data: bytes) -> photos.Record:
-    """Return the photo alone of the record in `data`; its annotations are not decoded, and may be broken.
+    """Return only the photo of the record in `data`; its annotations are not decoded and may be broken.
 
     Raises:
       RecordError: it holds no photo of this schema, or one that contradicts itself.

@@ -1,4 +1,4 @@
-"""The schema of photos alone, for training that needs no masks: what TFDS's `segment_anything` says of a photo.
+"""The schema of photos without masks: the photo part of TFDS's `segment_anything`.
 
 Its only part is `image`, entry by entry that of `samjax.data.records.masks`. So `decode_record` also takes the photo
 out of a record with masks: the annotations are never decoded, which would take seventy times as long for 100 masks.

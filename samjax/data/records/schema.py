@@ -27,7 +27,7 @@ class Schema:
     decode: Callable[[bytes], Any]
     """Returns the record in the bytes of one ArrayRecord record; raises RecordError."""
     parts: tuple["Schema", ...] = ()
-    """Schemas of which these records are too: their `decode` reads them."""
+    """Other schemas whose `decode` also reads these records."""
 
 
 def image_features() -> dict[str, Any]:
@@ -45,7 +45,7 @@ def image_features() -> dict[str, Any]:
 
 @functools.cache
 def skip_photo_decoding() -> dict[str, Any]:
-    """Return TFDS's decoders, which leave the photo as it is."""
+    """Return TFDS decoders that leave the photo encoded."""
     import tensorflow_datasets as tfds
 
     return {"image": {"content": tfds.decode.SkipDecoding()}}

@@ -1,1 +1,1 @@
-"""Folders that other software reads, a file each."""
+"""Formats that other software reads, one file each."""

@@ -1,4 +1,4 @@
-"""How each format's folder is loaded: the programs on its card."""
+"""How to load each format's folder: the code on its card."""
 
 from samjax.interop.card import Use
 from samjax.interop.formats.onnx.model import OnnxOptions

@@ -1,4 +1,4 @@
-"""What a format is for `samjax export`: of which family's models, what it needs, what writes it."""
+"""A format of `samjax export`: its family of models, its packages, its writer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -58,7 +58,7 @@ def hints_from_json(config: Mapping[str, Any], *, name: str) -> Hints:
     if not isinstance(blocks, list) or not all(type(block) is int for block in blocks):
         faults.append(f"{_VISION}.global_attn_indexes is {blocks!r:.40}, expected a list of numbers")
     if faults:
-        raise UserError(f"{name} is of a model that cannot be had here: {'; '.join(faults)}")
+        raise UserError(f"{name} is not a model that samjax supports: {'; '.join(faults)}")
     return Hints(decoder_heads=heads, global_blocks=tuple(sorted(blocks)))
 
 

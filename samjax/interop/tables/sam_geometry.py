@@ -78,7 +78,7 @@ def vit_config(arrays: Mapping[str, np.ndarray]) -> SamConfig:
         named = [whole.image_encoder for whole in PUBLISHED.values() if whole.image_encoder.width == width]
         if depth % 4 or (not named and width % _HEAD_CHANNELS):
             raise UserError(
-                f"a ViT of {depth} blocks of width {width} has no place here: blocks are a multiple of 4, every "
+                f"a ViT of {depth} blocks of width {width} is not supported: blocks must be a multiple of 4, every "
                 f"quarter's last one global, and the width one of {_HEAD_CHANNELS}"
             )
         heads = named[0].heads if named else width // _HEAD_CHANNELS

@@ -55,7 +55,7 @@ class Upscaler(nnx.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedMasks:
-    """Masks that are not painted yet: of each object's four, a round of training needs one or three.
+    """Masks before their logits are computed: of each object's four, a round of training needs one or three.
 
     A mask's logits are the products of its hypernetwork's output, `weights`, with the object's map, whose i cells are a
     `grid` of (h, w).
@@ -102,10 +102,10 @@ class MaskDecoderConfig:
 
 
 class MaskDecoder(nnx.Module):
-    """Decodes every prompted mask of every image; objects never see each other.
+    """Decodes every prompted mask of every image; objects are independent of each other.
 
-    Nor need devices: each decodes its own masks with all of the parameters, 4 million of the published models. Split,
-    they would be gathered in every round, and their gradients would gather the tokens of all masks of the mesh.
+    The parameters, 4 million in the published models, are replicated, and each device decodes its own masks. Sharded
+    parameters would be gathered in every round, and their gradients would gather the tokens of all masks of the mesh.
     """
 
     def __init__(self, config: MaskDecoderConfig, *, embedding: int, dtype: jnp.dtype, rngs: nnx.Rngs):

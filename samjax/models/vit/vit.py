@@ -21,7 +21,7 @@ from samjax.parallel.sharding import constrain
 
 
 class Positions(enum.Enum):
-    """What is added to each patch for its place in the photo."""
+    """The position encoding added to each patch."""
 
     LEARNED = "learned"
     """A trained table."""
@@ -38,7 +38,7 @@ class VitConfig(BlocksConfig):
     patch_bias: bool = True
     """Whether the patch embedding has a bias."""
     positions: Positions = Positions.LEARNED
-    """What is added to each patch for its place; the class token has no place."""
+    """The position encoding added to each patch; the class token has none."""
     class_token: bool = False
     """Whether a learned token attends together with those of the photo; the blocks must then take sequences."""
     final_norm: bool = True

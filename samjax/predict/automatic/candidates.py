@@ -1,4 +1,4 @@
-"""What a crop's candidates go through on device: filters, a place in the pool of those left, suppression."""
+"""Processing of a crop's candidates on device: filters, a pool of those that pass, suppression."""
 
 from typing import Any
 
@@ -56,9 +56,9 @@ def filters_of(config: GeneratorConfig) -> Filters:
 class Pool:
     """The candidates of each of b crops that passed the filters, in the order of their points, in c slots.
 
-    `count` goes on where the slots end: then some were lost. Boxes are in pixels of the crop, the last ones included;
-    `source` is the point's number times the masks a point, plus the mask's. `highest` is of all candidates: the
-    predicted IoU, and the stability of those that the first filter let pass; -inf where there was none.
+    `count` may exceed the slots: then some candidates were lost. Boxes are in pixels of the crop, the last ones
+    included; `source` is the point's number times the masks a point, plus the mask's. `highest` is of all candidates:
+    the predicted IoU, and the stability of those that the first filter let pass; -inf where there was none.
     """
 
     logits: Float32[Array, "b c low_h low_w"]

@@ -1,4 +1,4 @@
-"""What an automatic mask must be."""
+"""Settings of automatic masks."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -22,27 +22,27 @@ class GeneratorConfig:
     masks_per_point: Annotated[int, Range(one_of=(1, CANDIDATES), why="the model has these outputs")] = CANDIDATES
     """The three candidates of an ambiguous prompt; or 1, the mask that answers an unambiguous one, for comparison."""
     points_per_batch: Count = 64
-    """Points of a photo decoded at once. Changes memory and speed alone."""
+    """Points decoded per batch. Affects only memory and speed."""
     pred_iou_threshold: Share = 0.88
-    """Candidates whose predicted IoU is above it go on; 0 lets all."""
+    """Candidates need a predicted IoU above this; 0 keeps all."""
     stability_threshold: Share = 0.95
-    """Of those, masks go on that lose no more than the rest when the threshold on logits is raised; 0 lets all."""
+    """Masks need a stability score above this; 0 keeps all."""
     stability_offset: Annotated[float, Range(at_least=0, why="it is a distance from the threshold")] = 1.0
     """The stability is the area at logits above this, over the area at logits above minus this."""
     box_nms_threshold: Share = 0.7
     """Of two masks of a crop whose boxes' IoU is above it, the one with the lower predicted IoU is dropped."""
     crop_layers: Annotated[int, Range(at_least=0, at_most=4, why="4 layers are 341 crops of a photo")] = 0
-    """Layer i looks at 2^i x 2^i overlapping crops of the photo, besides the whole."""
+    """In addition to the whole photo, layer i processes 2^i x 2^i overlapping crops."""
     crop_nms_threshold: Share = 0.7
     """As `box_nms_threshold`, between crops: the mask of the larger crop is dropped."""
     crop_overlap: Share = 512 / 1500
     """How much of the photo's shorter side neighbouring crops of layer 1 share; half as much in each layer after it."""
     points_downscale: Count = 1
-    """Each layer has this many times fewer points a side than the one before."""
+    """Each layer has this many times fewer points per side than the one before."""
     min_region_area: CountOrNone = 0
-    """Holes and islands of fewer pixels are filled and removed; 0 leaves masks alone."""
+    """Holes with fewer pixels are filled and islands with fewer pixels removed; 0 leaves masks unchanged."""
     max_area_fraction: Share = 1.0
-    """Masks that cover more of the photo are dropped."""
+    """Masks that cover more than this share of the photo are dropped."""
 
     def __post_init__(self):
         if self.points_in(self.crop_layers) < 1:

@@ -77,10 +77,11 @@ class MaskFolder:
 def open_folder(
     path: str | Path, *, checkpoint: str, config: GeneratorConfig, photos: Sequence[str | Path]
 ) -> MaskFolder:
-    """Return the folder for masks of `photos`, made if it is not there, or the one that this was begun in.
+    """Return the folder for masks of `photos`: a new one, or one that an earlier run started.
 
     Raises:
-      UserError: it holds something else, or was begun with another checkpoint or other settings; it cannot be written.
+      UserError: it holds something else, was started with another checkpoint or other settings, or cannot be written
+        to.
     """
     folder = Path(path)
     settings = dataclasses.asdict(config)

@@ -22,8 +22,8 @@ def suppress(
 ) -> KeptBoxes:
     """Keep the box with the highest score, drop those that overlap it by an IoU above `threshold`, and so on.
 
-    Each turn compares one box that stays with all others, so the turns are as many as stay, and no table of all pairs
-    is made. A box without an area overlaps nothing. Boxes are (x0, y0, x1, y1); those not `valid` are not there.
+    Each step compares one kept box with all others, so NMS takes one step per kept box and needs no table of all pairs.
+    A box without an area overlaps nothing. Boxes are (x0, y0, x1, y1); those not `valid` are ignored.
     """
     limit = _below(threshold)
     order = jnp.argsort(jnp.where(valid, -scores, jnp.inf), stable=True)

@@ -90,7 +90,7 @@ class Predictor:
         """
         images = as_photos(images)
         if not images:
-            raise UserError("there are no images to set; give one at least")
+            raise UserError("there are no images to set; give at least one")
         engine, config = self._engine, self.config
         count = _rounded_up(len(images), engine.ways)
         frames = np.zeros((count, *config.image_size, 3), np.uint8)

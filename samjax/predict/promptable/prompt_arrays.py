@@ -135,7 +135,7 @@ def _padded(name: str, value: Any) -> tuple[np.ndarray, np.ndarray]:
     if array is not None and (array.dtype != object or array.ndim == 0):
         return array, np.ones(array.shape[:2] if name in ("points", "labels") else array.shape[:1], bool)
     if name == "mask_logits":
-        raise UserError("mask_logits must be one array, (m, low_h, low_w): objects cannot lack theirs one by one")
+        raise UserError("mask_logits must be one array, (m, low_h, low_w): single objects cannot omit theirs")
     row = {"points": (2,), "labels": (), "boxes": (4,)}[name]
     parts = [_part(f"{name}[{index}]", one, row, single=name == "boxes") for index, one in enumerate(value)]
     most = max((len(part) for part in parts), default=0)
@@ -212,7 +212,7 @@ def _check_shapes(given: dict[str, np.ndarray], shapes: dict[str, tuple]) -> int
                 what = "objects (m)" if letter == "m" else "points an object (p)"
                 raise UserError(f"{name} has {size} {what}, but {other} has {before}")
             if size == 0:
-                raise UserError(f"{name} is empty: shape {value.shape}; leave it out, or give one object at least")
+                raise UserError(f"{name} is empty: shape {value.shape}; omit it, or give at least one object")
     return sizes["m"][1]
 
 

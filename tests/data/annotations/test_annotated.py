@@ -32,7 +32,7 @@ def read(folder, said, **allowed):
 
 
 def test_photos_without_annotations_are_allowed_alone(folder):
-    with pytest.raises(UserError, match=r"1 images without annotations \(1\). Mend it, or accept these with --allow"):
+    with pytest.raises(UserError, match=r"1 images without annotations \(1\). Fix it, or accept these with --allow"):
         read(folder, content())
     data = read(folder, content(), allow_unannotated=True)
     assert [photo.id for photo in data.photos] == [1, 2, 3]
@@ -47,7 +47,7 @@ def test_real_faults_are_refused_where_these_are_allowed(folder):
     said["annotations"][2]["image_id"] = 9
     with pytest.raises(UserError) as caught:
         read(folder, said, allow_unannotated=True)
-    assert "1 annotations of images that are not in the file (id 3: image_id 9). Mend it, or leave" in str(caught.value)
+    assert "1 annotations of images that are not in the file (id 3: image_id 9). Fix it, or leave" in str(caught.value)
     assert "images without annotations" not in str(caught.value)
     with pytest.raises(UserError, match="--allow-missing, or those without annotations alone with --allow-unannotated"):
         read(folder, said)
@@ -66,7 +66,7 @@ def test_every_format_has_such_photos(folder):
     write_png(folder / "maps/c.png", label_map(()))
     write_png(folder / "maps/z.png", label_map((1,)))
     data = open_label_maps(folder / "maps", images=images, name="x", options=options)
-    with pytest.raises(UserError, match=r"has 1 label maps without a photo \(z.png\). Mend"):
+    with pytest.raises(UserError, match=r"has 1 label maps without a photo \(z.png\). Fix"):
         data.read(allow_unannotated=True)
 
 
@@ -150,6 +150,6 @@ def test_edges_pair_photos_and_ground_truth_that_are_data(tmp_path):
     (tmp_path / "kept.mat").rename(truths / f"{photo.stem}.mat")
     write_photo(photo.with_suffix(".png"), size=(24, 32))
     names = f"{photo.name} and {photo.stem}.png"
-    with pytest.raises(UserError, match=rf"1 photos that are there twice \({names}\). Mend it, or leave"):
+    with pytest.raises(UserError, match=rf"1 photos that are there twice \({names}\). Fix it, or leave"):
         open_bsds(tmp_path)
     assert [one.id for one in open_bsds(tmp_path, allow_missing=True).photos] == [one.stem for one in photos[1:]]

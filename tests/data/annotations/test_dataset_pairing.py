@@ -232,7 +232,7 @@ def test_capitals_of_an_extension_do_not_matter(tmp_path):
         write_photo(tmp_path / "photos" / name)
     assert [photo.name for photo in of_maps(tmp_path).photos] == ["a.JPG", "b.jpg"]
     write_pair(tmp_path, of_maps, "a")
-    with pytest.raises(UserError, match=r"1 label maps of the same name \(a.PNG and a.png\)\. Mend"):
+    with pytest.raises(UserError, match=r"1 label maps of the same name \(a.PNG and a.png\)\. Fix"):
         of_maps(tmp_path)
     assert [photo.name for photo in of_maps(tmp_path, allow_missing=True).photos] == ["b.jpg"]
 

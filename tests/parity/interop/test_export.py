@@ -131,7 +131,7 @@ def test_the_program_on_the_card_runs(exported, format, monkeypatch, tmp_path):
 
 def test_a_decoder_for_photos_in_single_files_runs_by_its_card(run, exported, monkeypatch, tmp_path, capsys):
     given = ["--checkpoint", str(run), "--out", str(tmp_path / "out"), "--single-file", "--photo-masks"]
-    assert "are of onnx, not of huggingface: leave them out" in refused(capsys, *given, "--format", "huggingface")
+    assert "are for --format onnx, not huggingface: remove them" in refused(capsys, *given, "--format", "huggingface")
     assert main(["export", *given, "--format", "onnx"]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"README.md", "encoder.onnx", "decoder.onnx"}
     assert "Weights are in the models' own files." in (tmp_path / "out" / "README.md").read_text()

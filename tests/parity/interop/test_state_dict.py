@@ -63,7 +63,7 @@ def test_bfloat16_is_widened_exactly(tmp_path, name):
 def test_a_type_that_numpy_has_not_is_named(tmp_path, name):
     tiny = {"kernel": torch.zeros(3, dtype=torch.float8_e4m3fn)}
     (safetensors.torch.save_file if name.endswith("safetensors") else torch.save)(tiny, tmp_path / name)
-    with pytest.raises(UserError, match=r"kernel is .* NumPy has not"):
+    with pytest.raises(UserError, match=r"kernel is .* NumPy does not have"):
         read_state_dict(tmp_path / name)
 
 
@@ -118,7 +118,7 @@ def test_a_folder_that_is_not_whole(tmp_path):
         read_state_dict(tmp_path)
     save_shards(tmp_path, "model.safetensors")
     (tmp_path / "model-00002-of-00002.safetensors").unlink()
-    with pytest.raises(UserError, match=r"names model-00002-of-00002\.safetensors, which is not there"):
+    with pytest.raises(UserError, match=r"names model-00002-of-00002\.safetensors, which does not exist"):
         read_state_dict(tmp_path)
     shutil.copy(tmp_path / "model-00001-of-00002.safetensors", tmp_path / "model-00002-of-00002.safetensors")
     with pytest.raises(UserError, match="holds kernel, which another file"):

@@ -31,7 +31,7 @@ def read_boundaries(path: Path) -> list[Bool[np.ndarray, "h w"]]:
     """Return each annotator's boundaries, one at least, all of one size.
 
     Raises:
-      ValueError: it is no such file; the message goes on after its name.
+      ValueError: it is no such file; the message continues its name.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:

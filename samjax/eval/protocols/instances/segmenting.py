@@ -18,7 +18,7 @@ class BoxMasks:
     """The masks of one box, as run lengths of the photo's size."""
 
     first: str
-    """Of the three candidates the one that the model trusts most."""
+    """The candidate with the highest predicted IoU, of three."""
     second: str | None
     """What the model makes of the box and that mask together; None if it was not asked."""
 
