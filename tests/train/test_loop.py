@@ -296,7 +296,7 @@ def breaking(micro_run):
 def test_a_broken_step_is_skipped_named_and_counted(breaking, whole, tmp_path, caplog):
     """It leaves parameters and moments as they were, and the steps after it are taken."""
     _, ids = breaking([5], tmp_path)
-    assert f"step 5: loss is nan; its photos are image_id {ids[4]}. It is skipped." in caplog.text
+    assert f"step 5: loss is nan; its photos are image_id {ids[4]}. The step is skipped." in caplog.text
     rows = JsonLines.read(tmp_path / "metrics.jsonl")
     assert [row.get("skipped") for row in rows] == [None] * 4 + [1, None]
     assert "loss" not in rows[4]
@@ -315,7 +315,7 @@ def test_too_many_broken_steps_name_the_step_and_its_photos(breaking, tmp_path):
     error, ids = breaking([2, 3, 4, 5, 6], tmp_path, log_every=3, skip_limit=1)
     assert isinstance(error, NonFiniteLossError)
     assert "step 3" in str(error)
-    assert "2. in a row" in str(error)
+    assert "2 skipped in a row, and skip_limit is 1" in str(error)
     assert str(ids[2]) in str(error)
     assert not list((tmp_path / "checkpoints").iterdir())
 

@@ -311,7 +311,7 @@ def test_no_checkpoint_bad_license_and_buckets_are_refused(run, tmp_path, capsys
     assert "no such folder" in refused(capsys, "--checkpoint", "nowhere", "--format", "onnx", "--out", out)
     given = ["--checkpoint", str(run), "--format", "onnx"]
     assert "identifier" in refused(capsys, *given, "--out", out, "--license", "mine, all mine")
-    assert "this machine" in refused(capsys, *given, "--out", "gs://bucket/out")
+    assert "give a local folder" in refused(capsys, *given, "--out", "gs://bucket/out")
     assert "--fast" in refused(capsys, *given, "--out", out, "--fast")
     assert not (tmp_path / "out").exists()
 

@@ -348,7 +348,7 @@ def test_bad_files_are_a_sentence_and_exit_code_2(tmp_path, capsys):
     assert "nothing of it is run" in refused(capsys, path, out)
     assert "no such file" in refused(capsys, tmp_path / "none.pth", out)
     saved(path, state_dict(RELEASE) | {"mask_decoder.iou_token.weight": np.full((1, 32), np.nan, np.float32)})
-    assert "not finite" in refused(capsys, path, out, *DECODER)
+    assert "hold non-finite values and are not saved" in refused(capsys, path, out, *DECODER)
 
 
 def test_bad_options_are_a_sentence_and_exit_code_2(tmp_path, capsys):
