@@ -133,7 +133,12 @@ def test_initial_weights_are_those_of_the_key(family):
     assert sum(differing) > len(differing) / 3  # biases and norms begin alike
 
 
-@each_family
+@pytest.mark.parametrize(
+    "family",
+    # SAM's takes half a minute to compile; by default tests/train/test_meshes.py splits its batches
+    [pytest.param(one, marks=pytest.mark.slow) if one.name == "sam" else one for one in KNOWN if one.training],
+    ids=lambda family: family.name,
+)
 def test_a_split_batch_with_an_empty_row_is_its_photos(family):
     """Batch, parameters and heads are split, and a row without a record weighs nothing: loss and gradient stay.
 
