@@ -33,7 +33,7 @@ def config() -> MaskedImageTraining:
         ),
         validation=ValidationConfig(source=str(PHOTOS / "val"), every=500, photos=40),
         checkpoint=CheckpointConfig(every=500),
-        steps=1_000,
+        steps=2_500,
         batch_size=16,
         log_every=50,
     )

@@ -95,10 +95,16 @@ class PromptableTraining(TrainConfig):
           UserError: they are of another model, or of an encoder of another width or depth.
         """
         name = f"init_from: {weights.path}"
-        if isinstance(
-            config_of(weights.config, SamConfig, MaeConfig, name=name, needed_by="this experiment"), SamConfig
-        ):
+        found = config_of(weights.config, SamConfig, MaeConfig, name=name, needed_by="this experiment")
+        if isinstance(found, SamConfig):
             return weights
+        theirs, ours = found.encoder, self.model.image_encoder
+        for size in ("width", "depth", "heads", "mlp_ratio"):
+            if getattr(theirs, size) != getattr(ours, size):
+                raise UserError(
+                    f"{name} holds an encoder whose {size} is {getattr(theirs, size)}, but this run's is "
+                    f"{getattr(ours, size)}; give a masked autoencoder of this size, or train a model of its size"
+                )
         arrays = vit_arrays(weights.params["encoder"], position=weights.buffers["encoder"]["position"])
         try:
             fitted = encoder_from_vit(arrays, self.model)
