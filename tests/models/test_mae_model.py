@@ -253,6 +253,7 @@ def test_rematerialisation_is_in_encoder_and_decoder(remat):
         assert added < kept(config(Remat.NONE, *more)) - kept(config(Remat.NONE, 3, 2))
 
 
+@pytest.mark.slow  # by default tests/families splits the task's batch
 def test_a_batch_split_over_devices_is_the_whole_one():
     model = make()
     graph, variables = nnx.split(model)

@@ -209,9 +209,7 @@ def test_weights_of_another_family_are_one_sentence(model):
     with pytest.raises(UserError, match=r"init_from: runs/mae holds .*SamConfig.*needs .*MaeConfig"):
         run_of().starting_weights(sam)
     wide = PromptableTraining(model=sam_of(SMALL, width=32), data=MaskDataConfig(source=""))
-    with pytest.raises(
-        UserError, match=r"holds an encoder whose width is 16, but this run's is 32"
-    ):
+    with pytest.raises(UserError, match=r"holds an encoder whose width is 16, but this run's is 32"):
         wide.starting_weights(mae)
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import tarfile
 from pathlib import Path
 
 import jax
@@ -324,3 +325,31 @@ def test_a_checkpoint_of_another_model_is_one_sentence(micro_run, whole):
     other = dataclasses.replace(micro_run, model=dataclasses.replace(micro_run.model, embedding=64))
     with pytest.raises(UserError, match=r"another model.*new --workdir"):
         _train(other, whole[0])
+
+
+EARLIER_CHECKPOINT = Path(__file__).parents[1] / "golden" / "earlier_run" / "checkpoint_3.tar.gz"
+EARLIER_ROWS = {
+    4: [14.207401275634766, 48.1601676940918],
+    5: [13.516414642333984, 34.90873718261719],
+    6: [13.212442398071289, 34.354557037353516],
+}
+"""Loss and gradient norm by step. Commit 2bce130, before tasks, began the run and went on from its checkpoint of step 3:
+state, place in the data and config are as it wrote them."""
+
+
+def test_a_run_of_an_earlier_version_goes_on_with_its_losses(micro_run, tmp_path, capsys):
+    """`samjax train` gave all their digits on one machine; tests compile quickly, which rounds otherwise."""
+    data = dataclasses.replace(
+        micro_run.data, source="synthetic:photos=24,seed=5", scale_jitter=(0.5, 2.0), flip_probability=0.5
+    )
+    config, streams = dataclasses.replace(micro_run, data=data), []
+    with tarfile.open(EARLIER_CHECKPOINT) as archive:
+        archive.extractall(tmp_path / "checkpoints", filter="data")
+    _train(config, tmp_path, wrap=lambda stream: streams.append(stream) or stream)
+    assert f"resumed from step 3 in {tmp_path / 'checkpoints'}" in capsys.readouterr().out
+    rows = JsonLines.read(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(EARLIER_ROWS)
+    for row in rows:
+        assert [row["loss"], row["grad_norm"]] == pytest.approx(EARLIER_ROWS[row["step"]], rel=1e-4), row["step"]
+    assert streams[0].counts["records"] == 12
+    assert streams[0].counts["masks"] == 24
