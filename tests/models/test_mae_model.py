@@ -21,7 +21,6 @@ from samjax.nn.pixels import normalise
 from samjax.nn.stack import Remat
 from samjax.nn.structure import abstract_model
 from samjax.optim.build import decay_mask
-from samjax.parallel.mesh import MeshConfig, make_mesh
 
 TINY = MaeConfig.tiny(image_size=(32, 48), visible=6)
 IMAGE = normal(2, 32, 48, 3)
@@ -251,25 +250,6 @@ def test_rematerialisation_is_in_encoder_and_decoder(remat):
     for more in ((9, 2), (3, 8)):  # of either, each block costs less to keep
         added = kept(config(remat, *more)) - kept(config(remat, 3, 2))
         assert added < kept(config(Remat.NONE, *more)) - kept(config(Remat.NONE, 3, 2))
-
-
-@pytest.mark.slow  # by default tests/families splits the task's batch
-def test_a_batch_split_over_devices_is_the_whole_one():
-    model = make()
-    graph, variables = nnx.split(model)
-    image, noise = (jnp.concatenate([part] * 4) for part in (IMAGE, NOISE))
-
-    def loss(variables, image, noise):
-        model = nnx.merge(graph, variables)
-        output = model(image, noise)
-        return model.loss(output.predictions, model.targets(image), output.hidden)
-
-    expected, gradient = jax.jit(jax.value_and_grad(loss))(variables, image, noise)
-    with jax.set_mesh(make_mesh(MeshConfig(data=2, fsdp=2, tensor=2))):
-        split, split_gradient = jax.jit(jax.value_and_grad(loss))(variables, image, noise)
-    np.testing.assert_allclose(split, expected, rtol=1e-5)
-    for ours, whole in zip(jax.tree.leaves(split_gradient), jax.tree.leaves(gradient), strict=True):
-        assert jnp.linalg.norm(ours - whole) <= 1e-4 * jnp.linalg.norm(whole) + 1e-6
 
 
 @pytest.mark.parametrize(

@@ -333,8 +333,8 @@ EARLIER_ROWS = {
     5: [13.516414642333984, 34.90873718261719],
     6: [13.212442398071289, 34.354557037353516],
 }
-"""Loss and gradient norm by step. Commit 2bce130, before tasks, began the run and went on from its checkpoint of step 3:
-state, place in the data and config are as it wrote them."""
+"""Loss and gradient norm by step. Commit 2bce130, before tasks, began the run and went on from its checkpoint of step
+3: state, place in the data and config are as it wrote them."""
 
 
 def test_a_run_of_an_earlier_version_goes_on_with_its_losses(micro_run, tmp_path, capsys):
