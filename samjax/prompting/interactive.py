@@ -97,8 +97,8 @@ def interact(
     """Run the annotator against `decode` and return what `observe` keeps from each round.
 
     Each round is rematerialised: only its prompts and carried logits are stored, and the backward pass decodes again.
-      So reduce to losses inside `observe`, and the logits of all rounds never exist at once. Click positions are not
-      differentiable and are computed once.
+    So reduce to losses inside `observe`, and the logits of all rounds never exist at once. Click positions are not
+    differentiable and are computed once.
 
     Args:
       decode: closure over the model and the photos' embeddings; gradients reach what it closes over.

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from samjax.checkpoint.load import config_of
 from samjax.checkpoint.weights import Weights
 from samjax.core.batches import Batch, unpack_masks
 from samjax.core.errors import UserError
@@ -86,19 +85,20 @@ class PromptableTraining(TrainConfig):
             config=self.prompting,
         )
 
-    def starting_weights(self, weights: Weights) -> Weights:
-        """Return a Segment Anything model's weights as they are, and of a masked autoencoder the image encoder.
+    def starting_models(self) -> tuple[type, ...]:
+        """Return Segment Anything and masked autoencoders."""
+        return SamConfig, MaeConfig
 
-        Patch embedding and positions are resized to this model's; neck, prompt encoder and decoder stay fresh.
+    def convert_weights(self, weights: Weights, model: MaeConfig) -> Weights:
+        """Return the image encoder of a masked autoencoder; neck, prompt encoder and decoder stay fresh.
+
+        Patch embedding and positions are resized to this model's.
 
         Raises:
-          UserError: they are of another model, or of an encoder of another width or depth.
+          UserError: the encoder has another width, depth, number of heads or MLP.
         """
         name = f"init_from: {weights.path}"
-        found = config_of(weights.config, SamConfig, MaeConfig, name=name, needed_by="this experiment")
-        if isinstance(found, SamConfig):
-            return weights
-        theirs, ours = found.encoder, self.model.image_encoder
+        theirs, ours = model.encoder, self.model.image_encoder
         for size in ("width", "depth", "heads", "mlp_ratio"):
             if getattr(theirs, size) != getattr(ours, size):
                 raise UserError(

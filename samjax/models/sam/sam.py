@@ -10,11 +10,11 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from samjax.core.prompts import MaskOutput, Prompts
 from samjax.core.ranges import Count, Pixels, Range, config_class
+from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_frame, check_multiples
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.sam.mask_decoder import DecodedMasks, MaskDecoder, MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEncoder
-from samjax.models.vit.blocks import LayerIds
 from samjax.nn.pixels import normalise
 
 
