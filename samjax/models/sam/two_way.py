@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from samjax.core.random import split_each
 from samjax.models.sam.cross_attention import CrossAttention, Tokens
 from samjax.models.sam.image_side import ImageSide, ImageTokens, Positions, of_masks
 from samjax.nn.drop_path import dropout
@@ -15,6 +16,7 @@ from samjax.nn.stack import layer, stack
 from samjax.nn.token_attention import TokenAttention
 
 _EPSILON = 1e-5  # of the decoder's norms; the encoder's are 1e-6
+_BRANCHES = 4  # of a layer, each with its dropout
 
 
 class TwoWayLayer(nnx.Module):
@@ -43,27 +45,27 @@ class TwoWayLayer(nnx.Module):
         image_positions: Positions,
         token_valid: Bool[Array, "b m t"],
         first: bool,
-        key: Key[Array, ""] | None,
+        keys: Key[Array, "b m branches"] | None,
     ) -> tuple[Tokens, ImageTokens]:
         """Apply. The first layer's self-attention has neither positions nor a residual; values never have positions."""
-        keys = [None] * 4 if key is None else list(jax.random.split(key, 4))
+        of_branch = [None] * _BRANCHES if keys is None else list(jnp.moveaxis(keys, -1, 0))
         if first:
             attended = self.self_attention(tokens, tokens, tokens, key_valid=token_valid)
-            tokens = dropout(attended, self.rate, keys[0])
+            tokens = dropout(attended, self.rate, of_branch[0])
         else:
             queries = tokens + token_positions
             attended = self.self_attention(queries, queries, tokens, key_valid=token_valid)
-            tokens = tokens + dropout(attended, self.rate, keys[0])
+            tokens = tokens + dropout(attended, self.rate, of_branch[0])
         tokens = self.norm1(tokens)
 
         attended = self.token_to_image.to_image(tokens + token_positions, image, image_positions)
-        tokens = self.norm2(tokens + dropout(attended, self.rate, keys[1]))
-        tokens = self.norm3(tokens + dropout(self.mlp(tokens), self.rate, keys[2]))
+        tokens = self.norm2(tokens + dropout(attended, self.rate, of_branch[1]))
+        tokens = self.norm3(tokens + dropout(self.mlp(tokens), self.rate, of_branch[2]))
 
         attended = self.image_to_token.from_image(
             image, image_positions, tokens + token_positions, tokens, key_valid=token_valid
         )
-        cells = self.norm4(image.tokens() + dropout(attended, self.rate, keys[3]))
+        cells = self.norm4(image.tokens() + dropout(attended, self.rate, of_branch[3]))
         return of_masks(tokens), ImageTokens(cells=of_masks(cells))
 
 
@@ -89,7 +91,7 @@ class TwoWayTransformer(nnx.Module):
         *,
         image_positions: Positions,
         token_valid: Bool[Array, "b m t"],
-        key: Key[Array, ""] | None,
+        keys: Key[Array, "b m"] | None,
     ) -> tuple[Tokens, Float[Array, "b m i c"]]:
         """Return the tokens and the image embedding after attending to each other.
 
@@ -98,7 +100,7 @@ class TwoWayTransformer(nnx.Module):
         """
         tokens = of_masks(tokens)
         positions = tokens  # the prompts themselves, added again wherever tokens are matched
-        keys = [None] * (self.depth + 1) if key is None else list(jax.random.split(key, self.depth + 1))
+        branches = None if keys is None else split_each(keys, _BRANCHES * self.depth + 1)
         for index in range(self.depth):
             tokens, image = layer(self.layers, index)(
                 tokens,
@@ -107,7 +109,8 @@ class TwoWayTransformer(nnx.Module):
                 image_positions=image_positions,
                 token_valid=token_valid,
                 first=index == 0,
-                key=keys[index],
+                keys=None if branches is None else branches[..., _BRANCHES * index :][..., :_BRANCHES],
             )
         attended = self.final.to_image(tokens + positions, image, image_positions)
-        return self.norm(tokens + dropout(attended, self.rate, keys[-1])), image.tokens()
+        attended = dropout(attended, self.rate, None if branches is None else branches[..., -1])
+        return self.norm(tokens + attended), image.tokens()
