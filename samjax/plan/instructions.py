@@ -83,7 +83,7 @@ def executed(program: Program) -> Counts:
     sequential = scalar = asynchronous = 0
     for name, times in _executions(program, wrapped).items():
         for one in program.computations[name].instructions.values():
-            asynchronous += times * (kind(one) is Kind.ASYNCHRONOUS and name not in wrapped)
+            asynchronous += times * (kind(one) is Kind.ASYNCHRONOUS)
         for one in _sequential(program, name, wrapped):
             sequential += times
             scalar += times * all(not shape.dims for shape in one.shapes)

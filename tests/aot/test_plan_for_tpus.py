@@ -70,7 +70,10 @@ def test_what_a_chip_does(config, plan):
     assert {one.kind for one in plan.collectives} & {"all-gather", "reduce-scatter", "all-reduce"}
     assert all(one.chips in (2, 4) for one in plan.collectives)
     assert 0 < plan.speed.mfu < 1
-    assert plan.speed.step_seconds == max(term.seconds for term in plan.floor.terms)
+    longest = max(term.seconds for term in plan.floor.terms)
+    assert plan.speed_without_latency.step_seconds == longest
+    assert plan.speed.step_seconds == longest + plan.work.instructions * 1e-6
+    assert plan.work.asynchronous > 0, "a TPU copies to on-chip memory beside other work"
 
 
 @pytest.mark.aot
