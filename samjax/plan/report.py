@@ -30,10 +30,10 @@ def does_not_fit(plan: Plan, *, name: str) -> str:
     needed = plan.needed or (plan.memory.peak if plan.memory else None)
     said = f"{name} does not fit on {plan.topology}"
     if plan.chip is not None:
-        said += f", whose chips have {_size(plan.chip.memory)}"
+        said += f", whose chips have {readable_size(plan.chip.memory)}"
     if needed is not None:
-        said += f" and would need {_size(needed)}"
-    large = [f"{one.shape} ({_size(one.bytes)}) of {_short(one.operation)}" for one in plan.largest_buffers[:3]]
+        said += f" and would need {readable_size(needed)}"
+    large = [f"{one.shape} ({readable_size(one.bytes)}) of {_short(one.operation)}" for one in plan.largest_buffers[:3]]
     if large:
         said += f"; the largest buffers are {', '.join(large)}"
     return (
@@ -53,13 +53,13 @@ def _memory(plan: Plan) -> Table | None:
         ("batch", memory.batch),
         ("activations, gradients, padding", memory.temporaries),
     ]:
-        table.add_row(label, f"{size:,}", _size(size))
+        table.add_row(label, f"{size:,}", readable_size(size))
     share = (
         ""
         if plan.memory_share is None or plan.chip is None
-        else (f"{_size(memory.peak)}, {plan.memory_share:.0%} of {_size(plan.chip.memory)}")
+        else (f"{readable_size(memory.peak)}, {plan.memory_share:.0%} of {readable_size(plan.chip.memory)}")
     )
-    table.add_row("peak", f"{memory.peak:,}", share or _size(memory.peak), style="bold")
+    table.add_row("peak", f"{memory.peak:,}", share or readable_size(memory.peak), style="bold")
     return table
 
 
@@ -185,7 +185,8 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _size(size: int) -> str:
+def readable_size(size: int) -> str:
+    """Return a number of bytes for people."""
     return f"{size / GIB:.2f} GiB" if size >= GIB // 10 else f"{size / 2**20:.1f} MiB"
 
 

@@ -16,10 +16,11 @@ from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig
 from samjax.plan import step_plan as plan_module
 from samjax.plan.collectives import collectives
+from samjax.plan.comparison import Comparison, show_comparison
 from samjax.plan.hlo import parse
 from samjax.plan.hlo_cost import work
 from samjax.plan.memory import CompiledStep, OutOfMemoryError, compile_step
-from samjax.plan.report import does_not_fit, show
+from samjax.plan.report import does_not_fit, readable_size, show
 from samjax.plan.roofline import floor
 from samjax.plan.step_plan import Plan, make_plan
 from samjax.plan.topology import parse_topology, topology_devices
@@ -270,3 +271,34 @@ def test_the_report_says_that_it_predicts(plan):
     assert "Every figure is predicted" in said
     assert f"{plan.memory.peak:,}" in said
     assert "no peaks are published" in said
+
+
+def test_two_plans_are_compared_side_by_side(config, step, monkeypatch):
+    as_if(monkeypatch)
+    plan = make_plan(config, parse_topology("cpu:8"))
+    assert plan.work is not None
+    half = dataclasses.replace(plan.work, instructions=plan.work.instructions // 2)
+    latency = dataclasses.replace(plan.floor.latency, seconds=plan.floor.latency.seconds / 2)
+    floor = dataclasses.replace(plan.floor, latency=latency)
+    changed = dataclasses.replace(plan, work=half, floor=floor, choices={"masks at once": "4"}, compile_seconds=123.0)
+    comparison = Comparison(changes=("masks-at-once=4",), plan=plan, changed=changed)
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_comparison(comparison, name="micro", console=console)
+    said = console.export_text()
+
+    def row(*cells: str) -> bool:
+        return re.search(" +[│┃] +".join(map(re.escape, cells)), said) is not None
+
+    assert row("micro", "masks-at-once=4", "change")
+    assert row("instructions, one after another", f"{plan.work.instructions:,}", f"{half.instructions:,}", "x 0.5")
+    assert row("peak memory", readable_size(plan.memory.peak), readable_size(plan.memory.peak))
+    assert row("latency", f"{1e3 * plan.floor.latency.seconds:.2f} ms", f"{1e3 * latency.seconds:.2f} ms", "x 0.5")
+    for term in plan.floor.terms:
+        assert row(term.name, *2 * [f"{1e3 * term.seconds:.2f} ms"])
+    assert row("MFU at the floor", f"{plan.speed.mfu:.1%}")
+    assert row("MFU without latency", f"{plan.speed_without_latency.mfu:.1%}")
+    assert re.search(r"masks at once +│ +│ +4", said)
+    assert re.search(r"compile time +│ +\d+ s +│ +123 s", said)
+    read = json.loads(to_json(comparison))
+    assert read["changes"] == ["masks-at-once=4"]
+    assert (read["plan"]["work"], read["changed"]["work"]) == (dataclasses.asdict(plan.work), dataclasses.asdict(half))
