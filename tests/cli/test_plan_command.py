@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import pytest
 
 from samjax.cli import plan
@@ -12,6 +13,7 @@ SMOKE = "experiments/sam/smoke.py"
 
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch, photos):
+    jax.devices()  # JAX has started with eight CPU devices, whichever test comes first
     monkeypatch.chdir(photos.parents[2])
 
 
