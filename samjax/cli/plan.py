@@ -67,7 +67,7 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
     )
 
 
-def changed(config, changes: Sequence[str]):
+def with_changes(config, changes: Sequence[str]):
     """Return `config` with `changes`, each FIELD=VALUE, a field by its name on the command line.
 
     Raises:
@@ -116,8 +116,8 @@ def run(
       UserError: it does not fit, or there is nothing to plan for.
     """
     from samjax.core.json_config import to_json
-    from samjax.plan.comparison import Comparison, show_comparison
     from samjax.plan.memory import check_step
+    from samjax.plan.plan_pair import Comparison, show_comparison
     from samjax.plan.report import does_not_fit, show
     from samjax.plan.topology import parse_topology, topology_devices
 
@@ -128,14 +128,14 @@ def run(
         raise UserError(f"--largest-batch needs chips with a known memory, and {chips} has none; give a TPU topology")
     configs = {name: config}
     if changes:
-        configs[f"{name} with {', '.join(changes)}"] = changed(config, changes)
+        configs[f"{name} with {', '.join(changes)}"] = with_changes(config, changes)
     devices = topology_devices(chips)
     for one in configs.values():
         check_step(one, devices)
     plans = {label: _plan(one, chips, label, with_largest_batch) for label, one in configs.items()}
     plan = plans[name]
     if changes:
-        comparison = Comparison(changes=tuple(changes), plan=plan, changed=list(plans.values())[1])
+        comparison = Comparison(changes=tuple(changes), plan=plan, other=list(plans.values())[1])
         if json is not None:
             Path(json).write_text(to_json(comparison) + "\n")
         show_comparison(comparison, name=name)

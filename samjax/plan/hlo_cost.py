@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from samjax.plan.hlo import ArrayShape, Computation, Instruction, Program
-from samjax.plan.instructions import FREE, Kind, executed, kind
+from samjax.plan.instructions import FREE, Kind, count_instructions, kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ def work(program: Program) -> Work:
     def total(cost: Callable[[str], int]) -> int:
         return sum(times * cost(name) for name, times in program.executions(cost)[0].items())
 
-    counts = executed(program)
+    counts = count_instructions(program)
     return Work(
         flops=total(functools.cache(flops)),
         bytes=total(_traffic(program)),

@@ -58,7 +58,7 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Repeated:
+class Repetition:
     """How many sequential instructions one operation of the traced program executes, summed over a step.
 
     Operations of one traced function, such as those of a random draw, count together.
@@ -77,7 +77,7 @@ def kind(one: Instruction) -> Kind:
     return Kind.ASYNCHRONOUS if one.opcode.endswith("-start") or one.opcode in _SENDS else Kind.SEQUENTIAL
 
 
-def executed(program: Program) -> Counts:
+def count_instructions(program: Program) -> Counts:
     """Count a program's instructions."""
     wrapped = _wrapped(program)
     sequential = scalar = asynchronous = 0
@@ -90,7 +90,7 @@ def executed(program: Program) -> Counts:
     return Counts(sequential=sequential, scalar=scalar, asynchronous=asynchronous)
 
 
-def most_executed(program: Program, count: int) -> list[Repeated]:
+def most_instructions(program: Program, count: int) -> list[Repetition]:
     """Return the operations that execute most of `Counts.sequential`."""
     wrapped = _wrapped(program)
     found: dict[str, int] = {}
@@ -99,7 +99,7 @@ def most_executed(program: Program, count: int) -> list[Repeated]:
             operation = _function(program.operation(one))
             found[operation] = found.get(operation, 0) + times
     ordered = sorted(found.items(), key=lambda item: -item[1])[:count]
-    return [Repeated(count=times, operation=operation) for operation, times in ordered]
+    return [Repetition(count=times, operation=operation) for operation, times in ordered]
 
 
 def _executions(program: Program, wrapped: set[str]) -> dict[str, int]:

@@ -104,7 +104,7 @@ def _repeated(plan: Plan) -> Table | None:
     said = f"{work.scalar_instructions:,} of them make only scalars, such as loop counters"
     table.add_row("one after another", f"{work.instructions:,}", said, style="bold")
     table.add_row("asynchronous", f"{work.asynchronous:,}", "copies and exchanges that run beside the others")
-    for one in plan.most_executed:
+    for one in plan.most_instructions:
         table.add_row("", f"{one.count:,}", _short(one.operation))
     return table
 

@@ -10,7 +10,7 @@ from samjax.parallel.chips import CHIPS, Chip
 from samjax.plan.collectives import Collective, Exchange, collectives, exchanges
 from samjax.plan.hlo import parse
 from samjax.plan.hlo_cost import Buffer, Traffic, Work, largest_buffers, largest_traffic, work
-from samjax.plan.instructions import Repeated, most_executed
+from samjax.plan.instructions import Repetition, most_instructions
 from samjax.plan.memory import CompiledStep, Memory, OutOfMemoryError, compile_step
 from samjax.plan.roofline import Floor, floor
 from samjax.plan.topology import Topology, roomier, topology_devices
@@ -58,7 +58,7 @@ class Plan:
     collectives: list[Collective]
     largest_exchanges: list[Exchange]
     largest_traffic: list[Traffic]
-    most_executed: list[Repeated]
+    most_instructions: list[Repetition]
     model_flops_per_photo: int | None
     work: Work | None
     floor: Floor | None
@@ -129,7 +129,7 @@ def _plan(
         collectives=exchanged,
         largest_exchanges=exchanges(program)[:_NAMED] if program is not None else [],
         largest_traffic=largest_traffic(program, _NAMED) if program is not None else [],
-        most_executed=most_executed(program, _NAMED) if program is not None else [],
+        most_instructions=most_instructions(program, _NAMED) if program is not None else [],
         model_flops_per_photo=least,
         work=done,
         floor=bottom,

@@ -77,7 +77,7 @@ def test_what_to_compare_with_reaches_the_plan(monkeypatch):
     changes = ["model.image-encoder.remat=DOTS", "batch-size=4", "optim.layer-decay=0.5"]
     assert main(["plan", SMOKE, "--compare", *changes, "--topology", "cpu:1", "--data.max-masks", "2"]) == 0
     assert taken["changes"] == changes
-    config = plan.changed(taken["config"], [*changes, "model.image-size=64 128"])
+    config = plan.with_changes(taken["config"], [*changes, "model.image-size=64 128"])
     assert config.model.image_encoder.remat.name == "DOTS"
     assert (config.batch_size, config.optim.layer_decay) == (4, 0.5)
     assert config.model.image_size == (64, 128)
@@ -94,7 +94,7 @@ def test_truth_values_are_compared_by_name(value):
     class Outer:
         inner: Inner = Inner()
 
-    assert plan.changed(Outer(), [f"inner.flag={value}"]).inner.flag is value
+    assert plan.with_changes(Outer(), [f"inner.flag={value}"]).inner.flag is value
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from samjax.plan.collectives import Collective, collectives, exchanges, group_size
 from samjax.plan.hlo import ArrayShape, parse
 from samjax.plan.hlo_cost import convolution_flops, largest_buffers, largest_traffic, work
-from samjax.plan.instructions import executed, most_executed
+from samjax.plan.instructions import count_instructions, most_instructions
 
 N, TRIPS = 64, 7
 
@@ -354,11 +354,11 @@ def test_each_figure_of_a_conditional_counts_its_own_most_costly_branch():
 
 
 def test_what_executes_most_is_named_by_its_traced_function():
-    found = {one.operation: one.count for one in most_executed(loops(), 99)}
+    found = {one.operation: one.count for one in most_instructions(loops(), 99)}
     assert found["jit(step)/while/body/while/body/jit(_uniform)"] == 5 * 3 * 2
     assert found["jit(step)/while/body/while/body/dot_general"] == 5 * 3
-    assert sum(found.values()) == executed(loops()).sequential
-    first = most_executed(loops(), 1)
+    assert sum(found.values()) == count_instructions(loops()).sequential
+    first = most_instructions(loops(), 1)
     assert [one.count for one in first] == [max(found.values())]
 
 

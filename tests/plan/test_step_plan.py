@@ -16,10 +16,10 @@ from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig
 from samjax.plan import step_plan as plan_module
 from samjax.plan.collectives import collectives
-from samjax.plan.comparison import Comparison, show_comparison
 from samjax.plan.hlo import parse
 from samjax.plan.hlo_cost import work
 from samjax.plan.memory import CompiledStep, OutOfMemoryError, compile_step
+from samjax.plan.plan_pair import Comparison, show_comparison
 from samjax.plan.report import does_not_fit, readable_size, show
 from samjax.plan.roofline import floor
 from samjax.plan.step_plan import Plan, make_plan
@@ -198,7 +198,7 @@ def test_the_plan_says_what_the_task_chose(config, step, monkeypatch):
 def test_the_plan_names_what_executes_most(plan):
     said = printed(plan)
     assert f"{plan.work.instructions:,}" in said
-    counts = [one.count for one in plan.most_executed]
+    counts = [one.count for one in plan.most_instructions]
     assert counts == sorted(counts, reverse=True)
     assert f"{counts[0]:,}" in said
 
@@ -281,7 +281,7 @@ def test_two_plans_are_compared_side_by_side(config, step, monkeypatch):
     latency = dataclasses.replace(plan.floor.latency, seconds=plan.floor.latency.seconds / 2)
     floor = dataclasses.replace(plan.floor, latency=latency)
     changed = dataclasses.replace(plan, work=half, floor=floor, choices={"masks at once": "4"}, compile_seconds=123.0)
-    comparison = Comparison(changes=("masks-at-once=4",), plan=plan, changed=changed)
+    comparison = Comparison(changes=("masks-at-once=4",), plan=plan, other=changed)
     console = Console(width=200, record=True, file=io.StringIO())
     show_comparison(comparison, name="micro", console=console)
     said = console.export_text()
@@ -301,4 +301,4 @@ def test_two_plans_are_compared_side_by_side(config, step, monkeypatch):
     assert re.search(r"compile time +│ +\d+ s +│ +123 s", said)
     read = json.loads(to_json(comparison))
     assert read["changes"] == ["masks-at-once=4"]
-    assert (read["plan"]["work"], read["changed"]["work"]) == (dataclasses.asdict(plan.work), dataclasses.asdict(half))
+    assert (read["plan"]["work"], read["other"]["work"]) == (dataclasses.asdict(plan.work), dataclasses.asdict(half))

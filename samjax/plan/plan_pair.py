@@ -19,13 +19,13 @@ class Comparison:
     changes: tuple[str, ...]
     """What differs, each FIELD=VALUE."""
     plan: Plan
-    changed: Plan
+    other: Plan
 
 
 def show_comparison(comparison: Comparison, *, name: str, console: Console | None = None) -> None:
     """Print both plans of the experiment called `name` as one table."""
     console = Console() if console is None else console
-    plan, changed = comparison.plan, comparison.changed
+    plan, changed = comparison.plan, comparison.other
     changes = escape(", ".join(comparison.changes))
     console.print(f"\n[bold]{name} on {plan.topology}[/bold]: {plan.chips} chips, with and without {changes}")
     console.print("Every figure is predicted, from the compiled step and published peaks; nothing has been run.")
