@@ -152,6 +152,11 @@ class TrainConfig(abc.ABC):
         """Return the minimum FLOPs to train on one photo; with None no MFU is logged."""
         return None
 
+    def choices(self, platform: str) -> Mapping[str, str]:
+        """Return what this task decides by `platform` (cpu, gpu, tpu), as names and values for the plan and the log."""
+        del platform
+        return {}
+
     def starting_models(self) -> tuple[type, ...]:
         """Return the config classes of the models that `init_from` may hold: its own, and those that it converts."""
         return (type(self.model),)
