@@ -101,25 +101,22 @@ def samjax(case: Case, folder: str) -> Actions:
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def update(params, state, batch):
         def objective(params):
-            return config.objective(nnx.merge(graph, params, buffers), batch, keys=StepKeys(model=key, task=key))
+            model = nnx.merge(graph, params, buffers)
+            loss, _, played = config.play(model, batch, keys=StepKeys(model=key, task=key))
+            return loss, played
 
-        (loss, _), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        (loss, played), gradient = jax.value_and_grad(objective, has_aux=True)(params)
         updates, state = optimizer.update(gradient, state, params)
-        return optax.apply_updates(params, updates), state, loss
+        return optax.apply_updates(params, updates), state, loss, played
 
-    @jax.jit
-    def play(params, batch):
-        model = nnx.merge(graph, params, buffers)
-        return config.play(model.prompting, model.encode(batch.image, batch.valid_size), batch, key=key)[0]
-
-    played = play(params, batch)
-    np.savez(Path(folder) / "prompts.npz", coords=played.coords, labels=played.labels)
     state = optimizer.init(params)
     compiled = update.lower(params, state, batch).compile()
+    params, state, _, played = compiled(params, state, batch)
+    np.savez(Path(folder) / "prompts.npz", coords=played.coords, labels=played.labels)
 
     def step():
         nonlocal params, state
-        params, state, loss = compiled(params, state, batch)
+        params, state, loss, _ = compiled(params, state, batch)
         jax.block_until_ready(params)
         return {"loss": np.asarray(loss)}
 

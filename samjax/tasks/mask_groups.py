@@ -119,7 +119,7 @@ def _loop(
     all_photos, all_masks = valid.shape
     together = largest_divisor(all_photos, at_once // group) if group == all_masks else 1
     of_photo = all_masks // group
-    gradient = jax.jit(jax.value_and_grad(play, argnums=(0, 1), has_aux=True))  # traced once for both uses below
+    gradient = jax.value_and_grad(play, argnums=(0, 1), has_aux=True)
 
     def play_group(sums: Gradients, index: Int[Array, ""]) -> tuple[Gradients, Any]:
         first_photo, first_mask = index // of_photo * together, index % of_photo * group
@@ -130,8 +130,9 @@ def _loop(
         def of_masks(x: Array) -> Array:
             return jax.lax.dynamic_slice_in_dim(of_photos(x), first_mask, group, axis=1)
 
+        arrays = (of_photos(embedding), jax.tree.map(of_photos, photos), jax.tree.map(of_masks, slots))
+
         def run() -> tuple[Gradients, Any]:
-            arrays = (of_photos(embedding), jax.tree.map(of_photos, photos), jax.tree.map(of_masks, slots))
             (_, observed), (of_parts, of_embedding) = gradient(parts, *arrays)
             summed = of_photos(sums.embedding) + of_embedding
             return Gradients(
@@ -140,7 +141,8 @@ def _loop(
             ), observed
 
         def skip() -> tuple[Gradients, Any]:
-            return sums, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(run)[1])
+            _, observed = jax.eval_shape(play, parts, *arrays)
+            return sums, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), observed)
 
         return jax.lax.cond(jnp.any(of_masks(valid)), run, skip)
 
@@ -166,8 +168,3 @@ def _deal(x: Array, sharing: int, *, multiple: int) -> Array:
 def _collect(x: Array, sharing: int) -> Array:
     """Undo `_deal` but for the padding."""
     return jnp.swapaxes(x.reshape(x.shape[0], sharing, -1, *x.shape[2:]), 1, 2).reshape(x.shape)
-
-
-def grouping(model: Any, platform: str) -> tuple[int, bool]:
-    """Return how many masks to decode at once and whether to recompute rounds."""
-    return (4, False) if platform == "cpu" else (16, True)

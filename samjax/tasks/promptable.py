@@ -35,7 +35,8 @@ from samjax.models.sam.sam import Prompting, Sam, SamConfig
 from samjax.parallel.sharding import platform, replicated
 from samjax.prompting.interactive import InteractionConfig, interact
 from samjax.tasks.click_validation import ClickValidator, figures
-from samjax.tasks.mask_groups import Gradients, grouping, play_in_groups, with_gradients
+from samjax.tasks.grouping import Grouping, best_grouping
+from samjax.tasks.mask_groups import Gradients, play_in_groups, with_gradients
 from samjax.train.config import Metrics, StepKeys, TrainConfig, ValidationConfig
 from samjax.train.validation import Better, Validator
 
@@ -110,13 +111,18 @@ class PromptableTraining(TrainConfig):
 
         The gradient is computed along with it, for a group of masks at a time: see `mask_groups`.
         """
+        return self.play(model, batch, keys=keys)[:2]
+
+    def play(self, model: Sam, batch: Batch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics, PlayedMasks]:
+        """Return what `objective` does, and what became of each mask."""
         embedding = model.encode(batch.image, batch.valid_size, key=keys.model)
-        played, gradients = self.play(model.prompting, embedding, batch, key=keys.task)
+        played, gradients = self._play_masks(model.prompting, embedding, batch, key=keys.task)
         loss, metrics = sam_loss(played.rounds, batch.mask_valid, self.loss)
         gradients = jax.tree.map(lambda x: x / mask_count(batch.mask_valid), gradients)
-        return with_gradients(loss, (model.prompting, embedding), (gradients.parts, gradients.embedding)), metrics
+        loss = with_gradients(loss, (model.prompting, embedding), (gradients.parts, gradients.embedding))
+        return loss, metrics, played
 
-    def play(
+    def _play_masks(
         self, prompting: Prompting, embedding: Float[Array, "b gh gw c"], batch: Batch, *, key: Key[Array, ""]
     ) -> tuple[PlayedMasks, Gradients]:
         """Run every round on the photos' embeddings; return the losses, and the gradients of their sum."""
@@ -135,13 +141,13 @@ class PromptableTraining(TrainConfig):
                 logits_size=self.model.logits_size,
                 keys=jax.random.wrap_key_data(slots.key_data, impl=jax.random.key_impl(key)),
                 config=self.prompting,
-                recompute=recompute,
+                recompute=chosen.recompute_rounds,
             )
             rounds, prompts = interaction.observations, interaction.prompts
             observed = (jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), rounds), prompts.coords, prompts.labels)
             return summed_loss(rounds, slots.valid, self.loss), observed
 
-        at_once, recompute = self.grouping(platform())
+        chosen = self.grouping(platform())
         (rounds, coords, labels), gradients = play_in_groups(
             play,
             prompting,
@@ -153,18 +159,31 @@ class PromptableTraining(TrainConfig):
                 key_data=jax.random.key_data(keys_of_masks(key, *batch.mask_valid.shape)),
             ),
             valid=batch.mask_valid,
-            at_once=at_once,
+            at_once=chosen.masks_at_once,
         )
         rounds = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), rounds)
         return PlayedMasks(rounds=rounds, coords=coords, labels=labels), gradients
 
-    def grouping(self, platform: str) -> tuple[int, bool]:
-        """Return how many masks a device of `platform` decodes at once, and whether it recomputes rounds."""
-        at_once, recompute = grouping(self.model, platform)
-        return (
-            self.masks_at_once or min(at_once, self.data.max_masks * self.batch_size),
-            recompute if self.recompute_rounds is None else self.recompute_rounds,
+    def grouping(self, platform: str) -> Grouping:
+        """Return how a device of `platform` plays its masks: as the run says, else as is best there."""
+        best = best_grouping(self.model, platform)
+        slots = self.data.max_masks * self.batch_size
+        return Grouping(
+            masks_at_once=min(best.masks_at_once, slots) if self.masks_at_once is None else self.masks_at_once,
+            recompute_rounds=best.recompute_rounds if self.recompute_rounds is None else self.recompute_rounds,
         )
+
+    def choices(self, platform: str) -> Mapping[str, str]:
+        """Return the group of masks and whether rounds are computed again."""
+        chosen = self.grouping(platform)
+        group, slots = min(chosen.masks_at_once, self.data.max_masks), self.data.max_masks
+        padded = "" if slots % group == 0 else f", padded to {-(-slots // group) * group}"
+        return {
+            "masks at once": f"{chosen.masks_at_once}, of {slots} slots per photo{padded}",
+            "rounds": "computed again in the backward pass"
+            if chosen.recompute_rounds
+            else "kept for the backward pass",
+        }
 
     def starting_models(self) -> tuple[type, ...]:
         """Return Segment Anything and masked autoencoders."""

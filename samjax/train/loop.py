@@ -89,6 +89,8 @@ def train(
 
         step_function = None
         if start < config.steps and not best.patience_is_over and not (stopping.came and jax.process_count() == 1):
+            for name, value in config.choices(mesh.devices.flat[0].platform).items():
+                terminal.say(f"{name}: {value}")
             terminal.say("compiling the training step; a large model takes minutes")
             began = time.monotonic()
             step_function = lower_train_step(config, blueprint, mesh).compile()

@@ -25,6 +25,7 @@ from samjax.plan.roofline import floor
 from samjax.plan.step_plan import Plan, make_plan
 from samjax.plan.topology import parse_topology, topology_devices
 from samjax.prompting.interactive import InteractionConfig, Refinement
+from samjax.train.config import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +187,7 @@ def test_the_plan_says_what_the_task_chose(config, step, monkeypatch):
         asked.append(platform)
         return {"masks at once": "16"}
 
+    monkeypatch.setattr(type(config), "choices", TrainConfig.choices)
     assert make_plan(config, parse_topology("cpu:8")).choices == {}, "by default a task chooses nothing"
     monkeypatch.setattr(type(config), "choices", choices)
     plan = make_plan(config, parse_topology("cpu:8"))

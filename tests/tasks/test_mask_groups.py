@@ -199,16 +199,23 @@ def test_the_gradient_handed_over_is_the_derivative():
 
 def test_the_prompts_of_a_mask_do_not_depend_on_its_group():
     config, model, batch = configured(), drawn_micro(), batch_of()
-    embedding = jax.jit(model.encode)(batch.image, batch.valid_size)
 
     def prompts(at_once):
         run = dataclasses.replace(config, masks_at_once=at_once)
-        return jax.jit(lambda: run.play(model.prompting, embedding, batch, key=KEY)[0])()
+        return jax.jit(lambda model: run.play(model, batch, keys=StepKeys(model=KEY, task=KEY))[2])(model)
 
     ones, fives = prompts(1), prompts(5)
     valid = np.asarray(batch.mask_valid)
     np.testing.assert_array_equal(ones.coords[valid], fives.coords[valid])
     np.testing.assert_array_equal(ones.labels[valid], fives.labels[valid])
+
+
+def test_the_run_says_its_group_and_what_it_pads():
+    assert configured(masks_at_once=3).choices("tpu")["masks at once"] == "3, of 8 slots per photo, padded to 9"
+    assert configured(masks_at_once=4).choices("tpu")["masks at once"] == "4, of 8 slots per photo"
+    assert configured().grouping("cpu").masks_at_once == 32, "never more than a batch has"
+    rounds = {platform: configured().grouping(platform).recompute_rounds for platform in ("cpu", "gpu", "tpu")}
+    assert rounds == {"cpu": False, "gpu": True, "tpu": True}
 
 
 @pytest.mark.parametrize(("at_once", "sentence"), [(0, "masks_at_once is 0"), (33, "a batch has 32 slots for masks")])
