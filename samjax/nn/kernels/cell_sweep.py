@@ -10,27 +10,25 @@ through the projection that `models.sam.image_side` does not apply to the cells.
 sublanes of a TPU's registers, and a softmax over tokens is arithmetic between registers.
 """
 
-import dataclasses
 import functools
 
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float, Float32, Int32
 
 from samjax.core.sizes import largest_divisor
 from samjax.core.struct import struct
-from samjax.nn.kernels.cell_products import gather, match, normalise, spread
+from samjax.nn.kernels.cell_block import Parts, Sweep, backward_body, forward_body
 
-LANES = 128
-SUBLANES = 8
-_BLOCK = 512  # cells: what the backward pass keeps of so many fits the 16 MiB that a kernel may use
-_NEVER = float(jnp.finfo(jnp.float32).min)
+LANES, SUBLANES = 128, 8
+_BLOCK = 512  # cells; the backward pass of so many takes 10 of the 16 MiB of on-chip memory that a kernel may use
 
 MaskCells = Float[Array, "m i c"]
 MaskRows = Float[Array, "m r c"]
 Positions = Float[Array, "i c"]
+Seeds = Int32[Array, "m 2"]
 
 
 @struct
@@ -50,16 +48,6 @@ class Change:
     shift: Float[Array, "c"]
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sweep:
-    """What is fixed when the kernels are compiled: `heads` of a token, the norm's `epsilon`, cells of a `block`."""
-
-    heads: int
-    epsilon: float
-    block: int
-    interpret: bool
-
-
 def sweep_fits(*, cells: int, channels: int, heads: int) -> bool:
     """Say whether the kernels take so many cells, channels and heads: whole tiles of a TPU's registers."""
     return cells % LANES == 0 and channels % LANES == 0 and heads % SUBLANES == 0
@@ -73,12 +61,15 @@ def sweep_cells(
     *,
     heads: int,
     epsilon: float,
+    rate: float = 0.0,
+    seeds: Seeds | None = None,
     interpret: bool = False,
 ) -> tuple[MaskCells, Float32[Array, "m q c"]]:
     """Return the cells after `change`, and the sums of them that `queries` attend to.
 
     Queries meet cells at their positions and sum them without; their softmax is over all cells of a mask. A `change`
-    of None leaves the cells as they are. Positions get no gradient. `interpret` runs the kernels anywhere, slowly.
+    of None leaves the cells as they are. Positions get no gradient. `seeds` turn on dropout at `rate` of what a change
+    adds, a function of a mask's two numbers alone. `interpret` runs the kernels anywhere, slowly, with other draws.
 
     Raises:
       ValueError: cells or channels are no multiple of 128, or heads none of 8; see `sweep_fits`.
@@ -90,199 +81,116 @@ def sweep_cells(
             f"of {LANES} and heads in multiples of {SUBLANES}"
         )
     block = LANES * largest_divisor(count // LANES, _BLOCK // LANES)
-    sweep = Sweep(heads=heads, epsilon=epsilon, block=block, interpret=interpret)
-    changed, sums = _sweep(sweep, cells, jax.lax.stop_gradient(positions), change, queries)
+    sweep = Sweep(heads=heads, epsilon=epsilon, rate=rate, block=block, interpret=interpret)
+    seeds = None if change is None or rate == 0.0 else seeds
+    changed, sums = _sweep(  # type: ignore[misc]
+        sweep, cells, jax.lax.stop_gradient(positions), change, queries, seeds
+    )
     return (cells if change is None else changed), sums
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _sweep(sweep, cells, positions, change, queries):
-    return _forward(sweep, cells, positions, change, queries)[0]
+def _sweep(sweep, cells, positions, change, queries, seeds):
+    return _forward(sweep, cells, positions, change, queries, seeds)[0]
 
 
-def _forward(sweep, cells, positions, change, queries):
-    (masks, count, channels), rows = cells.shape, queries.shape[1]
-    specs = _Specs(sweep, cells)
+def _forward(sweep, cells, positions, change, queries, seeds):
+    parts, rows = _parts(change), queries.shape[1]
+    by_row = jax.ShapeDtypeStruct((cells.shape[0], rows, 1), jnp.float32)
     changed, sums, log_total = pl.pallas_call(
-        functools.partial(_forward_body, sweep),
-        grid=(masks, count // sweep.block),
-        in_specs=(specs.block, specs.whole(positions), _change_specs(specs, change), specs.mask(queries)),
-        out_specs=(
-            None if change is None else specs.block,
-            specs.mask(queries),
-            pl.BlockSpec((1, rows, 1), lambda mask, _: (mask, 0, 0)),
-        ),
-        out_shape=(
-            None if change is None else jax.ShapeDtypeStruct(cells.shape, cells.dtype),
-            jax.ShapeDtypeStruct(queries.shape, jnp.float32),
-            jax.ShapeDtypeStruct((masks, rows, 1), jnp.float32),
-        ),
+        functools.partial(forward_body, sweep),
+        grid=_grid(sweep, cells),
+        in_specs=(_scalars(seeds), _block(sweep, cells), _whole(positions), _of_masks(parts), _of_masks(queries)),
+        out_specs=(None if change is None else _block(sweep, cells), _of_masks(queries), _of_masks(by_row)),
+        out_shape=(None if change is None else _like(cells), _like(queries, jnp.float32), by_row),
         scratch_shapes=[pltpu.VMEM((rows, 1), jnp.float32)] * 2,
         compiler_params=_PARAMETERS,
-        cost_estimate=specs.cost(change, queries, changing=2, attending=2),
+        cost_estimate=_cost(cells, change, queries, changing=2, attending=2, passes=1),
         interpret=sweep.interpret,
-    )(cells, positions, _columns(change), queries)
-    return (changed, sums), (cells, positions, change, queries, sums, log_total)
+    )(seeds, cells, positions, parts, queries)
+    return (changed, sums), (cells, positions, change, queries, seeds, sums, log_total)
 
 
 def _backward(sweep, kept, d_out):
-    cells, positions, change, queries, sums, log_total = kept
+    cells, positions, change, queries, seeds, sums, log_total = kept
     d_changed, d_sums = d_out
-    specs, columns = _Specs(sweep, cells), _columns(change)
     d_total = -jnp.sum(d_sums * sums, axis=-1, keepdims=True)  # sums = (sum of weights * cells) / (sum of weights)
-    by_mask = jax.tree.map(lambda part: jax.ShapeDtypeStruct((cells.shape[0], *part.shape[1:]), jnp.float32), columns)
-    d_cells, d_columns, d_queries = pl.pallas_call(
-        functools.partial(_backward_body, sweep),
-        grid=(cells.shape[0], cells.shape[1] // sweep.block),
+    parts = _parts(change)
+    own = jax.tree.map(lambda part: jax.ShapeDtypeStruct((cells.shape[0], *part.shape[1:]), jnp.float32), parts)
+    by_mask = _of_masks((queries, log_total, d_sums, d_total))
+    d_cells, d_parts, d_queries = pl.pallas_call(
+        functools.partial(backward_body, sweep),
+        grid=_grid(sweep, cells),
         in_specs=(
-            specs.block,
-            specs.whole(positions),
-            _change_specs(specs, change),
-            specs.mask(queries),
-            specs.mask(log_total),
-            None if change is None else specs.block,
-            specs.mask(d_sums),
-            specs.mask(d_total),
+            *(_scalars(seeds), _block(sweep, cells), _whole(positions), _of_masks(parts)),
+            *(*by_mask[:2], None if change is None else _block(sweep, cells), *by_mask[2:]),
         ),
-        out_specs=(specs.block, jax.tree.map(specs.mask, by_mask), specs.mask(queries)),
-        out_shape=(jax.ShapeDtypeStruct(cells.shape, cells.dtype), by_mask, jax.ShapeDtypeStruct(queries.shape, jnp.float32)),
+        out_specs=(_block(sweep, cells), _of_masks(own), _of_masks(queries)),
+        out_shape=(_like(cells), own, _like(queries, jnp.float32)),
         compiler_params=_PARAMETERS,
-        cost_estimate=specs.cost(change, queries, changing=6, attending=5),
+        cost_estimate=_cost(cells, change, queries, changing=6, attending=5, passes=2),
         interpret=sweep.interpret,
-    )(cells, positions, columns, queries, log_total, d_changed, d_sums, d_total)
+    )(seeds, cells, positions, parts, queries, log_total, d_changed, d_sums, d_total)
     d_change = None
     if change is not None:
-        masked = {"keys": d_columns.keys, "bias": d_columns.bias[..., 0], "values": d_columns.values}
-        shared = {name: jnp.sum(getattr(d_columns, name), axis=(0, 1)) for name in ("out_bias", "scale", "shift")}
-        d_change = jax.tree.map(lambda d, part: d.astype(part.dtype), Change(**masked, **shared), change)
-    return d_cells, None, d_change, d_queries.astype(queries.dtype)
+        d_parts["bias"] = d_parts["bias"][..., 0]
+        d_parts |= {name: jnp.sum(d_parts[name], axis=(0, 1)) for name in ("out_bias", "scale", "shift")}
+        d_change = jax.tree.map(lambda d, part: d.astype(part.dtype), Change(**d_parts), change)
+    return d_cells, None, d_change, d_queries.astype(queries.dtype), None
 
 
 _sweep.defvjp(_forward, _backward)
 
 
-def _changed(sweep, dtype, cells, positions, change):
-    scores = match(dtype, change.keys, cells + positions) + change.bias
-    tokens = scores.reshape(-1, sweep.heads, sweep.block)
-    weights = jax.nn.softmax(tokens, axis=0).reshape(scores.shape)
-    residual = spread(dtype, weights, change.values) + change.out_bias
-    return normalise(cells + residual, sweep.epsilon) * change.scale + change.shift
-
-
-def _forward_body(sweep, cells, positions, change, queries, changed, sums, log_total, largest, total):
-    step, dtype = pl.program_id(1), cells.dtype
-
-    @pl.when(step == 0)
-    def _():
-        sums[...] = jnp.zeros_like(sums)
-        largest[...] = jnp.full_like(largest, _NEVER)
-        total[...] = jnp.zeros_like(total)
-
-    places = _places(sweep, positions, step)
-    block = cells[0].astype(jnp.float32)
-    if change is not None:
-        block = _changed(sweep, dtype, block, places, _values(change))
-        changed[0] = block.astype(dtype)
-    scores = match(dtype, queries[0], block + places)
-    before, largest[...] = largest[...], jnp.maximum(largest[...], jnp.max(scores, axis=1, keepdims=True))
-    weights, fade = jnp.exp(scores - largest[...]), jnp.exp(before - largest[...])
-    total[...] = fade * total[...] + jnp.sum(weights, axis=1, keepdims=True)
-    sums[0] = fade * sums[0] + gather(dtype, weights, block)
-
-    @pl.when(step == pl.num_programs(1) - 1)
-    def _():
-        sums[0] = sums[0] / total[...]
-        log_total[0] = largest[...] + jnp.log(total[...])
-
-
-def _backward_body(
-    sweep,
-    cells,
-    positions,
-    change,
-    queries,
-    log_total,
-    d_changed,
-    d_sums,
-    d_total,
-    d_cells,
-    d_change,
-    d_queries,
-):
-    step, dtype = pl.program_id(1), cells.dtype
-    places = _places(sweep, positions, step)
-
-    def forward(block, change, queries):
-        if change is not None:
-            block = _changed(sweep, dtype, block, places, change)
-        weights = jnp.exp(match(dtype, queries, block + places) - log_total[0])
-        sums, total = gather(dtype, weights, block), jnp.sum(weights, axis=1, keepdims=True)
-        return (None if change is None else block), sums, total
-
-    inputs = (cells[0], _values(change), queries[0])
-    _, pull = jax.vjp(forward, *jax.tree.map(lambda part: part.astype(jnp.float32), inputs))
-    d_block = None if d_changed is None else d_changed[0].astype(jnp.float32)
-    gradients = pull((d_block, d_sums[0], d_total[0]))
-    d_cells[0] = gradients[0].astype(dtype)
-
-    @pl.when(step == 0)
-    def _():
-        for ref in jax.tree.leaves((d_change, d_queries)):
-            ref[...] = jnp.zeros_like(ref)
-
-    for ref, gradient in zip(jax.tree.leaves((d_change, d_queries)), jax.tree.leaves(gradients[1:]), strict=True):
-        ref[0] += gradient
-
-
-def _places(sweep, positions, step):
-    start = pl.multiple_of(step * sweep.block, sweep.block)
-    return positions[pl.ds(start, sweep.block)].astype(jnp.float32)
-
-
-def _values(change):
-    """Read the rows of a mask and the vectors of all."""
-    return jax.tree.map(lambda ref: ref[0].astype(jnp.float32), change)
-
-
-def _columns(change: Change | None) -> Change | None:
-    """Return `change` with every part of three axes: masks, or one; rows, or one; channels, or one."""
+def _parts(change: Change | None) -> Parts | None:
     if change is None:
         return None
     shared = {name: getattr(change, name)[None, None] for name in ("out_bias", "scale", "shift")}
-    return dataclasses.replace(change, bias=change.bias[..., None], **shared)
+    return {"keys": change.keys, "bias": change.bias[..., None], "values": change.values, **shared}
 
 
+# Masks may be split between the two cores of a v4 or v5p; the blocks of a mask follow each other.
 _PARAMETERS = pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary"))
 
 
-def _change_specs(specs, change):
-    return jax.tree.map(specs.mask, _columns(change))
+def _grid(sweep: Sweep, cells: MaskCells) -> tuple[int, int]:
+    return cells.shape[0], cells.shape[1] // sweep.block
 
 
-class _Specs:
-    """Which part of each array a step of the grid (masks, blocks of cells) sees."""
+def _block(sweep: Sweep, cells: MaskCells) -> pl.BlockSpec:
+    return pl.BlockSpec((1, sweep.block, cells.shape[-1]), lambda mask, block: (mask, block, 0))
 
-    def __init__(self, sweep: Sweep, cells: MaskCells):
-        self.cells = cells
-        self.block = pl.BlockSpec((1, sweep.block, cells.shape[-1]), lambda mask, block: (mask, block, 0))
 
-    def mask(self, array: Array) -> pl.BlockSpec:
-        """What is a mask's, or the same for all."""
+def _whole(array: Array) -> pl.BlockSpec:
+    """Return the part of a step: all of it, which stays in on-chip memory."""
+    return pl.BlockSpec(array.shape, lambda *_: (0,) * array.ndim)
+
+
+def _scalars(array: Array | None) -> pl.BlockSpec | None:
+    return None if array is None else pl.BlockSpec(memory_space=pltpu.SMEM)
+
+
+def _of_masks(arrays):
+    """Return the part of a step of each array of `arrays`: a mask's, or what is the same for all."""
+
+    def spec(array) -> pl.BlockSpec:
         own = array.shape[0] > 1
         return pl.BlockSpec((1, *array.shape[1:]), lambda mask, _: (mask if own else 0, 0, 0))
 
-    def whole(self, array: Array) -> pl.BlockSpec:
-        """What stays in on-chip memory."""
-        return pl.BlockSpec(array.shape, lambda *_: (0,) * array.ndim)
+    return jax.tree.map(spec, arrays)
 
-    def cost(self, change: Change | None, queries: MaskRows, *, changing: int, attending: int) -> pl.CostEstimate:
-        """Return what the compiler cannot see, of so many products of rows and cells for either part."""
-        masks, count, channels = self.cells.shape
-        changers = 0 if change is None else change.keys.shape[1]
-        pairs = masks * count * (changing * changers + attending * queries.shape[1])
-        size = self.cells.dtype.itemsize
-        return pl.CostEstimate(
-            flops=2 * pairs * channels,
-            transcendentals=masks * count * (changers + queries.shape[1]),
-            bytes_accessed=size * self.cells.size * (2 if change is None else 3),
-        )
+
+def _like(array: Array, dtype=None) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(array.shape, dtype or array.dtype)
+
+
+def _cost(cells: MaskCells, change: Change | None, queries: MaskRows, *, changing: int, attending: int, passes: int):
+    """Return what the compiler cannot see, given how often each half multiplies, and how often it moves cells."""
+    masks, count, channels = cells.shape
+    changers, attenders = (0 if change is None else change.keys.shape[1]), queries.shape[1]
+    pairs = masks * count * (changing * changers + attending * attenders)
+    return pl.CostEstimate(
+        flops=2 * pairs * channels,
+        transcendentals=masks * count * (changers + attenders),
+        bytes_accessed=cells.dtype.itemsize * cells.size * (passes + (change is not None)),
+    )

@@ -1,0 +1,65 @@
+"""Sweeps over a mask's image cells by kernels for TPUs: what the decoder does with cells, a block of them at a time."""
+
+from dataclasses import dataclass
+
+import einops
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int32, Key
+
+from samjax.models.sam.image_side import Positions
+from samjax.nn.kernels.cell_sweep import Change, sweep_cells, sweep_fits
+from samjax.parallel.sharding import is_local, platform
+
+Queries = Float[Array, "b m t e c"]
+Sums = Float[Array, "b m t e c"]
+Cells = Float[Array, "b m i c"]
+
+
+def sweeps_cells(positions: Positions, *, heads: int) -> bool:
+    """Say whether to sweep: on TPUs, where arrays are a device's own and cells, channels and heads fill its tiles."""
+    _, cells, channels = positions.shape
+    return platform() == "tpu" and is_local() and sweep_fits(cells=cells, channels=channels, heads=heads)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskSweep:
+    """Sweeps over the cells of m masks in each of b photos; `epsilon` is the norms', `rate` dropout's."""
+
+    positions: Positions
+    epsilon: float
+    rate: float
+
+    def attend(self, cells: Cells, queries: Queries) -> Sums:
+        """Return the sums of cells that tokens attend to."""
+        return self._sweep(cells, None, queries, None)[1]
+
+    def change(
+        self, cells: Cells, change: Change, queries: Queries, *, key: Key[Array, ""] | None
+    ) -> tuple[Cells, Sums]:
+        """Return the changed cells, and the sums of them that tokens attend to; a `key` turns dropout on."""
+        return self._sweep(cells, change, queries, key)
+
+    def _sweep(
+        self, cells: Cells, change: Change | None, queries: Queries, key: Key[Array, ""] | None
+    ) -> tuple[Cells, Sums]:
+        photos, masks, tokens, heads, _ = queries.shape
+        changed, sums = sweep_cells(
+            einops.rearrange(cells, "b m i c -> (b m) i c"),
+            self.positions[0],
+            change,
+            einops.rearrange(queries, "b m t e c -> (b m) (t e) c"),
+            heads=heads,
+            epsilon=self.epsilon,
+            rate=self.rate,
+            seeds=None if key is None else _seeds(key, photos * masks),
+            interpret=platform() != "tpu",
+        )
+        sums = sums.reshape(photos, masks, tokens, heads, -1).astype(cells.dtype)
+        return changed.reshape(cells.shape), sums
+
+
+def _seeds(key: Key[Array, ""], masks: int) -> Int32[Array, "m 2"]:
+    """Return two numbers for each mask."""
+    words = jax.random.bits(key, (masks, 2))
+    return jax.lax.bitcast_convert_type(words, jnp.int32)
