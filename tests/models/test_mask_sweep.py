@@ -99,21 +99,24 @@ def drawn_change() -> cell_sweep.Change:
 
 def test_it_is_chosen_on_tpus_where_arrays_are_a_devices_own(monkeypatch):
     """A compiler that splits arrays over devices cannot split a kernel; inside `shard_map` nothing is left to split."""
-    assert not mask_sweep.sweeps_cells(POSITIONS, heads=HEADS)
+    positions = POSITIONS.astype(jnp.bfloat16)
+    assert not mask_sweep.sweeps_cells(positions, tokens=TOKENS, heads=HEADS)
     monkeypatch.setattr(mask_sweep, "platform", lambda: "tpu")
-    assert mask_sweep.sweeps_cells(POSITIONS, heads=HEADS)
-    assert not mask_sweep.sweeps_cells(POSITIONS[:, :200], heads=HEADS)
-    assert not mask_sweep.sweeps_cells(POSITIONS, heads=2)
+    assert mask_sweep.sweeps_cells(positions, tokens=TOKENS, heads=HEADS)
+    assert not mask_sweep.sweeps_cells(POSITIONS, tokens=TOKENS, heads=HEADS)
+    assert not mask_sweep.sweeps_cells(positions[:, :200], tokens=TOKENS, heads=HEADS)
+    assert not mask_sweep.sweeps_cells(positions, tokens=TOKENS, heads=2)
+    assert not mask_sweep.sweeps_cells(positions, tokens=65, heads=HEADS)
 
     seen = []
 
     def inside(x):
-        seen.append(mask_sweep.sweeps_cells(POSITIONS, heads=HEADS))
+        seen.append(mask_sweep.sweeps_cells(positions, tokens=TOKENS, heads=HEADS))
         return x
 
     mesh = make_mesh(MeshConfig(data=8, fsdp=1, tensor=1))
     with jax.set_mesh(mesh):
-        assert not mask_sweep.sweeps_cells(POSITIONS, heads=HEADS)
+        assert not mask_sweep.sweeps_cells(positions, tokens=TOKENS, heads=HEADS)
         spec = jax.sharding.PartitionSpec("data")
         jax.eval_shape(jax.shard_map(inside, in_specs=spec, out_specs=spec, check_vma=False), jnp.zeros(8))
     assert seen == [True]

@@ -113,15 +113,26 @@ def test_a_token_that_is_not_valid_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("cells", "channels", "heads"), [(200, 128, 8), (256, 96, 8), (256, 128, 4)], ids=["cells", "channels", "heads"]
+    ("cells", "channels", "rows", "heads"),
+    [(200, 128, 8, 8), (256, 96, 8, 8), (256, 128, 4, 4), (256, 128, 520, 8)],
+    ids=["cells", "channels", "heads", "rows"],
 )
-def test_what_does_not_fill_a_tile_is_refused(cells, channels, heads):
-    with pytest.raises(ValueError, match=rf"{cells} cells of {channels} channels and {heads} heads: the kernels take"):
+def test_what_does_not_fill_a_tile_or_fit_is_refused(cells, channels, rows, heads):
+    size = f"{cells} cells of {channels} channels, {rows} rows and {heads} heads"
+    with pytest.raises(ValueError, match=f"{size}: the kernels take"):
         sweep_cells(
             jnp.zeros((1, cells, channels)),
             jnp.zeros((cells, channels)),
             None,
-            jnp.zeros((1, heads, channels)),
+            jnp.zeros((1, rows, channels)),
             heads=heads,
             epsilon=EPSILON,
         )
+
+
+def test_many_positions_come_block_by_block(monkeypatch):
+    arguments = inputs()
+    resident = sweep(*arguments)
+    monkeypatch.setattr(cell_sweep, "_RESIDENT", 0)
+    for part, value in zip(sweep(*arguments), resident, strict=True):
+        np.testing.assert_array_equal(part, value)

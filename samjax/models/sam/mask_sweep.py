@@ -16,10 +16,12 @@ Sums = Float[Array, "b m t e c"]
 Cells = Float[Array, "b m i c"]
 
 
-def sweeps_cells(positions: Positions, *, heads: int) -> bool:
-    """Say whether to sweep: on TPUs, where arrays are a device's own and cells, channels and heads fill its tiles."""
+def sweeps_cells(positions: Positions, *, tokens: int, heads: int) -> bool:
+    """Say whether to sweep: on TPUs in bfloat16, if arrays are a device's own and a mask of so many tokens fits."""
+    if platform() != "tpu" or not is_local() or positions.dtype != jnp.bfloat16:
+        return False
     _, cells, channels = positions.shape
-    return platform() == "tpu" and is_local() and sweep_fits(cells=cells, channels=channels, heads=heads)
+    return sweep_fits(cells=cells, channels=channels, rows=tokens * heads, heads=heads)
 
 
 @dataclass(frozen=True, kw_only=True)

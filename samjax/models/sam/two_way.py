@@ -117,7 +117,7 @@ class TwoWayTransformer(nnx.Module):
         tokens = of_masks(tokens)
         positions = tokens  # the prompts themselves, added again wherever tokens are matched
         keys = _split(key, self.depth + 1)
-        if sweeps_cells(image_positions, heads=self.heads):
+        if sweeps_cells(image_positions, tokens=tokens.shape[2], heads=self.heads):
             return self._swept(tokens, image, image_positions=image_positions, token_valid=token_valid, keys=keys)
         for index in range(self.depth):
             tokens, image = layer(self.layers, index)(

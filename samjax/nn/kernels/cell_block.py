@@ -132,8 +132,9 @@ def interpreted_bits(seed0: Int32[Array, ""], seed1: Int32[Array, ""], shape: tu
 
 
 def _places(sweep: Sweep, positions, step) -> Block:
-    start = pl.multiple_of(step * sweep.block, sweep.block)
-    return positions[pl.ds(start, sweep.block)].astype(jnp.float32)
+    if positions.shape[0] > sweep.block:  # all of them are here
+        positions = positions.at[pl.ds(pl.multiple_of(step * sweep.block, sweep.block), sweep.block)]
+    return positions[...].astype(jnp.float32)
 
 
 def _of_mask(parts):

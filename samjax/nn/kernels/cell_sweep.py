@@ -23,7 +23,10 @@ from samjax.core.struct import struct
 from samjax.nn.kernels.cell_block import Parts, Sweep, backward_body, forward_body
 
 LANES, SUBLANES = 128, 8
-_BLOCK = 512  # cells; the backward pass of so many takes 10 of the 16 MiB of on-chip memory that a kernel may use
+_BLOCK = 1024  # cells of a step; of 512 each takes a sixth more cycles on a v5e
+_PAIRS = _BLOCK * 128  # a step's rows times cells; in bfloat16 the backward pass of more does not fit a v4's 16 MiB
+_ROWS = 512  # of a mask, for the same reason
+_RESIDENT = 2**21  # bytes of positions that stay in on-chip memory
 
 MaskCells = Float[Array, "m i c"]
 MaskRows = Float[Array, "m r c"]
@@ -48,9 +51,9 @@ class Change:
     shift: Float[Array, "c"]
 
 
-def sweep_fits(*, cells: int, channels: int, heads: int) -> bool:
-    """Say whether the kernels take so many cells, channels and heads: whole tiles of a TPU's registers."""
-    return cells % LANES == 0 and channels % LANES == 0 and heads % SUBLANES == 0
+def sweep_fits(*, cells: int, channels: int, rows: int, heads: int) -> bool:
+    """Say whether the kernels take a mask of this size: whole tiles of a TPU's registers, and no more rows than fit."""
+    return cells % LANES == 0 and channels % LANES == 0 and heads % SUBLANES == 0 and rows <= _ROWS
 
 
 def sweep_cells(
@@ -72,15 +75,16 @@ def sweep_cells(
     adds, a function of a mask's two numbers alone. `interpret` runs the kernels anywhere, slowly, with other draws.
 
     Raises:
-      ValueError: cells or channels are no multiple of 128, or heads none of 8; see `sweep_fits`.
+      ValueError: the kernels do not take a mask of this size, see `sweep_fits`.
     """
     _, count, channels = cells.shape
-    if not sweep_fits(cells=count, channels=channels, heads=heads):
+    rows = max(queries.shape[1], 0 if change is None else change.keys.shape[1])
+    if not sweep_fits(cells=count, channels=channels, rows=rows, heads=heads):
         raise ValueError(
-            f"{count} cells of {channels} channels and {heads} heads: the kernels take cells and channels in multiples "
-            f"of {LANES} and heads in multiples of {SUBLANES}"
+            f"{count} cells of {channels} channels, {rows} rows and {heads} heads: the kernels take cells and channels "
+            f"in multiples of {LANES}, heads in multiples of {SUBLANES}, and at most {_ROWS} rows"
         )
-    block = LANES * largest_divisor(count // LANES, _BLOCK // LANES)
+    block = LANES * largest_divisor(count // LANES, min(_BLOCK, _PAIRS // rows) // LANES)
     sweep = Sweep(heads=heads, epsilon=epsilon, rate=rate, block=block, interpret=interpret)
     seeds = None if change is None or rate == 0.0 else seeds
     changed, sums = _sweep(  # type: ignore[misc]
@@ -99,8 +103,15 @@ def _forward(sweep, cells, positions, change, queries, seeds):
     by_row = jax.ShapeDtypeStruct((cells.shape[0], rows, 1), jnp.float32)
     changed, sums, log_total = pl.pallas_call(
         functools.partial(forward_body, sweep),
+        name="sweep_cells",
         grid=_grid(sweep, cells),
-        in_specs=(_scalars(seeds), _block(sweep, cells), _whole(positions), _of_masks(parts), _of_masks(queries)),
+        in_specs=(
+            _scalars(seeds),
+            _block(sweep, cells),
+            _places(sweep, positions),
+            _of_masks(parts),
+            _of_masks(queries),
+        ),
         out_specs=(None if change is None else _block(sweep, cells), _of_masks(queries), _of_masks(by_row)),
         out_shape=(None if change is None else _like(cells), _like(queries, jnp.float32), by_row),
         scratch_shapes=[pltpu.VMEM((rows, 1), jnp.float32)] * 2,
@@ -120,9 +131,10 @@ def _backward(sweep, kept, d_out):
     by_mask = _of_masks((queries, log_total, d_sums, d_total))
     d_cells, d_parts, d_queries = pl.pallas_call(
         functools.partial(backward_body, sweep),
+        name="sweep_cells_back",
         grid=_grid(sweep, cells),
         in_specs=(
-            *(_scalars(seeds), _block(sweep, cells), _whole(positions), _of_masks(parts)),
+            *(_scalars(seeds), _block(sweep, cells), _places(sweep, positions), _of_masks(parts)),
             *(*by_mask[:2], None if change is None else _block(sweep, cells), *by_mask[2:]),
         ),
         out_specs=(_block(sweep, cells), _of_masks(own), _of_masks(queries)),
@@ -161,9 +173,11 @@ def _block(sweep: Sweep, cells: MaskCells) -> pl.BlockSpec:
     return pl.BlockSpec((1, sweep.block, cells.shape[-1]), lambda mask, block: (mask, block, 0))
 
 
-def _whole(array: Array) -> pl.BlockSpec:
-    """Return the part of a step: all of it, which stays in on-chip memory."""
-    return pl.BlockSpec(array.shape, lambda *_: (0,) * array.ndim)
+def _places(sweep: Sweep, positions: Positions) -> pl.BlockSpec:
+    """Return the part of a step: all positions, read once, or a block of them where they are many."""
+    if positions.size * positions.dtype.itemsize <= _RESIDENT:
+        return pl.BlockSpec(positions.shape, lambda *_: (0, 0), pipeline_mode=pl.Buffered(1))
+    return pl.BlockSpec((sweep.block, positions.shape[1]), lambda _, block: (block, 0))
 
 
 def _scalars(array: Array | None) -> pl.BlockSpec | None:
