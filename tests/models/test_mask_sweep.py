@@ -9,12 +9,14 @@ from flax import nnx
 
 from samjax.models.sam import mask_sweep, two_way
 from samjax.models.sam.image_side import DensePrompt, PromptedImage
+from samjax.models.sam.mask_sweep import CellKernel
 from samjax.models.sam.two_way import TwoWayTransformer
 from samjax.nn.kernels import cell_sweep
 from samjax.parallel.mesh import MeshConfig, make_mesh
 
 PHOTOS, MASKS, TOKENS, CELLS, WIDTH, HEADS = 1, 2, 3, 256, 128, 8
 POSITIONS = normal(1, CELLS, WIDTH, seed=1)
+AUTO = CellKernel.AUTO
 VALID = jnp.array([[[True, True, True], [True, True, False]]])
 
 
@@ -100,23 +102,24 @@ def drawn_change() -> cell_sweep.Change:
 def test_it_is_chosen_on_tpus_where_arrays_are_a_devices_own(monkeypatch):
     """A compiler that splits arrays over devices cannot split a kernel; inside `shard_map` nothing is left to split."""
     positions = POSITIONS.astype(jnp.bfloat16)
-    assert not mask_sweep.sweeps_cells(positions, tokens=TOKENS, heads=HEADS)
+    assert not mask_sweep.sweeps_cells(AUTO, positions, tokens=TOKENS, heads=HEADS)
     monkeypatch.setattr(mask_sweep, "platform", lambda: "tpu")
-    assert mask_sweep.sweeps_cells(positions, tokens=TOKENS, heads=HEADS)
-    assert not mask_sweep.sweeps_cells(POSITIONS, tokens=TOKENS, heads=HEADS)
-    assert not mask_sweep.sweeps_cells(positions[:, :200], tokens=TOKENS, heads=HEADS)
-    assert not mask_sweep.sweeps_cells(positions, tokens=TOKENS, heads=2)
-    assert not mask_sweep.sweeps_cells(positions, tokens=65, heads=HEADS)
+    assert mask_sweep.sweeps_cells(AUTO, positions, tokens=TOKENS, heads=HEADS)
+    assert not mask_sweep.sweeps_cells(CellKernel.PLAIN, positions, tokens=TOKENS, heads=HEADS)
+    assert not mask_sweep.sweeps_cells(AUTO, POSITIONS, tokens=TOKENS, heads=HEADS)
+    assert not mask_sweep.sweeps_cells(AUTO, positions[:, :200], tokens=TOKENS, heads=HEADS)
+    assert not mask_sweep.sweeps_cells(AUTO, positions, tokens=TOKENS, heads=2)
+    assert not mask_sweep.sweeps_cells(AUTO, positions, tokens=65, heads=HEADS)
 
     seen = []
 
     def inside(x):
-        seen.append(mask_sweep.sweeps_cells(positions, tokens=TOKENS, heads=HEADS))
+        seen.append(mask_sweep.sweeps_cells(AUTO, positions, tokens=TOKENS, heads=HEADS))
         return x
 
     mesh = make_mesh(MeshConfig(data=8, fsdp=1, tensor=1))
     with jax.set_mesh(mesh):
-        assert not mask_sweep.sweeps_cells(positions, tokens=TOKENS, heads=HEADS)
+        assert not mask_sweep.sweeps_cells(AUTO, positions, tokens=TOKENS, heads=HEADS)
         spec = jax.sharding.PartitionSpec("data")
         jax.eval_shape(jax.shard_map(inside, in_specs=spec, out_specs=spec, check_vma=False), jnp.zeros(8))
     assert seen == [True]

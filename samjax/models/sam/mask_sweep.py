@@ -1,5 +1,6 @@
 """Sweeps over a mask's image cells by kernels for TPUs: what the decoder does with cells, a block of them at a time."""
 
+import enum
 from dataclasses import dataclass
 
 import einops
@@ -16,9 +17,18 @@ Sums = Float[Array, "b m t e c"]
 Cells = Float[Array, "b m i c"]
 
 
-def sweeps_cells(positions: Positions, *, tokens: int, heads: int) -> bool:
+class CellKernel(enum.Enum):
+    """How the decoder works on a mask's image cells; the results are the same up to rounding and dropout's draws."""
+
+    AUTO = "auto"
+    """On TPUs in bfloat16, a block of cells at a time in Pallas kernels, where masks fit those; else PLAIN."""
+    PLAIN = "plain"
+    """One operation after the other, each on all cells."""
+
+
+def sweeps_cells(kernel: CellKernel, positions: Positions, *, tokens: int, heads: int) -> bool:
     """Say whether to sweep: on TPUs in bfloat16, if arrays are a device's own and a mask of so many tokens fits."""
-    if platform() != "tpu" or not is_local() or positions.dtype != jnp.bfloat16:
+    if kernel is CellKernel.PLAIN or platform() != "tpu" or not is_local() or positions.dtype != jnp.bfloat16:
         return False
     _, cells, channels = positions.shape
     return sweep_fits(cells=cells, channels=channels, rows=tokens * heads, heads=heads)

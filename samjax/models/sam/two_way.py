@@ -9,7 +9,7 @@ from jaxtyping import Array, Bool, Float, Key
 
 from samjax.models.sam.cross_attention import CrossAttention, Tokens
 from samjax.models.sam.image_side import ImageSide, ImageTokens, Positions, of_masks
-from samjax.models.sam.mask_sweep import MaskSweep, sweeps_cells
+from samjax.models.sam.mask_sweep import CellKernel, MaskSweep, sweeps_cells
 from samjax.nn.drop_path import dropout
 from samjax.nn.init import DECODER_INIT
 from samjax.nn.mlp import Mlp
@@ -89,12 +89,21 @@ class TwoWayTransformer(nnx.Module):
     """Two-way layers, then a last attention from the tokens to the image."""
 
     def __init__(
-        self, width: int, *, depth: int, heads: int, hidden: int, dropout: float, dtype: jnp.dtype, rngs: nnx.Rngs
+        self,
+        width: int,
+        *,
+        depth: int,
+        heads: int,
+        hidden: int,
+        dropout: float,
+        kernel: CellKernel = CellKernel.AUTO,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
     ):
         def make_layer(rngs: nnx.Rngs) -> TwoWayLayer:
             return TwoWayLayer(width, heads=heads, hidden=hidden, dropout=dropout, dtype=dtype, rngs=rngs)
 
-        self.depth, self.heads = depth, heads
+        self.depth, self.heads, self.kernel = depth, heads, kernel
         self.rate = dropout
         self.layers = stack(make_layer, depth, rngs=rngs)
         self.final = CrossAttention(width, heads, dtype=dtype, rngs=rngs)
@@ -117,7 +126,7 @@ class TwoWayTransformer(nnx.Module):
         tokens = of_masks(tokens)
         positions = tokens  # the prompts themselves, added again wherever tokens are matched
         keys = _split(key, self.depth + 1)
-        if sweeps_cells(image_positions, tokens=tokens.shape[2], heads=self.heads):
+        if sweeps_cells(self.kernel, image_positions, tokens=tokens.shape[2], heads=self.heads):
             return self._swept(tokens, image, image_positions=image_positions, token_valid=token_valid, keys=keys)
         for index in range(self.depth):
             tokens, image = layer(self.layers, index)(
