@@ -77,7 +77,6 @@ def samjax(case: Case, folder: str) -> Actions:
 
     from samjax.core.batches import Batch
     from samjax.interop.tables.sam import SAM
-    from samjax.losses.sam_loss import sam_loss
     from samjax.models.sam.sam import Sam
     from samjax.nn.init import Buffer
     from samjax.train.config import StepKeys
@@ -102,22 +101,25 @@ def samjax(case: Case, folder: str) -> Actions:
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def update(params, state, batch):
         def objective(params):
-            model = nnx.merge(graph, params, buffers)
-            interaction = config.play(model, batch, keys=StepKeys(model=key, task=key))
-            return sam_loss(interaction.observations, batch.mask_valid, config.loss)[0], interaction.prompts
+            return config.objective(nnx.merge(graph, params, buffers), batch, keys=StepKeys(model=key, task=key))
 
-        (loss, prompts), gradient = jax.value_and_grad(objective, has_aux=True)(params)
+        (loss, _), gradient = jax.value_and_grad(objective, has_aux=True)(params)
         updates, state = optimizer.update(gradient, state, params)
-        return optax.apply_updates(params, updates), state, loss, prompts
+        return optax.apply_updates(params, updates), state, loss
 
+    @jax.jit
+    def play(params, batch):
+        model = nnx.merge(graph, params, buffers)
+        return config.play(model.prompting, model.encode(batch.image, batch.valid_size), batch, key=key)[0]
+
+    played = play(params, batch)
+    np.savez(Path(folder) / "prompts.npz", coords=played.coords, labels=played.labels)
     state = optimizer.init(params)
     compiled = update.lower(params, state, batch).compile()
-    params, state, _, prompts = compiled(params, state, batch)
-    np.savez(Path(folder) / "prompts.npz", coords=prompts.coords, labels=prompts.labels)
 
     def step():
         nonlocal params, state
-        params, state, loss, _ = compiled(params, state, batch)
+        params, state, loss = compiled(params, state, batch)
         jax.block_until_ready(params)
         return {"loss": np.asarray(loss)}
 

@@ -50,6 +50,10 @@ class LocalRun:
 ALL_CORES = LocalRun()
 
 
+class MissingSourceError(UserError):
+    """A source that is not there, or that holds nothing to prepare."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PrepareProgress:
     """Progress of a preparation."""
@@ -88,12 +92,16 @@ def prepare(
       watch: called periodically with the progress.
 
     Raises:
-      UserError: there is no source, `out` holds something else or cannot be written, more than 1% of the records are
+      MissingSourceError: the source is not there, or holds nothing to prepare.
+      UserError: `out` holds something else or cannot be written, more than 1% of the records are
         unusable, or some units cannot be read (the others are then done and kept).
     """
     if not re.fullmatch(r"[A-Za-z0-9_]+", split):
         raise UserError(f"{split!r} cannot name a split: use letters, digits and _")
-    units = layout.find_units(source)
+    try:
+        units = layout.find_units(source)
+    except UserError as error:
+        raise MissingSourceError(str(error)) from error
     with open_out(os.fspath(out), layout=layout) as folder:
         try:
             if report := folder.complete_report(units, split=split):

@@ -31,6 +31,10 @@ _missing = [name for name in _parity if importlib.util.find_spec(name) is None]
 collect_ignore = ["parity"] if _missing else []
 
 
+def pytest_addoption(parser):
+    parser.addoption("--rewrite-plans", action="store_true", help="write tests/golden/plans instead of comparing")
+
+
 def pytest_sessionstart(session):
     """Say so where pytest starts: -q leaves the report's header out."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

@@ -11,7 +11,7 @@ from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.data.stream.loader import TrainStream
 from samjax.data.stream.mixture import Mixture, open_mixture
 from samjax.train.config import TrainConfig
-from samjax.train.start import as_dict, read_starting_weights
+from samjax.train.start import as_dict, find_starting_weights
 from samjax.train.state import make_blueprint
 
 
@@ -76,7 +76,7 @@ def _check_start(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdi
             checkpoints.close()
     if not config.init_from:
         return "starts from random weights"
-    found = read_starting_weights(config, blueprint)
+    found = find_starting_weights(config, blueprint)
     return f"starts from {len(found.shapes)} arrays of {found.path}"
 
 

@@ -1,6 +1,5 @@
 """Tars and folders of photos, prepared once where a command reads records."""
 
-import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,17 +32,17 @@ def prepare_once(source: str, out: Path, *, split: str = "train", schema: Schema
     Raises:
       UserError: `out` was prepared from other tars than `source` names now, or see `data_pipelines.preparation`.
     """
-    prepare, find = _pipeline(schema)
+    from data_pipelines.preparation import MissingSourceError
+
+    prepare = _pipeline(schema)
     is_prepared = (out / "dataset_info.json").exists()
     try:
-        find(source)
-    except UserError:
+        report = prepare(source, out, split=split)
+    except MissingSourceError:
         if not is_prepared:
             raise
         print(f"{source} is not there any more; {out} has its records", flush=True)
         return str(out)
-    try:
-        report = prepare(source, out, split=split)
     except UserError as error:
         if not is_prepared:
             raise
@@ -53,14 +52,10 @@ def prepare_once(source: str, out: Path, *, split: str = "train", schema: Schema
     return str(out)
 
 
-def _pipeline(schema: Schema) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return what prepares records of `schema`, and what finds their sources."""
+def _pipeline(schema: Schema) -> Callable[..., Any]:
+    """Return what prepares records of `schema`."""
     if schema is photos.SCHEMA:
-        from data_pipelines.photo_units import find_photos
-        from data_pipelines.photos import AS_LARGE_AS_THEY_ARE, prepare
-
-        return prepare, functools.partial(find_photos, rules=AS_LARGE_AS_THEY_ARE)
-    from data_pipelines.sa1b import prepare
-    from data_pipelines.units import find_units
-
-    return prepare, find_units
+        from data_pipelines.photos import prepare
+    else:
+        from data_pipelines.sa1b import prepare
+    return prepare

@@ -19,7 +19,7 @@ def load_experiment(path: str | Path, expected: type[T]) -> T:
     """Run the experiment file at `path` and return what its `config()` returns.
 
     The shipped experiments are a package: any file can build on `from experiments.sam import vit_b`, and the path
-      `experiments/sam/vit_b.py` works from any folder. A file can also import its neighbours.
+    `experiments/sam/vit_b.py` works from any folder. A file can also import its neighbours.
 
     Raises:
       UserError: there is no such file, it defines no `config`, the result is not an `expected`, or it fails (with the

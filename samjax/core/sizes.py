@@ -19,16 +19,18 @@ def power_of_two(count: int) -> int:
 
 
 def map_groups(function: Callable[..., Any], *arrays: Array, at_once: int) -> Any:
-    """Map `function(group_index, *arrays[:, group])` over groups of axis 1, of at most `at_once` each.
+    """Map `function(*arrays[:, group])` over groups of axis 1, of at most `at_once` each.
 
     Groups are cut by a dynamic slice: moving the axis to the front would copy every array.
     """
     whole = arrays[0].shape[1]
     size = largest_divisor(whole, at_once)
+    if size == whole:
+        return function(*arrays)
 
     def one_group(group):
         parts = (jax.lax.dynamic_slice_in_dim(array, group * size, size, axis=1) for array in arrays)
-        return function(group, *parts)
+        return function(*parts)
 
     def join(stacked):
         return jnp.moveaxis(stacked, 0, 1).reshape(stacked.shape[1], whole, *stacked.shape[3:])

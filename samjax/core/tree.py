@@ -8,6 +8,11 @@ import jax
 
 T = TypeVar("T")
 
+LayerIds = Sequence[tuple[str, Any]]
+"""Pairs of a shell pattern over parameter paths, such as `image_encoder/patch_embed/*`, and a layer id; the first match
+decides, and the last pattern is usually `*`. For stacked parameters the id is a nest of tuples, one number for each
+place along their leading axes. Ids rise from 0, the slowest layer. No pairs: all layers learn at one rate."""
+
 
 def path_name(path: Sequence[Any]) -> str:
     """Return a key path as `image_encoder/neck/conv1/kernel`."""

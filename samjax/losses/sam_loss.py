@@ -5,21 +5,15 @@ from typing import Annotated
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, Int
+from jaxtyping import Array, Bool, Float32, Int
 
 from samjax.core.errors import UserError
 from samjax.core.prompts import MaskOutput
 from samjax.core.ranges import Pixels, Range, config_class
-from samjax.core.sizes import map_groups
 from samjax.core.struct import struct
 from samjax.losses.dice import dice_loss
 from samjax.losses.focal import focal_loss
 from samjax.losses.iou import iou_loss, mask_iou
-
-# Of a photo's masks, at the loss resolution: 64 masks of three outputs at 256 x 256 are 12.6 million, and each of the
-# loss's few arrays of them 50 MB.
-PIXELS_AT_ONCE = 2**24
-
 
 _Weight = Annotated[float, Range(at_least=0, why="below 0 the term would be maximised")]
 
@@ -90,8 +84,7 @@ def round_loss(
 
     Logits are brought to the target's resolution bilinearly, as by `prompting.error_region.upscale` up to rounding. Of
     several masks (k > 1) only the one with the lowest weighted focal + dice is back-propagated, and its IoU alone is
-    supervised (Segment Anything, section 3). Masks are taken a few at a time where all of a photo's would be more than
-    `PIXELS_AT_ONCE`, and again in the backward pass.
+    supervised (Segment Anything, section 3).
 
     Args:
       output: the round's k masks.
@@ -99,21 +92,6 @@ def round_loss(
       pixel_weight: the pixels that count, as `loss_pixels` gives them.
       config: see `LossConfig`.
     """
-    masks, outputs = output.logits.shape[1:3]
-    at_once = PIXELS_AT_ONCE // (outputs * target.shape[-2] * target.shape[-1])
-    if at_once >= masks:
-        return _round_loss(output, target, pixel_weight, config)
-
-    def group(_, logits: Float[Array, "b n k h w"], iou: Float[Array, "b n k"], target: Bool[Array, "b n th tw"]):
-        return _round_loss(MaskOutput(logits=logits, iou=iou), target, pixel_weight, config)
-
-    recomputed = jax.checkpoint(group, prevent_cse=False)
-    return map_groups(recomputed, output.logits, output.iou, target, at_once=at_once)
-
-
-def _round_loss(
-    output: MaskOutput, target: Bool[Array, "b m h w"], pixel_weight: Bool[Array, "b h w"], config: LossConfig
-) -> RoundLoss:
     logits = output.logits.astype(jnp.float32)
     shape = (*logits.shape[:3], *target.shape[-2:])
     if logits.shape != shape:
@@ -145,13 +123,13 @@ def sam_loss(
     over rounds and valid masks, so that loss = rounds * (focal_weight * focal + dice_weight * dice + iou_weight *
     iou_mse); `miou`, the mean true IoU of the last round's masks.
     """
-    count = jnp.maximum(jnp.sum(mask_valid, dtype=jnp.int32), 1)
+    count = mask_count(mask_valid)
 
     def per_mask(term: Float32[Array, "*rounds b m"]) -> Float32[Array, ""]:
         return jnp.sum(jnp.where(mask_valid, term, 0.0)) / count
 
     focal, dice, iou_mse = (per_mask(term) for term in (rounds.focal, rounds.dice, rounds.iou_mse))
-    loss = config.focal_weight * focal + config.dice_weight * dice + config.iou_weight * iou_mse
+    loss = _weigh(focal, dice, iou_mse, config)
     number_of_rounds = rounds.iou.shape[0]
     metrics = {
         "loss": loss,
@@ -161,6 +139,26 @@ def sam_loss(
         "miou": per_mask(rounds.iou[-1]),
     }
     return loss, metrics
+
+
+def summed_loss(rounds: RoundLoss, mask_valid: Bool[Array, "b m"], config: LossConfig) -> Float32[Array, ""]:
+    """Return the loss of `sam_loss` times the number of valid masks: for a part of a batch, to be added up."""
+
+    def total(term: Float32[Array, "*rounds b m"]) -> Float32[Array, ""]:
+        return jnp.sum(jnp.where(mask_valid, term, 0.0))
+
+    return _weigh(total(rounds.focal), total(rounds.dice), total(rounds.iou_mse), config)
+
+
+def _weigh(
+    focal: Float32[Array, ""], dice: Float32[Array, ""], iou_mse: Float32[Array, ""], config: LossConfig
+) -> Float32[Array, ""]:
+    return config.focal_weight * focal + config.dice_weight * dice + config.iou_weight * iou_mse
+
+
+def mask_count(mask_valid: Bool[Array, "b m"]) -> Int[Array, ""]:
+    """Return the number that a batch's loss is divided by: of its valid masks, at least 1."""
+    return jnp.maximum(jnp.sum(mask_valid, dtype=jnp.int32), 1)
 
 
 def _positions(size: int, samples: int) -> np.ndarray:

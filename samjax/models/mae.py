@@ -15,8 +15,9 @@ from jaxtyping import Array, Bool, Float, Float32, Int, Key, UInt8
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, Pixels, config_class
 from samjax.core.struct import struct
+from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_frame, check_multiples
-from samjax.models.vit.blocks import BlocksConfig, LayerIds, apply_groups, stack_groups
+from samjax.models.vit.blocks import BlocksConfig, apply_groups, stack_groups
 from samjax.models.vit.vit import Positions, Vit, VitConfig, VitFeatures
 from samjax.nn.init import XAVIER, XAVIER_PATCH, Buffer, parameter
 from samjax.nn.norm import layer_norm
@@ -241,18 +242,32 @@ class Mae(nnx.Module):
         return self.encoder.features(_pixels(image))
 
     def targets(self, image: Image) -> Float32[Array, "b n pixels"]:
-        """Return what is to be predicted: each patch's pixels, (row, column, channel), normalised if so configured.
+        """Return what is to be predicted: each patch's pixels, (row, column, channel), normalised if so configured."""
+        patches = self.patches(image)
+        if not self.config.normalise_targets:
+            return patches
+        mean, deviation = _statistics(patches)
+        return (patches - mean) / deviation
 
-        The variance of a patch is the unbiased one, as in the published code.
-        """
+    def patches(self, image: Image) -> Float32[Array, "b n pixels"]:
+        """Return each patch's pixels, (row, column, channel), of the normalised photos."""
         patch = self.config.encoder.patch
-        pixels = einops.rearrange(
+        return einops.rearrange(
             _pixels(image).astype(jnp.float32), "b (h p) (w q) c -> b (h w) (p q c)", p=patch, q=patch
         )
+
+    def predicted_patches(
+        self, predictions: Float32[Array, "b n pixels"], image: Image
+    ) -> Float32[Array, "b n pixels"]:
+        """Return predictions as patches of normalised photos.
+
+        Predictions of normalised targets are scaled by the mean and deviation of the true patch, which the model does
+        not know: without them a picture looks like noise.
+        """
         if not self.config.normalise_targets:
-            return pixels
-        mean, variance = pixels.mean(axis=-1, keepdims=True), pixels.var(axis=-1, ddof=1, keepdims=True)
-        return (pixels - mean) / jnp.sqrt(variance + 1e-6)
+            return predictions
+        mean, deviation = _statistics(self.patches(image))
+        return predictions * deviation + mean
 
     @staticmethod
     def loss(
@@ -266,6 +281,14 @@ class Mae(nnx.Module):
         counted = hidden if valid is None else hidden & valid[:, None]
         error = jnp.where(counted, jnp.square(predictions - targets).mean(axis=-1), 0)
         return error.sum() / jnp.maximum(counted.sum(), 1)
+
+
+def _statistics(
+    patches: Float32[Array, "b n pixels"],
+) -> tuple[Float32[Array, "b n 1"], Float32[Array, "b n 1"]]:
+    """Return each patch's mean and deviation; the variance is the unbiased one, as in the published code."""
+    mean, variance = patches.mean(axis=-1, keepdims=True), patches.var(axis=-1, ddof=1, keepdims=True)
+    return mean, jnp.sqrt(variance + 1e-6)
 
 
 def _pixels(image: Image) -> jax.Array:

@@ -8,9 +8,4 @@ PUBLISHED = {"ViT-B": MaeConfig.vit_b(), "ViT-L": MaeConfig.vit_l(), "ViT-H": Ma
 
 def size_name(config: MaeConfig) -> str:
     """Return `ViT-B`, or what a model's encoder measures."""
-    encoder = config.encoder
-    for name, published in PUBLISHED.items():
-        one = published.encoder
-        if (encoder.width, encoder.depth, encoder.heads) == (one.width, one.depth, one.heads):
-            return name
-    return f"ViT of {encoder.depth} blocks, width {encoder.width}, {encoder.heads} heads"
+    return config.encoder.name_among({name: one.encoder for name, one in PUBLISHED.items()})

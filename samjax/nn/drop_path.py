@@ -5,11 +5,16 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 
-def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, ""] | None) -> Float[Array, "*shape"]:
-    """Zero each element with probability `rate` and scale the rest by 1 / (1 - rate)."""
+def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, "*n"] | None) -> Float[Array, "*shape"]:
+    """Zero each element with probability `rate` and scale the rest by 1 / (1 - rate).
+
+    `key` is one for all of `x`, or one for each of its samples, along its leading dimensions: then what a sample loses
+    does not depend on the others.
+    """
     if key is None or rate == 0.0:
         return x
-    keep = jax.random.bernoulli(key, 1.0 - rate, x.shape)
+    shape = x.shape[key.ndim :]
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, shape))(key.reshape(-1)).reshape(x.shape)
     return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
 
 

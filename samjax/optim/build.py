@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import optax
 
 from samjax.core.ranges import Range, config_class
-from samjax.core.tree import first_match, map_with_names
-from samjax.optim.layer_decay import LayerIds, scale_by_layer
+from samjax.core.tree import LayerIds, first_match, map_with_names
+from samjax.optim.layer_decay import scale_by_layer
 from samjax.optim.schedule import DropsConfig, ScheduleConfig
 
 # Biases, norms and position tables are not decayed; the first pattern that matches decides.

@@ -3,7 +3,6 @@
 Which parameter is in which layer is the model's to say, as patterns: nothing here knows a model.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -11,12 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from samjax.core.tree import first_match, map_with_names
-
-LayerIds = Sequence[tuple[str, Any]]
-"""Pairs of a shell pattern over parameter paths, such as `image_encoder/patch_embed/*`, and a layer id, the first match
-deciding; the last pattern is usually `*`. Of stacked parameters the id is a nest of tuples, one number for each place
-along their leading axes. Ids rise from 0, the slowest. Without any pair all layers learn alike."""
+from samjax.core.tree import LayerIds, first_match, map_with_names
 
 
 def layer_ids(patterns: LayerIds, parameters: Any) -> Any:

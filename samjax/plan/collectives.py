@@ -59,9 +59,16 @@ def collectives(program: Program) -> list[Collective]:
 
 
 def exchanges(program: Program) -> list[Exchange]:
-    """Return the exchanges of a step by the operation that causes them, the largest first."""
+    """Return the exchanges of a step by the operation that causes them, the largest first.
+
+    Of a conditional, the branch that exchanges most counts.
+    """
+
+    def exchanged(name: str) -> int:
+        return sum(size for _, chips, size, _ in _in(program, name) if chips > 1)
+
     found: dict[tuple[str, int, str], list[int]] = {}
-    for name, times in program.executions()[0].items():
+    for name, times in program.executions(exchanged)[0].items():
         for kind, chips, size, operation in _in(program, name):
             if chips > 1:
                 total = found.setdefault((kind, chips, operation), [0, 0])

@@ -6,7 +6,7 @@ Only what costs are counted from is read; the text is that of `jax.stages.Compil
 import functools
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 _BITS = {"pred": 8, "token": 0, "opaque": 0, "bf16": 16, "c64": 64, "c128": 128}
@@ -105,31 +105,53 @@ class Program:
     entry: str
     chips: int
 
-    def executions(self) -> tuple[dict[str, int], list[str]]:
+    def executions(self, cost: Callable[[str], int] | None = None) -> tuple[dict[str, int], list[str]]:
         """Return how often each computation runs in a step, and the loops whose trips are not known (counted once).
 
-        Computations inside of a fusion or a reduction are part of their instruction and not listed. Of a conditional,
-        every branch counts.
+        A loop evaluates its condition once more than its body. Computations inside of a fusion or a reduction are part
+        of their instruction and not listed.
+
+        Args:
+          cost: what one run of a computation costs, without those it calls. Of a conditional, only the most costly
+            branch counts, so that a step that may skip work counts as one that does it. None counts every branch.
         """
         times: dict[str, int] = {}
         unknown: list[str] = []
 
+        @functools.cache
+        def total(name: str) -> int:
+            assert cost is not None
+            found = cost(name)
+            for one in self.computations[name].instructions.values():
+                found += max(map(total, _branches(one)), default=0)
+                found += sum(count * total(callee) for callee, count in self._calls(one))
+            return found
+
         def run(name: str, count: int) -> None:
             times[name] = times.get(name, 0) + count
             for one in self.computations[name].instructions.values():
-                if one.opcode == "while":
-                    trips = self.trips(one)
-                    if trips is None:
-                        unknown.append(one.name)
-                    run(one.callee("body") or "", count * (1 if trips is None else trips))
-                elif one.opcode == "conditional":
-                    for branch in _branches(one):
-                        run(branch, count)
-                elif one.opcode in ("call", "async-start"):
-                    run(one.callee("to_apply") or one.callee("calls") or "", count)
+                branches = _branches(one)
+                for branch in branches if cost is None else sorted(branches, key=total)[-1:]:
+                    run(branch, count)
+                for callee, trips in self._calls(one):
+                    run(callee, count * trips)
+                if one.opcode == "while" and self.trips(one) is None:
+                    unknown.append(one.name)
 
         run(self.entry, 1)
         return times, unknown
+
+    def _calls(self, one: Instruction) -> list[tuple[str, int]]:
+        """Return the computations that an instruction runs, but for branches, and how often each."""
+        if one.opcode == "while":
+            trips = self.trips(one)
+            trips = 1 if trips is None else trips
+            calls = [(one.callee("body"), trips), (one.callee("condition"), trips + 1)]
+        elif one.opcode in ("call", "async-start"):
+            calls = [(one.callee("to_apply") or one.callee("calls"), 1)]
+        else:
+            calls = []
+        return [(name, count) for name, count in calls if name]
 
     def trips(self, loop: Instruction) -> int | None:
         """Return how often a while loop's body runs: as XLA notes it, or the constant its counter is compared with.
@@ -258,8 +280,11 @@ def _bits(dtype: str) -> int:
     return int(re.match(r"[a-z]+(\d+)", dtype).group(1))  # type: ignore[union-attr]
 
 
-def _branches(conditional: Instruction) -> list[str]:
-    several = re.search(r"branch_computations=\{([^}]*)\}", conditional.attributes)
+def _branches(one: Instruction) -> list[str]:
+    """Return the branches of a conditional; of any other instruction, none."""
+    if one.opcode != "conditional":
+        return []
+    several = re.search(r"branch_computations=\{([^}]*)\}", one.attributes)
     if several:
         return _OPERAND.findall(several.group(1))
-    return [name for kind in ("true_computation", "false_computation") if (name := conditional.callee(kind))]
+    return [name for kind in ("true_computation", "false_computation") if (name := one.callee(kind))]

@@ -6,31 +6,13 @@ XLA's own `cost_analysis` counts the body of a loop once, and most of a training
 import functools
 import math
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from samjax.plan.hlo import ArrayShape, Computation, Instruction, Program
-
-# Names and views of existing arrays, and the second halves of asynchronous instructions.
-_FREE = {
-    "parameter",
-    "constant",
-    "tuple",
-    "get-tuple-element",
-    "bitcast",
-    "while",
-    "conditional",
-    "call",
-    "after-all",
-    "opt-barrier",
-    "partition-id",
-    "replica-id",
-    "async-start",
-    "async-update",
-    "add-dependency",
-}
-_FREE_TARGETS = ("AllocateBuffer", "AsyncCollective", "AssumeGatherIndicesInBound", "ConcatBitcast")
+from samjax.plan.instructions import FREE, Kind, count_instructions, kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +24,12 @@ class Work:
     bytes: int
     """Read from and written to the chip's main memory by instructions, fusions as a whole. Slices and updates count
     for what they touch. What stays in on-chip memory is not in it."""
+    instructions: int
+    """That run one after another; see `samjax.plan.instructions` for what counts."""
+    scalar_instructions: int
+    """Those of them that make only scalars, such as loop counters."""
+    asynchronous: int
+    """Instructions that run beside the others: copies to and from on-chip memory, exchanges."""
     unseen_kernels: int
     """Calls of hand-written kernels that do not report their FLOPs; their operands count as bytes."""
     unknown_loops: int
@@ -67,24 +55,33 @@ class Traffic:
 
 
 def work(program: Program) -> Work:
-    """Count a program."""
-    times, unknown = program.executions()
-    flops = size = unseen = 0
-    for name, count in times.items():
-        for one in program.computations[name].instructions.values():
-            if one.opcode == "fusion":
-                flops += count * _fused_flops(program, one.callee("calls") or "")
-            else:
-                flops += count * _flops(program.computations[name], one)
-            size += count * _bytes(program, program.computations[name], one)
-            unseen += count * (_is_kernel(one) and _kernel_flops(one) == 0)
-    return Work(flops=flops, bytes=size, unseen_kernels=unseen, unknown_loops=len(unknown))
+    """Count a program. Of a conditional, each figure counts the branch that has most of it."""
+
+    def flops(name: str) -> int:
+        return sum(_all_flops(program, program.computations[name], one) for one in _instructions(program, name))
+
+    def unseen(name: str) -> int:
+        return sum(_is_kernel(one) and _kernel_flops(one) == 0 for one in _instructions(program, name))
+
+    def total(cost: Callable[[str], int]) -> int:
+        return sum(times * cost(name) for name, times in program.executions(cost)[0].items())
+
+    counts = count_instructions(program)
+    return Work(
+        flops=total(functools.cache(flops)),
+        bytes=total(_traffic(program)),
+        instructions=counts.sequential,
+        scalar_instructions=counts.scalar,
+        asynchronous=counts.asynchronous,
+        unseen_kernels=total(unseen),
+        unknown_loops=len(program.executions()[1]),
+    )
 
 
 def largest_traffic(program: Program, count: int) -> list[Traffic]:
     """Return the operations that move most of `Work.bytes`."""
     found: dict[str, list[int]] = {}
-    for name, times in program.executions()[0].items():
+    for name, times in program.executions(_traffic(program))[0].items():
         computation = program.computations[name]
         for one in computation.instructions.values():
             size = _bytes(program, computation, one)
@@ -96,6 +93,20 @@ def largest_traffic(program: Program, count: int) -> list[Traffic]:
     return [Traffic(bytes=size, count=times, operation=operation) for operation, (times, size) in ordered]
 
 
+def _instructions(program: Program, name: str) -> Iterable[Instruction]:
+    return program.computations[name].instructions.values()
+
+
+def _traffic(program: Program) -> Callable[[str], int]:
+    """Return what tells the bytes that one run of a computation moves."""
+
+    @functools.cache
+    def traffic(name: str) -> int:
+        return sum(_bytes(program, program.computations[name], one) for one in _instructions(program, name))
+
+    return traffic
+
+
 def largest_buffers(program: Program, count: int) -> list[Buffer]:
     """Return the largest arrays that instructions make in main memory, equal ones of one operation once.
 
@@ -103,8 +114,8 @@ def largest_buffers(program: Program, count: int) -> list[Buffer]:
     """
     found: dict[tuple[str, str], Buffer] = {}
     for name in program.executions()[0]:
-        for one in program.computations[name].instructions.values():
-            if one.opcode in _FREE or one.opcode.endswith("-done"):
+        for one in _instructions(program, name):
+            if one.opcode in FREE or one.opcode.startswith("async-") or one.opcode.endswith("-done"):
                 continue
             for shape in one.shapes:
                 if shape.space == 0:
@@ -124,12 +135,12 @@ def _kernel_flops(one: Instruction) -> int:
     return int(said.group(1)) if said else 0
 
 
-def _fused_flops(program: Program, name: str) -> int:
-    computation = program.computations[name]
-    return sum(
-        _fused_flops(program, one.callee("calls") or "") if one.opcode == "fusion" else _flops(computation, one)
-        for one in computation.instructions.values()
-    )
+def _all_flops(program: Program, computation: Computation, one: Instruction) -> int:
+    """Return the FLOPs of an instruction, of a fusion those of what is in it."""
+    if one.opcode != "fusion":
+        return _flops(computation, one)
+    inside = program.computations[one.callee("calls") or ""]
+    return sum(_all_flops(program, inside, inner) for inner in inside.instructions.values())
 
 
 def _flops(computation: Computation, one: Instruction) -> int:
@@ -189,9 +200,7 @@ def _of(values: str | None, number: int, default: str) -> str:
 
 
 def _bytes(program: Program, computation: Computation, one: Instruction) -> int:
-    if one.opcode in _FREE or one.opcode.endswith(("-done", "-update")):
-        return 0
-    if one.opcode == "custom-call" and any(target in one.attributes for target in _FREE_TARGETS):
+    if kind(one) is Kind.FREE or one.opcode == "async-start":
         return 0
     if one.opcode in ("slice-start", "dynamic-slice-start"):
         result = one.shapes[len(one.operands)]

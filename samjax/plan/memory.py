@@ -1,9 +1,8 @@
 """The training step compiled for absent devices: whether it fits, and what fills their memory."""
 
-import dataclasses
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,17 +16,22 @@ from samjax.train.config import TrainConfig
 from samjax.train.state import Blueprint, make_blueprint
 from samjax.train.step import lower_train_step
 
-_MOST = 4096
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 class OutOfMemoryError(Exception):
-    """The compiler found that the step does not fit; `needed` is in bytes per chip, None if it did not say."""
+    """The compiler found that the step does not fit.
+
+    `needed` and `available` are in bytes per chip, None if it did not say.
+    """
 
     def __init__(self, message: str):
         super().__init__(message)
         sizes = re.findall(r"(\d+(?:\.\d+)?)([KMGT]?)i?B? ?(?:\)|of)", message)
-        self.needed = int(float(sizes[0][0]) * _UNITS[sizes[0][1]]) if sizes else None
+        found = [int(float(number) * _UNITS[unit]) for number, unit in sizes]
+        self.needed = found[0] if found else None
+        left = re.search(r"(?:available HBM \(|of )(\d+(?:\.\d+)?)([KMGT]?)i?B?\b", message)
+        self.available = int(float(left.group(1)) * _UNITS[left.group(2)]) if left else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +61,17 @@ class CompiledStep:
     """Taken to compile it."""
 
 
+def check_step(config: TrainConfig, devices: Sequence[Any]) -> Mesh:
+    """Return the mesh of a run over `devices`, without compiling anything.
+
+    Raises:
+      UserError: the mesh does not cover the devices, or does not split the batch.
+    """
+    mesh = make_mesh(config.mesh, devices)
+    check_batch("batch_size", config.batch_size, mesh)
+    return mesh
+
+
 def compile_step(config: TrainConfig, devices: Sequence[Any]) -> CompiledStep:
     """Compile the step that `samjax train` runs for `devices`.
 
@@ -64,8 +79,7 @@ def compile_step(config: TrainConfig, devices: Sequence[Any]) -> CompiledStep:
       UserError: the mesh does not cover the devices, or does not split the batch.
       OutOfMemoryError: the step does not fit.
     """
-    mesh = make_mesh(config.mesh, devices)
-    check_batch("batch_size", config.batch_size, mesh)
+    mesh = check_step(config, devices)
     blueprint = make_blueprint(config, mesh)
     began = time.monotonic()
     lowered = lower_train_step(config, blueprint, mesh)
@@ -115,41 +129,3 @@ def _memory(compiled: jax.stages.Compiled, held: dict[str, int], *, platform: st
         peak = said.argument_size_in_bytes + said.output_size_in_bytes - said.alias_size_in_bytes
         peak += said.temp_size_in_bytes
     return Memory(**held, temporaries=max(0, peak - sum(held.values())), peak=peak)
-
-
-def largest_batch(
-    config: TrainConfig, devices: Sequence[Any], *, watch: Callable[[int, Memory | None], None] = lambda *_: None
-) -> int:
-    """Return the largest batch, in photos, that fits on `devices`, 0 if none does; every probe compiles the step.
-
-    Doubles until the step does not fit, then bisects over photos per share of the batch. `watch` gets each probe's
-    photos per step and its memory, None if it did not fit.
-    """
-    mesh = make_mesh(config.mesh, devices)
-    ways = mesh.shape["data"] * mesh.shape["fsdp"]
-
-    def fits(photos: int) -> bool:
-        try:
-            memory = compile_step(dataclasses.replace(config, batch_size=photos * ways), devices).memory
-        except OutOfMemoryError:
-            memory = None
-        watch(photos * ways, memory)
-        return memory is not None
-
-    return ways * largest(fits, start=max(1, config.batch_size // ways))
-
-
-def largest(fits: Callable[[int], bool], *, start: int) -> int:
-    """Return the largest number that `fits`, a test that holds up to some number alone; 0 if 1 does not.
-
-    Looks no further than a few thousand.
-    """
-    low, high = 0, start
-    while high <= _MOST and fits(high):
-        low, high = high, 2 * high
-    if high > _MOST:
-        return low
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low

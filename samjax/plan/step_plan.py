@@ -1,7 +1,8 @@
 """What a run will need and how fast it can be at best, before any hardware is rented. Every figure is predicted."""
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import jax
 
@@ -9,6 +10,7 @@ from samjax.parallel.chips import CHIPS, Chip
 from samjax.plan.collectives import Collective, Exchange, collectives, exchanges
 from samjax.plan.hlo import parse
 from samjax.plan.hlo_cost import Buffer, Traffic, Work, largest_buffers, largest_traffic, work
+from samjax.plan.instructions import Repetition, most_instructions
 from samjax.plan.memory import CompiledStep, Memory, OutOfMemoryError, compile_step
 from samjax.plan.roofline import Floor, floor
 from samjax.plan.topology import Topology, roomier, topology_devices
@@ -19,12 +21,13 @@ _NAMED = 6
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """Speed at the floor. No run is this fast: good code reaches half to two thirds of it."""
+    """Speed at a floor. No run is this fast: good code reaches half to two thirds of it."""
 
     step_seconds: float
     bound: str
+    """What takes most of it: compute, memory, interconnect or latency."""
     mfu: float | None
-    """Model FLOPs utilisation at the floor: the minimum FLOPs of the step, not those it spends, over the chips' peak.
+    """Model FLOPs utilisation: the minimum FLOPs of the step, not those it spends, over the chips' peak.
     None if the task does not report FLOPs."""
     photos_per_second: float
     days: float
@@ -55,10 +58,16 @@ class Plan:
     collectives: list[Collective]
     largest_exchanges: list[Exchange]
     largest_traffic: list[Traffic]
+    most_instructions: list[Repetition]
     model_flops_per_photo: int | None
     work: Work | None
     floor: Floor | None
     speed: Speed | None
+    """At the floor."""
+    speed_without_latency: Speed | None
+    """At `floor.without_latency`: as if instructions took no time but for their work."""
+    choices: Mapping[str, str] = field(default_factory=dict)
+    """What the task decided for this kind of hardware; see `TrainConfig.choices`."""
     largest_batch: int | None = None
     """The largest batch that fits, in photos; None if not requested."""
     jax_version: str = jax.__version__
@@ -89,7 +98,7 @@ def make_plan(config: TrainConfig, topology: Topology) -> Plan:
     except OutOfMemoryError:
         step = None
     plan = _plan(config, topology, chip, step, read_from=other if step is not None else None)
-    return dataclasses.replace(plan, fits=False, needed=needed, floor=None, speed=None)
+    return dataclasses.replace(plan, fits=False, needed=needed, floor=None, speed=None, speed_without_latency=None)
 
 
 def _plan(
@@ -100,6 +109,10 @@ def _plan(
     done = work(program) if program is not None else None
     exchanged = collectives(program) if program is not None else []
     bottom = _floor(config, topology, chip, done, exchanged, least) if chip is not None and done is not None else None
+
+    def speed(bottom: Floor | None) -> Speed | None:
+        return _speed(config, topology, chip, bottom, least) if chip is not None and bottom is not None else None
+
     return Plan(
         topology=str(topology),
         chips=topology.chips,
@@ -116,10 +129,13 @@ def _plan(
         collectives=exchanged,
         largest_exchanges=exchanges(program)[:_NAMED] if program is not None else [],
         largest_traffic=largest_traffic(program, _NAMED) if program is not None else [],
+        most_instructions=most_instructions(program, _NAMED) if program is not None else [],
         model_flops_per_photo=least,
         work=done,
         floor=bottom,
-        speed=_speed(config, topology, chip, bottom, least) if chip is not None and bottom is not None else None,
+        speed=speed(bottom),
+        speed_without_latency=speed(bottom.without_latency) if bottom is not None else None,
+        choices=dict(config.choices(topology.platform)),
     )
 
 
@@ -133,6 +149,7 @@ def _floor(
         flops=flops,
         memory_bytes=float(done.bytes),
         sent_bytes=sum((one.bytes_per_chip for one in exchanged), 0.0),
+        instructions=done.instructions,
     )
 
 

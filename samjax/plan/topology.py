@@ -37,6 +37,11 @@ class Topology:
         """How many there are."""
         return math.prod(self.shape)
 
+    @property
+    def platform(self) -> str:
+        """What JAX calls its devices' platform: `cpu` or `tpu`."""
+        return "cpu" if self.kind == "cpu" else "tpu"
+
     def __str__(self) -> str:
         return f"{self.kind}:{'x'.join(map(str, self.shape))}"
 

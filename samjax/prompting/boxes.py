@@ -13,7 +13,7 @@ def mask_box(mask: Bool[Array, "*n h w"]) -> Float[Array, "*n 4"]:
 
 
 def noisy_box(
-    key: Key[Array, ""],
+    keys: Key[Array, "b m"],
     box: Float[Array, "b m 4"],
     valid_size: Int[Array, "b 2"],
     *,
@@ -23,7 +23,7 @@ def noisy_box(
     """Add Gaussian noise to each coordinate of each box (Segment Anything, appendix A).
 
     Args:
-      key: source of the noise.
+      keys: source of each box's noise.
       box: (x0, y0, x1, y1) in pixels.
       valid_size: (height, width) of each photo; the corners stay on its pixels.
       std: standard deviation as a share of the box's side along that coordinate.
@@ -34,7 +34,8 @@ def noisy_box(
     """
     low, high = box[..., :2], box[..., 2:]
     scale = std * jnp.concatenate([high - low, high - low], axis=-1)
-    moved = box + jnp.clip(scale * jax.random.normal(key, box.shape), -limit, limit)
+    noise = jax.vmap(jax.vmap(lambda key: jax.random.normal(key, (4,))))(keys)
+    moved = box + jnp.clip(scale * noise, -limit, limit)
     last_pixel = (valid_size[:, None, ::-1] - 1).astype(jnp.float32)
     moved = jnp.clip(moved, 0.0, jnp.concatenate([last_pixel, last_pixel], axis=-1))
     low, high = moved[..., :2], moved[..., 2:]

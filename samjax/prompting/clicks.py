@@ -1,6 +1,5 @@
 """The annotator's clicks: positions and labels."""
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Key
 
@@ -27,7 +26,7 @@ class Click:
 
 
 def sample_correction(
-    key: Key[Array, ""],
+    keys: Key[Array, "b m"],
     *,
     logits: Float[Array, "b m low_h low_w"],
     masks: Bool[Array, "b m h w"],
@@ -41,11 +40,11 @@ def sample_correction(
     size = (masks.shape[-2], masks.shape[-1])
     valid = valid_pixels(valid_size, size)[:, None]
 
-    def click(group, logits, truth):
-        point = sample_point(jax.random.fold_in(key, group), error_region(predicted_mask(logits, size), truth, valid))
+    def click(keys, logits, truth):
+        point = sample_point(keys, error_region(predicted_mask(logits, size), truth, valid))
         return Click(coords=point.coords, labels=_label(pixel_at(truth, point.coords)), exists=point.exists)
 
-    return map_groups(click, logits, masks, at_once=MASKS_AT_ONCE)
+    return map_groups(click, keys, logits, masks, at_once=MASKS_AT_ONCE)
 
 
 def central_correction(
@@ -63,7 +62,7 @@ def central_correction(
     size = (masks.shape[-2], masks.shape[-1])
     valid = valid_pixels(valid_size, size)[:, None]
 
-    def click(_, logits, truth):
+    def click(logits, truth):
         region = error_region(predicted_mask(logits, size), truth, valid)
         missed, claimed = region_center(region & truth), region_center(region & ~truth)
         foreground = missed.squared_distance > claimed.squared_distance
@@ -80,7 +79,7 @@ def central_click(*, masks: Bool[Array, "b m h w"], valid_size: Int[Array, "b 2"
     """Click the centre of each mask, FOREGROUND: the first click of the zero-shot protocol."""
     valid = valid_pixels(valid_size, (masks.shape[-2], masks.shape[-1]))[:, None]
 
-    def click(_, truth):
+    def click(truth):
         center = region_center(truth & valid)
         found = center.squared_distance > 0
         return Click(coords=center.coords, labels=_label(jnp.ones_like(found)), exists=found)

@@ -35,7 +35,7 @@ def evaluate_clicks(
 ) -> Interaction:
     """Click each mask `clicks` times, always at the most interior pixel, and return what `observe` keeps of each round.
 
-    Deterministic where `decode` is; it gets the same constant key in every round and should ignore it. After the first
+    Deterministic where `decode` is; it gets the same constant keys in every round and should ignore it. After the first
     click the most confident of three candidates is carried on; further rounds see all clicks and the carried logits,
     and answer with token 0.
 
@@ -53,7 +53,7 @@ def evaluate_clicks(
     """
     if clicks < 1:
         raise UserError(f"clicks is {clicks}, but an evaluation needs a first click; give 1 or more")
-    key = jax.random.key(0)
+    keys = jnp.broadcast_to(jax.random.key(0), masks.shape[:2])
 
     def answer(prompts: Prompts, round_index: Int[Array, ""], output: MaskOutput) -> tuple:
         carried = most_confident(output)
@@ -65,12 +65,12 @@ def evaluate_clicks(
     click = central_click(masks=masks, valid_size=valid_size)
     coords, labels = point_slots(click.coords[:, :, None], click.labels[..., None])
     prompts = Prompts.without_masks(coords=coords, labels=labels, logits_size=logits_size).pad_to(1 + clicks)
-    observed, prompts = answer(prompts, jnp.zeros((), jnp.int32), decode(prompts, key).candidates())
+    observed, prompts = answer(prompts, jnp.zeros((), jnp.int32), decode(prompts, keys).candidates())
 
     def correct(prompts: Prompts, round_index: Int[Array, ""]) -> tuple:
         click = central_correction(logits=prompts.mask_logits, masks=masks, valid_size=valid_size)
         prompts = add_click(prompts, click, slot=1 + round_index, where=jnp.ones_like(click.exists))
-        observed, prompts = answer(prompts, round_index, decode(prompts, key).single())
+        observed, prompts = answer(prompts, round_index, decode(prompts, keys).single())
         return prompts, observed
 
     prompts, later = jax.lax.scan(correct, prompts, jnp.arange(1, clicks, dtype=jnp.int32))

@@ -9,6 +9,7 @@ from jaxtyping import Array, Key
 
 from samjax.core.batches import Batch, unpack_masks
 from samjax.core.prompts import MaskOutput, Prompts
+from samjax.core.random import keys_of_masks
 from samjax.prompting.interactive import InteractionConfig, Refinement, interact
 
 
@@ -21,10 +22,11 @@ def first_prompts(
     of one photo's masks.
     """
     first_round = dataclasses.replace(config, corrections=0, refinement=Refinement.NONE)
+    keys = keys_of_masks(key, *batch.mask_valid.shape)
     drawn = [
         _play(
             jax.tree.map(lambda leaf, b=b: leaf[b : b + 1], batch),
-            jax.random.fold_in(key, b),
+            keys[b : b + 1],
             image_size=image_size,
             config=first_round,
         )
@@ -34,17 +36,17 @@ def first_prompts(
 
 
 @functools.partial(jax.jit, static_argnames=("image_size", "config"))
-def _play(batch: Batch, key: Key[Array, ""], *, image_size: tuple[int, int], config: InteractionConfig) -> Prompts:
+def _play(batch: Batch, keys: Key[Array, "b m"], *, image_size: tuple[int, int], config: InteractionConfig) -> Prompts:
     """Return the prompts after an interaction with a dummy decoder."""
     masks = unpack_masks(batch.masks, image_size[1])
     silence = jnp.zeros((*masks.shape[:2], 4), jnp.float32)
     interaction = interact(
-        lambda prompts, key: MaskOutput(logits=silence[..., None, None], iou=silence),
+        lambda prompts, _: MaskOutput(logits=silence[..., None, None], iou=silence),
         lambda output, round_index: (),
         masks=masks,
         valid_size=batch.valid_size,
         logits_size=(1, 1),
-        key=key,
+        keys=keys,
         config=config,
     )
     return interaction.prompts

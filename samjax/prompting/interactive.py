@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, Key
 
 from samjax.core.prompts import MaskOutput, PointLabel, Prompts, box_slots, point_slots
+from samjax.core.random import split_each
 from samjax.core.ranges import CountOrNone, Probability, Range, config_class
 from samjax.prompting.boxes import mask_box, noisy_box
 from samjax.prompting.clicks import add_click, sample_correction
@@ -91,14 +92,18 @@ def interact(
     masks: Bool[Array, "b m h w"],
     valid_size: Int[Array, "b 2"],
     logits_size: tuple[int, int],
-    key: Key[Array, ""],
+    keys: Key[Array, "b m"],
     config: InteractionConfig,
+    recompute: bool = True,
 ) -> Interaction:
     """Run the annotator against `decode` and return what `observe` keeps from each round.
 
-    Each round is rematerialised: only its prompts and carried logits are stored, and the backward pass decodes again.
-      So reduce to losses inside `observe`, and the logits of all rounds never exist at once. Click positions are not
-      differentiable and are computed once.
+    With `recompute` only the prompts and carried logits of a round are stored, and the backward pass decodes again. So
+    reduce to losses inside `observe`, and the logits of all rounds never exist at once. Click positions are not
+    differentiable and are computed once.
+
+    Masks know nothing of each other, and all randomness of a mask is drawn from its own key: masks played in several
+    interactions, or beside others, get the same prompts.
 
     Args:
       decode: closure over the model and the photos' embeddings; gradients reach what it closes over.
@@ -106,45 +111,52 @@ def interact(
       masks: ground truth at the resolution clicks are drawn at. Slots without a True pixel are harmless.
       valid_size: (height, width) of each photo in its frame; no click falls outside it.
       logits_size: (height, width) of the decoder's masks.
-      key: the annotator's and the decoder's randomness; round r uses `fold_in(key, r)`.
+      keys: each mask's randomness, the annotator's and the decoder's.
       config: see `InteractionConfig`.
+      recompute: rematerialise each round, which stores less and computes more.
 
     Returns:
       Observations stacked over `config.rounds` rounds, and the final prompts. Slots 0 and 1 hold a point and
       NOT_A_POINT, or a box's corners; slot 1 + r the click of round r, valid where that round added one.
     """
 
-    def answer(prompts: Prompts, round_index: Int[Array, ""], key: Key[Array, ""], *, first: bool) -> tuple:
-        decoded = decode(prompts, key)
+    def answer(prompts: Prompts, round_index: Int[Array, ""], keys: Key[Array, "b m"], *, first: bool) -> tuple:
+        decoded = decode(prompts, keys)
         output = decoded.candidates() if first else decoded.single()
         carried = most_confident(output).logits[:, :, 0].astype(jnp.float32)
         if config.carried_gradient is CarriedGradient.STOP:
             carried = jax.lax.stop_gradient(carried)
         return observe(output, round_index), carry(prompts, carried)
 
-    prompt_key, silence_key, decode_key = jax.random.split(jax.random.fold_in(key, 0), 3)
-    prompts = _first_prompts(prompt_key, masks=masks, valid_size=valid_size, logits_size=logits_size, config=config)
-    silent_round = _silent_rounds(silence_key, shape=masks.shape[:2], config=config)
-    first_answer = jax.checkpoint(functools.partial(answer, first=True))
-    observed, prompts = first_answer(prompts, jnp.zeros((), jnp.int32), decode_key)
+    # All rounds' keys at once, before the loop over rounds: a loop derives keys one scalar instruction at a time.
+    drawn = jnp.moveaxis(split_each(keys, 2 * config.rounds + 1), -1, 0)
+    first, silence = drawn[:2]
+    decode_keys, click_keys = drawn[2 : 2 + config.rounds], drawn[2 + config.rounds :]
 
-    # Inside a scan nothing can merge the recomputation with the first pass, so its barriers are not needed.
-    later_answer = jax.checkpoint(functools.partial(answer, first=False), prevent_cse=False)
+    prompts = _first_prompts(first, masks=masks, valid_size=valid_size, logits_size=logits_size, config=config)
+    silent_round = _silent_rounds(silence, config)
+    first_answer = functools.partial(answer, first=True)
+    later_answer = functools.partial(answer, first=False)
+    if recompute:
+        # Inside a scan nothing can merge the recomputation with the first pass, so its barriers are not needed.
+        first_answer, later_answer = jax.checkpoint(first_answer), jax.checkpoint(later_answer, prevent_cse=False)
+    observed, prompts = first_answer(prompts, jnp.zeros((), jnp.int32), decode_keys[0])
 
-    def correct(prompts: Prompts, round_index: Int[Array, ""]) -> tuple:
-        click_key, decode_key = jax.random.split(jax.random.fold_in(key, round_index))
-        click = sample_correction(click_key, logits=prompts.mask_logits, masks=masks, valid_size=valid_size)
+    def correct(prompts: Prompts, this_round: tuple[Int[Array, ""], Key[Array, "b m"], Key[Array, "b m"]]) -> tuple:
+        round_index, click_keys, decode_keys = this_round
+        click = sample_correction(click_keys, logits=prompts.mask_logits, masks=masks, valid_size=valid_size)
         clicks_now = (round_index <= config.clicking_rounds) & (round_index != silent_round)
         prompts = add_click(prompts, click, slot=1 + round_index, where=clicks_now)
-        observed, prompts = later_answer(prompts, round_index, decode_key)
+        observed, prompts = later_answer(prompts, round_index, decode_keys)
         return prompts, observed
 
-    prompts, later = jax.lax.scan(correct, prompts, jnp.arange(1, config.rounds, dtype=jnp.int32))
+    later_rounds = (jnp.arange(1, config.rounds, dtype=jnp.int32), click_keys, decode_keys[1:])
+    prompts, later = jax.lax.scan(correct, prompts, later_rounds)
     return Interaction(observations=stack_rounds(observed, later), prompts=prompts)
 
 
 def _first_prompts(
-    key: Key[Array, ""],
+    keys: Key[Array, "b m"],
     *,
     masks: Bool[Array, "b m h w"],
     valid_size: Int[Array, "b 2"],
@@ -152,15 +164,16 @@ def _first_prompts(
     config: InteractionConfig,
 ) -> Prompts:
     """Draw a point or a box for each mask, and say which in its labels."""
-    choice_key, point_key, box_key = jax.random.split(key, 3)
-    point = sample_point(point_key, masks)
+    choice_keys, point_keys, box_keys = jnp.moveaxis(split_each(keys, 3), -1, 0)
+    point = sample_point(point_keys, masks)
     point_coords, point_labels = point_slots(
         point.coords[:, :, None], jnp.full((*masks.shape[:2], 1), int(PointLabel.FOREGROUND), jnp.int32)
     )
-    box = noisy_box(box_key, mask_box(masks), valid_size, std=config.box_noise_std, limit=config.box_noise_max)
+    box = noisy_box(box_keys, mask_box(masks), valid_size, std=config.box_noise_std, limit=config.box_noise_max)
     box_coords, box_labels = box_slots(box)
 
-    starts_with_point = jax.random.bernoulli(choice_key, config.point_probability, masks.shape[:2])[..., None]
+    choose = jax.vmap(jax.vmap(lambda key: jax.random.bernoulli(key, config.point_probability)))
+    starts_with_point = choose(choice_keys)[..., None]
     return Prompts.without_masks(
         coords=jnp.where(starts_with_point[..., None], point_coords, box_coords),
         labels=jnp.where(starts_with_point, point_labels, box_labels),
@@ -168,8 +181,8 @@ def _first_prompts(
     ).pad_to(config.slots)
 
 
-def _silent_rounds(key: Key[Array, ""], *, shape: tuple[int, ...], config: InteractionConfig) -> Int[Array, "b m"]:
+def _silent_rounds(keys: Key[Array, "b m"], config: InteractionConfig) -> Int[Array, "b m"]:
     """Draw the clicking round in which each mask gets no click; 0, which never clicks, if there is none to draw."""
     if config.refinement is not Refinement.RANDOM_AND_LAST:
-        return jnp.zeros(shape, jnp.int32)
-    return jax.random.randint(key, shape, 1, config.clicking_rounds + 1)
+        return jnp.zeros(keys.shape, jnp.int32)
+    return jax.vmap(jax.vmap(lambda key: jax.random.randint(key, (), 1, config.clicking_rounds + 1)))(keys)

@@ -15,8 +15,8 @@ class RegionPoint:
     exists: Bool[Array, "*n"]
 
 
-def sample_point(key: Key[Array, ""], region: Bool[Array, "*n h w"]) -> RegionPoint:
-    """Draw one of the True pixels of each region, every one with the same probability, independently per region.
+def sample_point(keys: Key[Array, "*n"], region: Bool[Array, "*n h w"]) -> RegionPoint:
+    """Draw one of the True pixels of each region, every one with the same probability, each region by its own key.
 
     A rank below the pixel count is drawn, its row found by the cumulative row counts and its column by the cumulative
     count of that row alone: nothing larger than the region is made.
@@ -24,7 +24,8 @@ def sample_point(key: Key[Array, ""], region: Bool[Array, "*n h w"]) -> RegionPo
     row_counts = jnp.sum(region, axis=-1, dtype=jnp.int32)
     counts_to_row = jnp.cumsum(row_counts, axis=-1)
     count = counts_to_row[..., -1]
-    rank = jax.random.randint(key, count.shape, 0, jnp.maximum(count, 1))
+    draw = jax.vmap(lambda key, most: jax.random.randint(key, (), 0, most))
+    rank = draw(keys.reshape(-1), jnp.maximum(count, 1).reshape(-1)).reshape(count.shape)
 
     found = count > 0
     row = jnp.sum(counts_to_row <= rank[..., None], axis=-1, dtype=jnp.int32)

@@ -23,8 +23,8 @@ class Answer(Protocol):
         ...
 
 
-# Decodes every prompted mask. The key is for what is random in the decoder (dropout).
-DecodeFn = Callable[[Prompts, Key[Array, ""]], Answer]
+# Decodes every prompted mask. Each mask's key is for what is random in the decoder (dropout).
+DecodeFn = Callable[[Prompts, Key[Array, "b m"]], Answer]
 
 
 @struct

@@ -5,26 +5,37 @@ from collections.abc import Callable, Mapping
 from dataclasses import field
 from typing import Annotated, Any
 
+import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, Int, Key, UInt8, UInt32
 
-from samjax.checkpoint.load import config_of
 from samjax.checkpoint.weights import Weights
 from samjax.core.batches import Batch, unpack_masks
 from samjax.core.errors import UserError
-from samjax.core.prompts import MaskOutput
+from samjax.core.random import keys_of_masks
 from samjax.core.ranges import Count, Range, config_class
+from samjax.core.struct import struct
 from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
 from samjax.data.stream.data_config import DataConfig
-from samjax.losses.sam_loss import LossConfig, RoundLoss, loss_pixels, loss_target, round_loss, sam_loss
+from samjax.losses.sam_loss import (
+    LossConfig,
+    RoundLoss,
+    loss_pixels,
+    loss_target,
+    mask_count,
+    round_loss,
+    sam_loss,
+    summed_loss,
+)
 from samjax.models.mae import MaeConfig
 from samjax.models.sam.flops import photo_flops
 from samjax.models.sam.from_vit import encoder_from_vit, vit_arrays
-from samjax.models.sam.sam import Sam, SamConfig
-from samjax.parallel.sharding import replicated
+from samjax.models.sam.sam import Prompting, Sam, SamConfig
+from samjax.parallel.sharding import platform, replicated
 from samjax.prompting.interactive import InteractionConfig, interact
-from samjax.prompting.rounds import Interaction
 from samjax.tasks.click_validation import ClickValidator, figures
+from samjax.tasks.mask_groups import Gradients, grouping, play_in_groups, with_gradients
 from samjax.train.config import Metrics, StepKeys, TrainConfig, ValidationConfig
 from samjax.train.validation import Better, Validator
 
@@ -47,6 +58,24 @@ class ClickValidationConfig(ValidationConfig):
             raise UserError(f"validation.clicks are {self.clicks}; give ascending numbers, such as 1 2 3 5 8")
 
 
+@struct
+class PlayedMasks:
+    """What became of each mask: the losses of its rounds, and its prompts, as `Prompts` has them."""
+
+    rounds: RoundLoss
+    coords: Float[Array, "b m slots 2"]
+    labels: Int[Array, "b m slots"]
+
+
+@struct
+class _Slots:
+    """Masks to play, with the randomness of each."""
+
+    masks: UInt8[Array, "b m h packed_w"]
+    valid: Bool[Array, "b m"]
+    key_data: UInt32[Array, "b m words"]
+
+
 @config_class("")
 class PromptableTraining(TrainConfig):
     """Pretraining of a Segment Anything model by a simulated annotator."""
@@ -61,44 +90,96 @@ class PromptableTraining(TrainConfig):
     """Weights of the loss."""
     validation: ClickValidationConfig = field(default_factory=ClickValidationConfig)
     """Clicks on held-out photos."""
+    masks_at_once: Count | None = None
+    """Masks that a device decodes together, all rounds and their gradient, before it takes the next; None chooses by
+    platform and model. Changes memory and speed, and no result but for rounding."""
+    recompute_rounds: bool | None = None
+    """Decode every round again in the backward pass, which stores less and computes more; None chooses by platform."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        slots = self.data.max_masks * self.batch_size
+        if self.masks_at_once is not None and self.masks_at_once > slots:
+            raise UserError(
+                f"masks_at_once is {self.masks_at_once}, but a batch has {slots} slots for masks (batch_size x "
+                f"data.max_masks): give at most that, or leave it out"
+            )
 
     def objective(self, model: Sam, batch: Batch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
-        """Run every round of the annotator; return the loss, averaged over the batch's valid masks, and its terms."""
-        return sam_loss(self.play(model, batch, keys=keys).observations, batch.mask_valid, self.loss)
+        """Run every round of the annotator; return the loss, averaged over the batch's valid masks, and its terms.
 
-    def play(self, model: Sam, batch: Batch, *, keys: StepKeys) -> Interaction:
-        """Encode the photos once and run every round; each round is observed as its `RoundLoss`."""
-        masks = unpack_masks(batch.masks, self.model.image_size[1])
-        target = loss_target(masks, self.loss.loss_size)
-        pixels = loss_pixels(batch.valid_size, image_size=self.model.image_size, loss_size=self.loss.loss_size)
+        The gradient is computed along with it, for a group of masks at a time: see `mask_groups`.
+        """
         embedding = model.encode(batch.image, batch.valid_size, key=keys.model)
+        played, gradients = self.play(model.prompting, embedding, batch, key=keys.task)
+        loss, metrics = sam_loss(played.rounds, batch.mask_valid, self.loss)
+        gradients = jax.tree.map(lambda x: x / mask_count(batch.mask_valid), gradients)
+        return with_gradients(loss, (model.prompting, embedding), (gradients.parts, gradients.embedding)), metrics
 
-        def observe(output: MaskOutput, _: Any) -> RoundLoss:
-            return round_loss(output, target, pixels, self.loss)
+    def play(
+        self, prompting: Prompting, embedding: Float[Array, "b gh gw c"], batch: Batch, *, key: Key[Array, ""]
+    ) -> tuple[PlayedMasks, Gradients]:
+        """Run every round on the photos' embeddings; return the losses, and the gradients of their sum."""
 
-        return interact(
-            model.decoder(embedding),
-            observe,
-            masks=masks,
-            valid_size=batch.valid_size,
-            logits_size=self.model.logits_size,
-            key=keys.task,
-            config=self.prompting,
+        def play(
+            prompting: Prompting, embedding: Float[Array, "p gh gw c"], valid_size: Int[Array, "p 2"], slots: _Slots
+        ):
+            masks = unpack_masks(slots.masks, self.model.image_size[1])
+            target = loss_target(masks, self.loss.loss_size)
+            pixels = loss_pixels(valid_size, image_size=self.model.image_size, loss_size=self.loss.loss_size)
+            interaction = interact(
+                prompting.decoder(embedding),
+                lambda output, _: round_loss(output, target, pixels, self.loss),
+                masks=masks,
+                valid_size=valid_size,
+                logits_size=self.model.logits_size,
+                keys=jax.random.wrap_key_data(slots.key_data, impl=jax.random.key_impl(key)),
+                config=self.prompting,
+                recompute=recompute,
+            )
+            rounds, prompts = interaction.observations, interaction.prompts
+            observed = (jax.tree.map(lambda x: jnp.moveaxis(x, 0, -1), rounds), prompts.coords, prompts.labels)
+            return summed_loss(rounds, slots.valid, self.loss), observed
+
+        at_once, recompute = self.grouping(platform())
+        (rounds, coords, labels), gradients = play_in_groups(
+            play,
+            prompting,
+            embedding,
+            batch.valid_size,
+            _Slots(
+                masks=batch.masks,
+                valid=batch.mask_valid,
+                key_data=jax.random.key_data(keys_of_masks(key, *batch.mask_valid.shape)),
+            ),
+            valid=batch.mask_valid,
+            at_once=at_once,
+        )
+        rounds = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), rounds)
+        return PlayedMasks(rounds=rounds, coords=coords, labels=labels), gradients
+
+    def grouping(self, platform: str) -> tuple[int, bool]:
+        """Return how many masks a device of `platform` decodes at once, and whether it recomputes rounds."""
+        at_once, recompute = grouping(self.model, platform)
+        return (
+            self.masks_at_once or min(at_once, self.data.max_masks * self.batch_size),
+            recompute if self.recompute_rounds is None else self.recompute_rounds,
         )
 
-    def starting_weights(self, weights: Weights) -> Weights:
-        """Return a Segment Anything model's weights as they are, and of a masked autoencoder the image encoder.
+    def starting_models(self) -> tuple[type, ...]:
+        """Return Segment Anything and masked autoencoders."""
+        return SamConfig, MaeConfig
 
-        Patch embedding and positions are resized to this model's; neck, prompt encoder and decoder stay fresh.
+    def convert_weights(self, weights: Weights, model: MaeConfig) -> Weights:
+        """Return the image encoder of a masked autoencoder; neck, prompt encoder and decoder stay fresh.
+
+        Patch embedding and positions are resized to this model's.
 
         Raises:
-          UserError: they are of another model, or of an encoder of another width or depth.
+          UserError: the encoder has another width, depth, number of heads or MLP.
         """
         name = f"init_from: {weights.path}"
-        found = config_of(weights.config, SamConfig, MaeConfig, name=name, needed_by="this experiment")
-        if isinstance(found, SamConfig):
-            return weights
-        theirs, ours = found.encoder, self.model.image_encoder
+        theirs, ours = model.encoder, self.model.image_encoder
         for size in ("width", "depth", "heads", "mlp_ratio"):
             if getattr(theirs, size) != getattr(ours, size):
                 raise UserError(

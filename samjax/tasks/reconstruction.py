@@ -13,7 +13,7 @@ from samjax.core.batches import PhotoBatch
 from samjax.core.struct import struct
 from samjax.data.stream.example import NO_RECORD
 from samjax.models.mae import Mae, MaeConfig
-from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD, normalise
+from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
 from samjax.pictures.canvas import Cell, Grid
 from samjax.train.validation import Better
 
@@ -40,20 +40,12 @@ class Completion:
 
 
 def fill_in(model: Mae, batch: PhotoBatch, config: MaeConfig, noise: Float[Array, "b n"]) -> Completion:
-    """Hide the patches that `noise` says, predict them, and paint what was predicted.
-
-    A prediction of normalised targets is undone with the mean and deviation of the true patch, which the model does not
-    know: without them the picture looks like noise.
-    """
+    """Hide the patches that `noise` selects, predict them, and paint the predictions, see `Mae.predicted_patches`."""
     output, targets = model(batch.image, noise), model.targets(batch.image)
     error = jax.vmap(lambda *photo: model.loss(*(part[None] for part in photo)))(
         output.predictions, targets, output.hidden
     )
-    photo = _patches(normalise(batch.image), config)
-    predicted = output.predictions
-    if config.normalise_targets:
-        mean, variance = photo.mean(axis=-1, keepdims=True), photo.var(axis=-1, ddof=1, keepdims=True)
-        predicted = predicted * jnp.sqrt(variance + 1e-6) + mean
+    photo, predicted = model.patches(batch.image), model.predicted_patches(output.predictions, batch.image)
     hidden = output.hidden[..., None]
     grey = (_HIDDEN * 255 - jnp.array(PIXEL_MEAN)) / jnp.array(PIXEL_STD)
     grey = jnp.tile(grey, photo.shape[-1] // 3)
@@ -64,11 +56,6 @@ def fill_in(model: Mae, batch: PhotoBatch, config: MaeConfig, noise: Float[Array
         reconstruction=paint(predicted),
         completed_photo=paint(jnp.where(hidden, predicted, photo)),
     )
-
-
-def _patches(image: Float[Array, "b h w 3"], config: MaeConfig) -> Float[Array, "b n pixels"]:
-    patch = config.encoder.patch
-    return einops.rearrange(image, "b (h p) (w q) c -> b (h w) (p q c)", p=patch, q=patch)
 
 
 def _photo(patches: Float[Array, "b n pixels"], config: MaeConfig) -> UInt8[Array, "b h w 3"]:

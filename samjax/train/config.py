@@ -12,18 +12,18 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
-from samjax.checkpoint.load import config_of, model_record
+from samjax.checkpoint.load import model_record
 from samjax.checkpoint.weights import Weights
 from samjax.core.errors import UserError
 from samjax.core.json_config import to_json
 from samjax.core.ranges import Count, CountOrNone, Range, Seed, config_class
 from samjax.core.struct import struct
+from samjax.core.tree import LayerIds
 from samjax.data.stream.batch_rows import abstract_batch
 from samjax.data.stream.data_config import DataConfig
 from samjax.data.stream.example import ExampleMaker
 from samjax.data.stream.loader import TrainStream, train_stream, validation_batches
 from samjax.optim.build import OptimConfig
-from samjax.optim.layer_decay import LayerIds
 from samjax.parallel.mesh import MeshConfig
 from samjax.parallel.sharding import batch_sharding
 from samjax.train.validation import Better, Validator
@@ -80,7 +80,7 @@ class TrainConfig(abc.ABC):
     """A training run of any task. Every field can be overridden on the command line: `--optim.schedule.peak-lr 1e-4`.
 
     A task is a subclass: it narrows the types of `model`, `data` and `validation`, and implements the methods below.
-      The loop knows nothing else about the task.
+    The loop knows nothing else about the task.
     """
 
     model: Any
@@ -152,14 +152,23 @@ class TrainConfig(abc.ABC):
         """Return the minimum FLOPs to train on one photo; with None no MFU is logged."""
         return None
 
-    def starting_weights(self, weights: Weights) -> Weights:
-        """Return `weights`, those of `init_from`, as the model of this task takes them.
+    def choices(self, platform: str) -> Mapping[str, str]:
+        """Return what this task decides by `platform` (cpu, gpu, tpu), as names and values for the plan and the log."""
+        del platform
+        return {}
+
+    def starting_models(self) -> tuple[type, ...]:
+        """Return the config classes of the models that `init_from` may hold: its own, and those that it converts."""
+        return (type(self.model),)
+
+    def convert_weights(self, weights: Weights, model: Any) -> Weights:
+        """Return `weights` of another of the `starting_models`, whose config is `model`, as this task's model takes
+        them.
 
         Raises:
-          UserError: they are of a model that this task's cannot begin with.
+          UserError: this model cannot start from them.
         """
-        config_of(weights.config, type(self.model), name=f"init_from: {weights.path}", needed_by="this experiment")
-        return weights
+        raise NotImplementedError(f"{type(self).__name__} lists {type(model).__name__} but does not convert it")
 
     def make_model(self, *, rngs: nnx.Rngs) -> nnx.Module:
         """Return a fresh model."""

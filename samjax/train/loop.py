@@ -37,9 +37,9 @@ def train(
     """Run `config` in `workdir`, resuming from its newest checkpoint if there is one, and return the final state.
 
     The order of an iteration is fixed: evaluate, save (model, optimiser and data position as one), take the next batch,
-      step, log. SIGTERM or Ctrl-C to any process stops all of them after the same step, which is saved; outside the
-      main thread signals are not handled. The steps of `profile` are traced. In a multi-process run only the first
-      process reports. A finished run compiles nothing.
+    step, log. SIGTERM or Ctrl-C to any process stops all of them after the same step, which is saved; outside the
+    main thread signals are not handled. The steps of `profile` are traced. In a multi-process run only the first
+    process reports. A finished run compiles nothing.
 
     Raises:
       UserError: the workdir holds a checkpoint of another model, or no complete checkpoint; or the starting weights

@@ -5,8 +5,9 @@ from typing import Any
 
 from jaxtyping import Array, Key
 
+from samjax.checkpoint.load import config_of
 from samjax.checkpoint.manager import Checkpoints, state_shapes
-from samjax.checkpoint.weights import Weights, load_weights, read_shapes
+from samjax.checkpoint.weights import SavedShapes, Weights, load_weights, read_shapes
 from samjax.data.stream.loader import TrainStream
 from samjax.train.config import TrainConfig
 from samjax.train.state import Blueprint, TrainState, begin_with, check_weights, init_state
@@ -42,26 +43,35 @@ def begin(
         )
     if not config.init_from:
         return Beginning(step=0, state=init_state(blueprint, config, run), message="")
-    weights = read_starting_weights(config, blueprint)
+    found = find_starting_weights(config, blueprint)
+    weights = found if isinstance(found, Weights) else load_weights(config.init_from)
     state, said = begin_with(init_state(blueprint, config, run), weights, blueprint.shardings)
     return Beginning(step=0, state=state, message=said)
 
 
-def read_starting_weights(config: TrainConfig, blueprint: Blueprint) -> Weights:
-    """Return the weights at `config.init_from`, converted for the run's model.
-
-    Weights of the same model are checked before their arrays are read.
+def find_starting_weights(config: TrainConfig, blueprint: Blueprint) -> SavedShapes | Weights:
+    """Return the weights at `config.init_from`, checked; their arrays are read only if they must be converted.
 
     Raises:
       UserError: there are no weights, or the model cannot start from them.
     """
     found = read_shapes(config.init_from)
-    wanted = type(config.model).__name__
-    if found.config.get("model_class", wanted) == wanted:
-        check_weights(found, config, blueprint.shapes)
-    weights = config.starting_weights(load_weights(config.init_from))
-    check_weights(weights, config, blueprint.shapes)
-    return weights
+    model = starting_model(found, config)
+    if type(model) is not type(config.model):
+        found = config.convert_weights(load_weights(config.init_from), model)
+    check_weights(found, config, blueprint.shapes)
+    return found
+
+
+def starting_model(found: SavedShapes | Weights, config: TrainConfig) -> Any:
+    """Return the config of the model whose weights were found.
+
+    Raises:
+      UserError: the run cannot start from such a model.
+    """
+    return config_of(
+        found.config, *config.starting_models(), name=f"init_from: {found.path}", needed_by="this experiment"
+    )
 
 
 def as_dict(state: TrainState) -> dict[str, Any]:

@@ -48,13 +48,13 @@ def compile_for(kind: str, *, masks: int, tokens: int) -> Work:
             photo, features, kernel, constant = image
             prompt = DensePrompt(features=features, kernel=kernel, constant=constant)
             side = PromptedImage(image=photo, prompt=prompt)
-            key, transformer = jax.random.wrap_key_data(words), nnx.merge(graph, weights)
-            return transformer(tokens, side, image_positions=positions, token_valid=valid, key=key)
+            keys, transformer = jax.random.wrap_key_data(words), nnx.merge(graph, weights)
+            return transformer(tokens, side, image_positions=positions, token_valid=valid, keys=keys)
 
         out, pull = jax.vjp(run, weights, tokens, image)
         return out[0], pull(d_out)
 
-    words, valid = array(2, dtype=jnp.uint32), array(1, masks, tokens, dtype=jnp.bool_)
+    words, valid = array(1, masks, 2, dtype=jnp.uint32), array(1, masks, tokens, dtype=jnp.bool_)
     of_tokens, of_cells = array(1, masks, tokens, WIDTH), array(1, masks, CELLS, WIDTH)
     weights = jax.tree.map(lambda leaf: array(*leaf.shape, dtype=leaf.dtype), weights)
     with jax.set_mesh(mesh):

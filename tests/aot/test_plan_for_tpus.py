@@ -8,6 +8,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import pytest
+from helpers.golden_plans import check_golden
 
 from samjax.checkpoint.manager import state_shapes
 from samjax.cli import plan as command
@@ -18,7 +19,7 @@ from samjax.nn.structure import abstract_model
 from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig, Preset, make_mesh
 from samjax.parallel.sharding import batch_sharding
-from samjax.plan.memory import compile_step
+from samjax.plan.largest import usable_memory
 from samjax.plan.step_plan import make_plan
 from samjax.plan.topology import parse_topology, topology_devices
 from samjax.tasks.promptable import PromptableTraining
@@ -70,7 +71,10 @@ def test_what_a_chip_does(config, plan):
     assert {one.kind for one in plan.collectives} & {"all-gather", "reduce-scatter", "all-reduce"}
     assert all(one.chips in (2, 4) for one in plan.collectives)
     assert 0 < plan.speed.mfu < 1
-    assert plan.speed.step_seconds == max(term.seconds for term in plan.floor.terms)
+    longest = max(term.seconds for term in plan.floor.terms)
+    assert plan.speed_without_latency.step_seconds == longest
+    assert plan.speed.step_seconds == longest + plan.work.instructions * 1e-6
+    assert plan.work.asynchronous > 0, "a TPU copies to on-chip memory beside other work"
 
 
 @pytest.mark.aot
@@ -96,25 +100,42 @@ def test_too_many_photos_do_not_fit(config, capsys):
     assert "compiled for v5p:2x2x1" in capsys.readouterr().out
 
 
-# The regression gate: the peak of a published run's whole step, of the chip's memory. Each takes minutes to compile, so
-# they run by hand: `pytest -m aot_full`.
+@pytest.mark.aot
+def test_the_micro_plan_is_the_golden_one(plan, request):
+    check_golden("micro", plan, rewrite=request.config.getoption("--rewrite-plans"))
+
+
+@pytest.mark.parametrize(("name", "gib"), [("v4:2x2x1", 30.75), ("v5e:1x1", 15.75), ("v6e:1x1", 31.24)])
+@pytest.mark.aot
+def test_a_chip_tells_how_much_of_its_memory_programs_may_use(name, gib):
+    assert usable_memory(topology_devices(parse_topology(name))[0]) == pytest.approx(gib * 2**30, rel=1e-3)
+
+
+# The regression gate: the figures of the published runs' whole steps. Each takes minutes to compile, so by hand:
+# `pytest -n 0 -m aot_full tests/aot`, with --rewrite-plans after a change that is meant.
 EXPERIMENTS = ("vit_b", "vit_l", "vit_h")
 TOPOLOGIES = ("v5e:16x16", "v4:4x4x8", "v5p:4x4x8", "v6e:16x16")
 PHOTOS, SHARE = 256, 0.70
 
 
+@pytest.fixture(scope="module", params=[(name, chips) for name in EXPERIMENTS for chips in TOPOLOGIES], ids="-".join)
+def published(request):
+    """Name and plan of a published run: all masks and rounds at 1024 pixels, as `samjax train` runs them."""
+    name, topology = request.param
+    config = load_experiment(ROOT / "experiments" / "sam" / f"{name}.py", PromptableTraining)
+    return name, make_plan(dataclasses.replace(config, batch_size=PHOTOS), parse_topology(topology))
+
+
 @pytest.mark.aot_full
-@pytest.mark.parametrize("topology", TOPOLOGIES)
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_published_runs_fit(experiment, topology):
-    """All masks and rounds at 1024 pixels, as `samjax train` runs them."""
-    path = ROOT / "experiments" / "sam" / f"{experiment}.py"
-    config = dataclasses.replace(load_experiment(path, PromptableTraining), batch_size=PHOTOS)
-    devices = topology_devices(parse_topology(topology))
-    step = compile_step(config, devices)
-    chip = chip_of(devices[0].device_kind)
-    assert chip is not None
-    assert step.memory.peak <= SHARE * chip.memory
+def test_published_runs_fit(published):
+    _, plan = published
+    assert plan.fits
+    assert plan.memory_share <= SHARE
+
+
+@pytest.mark.aot_full
+def test_published_plans_are_the_golden_ones(published, request):
+    check_golden(*published, rewrite=request.config.getoption("--rewrite-plans"))
 
 
 @pytest.mark.aot_full

@@ -1,5 +1,8 @@
 """`samjax plan` on the command line, up to the point where it would compile."""
 
+import dataclasses
+
+import jax
 import pytest
 
 from samjax.cli import plan
@@ -10,6 +13,7 @@ SMOKE = "experiments/sam/smoke.py"
 
 @pytest.fixture(autouse=True)
 def at_the_root(monkeypatch, photos):
+    jax.devices()  # JAX has started with eight CPU devices, whichever test comes first
     monkeypatch.chdir(photos.parents[2])
 
 
@@ -63,6 +67,56 @@ def test_overrides_reach_the_plan(monkeypatch):
     assert taken["config"].data.max_masks == 2
     assert (taken["name"], taken["topology"], taken["json"]) == ("smoke", "v5e:2x2", "plan.json")
     assert taken["with_largest_batch"] is False
+    assert taken["changes"] == []
+
+
+def test_what_to_compare_with_reaches_the_plan(monkeypatch):
+    """Values follow until the next option; flags and tuples are written as values too."""
+    taken = {}
+    monkeypatch.setattr(plan, "run", lambda config, **others: taken.update(config=config, **others) or 0)
+    changes = ["model.image-encoder.remat=DOTS", "batch-size=4", "optim.layer-decay=0.5"]
+    assert main(["plan", SMOKE, "--compare", *changes, "--topology", "cpu:1", "--data.max-masks", "2"]) == 0
+    assert taken["changes"] == changes
+    config = plan.with_changes(taken["config"], [*changes, "model.image-size=64 128"])
+    assert config.model.image_encoder.remat.name == "DOTS"
+    assert (config.batch_size, config.optim.layer_decay) == (4, 0.5)
+    assert config.model.image_size == (64, 128)
+    assert config.data.max_masks == 2, "what both have in common stays"
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_truth_values_are_compared_by_name(value):
+    @dataclasses.dataclass(frozen=True)
+    class Inner:
+        flag: bool = not value
+
+    @dataclasses.dataclass(frozen=True)
+    class Outer:
+        inner: Inner = Inner()
+
+    assert plan.with_changes(Outer(), [f"inner.flag={value}"]).inner.flag is value
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("batch-size", "give FIELD=VALUE"),
+        ("=4", "give FIELD=VALUE"),
+        ("batch-size=", "give FIELD=VALUE"),
+        ("batch-sise=4", "batch-size"),
+        ("batch-size=many", "many"),
+        ("model.image-encoder.remat=SOME", "SOME"),
+        ("batch-size=6", "batch_size is 6"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_compiled(capsys, monkeypatch, change, said):
+    monkeypatch.setattr("samjax.plan.step_plan.make_plan", lambda *_: pytest.fail("it was compiled"))
+    assert said in refused(capsys, SMOKE, "--topology", "cpu:8", "--compare", change)
+
+
+def test_a_field_is_changed_once(capsys):
+    said = refused(capsys, SMOKE, "--topology", "cpu:8", "--compare", "steps=3", "steps=4")
+    assert "--steps is given twice" in said
 
 
 def test_it_explains_itself(capsys):
@@ -72,6 +126,7 @@ def test_it_explains_itself(capsys):
     said = capsys.readouterr().out
     assert "predicted" in said
     assert "--largest-batch" in said
+    assert "--compare" in said
     with pytest.raises(SystemExit) as stop:
         main(["plan", SMOKE, "--help"])
     assert stop.value.code == 0

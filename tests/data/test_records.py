@@ -91,11 +91,11 @@ def test_the_schema_of_photos_is_a_part_of_that_of_masks():
 
 
 def test_a_photo_comes_out_of_a_record_with_masks_that_may_be_broken():
-    assert records.photo_of(records.encode_record(record(7))) == photo()
+    assert photos.decode_record(records.encode_record(record(7))) == photo()
     broken = with_size(record(7), (24, 31))
     with pytest.raises(records.RecordError, match="annotation 1"):
         records.decode_record(broken)
-    assert records.photo_of(broken) == photo()
+    assert photos.decode_record(broken) == photo()
 
 
 @pytest.mark.parametrize(

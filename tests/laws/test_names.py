@@ -100,16 +100,17 @@ def test_no_two_files_have_one_name():
     assert set(doubled) >= SHARED_FILE_NAMES, "a name that no two files have any more goes from SHARED_FILE_NAMES"
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_names_are_nouns_and_verbs(path):
-    where = path.relative_to(ROOT).as_posix()
-    assert path.stem in WORDS or not is_participle(path.stem), f"{where}: name the file for what it holds"
+def test_names_are_nouns_and_verbs():
+    places = {path: path.relative_to(ROOT).as_posix() for path in files()}
+    wrong = [where for path, where in places.items() if path.stem not in WORDS and is_participle(path.stem)]
+    assert not wrong, f"{wrong}: name the files for what they hold"
     wrong = [
         f"{where}:{line}: {name}"
+        for path, where in places.items()
         for line, name in public_names(path.read_text())
         if is_participle(name) and name not in WRITTEN_NAMES
     ]
-    assert not wrong, f"{wrong}: say what it is or does"
+    assert not wrong, f"{wrong}: say what they are or do"
 
 
 def test_every_exception_is_needed():

@@ -38,8 +38,8 @@ def outcome(run):
     return (results[0] * VALID[..., None], results[1]), pull((seen, normal(PHOTOS, MASKS, CELLS, WIDTH, seed=7)))
 
 
-def transform(transformer, tokens, image, key=None):
-    return transformer(tokens, image, image_positions=POSITIONS, token_valid=VALID, key=key)
+def transform(transformer, tokens, image):
+    return transformer(tokens, image, image_positions=POSITIONS, token_valid=VALID, keys=None)
 
 
 @pytest.fixture
@@ -70,20 +70,21 @@ def test_sweeping_changes_nothing(sweeping):
 
 
 def test_each_mask_has_dropout_of_its_own(sweeping):
-    """The same mask twice is two draws, the same key the same ones; no key, no noise."""
+    """The same mask twice is two draws, and what one loses does not depend on the other's key; no key, no noise."""
     sweeping()
     sweep = mask_sweep.MaskSweep(positions=POSITIONS, epsilon=1e-5, rate=0.3)
     change = drawn_change()
     cells, queries = (jnp.repeat(normal(1, 1, *shape), 2, axis=1) for shape in ((CELLS, WIDTH), (1, HEADS, WIDTH)))
 
-    def changed(key):
-        return sweep.change(cells, change, queries, key=key)[0][0]
+    def changed(*seeds):
+        keys = jnp.stack([jax.random.key(seed) for seed in seeds])[None] if seeds else None
+        return sweep.change(cells, change, queries, keys=keys)[0][0]
 
-    quiet, noisy = changed(None), changed(jax.random.key(0))
+    quiet, noisy, others = changed(), changed(0, 1), changed(0, 2)
     assert (quiet[0] == quiet[1]).all()
     assert (noisy[0] != noisy[1]).any()
-    assert (changed(jax.random.key(0)) == noisy).all()
-    assert (changed(jax.random.key(1)) != noisy).any()
+    assert (others[0] == noisy[0]).all()
+    assert (others[1] != noisy[1]).any()
 
 
 def drawn_change() -> cell_sweep.Change:

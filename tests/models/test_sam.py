@@ -142,14 +142,13 @@ def test_decoder_dropout_needs_a_key():
     config = SamConfig.tiny(mask_decoder=MaskDecoderConfig(hidden=128, heads=4, dropout=0.1))
     model, prompts = drawn_sam(config), points(config)
     embedding = jnp.asarray(np.random.default_rng(2).normal(size=(2, *config.grid, config.embedding)), jnp.float32)
-    decode = jax.jit(lambda model, embedding, prompts, key: model.decode(embedding, prompts, key=key).logits)
+    decode = jax.jit(lambda model, embedding, prompts, keys: model.decode(embedding, prompts, keys=keys).logits)
+    keys = jax.random.split(jax.random.key(0), prompts.valid.shape[:2])
     quiet = decode(model, embedding, prompts, None)
     np.testing.assert_array_equal(decode(model, embedding, prompts, None), quiet)
-    assert (decode(model, embedding, prompts, jax.random.key(0)) != quiet).any()
+    assert (decode(model, embedding, prompts, keys) != quiet).any()
     without = drawn_sam(SamConfig.tiny())
-    np.testing.assert_array_equal(
-        decode(without, embedding, prompts, jax.random.key(0)), decode(without, embedding, prompts, None)
-    )
+    np.testing.assert_array_equal(decode(without, embedding, prompts, keys), decode(without, embedding, prompts, None))
 
 
 def test_candidates_and_single_split_the_tokens():

@@ -37,7 +37,7 @@ def apply(layer, tokens=TOKENS, positions=TOKEN_POSITIONS, image_positions=IMAGE
         image_positions=image_positions,
         token_valid=VALID,
         first=first,
-        key=None,
+        keys=None,
     )
     return tokens, image.tokens()
 
@@ -98,12 +98,15 @@ def transformer():
     return drawn(lambda: TwoWayTransformer(WIDTH, depth=2, **SIZES, rngs=nnx.Rngs(0)))
 
 
-def transform(transformer, key=None):
-    def run(transformer, key):  # anew each time: some tests replace what it calls
-        image = ImageTokens(cells=IMAGE)
-        return transformer(TOKENS, image, image_positions=IMAGE_POSITIONS, token_valid=VALID, key=key)
+KEYS = jax.random.split(jax.random.key(0), TOKENS.shape[:2])
 
-    return jax.jit(run)(transformer, key)
+
+def transform(transformer, keys=None):
+    def run(transformer, keys):  # anew each time: some tests replace what it calls
+        image = ImageTokens(cells=IMAGE)
+        return transformer(TOKENS, image, image_positions=IMAGE_POSITIONS, token_valid=VALID, keys=keys)
+
+    return jax.jit(run)(transformer, keys)
 
 
 def test_the_prompts_themselves_are_the_tokens_positions(transformer, monkeypatch):
@@ -139,26 +142,28 @@ def test_only_the_first_layer_is_first(transformer, monkeypatch):
 def test_dropout_is_on_every_residual_branch_and_needs_a_key(transformer, monkeypatch):
     """Four in a layer and one at the end, at the config's rate, no key used twice; none without a key."""
     quiet = transform(transformer)
-    noisy = transform(transformer, jax.random.key(0))
+    noisy = transform(transformer, KEYS)
     assert (quiet[0] != noisy[0]).any()
-    np.testing.assert_array_equal(transform(transformer, jax.random.key(0))[0], noisy[0])
+    np.testing.assert_array_equal(transform(transformer, KEYS)[0], noisy[0])
 
     rates, keys = [], set()
 
     def record(x, rate, key):
         rates.append(rate)
         if key is not None:
-            jax.debug.callback(lambda key: keys.add(tuple(key.tolist())), jax.random.key_data(key))
+            jax.debug.callback(
+                lambda key: keys.update(map(tuple, key.reshape(-1, 2).tolist())), jax.random.key_data(key)
+            )
         return x
 
     monkeypatch.setattr(two_way, "dropout", record)
-    np.testing.assert_array_equal(transform(transformer, jax.random.key(0))[0], quiet[0])
+    np.testing.assert_array_equal(transform(transformer, KEYS)[0], quiet[0])
     jax.effects_barrier()
     assert rates == [0.3] * 9
-    assert len(keys) == 9
+    assert len(keys) == 9 * KEYS.size
     transform(transformer)
     jax.effects_barrier()
-    assert len(keys) == 9
+    assert len(keys) == 9 * KEYS.size
 
 
 def test_a_token_attends_first_to_its_own_place():

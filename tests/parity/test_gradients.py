@@ -73,7 +73,7 @@ def annotated(params, buffers, scene, config):
             masks=jnp.asarray(scene.masks),
             valid_size=jnp.asarray(scene.valid_size),
             logits_size=SMALL.logits_size,
-            key=jax.random.key(0),
+            keys=jax.random.split(jax.random.key(0), scene.mask_valid.shape),
             config=config,
         )
         return sam_loss(played.observations, jnp.asarray(scene.mask_valid), LOSS)[0], played.prompts

@@ -8,6 +8,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from samjax.plan.collectives import Collective, collectives, exchanges, group_size
 from samjax.plan.hlo import ArrayShape, parse
 from samjax.plan.hlo_cost import convolution_flops, largest_buffers, largest_traffic, work
+from samjax.plan.instructions import count_instructions, most_instructions
 
 N, TRIPS = 64, 7
 
@@ -238,6 +239,127 @@ def test_operations_are_named():
 
     named = parse(compiled(lambda x, y: jnp.tanh(x @ y) + 1, square(), square()).as_text())
     assert any("dot_general" in one.operation for one in largest_traffic(named, 9))
+
+
+# A loop of five trips, in each a loop of three; a conditional in the outer one whose other branch returns what it gets.
+LOOPS = """\
+HloModule jit_step, is_scheduled=true
+
+%inner_body (a: (s32[], f32[64,64])) -> (s32[], f32[64,64]) {
+  %a = (s32[], f32[64,64]{1,0}) parameter(0)
+  %a.0 = s32[] get-tuple-element(%a), index=0
+  %a.1 = f32[64,64]{1,0} get-tuple-element(%a), index=1
+  %one = s32[] constant(1)
+  %next = s32[] add(%a.0, %one)
+  %dot.1 = f32[64,64]{1,0} dot(%a.1, %a.1), lhs_contracting_dims={1}, rhs_contracting_dims={0}, metadata={op_name="jit(step)/while/body/while/body/dot_general"}
+  %xor.1 = f32[64,64]{1,0} copy(%dot.1), metadata={op_name="jit(step)/while/body/while/body/jit(_uniform)/xor"}
+  %or.1 = f32[64,64]{1,0} copy(%xor.1), metadata={op_name="jit(step)/while/body/while/body/jit(_uniform)/or"}
+  ROOT %made = (s32[], f32[64,64]{1,0}) tuple(%next, %or.1)
+}
+
+%inner_condition (b: (s32[], f32[64,64])) -> pred[] {
+  %b = (s32[], f32[64,64]{1,0}) parameter(0)
+  %b.0 = s32[] get-tuple-element(%b), index=0
+  %three = s32[] constant(3)
+  ROOT %less = pred[] compare(%b.0, %three), direction=LT
+}
+
+%work_branch (c: f32[64,64]) -> f32[64,64] {
+  %c = f32[64,64]{1,0} parameter(0)
+  %dot.2 = f32[64,64]{1,0} dot(%c, %c), lhs_contracting_dims={1}, rhs_contracting_dims={0}
+  ROOT %negate.1 = f32[64,64]{1,0} negate(%dot.2)
+}
+
+%idle_branch (d: f32[64,64]) -> f32[64,64] {
+  ROOT %d = f32[64,64]{1,0} parameter(0)
+}
+
+%moving_branch (h: f32[64,64]) -> f32[64,64] {
+  %h = f32[64,64]{1,0} parameter(0)
+  %wide = f32[64,64,99]{2,1,0} broadcast(%h), dimensions={0,1}
+  ROOT %narrow = f32[64,64]{1,0} slice(%wide), slice={[0:64], [0:64], [0:1]}
+}
+
+%outer_body (e: (s32[], f32[64,64])) -> (s32[], f32[64,64]) {
+  %e = (s32[], f32[64,64]{1,0}) parameter(0)
+  %e.0 = s32[] get-tuple-element(%e), index=0
+  %e.1 = f32[64,64]{1,0} get-tuple-element(%e), index=1
+  %step = s32[] constant(1)
+  %following = s32[] add(%e.0, %step)
+  %zero = s32[] constant(0)
+  %start = (s32[], f32[64,64]{1,0}) tuple(%zero, %e.1)
+  %while.1 = (s32[], f32[64,64]{1,0}) while(%start), condition=%inner_condition, body=%inner_body
+  %looped = f32[64,64]{1,0} get-tuple-element(%while.1), index=1
+  %conditional.1 = f32[64,64]{1,0} conditional(%zero, %looped, %looped), branch_computations={BRANCHES}
+  %copy-start.1 = (f32[64,64]{1,0:S(1)}, f32[64,64]{1,0}, u32[]{:S(2)}) copy-start(%conditional.1)
+  %copy-done.1 = f32[64,64]{1,0:S(1)} copy-done(%copy-start.1)
+  %negate.2 = f32[64,64]{1,0} negate(%copy-done.1)
+  ROOT %result = (s32[], f32[64,64]{1,0}) tuple(%following, %negate.2)
+}
+
+%outer_condition (f: (s32[], f32[64,64])) -> pred[] {
+  %f = (s32[], f32[64,64]{1,0}) parameter(0)
+  %f.0 = s32[] get-tuple-element(%f), index=0
+  %five = s32[] constant(5)
+  ROOT %under = pred[] compare(%f.0, %five), direction=LT
+}
+
+%beside (g: f32[64,64]) -> f32[64,64] {
+  %g = f32[64,64]{1,0} parameter(0)
+  ROOT %reverse.1 = f32[64,64]{1,0} reverse(%g), dimensions={0}
+}
+
+ENTRY %main (x: f32[64,64]) -> f32[64,64] {
+  %x = f32[64,64]{1,0} parameter(0)
+  %begin = s32[] constant(0)
+  %async-start.1 = ((f32[64,64]{1,0}), f32[64,64]{1,0}, u32[]) async-start(%x), calls=%beside
+  %async-done.1 = f32[64,64]{1,0} async-done(%async-start.1)
+  %first = (s32[], f32[64,64]{1,0}) tuple(%begin, %async-done.1)
+  %while.2 = (s32[], f32[64,64]{1,0}) while(%first), condition=%outer_condition, body=%outer_body
+  ROOT %last = f32[64,64]{1,0} get-tuple-element(%while.2), index=1
+}
+"""  # noqa: E501
+
+
+def loops(branches: str = "%idle_branch, %work_branch"):
+    return parse(LOOPS.replace("BRANCHES", branches))
+
+
+def test_executed_instructions_are_counted_with_their_loops():
+    """A condition runs once more than its body; the halves of an asynchronous instruction are one."""
+    counted = work(loops())
+    inner = 3 * 4 + 4  # counter, product and two copies in three trips; the condition's comparison in four
+    outer = 5 * (inner + 2 + 2) + 6  # the counter and a negation; the product and negation of the branch
+    assert counted.instructions == outer
+    assert counted.scalar_instructions == 5 * (3 + 4 + 1) + 6, "counters and comparisons"
+    assert counted.asynchronous == 1 + 5
+
+
+def test_a_conditional_counts_as_its_most_costly_branch():
+    """So a step that may skip work is planned for as one that does all of it, in whichever order the branches stand."""
+    counted = work(loops("%work_branch"))
+    assert counted == work(loops("%idle_branch, %work_branch")) == work(loops("%work_branch, %idle_branch"))
+    assert counted.flops == 5 * (3 + 1) * 2 * 64**3
+    assert work(loops("%idle_branch")).flops == 5 * 3 * 2 * 64**3
+
+
+def test_each_figure_of_a_conditional_counts_its_own_most_costly_branch():
+    """One branch has a product on few bytes, the other moves more and multiplies nothing."""
+    product, moves = work(loops("%work_branch")), work(loops("%moving_branch"))
+    assert product.flops > moves.flops
+    assert product.bytes < moves.bytes
+    for branches in ("%work_branch, %moving_branch", "%moving_branch, %work_branch"):
+        both = work(loops(branches))
+        assert (both.flops, both.bytes) == (product.flops, moves.bytes)
+
+
+def test_what_executes_most_is_named_by_its_traced_function():
+    found = {one.operation: one.count for one in most_instructions(loops(), 99)}
+    assert found["jit(step)/while/body/while/body/jit(_uniform)"] == 5 * 3 * 2
+    assert found["jit(step)/while/body/while/body/dot_general"] == 5 * 3
+    assert sum(found.values()) == count_instructions(loops()).sequential
+    first = most_instructions(loops(), 1)
+    assert [one.count for one in first] == [max(found.values())]
 
 
 def test_other_text_is_refused():

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import re
 
 import jax
 import pytest
@@ -18,7 +19,8 @@ from samjax.plan.collectives import collectives
 from samjax.plan.hlo import parse
 from samjax.plan.hlo_cost import work
 from samjax.plan.memory import CompiledStep, OutOfMemoryError, compile_step
-from samjax.plan.report import does_not_fit, show
+from samjax.plan.plan_pair import Comparison, show_comparison
+from samjax.plan.report import does_not_fit, readable_size, show
 from samjax.plan.roofline import floor
 from samjax.plan.step_plan import Plan, make_plan
 from samjax.plan.topology import parse_topology, topology_devices
@@ -121,14 +123,26 @@ def test_json_holds_everything(plan):
     assert [one["kind"] for one in read["collectives"]] == [one.kind for one in plan.collectives]
 
 
-def test_the_floor_is_the_longest_term():
+def test_the_floor_is_the_longest_term_and_latency():
+    """An instruction's microsecond is over before it moves anything: nothing of it overlaps."""
     chip = chip_of("TPU v5e")
     assert chip is not None
-    bottom = floor(chip, flops=197e12, memory_bytes=819e9 / 2, sent_bytes=3 * 200e9)
+    bottom = floor(chip, flops=197e12, memory_bytes=819e9 / 2, sent_bytes=3 * 200e9, instructions=250_000)
     assert [term.seconds for term in bottom.terms] == pytest.approx([1, 0.5, 3])
+    assert bottom.latency.seconds == pytest.approx(0.25)
+    assert bottom.seconds == pytest.approx(3.25)
+    assert bottom.without_latency.seconds == pytest.approx(3)
+    assert bottom.bound == bottom.without_latency.bound == "interconnect"
+    assert bottom.without_overlap == pytest.approx(4.75)
+
+
+def test_many_small_instructions_bound_a_step():
+    chip = chip_of("TPU v5e")
+    assert chip is not None
+    bottom = floor(chip, flops=197e12, memory_bytes=0.0, sent_bytes=0.0, instructions=2_000_000)
     assert bottom.seconds == pytest.approx(3)
-    assert bottom.bound == "interconnect"
-    assert bottom.without_overlap == pytest.approx(4.5)
+    assert bottom.bound == "latency"
+    assert bottom.without_latency.bound == "compute"
 
 
 def as_if(monkeypatch, **changes) -> None:
@@ -144,16 +158,49 @@ def test_speed_at_the_floor(config, monkeypatch):
     assert plan.fits
     assert plan.memory_share == plan.memory.peak / (16 * 2**30)
     speed, seconds = plan.speed, plan.floor.seconds
-    assert speed.step_seconds == seconds == max(term.seconds for term in plan.floor.terms)
+    longest = max(term.seconds for term in plan.floor.terms)
+    assert speed.step_seconds == seconds == longest + plan.work.instructions * 1e-6
     assert plan.floor.terms[2].amount == pytest.approx(sum(one.bytes_per_chip for one in plan.collectives))
     assert speed.mfu == pytest.approx(config.flops() * config.batch_size / seconds / (8 * 197e12))
     assert 0 < speed.mfu < 1
     assert speed.photos_per_second == pytest.approx(config.batch_size / seconds)
     assert speed.days * 86_400 == pytest.approx(config.steps * seconds)
     assert speed.chip_hours == pytest.approx(speed.days * 24 * 8)
+    without = plan.speed_without_latency
+    assert without.step_seconds == longest
+    assert without.mfu * longest == pytest.approx(speed.mfu * seconds)
     said = printed(plan)
-    assert f"{speed.mfu:.1%}" in said
-    assert f"bound by {speed.bound}" in said
+    assert re.search(rf"MFU +│ +{speed.mfu:.1%} +│ +{without.mfu:.1%}", said)
+    assert re.search(rf"bound by +│ +{speed.bound} +│ +{without.bound}", said)
+    assert f"{plan.work.instructions:,} instructions" in said
+    assert "an assumption until measured on a chip" in said
+    read = json.loads(to_json(plan))
+    assert (read["speed"]["mfu"], read["speed_without_latency"]["mfu"]) == (speed.mfu, without.mfu)
+    assert read["floor"]["latency"]["amount"] == plan.work.instructions == read["work"]["instructions"]
+
+
+def test_the_plan_says_what_the_task_chose(config, step, monkeypatch):
+    asked = []
+
+    def choices(self, platform):
+        asked.append(platform)
+        return {"masks at once": "16"}
+
+    assert make_plan(config, parse_topology("cpu:8")).choices == {}, "by default a task chooses nothing"
+    monkeypatch.setattr(type(config), "choices", choices)
+    plan = make_plan(config, parse_topology("cpu:8"))
+    assert asked == ["cpu"]
+    assert parse_topology("v5e:16x16").platform == "tpu"
+    assert re.search(r"masks at once +│ +16", printed(plan))
+    assert json.loads(to_json(plan))["choices"] == {"masks at once": "16"}
+
+
+def test_the_plan_names_what_executes_most(plan):
+    said = printed(plan)
+    assert f"{plan.work.instructions:,}" in said
+    counts = [one.count for one in plan.most_instructions]
+    assert counts == sorted(counts, reverse=True)
+    assert f"{counts[0]:,}" in said
 
 
 def test_what_does_not_fit_is_said_with_its_largest_buffers(config, monkeypatch):
@@ -185,7 +232,7 @@ def test_what_the_compiler_refuses_is_compiled_for_roomier_chips(config, step, m
     plan = make_plan(config, parse_topology("v5e:2x4"))
     assert asked == ["v5e:2x4", "v5p:2x4x1"]
     assert not plan.fits
-    assert plan.floor is plan.speed is None
+    assert plan.floor is plan.speed is plan.speed_without_latency is None
     assert plan.needed == 30.5 * 2**30
     assert plan.compiled_for == "v5p:2x4x1"
     said = does_not_fit(plan, name="micro")
@@ -224,3 +271,34 @@ def test_the_report_says_that_it_predicts(plan):
     assert "Every figure is predicted" in said
     assert f"{plan.memory.peak:,}" in said
     assert "no peaks are published" in said
+
+
+def test_two_plans_are_compared_side_by_side(config, step, monkeypatch):
+    as_if(monkeypatch)
+    plan = make_plan(config, parse_topology("cpu:8"))
+    assert plan.work is not None
+    half = dataclasses.replace(plan.work, instructions=plan.work.instructions // 2)
+    latency = dataclasses.replace(plan.floor.latency, seconds=plan.floor.latency.seconds / 2)
+    floor = dataclasses.replace(plan.floor, latency=latency)
+    changed = dataclasses.replace(plan, work=half, floor=floor, choices={"masks at once": "4"}, compile_seconds=123.0)
+    comparison = Comparison(changes=("masks-at-once=4",), plan=plan, other=changed)
+    console = Console(width=200, record=True, file=io.StringIO())
+    show_comparison(comparison, name="micro", console=console)
+    said = console.export_text()
+
+    def row(*cells: str) -> bool:
+        return re.search(" +[│┃] +".join(map(re.escape, cells)), said) is not None
+
+    assert row("micro", "masks-at-once=4", "change")
+    assert row("instructions, one after another", f"{plan.work.instructions:,}", f"{half.instructions:,}", "x 0.5")
+    assert row("peak memory", readable_size(plan.memory.peak), readable_size(plan.memory.peak))
+    assert row("latency", f"{1e3 * plan.floor.latency.seconds:.2f} ms", f"{1e3 * latency.seconds:.2f} ms", "x 0.5")
+    for term in plan.floor.terms:
+        assert row(term.name, *2 * [f"{1e3 * term.seconds:.2f} ms"])
+    assert row("MFU at the floor", f"{plan.speed.mfu:.1%}")
+    assert row("MFU without latency", f"{plan.speed_without_latency.mfu:.1%}")
+    assert re.search(r"masks at once +│ +│ +4", said)
+    assert re.search(r"compile time +│ +\d+ s +│ +123 s", said)
+    read = json.loads(to_json(comparison))
+    assert read["changes"] == ["masks-at-once=4"]
+    assert (read["plan"]["work"], read["other"]["work"]) == (dataclasses.asdict(plan.work), dataclasses.asdict(half))

@@ -14,7 +14,8 @@ VALID_SIZE = jnp.array([[900, 1000]])
 def noise(box, **options):
     """Return what was added to many copies of one box: (n, 4)."""
     boxes = jnp.tile(jnp.array(box, jnp.float32), (1, MANY, 1))
-    return np.asarray(noisy_box(jax.random.key(0), boxes, VALID_SIZE, **options) - boxes)[0]
+    keys = jax.random.split(jax.random.key(0), boxes.shape[:2])
+    return np.asarray(noisy_box(keys, boxes, VALID_SIZE, **options) - boxes)[0]
 
 
 def test_a_mask_box_has_inclusive_maxima():
@@ -41,7 +42,8 @@ def test_noise_never_exceeds_twenty_pixels():
 def test_corners_stay_ordered_and_on_the_photo(std):
     boxes = jnp.array([[0, 0, 3, 2], [990, 895, 999, 899], [0, 0, 999, 899], [500, 20, 501, 20]], jnp.float32)
     boxes = jnp.tile(boxes, (1, 1000, 1))
-    x0, y0, x1, y1 = np.moveaxis(np.asarray(noisy_box(jax.random.key(1), boxes, VALID_SIZE, std=std)), -1, 0)
+    keys = jax.random.split(jax.random.key(1), boxes.shape[:2])
+    x0, y0, x1, y1 = np.moveaxis(np.asarray(noisy_box(keys, boxes, VALID_SIZE, std=std)), -1, 0)
     assert (x0 <= x1).all()
     assert (y0 <= y1).all()
     assert (x0 >= 0).all()

@@ -26,9 +26,9 @@ def interaction(decode, observe=nothing, *, logits_size=LOGITS_SIZE, **options):
     config = InteractionConfig(**options)
 
     def run(masks, valid_size, seed):
-        key = jax.random.key(seed)
+        keys = jax.random.split(jax.random.key(seed), masks.shape[:2])
         return interact(
-            decode, observe, masks=masks, valid_size=valid_size, logits_size=logits_size, key=key, config=config
+            decode, observe, masks=masks, valid_size=valid_size, logits_size=logits_size, keys=keys, config=config
         )
 
     return run
@@ -87,7 +87,7 @@ def test_the_round_without_a_click_is_drawn_uniformly_per_mask(answer_with):
 
 
 def test_the_first_prompt_is_a_point_or_a_box_at_even_odds(answer_with):
-    masks = jnp.zeros((1, 4000, 16, 16), bool).at[:, :, 4:12, 2:15].set(True)
+    masks = jnp.zeros((1, 4000, 16, 16), bool).at[:, :, 4:12, 3:13].set(True)
     result = play(lambda prompts, key: answer_with(prompts, RANDOM_LOGITS), masks=masks,
                   valid_size=jnp.array([[16, 16]]), corrections=0, refinement=Refinement.NONE)  # fmt: skip
     labels, coords = np.asarray(result.prompts.labels[0]), np.asarray(result.prompts.coords[0])
@@ -97,7 +97,7 @@ def test_the_first_prompt_is_a_point_or_a_box_at_even_odds(answer_with):
     assert abs(is_point.mean() - 0.5) < 0.03
     x, y = coords[is_point, 0].astype(int).T
     assert masks[0, 0, y, x].all()
-    np.testing.assert_allclose(coords[~is_point].mean(axis=0), [[2, 4], [14, 11]], atol=0.15)
+    np.testing.assert_allclose(coords[~is_point].mean(axis=0), [[3, 4], [12, 11]], atol=0.15)
     assert (coords[~is_point].std(axis=0) > 0.5).all()
 
 
@@ -243,19 +243,20 @@ def test_one_compilation_serves_every_step_without_host_callbacks(masks, valid_s
     traces = []
 
     @jax.jit
-    def step(masks, key):
-        def decode(prompts, key):
+    def step(masks, keys):
+        def decode(prompts, keys):
             traces.append(1)
             return answer_with(prompts, RANDOM_LOGITS)
 
-        return interact(decode, nothing, masks=masks, valid_size=valid_size, logits_size=LOGITS_SIZE, key=key,
+        return interact(decode, nothing, masks=masks, valid_size=valid_size, logits_size=LOGITS_SIZE, keys=keys,
                         config=InteractionConfig()).prompts  # fmt: skip
 
-    first = step(masks, jax.random.key(0))
+    keys, other_keys = (jax.random.split(jax.random.key(seed), masks.shape[:2]) for seed in range(2))
+    first = step(masks, keys)
     traced = len(traces)
-    assert "callback" not in str(jax.make_jaxpr(step)(masks, jax.random.key(0)))
-    second = step(~masks, jax.random.key(1))
-    again = step(masks, jax.random.key(0))
+    assert "callback" not in str(jax.make_jaxpr(step)(masks, keys))
+    second = step(~masks, other_keys)
+    again = step(masks, keys)
     assert step._cache_size() == 1
     assert len(traces) == traced, "rounds are scanned, not unrolled, and nothing is traced again"
     assert traced <= 4
@@ -265,11 +266,11 @@ def test_one_compilation_serves_every_step_without_host_callbacks(masks, valid_s
 
 def test_decoder_randomness_differs_by_round_and_repeats_by_key(masks, valid_size, answer_with):
     def decode(prompts, key):
-        return answer_with(prompts, jax.random.normal(key))
+        return answer_with(prompts, jax.vmap(jax.vmap(jax.random.normal))(key)[:, :, None, None, None])
 
-    run = jax.jit(interaction(decode, lambda output, _: output.logits[0, 0, 0, 0, 0]))
+    run = jax.jit(interaction(decode, lambda output, _: output.logits[:, :, 0, 0, 0]))
     first, again, other = (np.asarray(run(masks, valid_size, seed).observations) for seed in (0, 0, 1))
-    assert len(np.unique(first)) == 11
+    assert len(np.unique(first)) == first.size == 11 * masks.shape[0] * masks.shape[1]
     np.testing.assert_array_equal(first, again)
     assert not np.intersect1d(first, other).size
 

@@ -45,7 +45,7 @@ def test_a_single_pixel_is_always_found(x, y):
 
 def test_an_empty_region_says_so_and_leaves_its_neighbours_alone():
     region = jnp.zeros((2, 3, 5, 7), bool).at[1, 2, 4, 6].set(True)
-    point = jax.jit(sample_point)(jax.random.key(0), region)
+    point = jax.jit(sample_point)(jax.random.split(jax.random.key(0), (2, 3)), region)
     assert point.exists.tolist() == [[False, False, False], [False, False, True]]
     assert (point.coords[~point.exists] == 0).all()
     assert point.coords[1, 2].tolist() == [6, 4]
@@ -54,7 +54,7 @@ def test_an_empty_region_says_so_and_leaves_its_neighbours_alone():
 def test_regions_of_one_call_are_drawn_independently():
     region = jnp.ones((2, 2, 2), bool)
     points = jax.jit(jax.vmap(sample_point, in_axes=(0, None)))(
-        jax.random.split(jax.random.key(3), 8000), region
+        jax.random.split(jax.random.key(3), (8000, 2)), region
     ).coords
     pixel = np.asarray(points[..., 0] + 2 * points[..., 1]).astype(int)
     pairs = np.bincount(pixel[:, 0] * 4 + pixel[:, 1], minlength=16)
@@ -65,7 +65,7 @@ def test_sampling_makes_nothing_larger_than_the_region():
     """No image of random numbers, no cumulative sum over pixels; XLA's CPU backend alone widens the row sum's input."""
     pixels = 4 * 512 * 512
     shape = jax.ShapeDtypeStruct((4, 512, 512), bool)
-    compiled = jax.jit(sample_point).lower(jax.random.key(0), shape).compile()
+    compiled = jax.jit(sample_point).lower(jax.random.split(jax.random.key(0), 4), shape).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 1.1 * pixels * 4
 
 

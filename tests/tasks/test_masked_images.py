@@ -30,6 +30,7 @@ from samjax.tasks.masked_images import MaskedImageTraining
 from samjax.tasks.promptable import PromptableTraining
 from samjax.tasks.reconstruction import ReconstructionValidator, fill_in
 from samjax.train.config import StepKeys, ValidationConfig
+from samjax.train.start import starting_model
 
 SMALL = MaeConfig(
     image_size=(32, 48),
@@ -182,7 +183,7 @@ def encoder_with(config, name, params):
 def test_an_encoder_of_global_blocks_gives_the_autoencoders_tokens(model):
     """Those it gives where its class token takes no part: SAM's encoder has none."""
     run = PromptableTraining(model=sam_of(SMALL), data=MaskDataConfig(source=""))
-    begin = run.starting_weights(mae_weights(model))
+    begin = run.convert_weights(mae_weights(model), SMALL)
     assert set(begin.params) == {"image_encoder"}
     sam = encoder_with(run.model, "image_encoder", begin.params["image_encoder"])
     image = normalise(photos(2).image)
@@ -197,7 +198,7 @@ def test_an_encoder_of_global_blocks_gives_the_autoencoders_tokens(model):
 def test_another_frame_and_windows_are_told(model):
     sam = dataclasses.replace(sam_of(SMALL, window=2, global_every=2), image_size=(64, 64))
     run = PromptableTraining(model=sam, data=MaskDataConfig(source=""))
-    begin = run.starting_weights(mae_weights(model))
+    begin = run.convert_weights(mae_weights(model), SMALL)
     assert begin.notes, "a resized table is told"
     shapes = {name: leaf.shape for name, leaf in named_leaves(begin.params).items()}
     assert shapes["image_encoder/position"] == (8, 8, 16)
@@ -207,10 +208,10 @@ def test_weights_of_another_family_are_one_sentence(model):
     mae = mae_weights(model)
     sam = dataclasses.replace(mae, config=model_record(sam_of(SMALL)))
     with pytest.raises(UserError, match=r"init_from: runs/mae holds .*SamConfig.*needs .*MaeConfig"):
-        run_of().starting_weights(sam)
+        starting_model(sam, run_of())
     wide = PromptableTraining(model=sam_of(SMALL, width=32), data=MaskDataConfig(source=""))
     with pytest.raises(UserError, match=r"holds an encoder whose width is 16, but this run's is 32"):
-        wide.starting_weights(mae)
+        wide.convert_weights(mae, SMALL)
 
 
 @pytest.fixture(scope="module")

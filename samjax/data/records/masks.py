@@ -40,14 +40,9 @@ class Annotation:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Record:
+class Record(photos.Record):
     """One photo, still a JPEG, and its masks, which all have the photo's size."""
 
-    image_id: int
-    file_name: str
-    height: int
-    width: int
-    jpeg: bytes
     annotations: tuple[Annotation, ...]
 
 
@@ -81,13 +76,7 @@ def features() -> Any:
 def to_example(record: Record) -> dict[str, Any]:
     """Return `record` as the nested dict that `features()` encodes."""
     return {
-        "image": {
-            "content": record.jpeg,
-            "file_name": record.file_name,
-            "height": record.height,
-            "image_id": record.image_id,
-            "width": record.width,
-        },
+        **photos.to_example(record),
         "annotations": [
             {
                 "area": annotation.area,
@@ -124,15 +113,6 @@ def decode_record(data: bytes) -> Record:
         raise
     except Exception as error:
         raise not_of_schema(error, name="segment_anything") from error
-
-
-def photo_of(data: bytes) -> photos.Record:
-    """Return only the photo of the record in `data`; its annotations are not decoded and may be broken.
-
-    Raises:
-      RecordError: it holds no photo of this schema, or one that contradicts itself.
-    """
-    return photos.decode_record(data)
 
 
 def _from_example(example: Any) -> Record:

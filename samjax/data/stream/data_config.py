@@ -1,6 +1,5 @@
 """Where a run's records are and how they are loaded, for every task."""
 
-import dataclasses
 from typing import Annotated
 
 from samjax.core.ranges import Count, CountOrNone, Range, config_class
@@ -37,7 +36,3 @@ class DataConfig:
     """Decoded photos to keep ready, in each worker process."""
     prefetch_batches: Count = 2
     """Batches to assemble and transfer to the devices ahead of the step."""
-
-    def from_source(self, source: str):
-        """Return this config with another `source`."""
-        return dataclasses.replace(self, source=source)

@@ -1,15 +1,13 @@
 """A folder for Hugging Face's `SamModel.from_pretrained` and `SamProcessor`, written without either."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
-from samjax.core.optional import optional
+from samjax.interop.formats.transformers_folder import write_transformers_folder
 from samjax.interop.tables.sam import SAM
 from samjax.interop.tables.sam_rows import TRANSFORMERS
 from samjax.models.sam.sam import SamConfig
-from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
 
 _BILINEAR = 2  # Pillow's number
 
@@ -21,16 +19,10 @@ def write_huggingface(params: Any, buffers: Any, config: SamConfig, folder: Path
       UserError: the model's frame is not square, or safetensors is not installed.
     """
     check_square(config, "Hugging Face's SamModel")
-    save_arrays = optional("safetensors.numpy", extra="interop").save_file
     aliases = {alias for entry in SAM.entries(config, TRANSFORMERS) for alias in entry.keys[1:]}
     state = SAM.to_torch(params, buffers, config, TRANSFORMERS)
     kept = {key: array for key, array in state.items() if key not in aliases}
-    save_arrays(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    for name, content in [
-        ("config.json", model_config(config)),
-        ("preprocessor_config.json", processor_config(config)),
-    ]:
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    write_transformers_folder(folder, kept, config=model_config(config), processor=processor_config(config))
 
 
 def model_config(config: SamConfig) -> dict[str, Any]:
@@ -89,20 +81,15 @@ def model_config(config: SamConfig) -> dict[str, Any]:
 
 
 def processor_config(config: SamConfig) -> dict[str, Any]:
-    """Return preprocessor_config.json."""
+    """Return preprocessor_config.json but for the scaling of pixels."""
     (height, width), (low_height, low_width) = config.image_size, config.logits_size
     return {
         "image_processor_type": "SamImageProcessor",
         "processor_class": "SamProcessor",
         "do_convert_rgb": True,
         "do_resize": True,
-        "do_rescale": True,
-        "do_normalize": True,
         "do_pad": True,
         "resample": _BILINEAR,
-        "rescale_factor": 1 / 255,
-        "image_mean": [round(mean / 255, 6) for mean in PIXEL_MEAN],
-        "image_std": [round(std / 255, 6) for std in PIXEL_STD],
         "size": {"longest_edge": max(height, width)},
         "pad_size": {"height": height, "width": width},
         "mask_size": {"longest_edge": max(low_height, low_width)},

@@ -1,6 +1,5 @@
 """Masked autoencoders for others: a file as the release has them, and a folder for transformers."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +7,12 @@ from samjax.core.errors import UserError
 from samjax.core.optional import optional
 from samjax.interop.card import About, Use
 from samjax.interop.formats.onnx.model import OnnxOptions
+from samjax.interop.formats.transformers_folder import write_transformers_folder
 from samjax.interop.formats.writer import Writer
 from samjax.interop.tables.mae import MAE
 from samjax.interop.tables.mae_rows import HUB, HUB_ENCODER, RELEASE, RELEASE_ENCODER
 from samjax.models.mae import MaeConfig
 from samjax.models.mae_sizes import PUBLISHED, size_name
-from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
 
 _BICUBIC = 3  # Pillow's number
 _NAMES = {"ViT-B": "base", "ViT-L": "large", "ViT-H": "huge"}
@@ -97,26 +96,15 @@ def _huggingface(params: Any, buffers: Any, config: MaeConfig, folder: Path, _: 
     height, width = config.image_size
     if height != width:
         raise UserError(f"the model's frame is {height} x {width}, and transformers' ViTMAE takes square ones alone")
-    save_arrays = optional("safetensors.numpy", extra="interop").save_file
     is_whole = "decoder" in params
     state = MAE.to_torch(params, buffers, config, HUB if is_whole else HUB_ENCODER)
-    save_arrays(state, folder / "model.safetensors", metadata={"format": "pt"})
     processor = {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,
-        "do_rescale": True,
-        "do_normalize": True,
         "resample": _BICUBIC,
-        "rescale_factor": 1 / 255,
-        "image_mean": [round(mean / 255, 6) for mean in PIXEL_MEAN],
-        "image_std": [round(std / 255, 6) for std in PIXEL_STD],
         "size": {"height": height, "width": width},
     }
-    for name, content in [
-        ("config.json", model_config(config, is_whole=is_whole)),
-        ("preprocessor_config.json", processor),
-    ]:
-        (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+    write_transformers_folder(folder, state, config=model_config(config, is_whole=is_whole), processor=processor)
     loader = "ViTMAEForPreTraining" if is_whole else "ViTMAEModel"
     return Use(
         library="transformers",

@@ -6,18 +6,16 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
-from samjax.core.ranges import Count, DropRate, Pixels, config_class
-from samjax.models.multiples import check_multiples
+from samjax.core.ranges import Count, Pixels, config_class
+from samjax.models.vit.blocks import BlockSizes
 from samjax.models.vit.vit import Vit, VitConfig
 from samjax.nn.init import VIT_INIT
 from samjax.nn.norm import layer_norm
-from samjax.nn.spatial_attention import AttentionKernel
-from samjax.nn.stack import Remat
 
 
 @config_class("model.image_encoder")
-class ImageEncoderConfig:
-    """A plain ViT with windowed attention, every `global_every`-th block global (ViTDet)."""
+class ImageEncoderConfig(BlockSizes):
+    """A plain ViT with windowed attention, every `global_every`-th block global (ViTDet). The defaults are ViT-H's."""
 
     patch: Pixels = 16
     """Side of a patch, which becomes one token, in pixels."""
@@ -27,26 +25,9 @@ class ImageEncoderConfig:
     """Number of blocks, a multiple of `global_every`."""
     heads: Count = 16
     """Number of attention heads of a block."""
-    mlp_ratio: Count = 4
-    """Hidden units of a block's MLP for each channel."""
-    window: Count = 14
-    """Side of a local attention window, in tokens."""
     global_every: Count = 8
     """The last block of each group of this many attends globally; depth is a multiple of it. 1 makes every block
     global."""
-    drop_path: DropRate = 0.0
-    """Rate at which the last block is dropped in training; it rises linearly from 0 at the first."""
-    remat: Remat = Remat.NONE
-    """What a block keeps for the backward pass: everything, the results of dense layers, or its input alone. Less
-    memory, more time."""
-    attention: AttentionKernel = AttentionKernel.AUTO
-    """Kernel that computes attention. All give the same result up to rounding; AUTO takes the platform's fastest."""
-
-    def __post_init__(self):
-        check_multiples(
-            ("model.image_encoder.width", self.width, self.heads),
-            ("model.image_encoder.depth", self.depth, self.global_every),
-        )
 
     def vit(self) -> VitConfig:
         """Return the encoder without its neck."""

@@ -137,9 +137,9 @@ class MaskDecoder(nnx.Module):
         prompts: PromptEmbedding,
         *,
         image_positions: Float[Array, "h w c"],
-        key: Key[Array, ""] | None = None,
+        keys: Key[Array, "b m"] | None = None,
     ) -> DecodedMasks:
-        """Decode m prompted masks in each of b images; a `key` turns dropout on."""
+        """Decode m prompted masks in each of b images; a key for each mask turns dropout on."""
         own = jnp.concatenate([self.iou_token[...], self.mask_tokens[...]])
         own = jnp.broadcast_to(own, (*prompts.sparse.shape[:2], *own.shape))
         tokens, cells = self.transformer(
@@ -149,7 +149,7 @@ class MaskDecoder(nnx.Module):
             ),
             image_positions=einops.rearrange(image_positions, "h w c -> 1 (h w) c").astype(self.dtype),
             token_valid=jnp.pad(prompts.sparse_valid, ((0, 0), (0, 0), (1 + MASK_TOKENS, 0)), constant_values=True),
-            key=key,
+            keys=keys,
         )
         weights = jax.vmap(lambda head, token: head(token), in_axes=(0, 2), out_axes=2)(
             self.hypernetworks, tokens[:, :, 1 : 1 + MASK_TOKENS]

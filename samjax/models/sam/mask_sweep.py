@@ -47,13 +47,13 @@ class MaskSweep:
         return self._sweep(cells, None, queries, None)[1]
 
     def change(
-        self, cells: Cells, change: Change, queries: Queries, *, key: Key[Array, ""] | None
+        self, cells: Cells, change: Change, queries: Queries, *, keys: Key[Array, "b m"] | None
     ) -> tuple[Cells, Sums]:
-        """Return the changed cells, and the sums of them that tokens attend to; a `key` turns dropout on."""
-        return self._sweep(cells, change, queries, key)
+        """Return the changed cells, and the sums of them that tokens attend to; a key a mask turns dropout on."""
+        return self._sweep(cells, change, queries, keys)
 
     def _sweep(
-        self, cells: Cells, change: Change | None, queries: Queries, key: Key[Array, ""] | None
+        self, cells: Cells, change: Change | None, queries: Queries, keys: Key[Array, "b m"] | None
     ) -> tuple[Cells, Sums]:
         photos, masks, tokens, heads, _ = queries.shape
         changed, sums = sweep_cells(
@@ -64,14 +64,14 @@ class MaskSweep:
             heads=heads,
             epsilon=self.epsilon,
             rate=self.rate,
-            seeds=None if key is None else _seeds(key, photos * masks),
+            seeds=None if keys is None else _seeds(keys),
             interpret=platform() != "tpu",
         )
         sums = sums.reshape(photos, masks, tokens, heads, -1).astype(cells.dtype)
         return changed.reshape(cells.shape), sums
 
 
-def _seeds(key: Key[Array, ""], masks: int) -> Int32[Array, "m 2"]:
+def _seeds(keys: Key[Array, "b m"]) -> Int32[Array, "b*m 2"]:
     """Return two numbers for each mask."""
-    words = jax.random.bits(key, (masks, 2))
+    words = jax.vmap(lambda key: jax.random.bits(key, (2,)))(keys.reshape(-1))
     return jax.lax.bitcast_convert_type(words, jnp.int32)

@@ -37,7 +37,8 @@ class PositionEncoding(nnx.Module):
     def __call__(self, coords: Float[Array, "*n 2"], size: tuple[int, int]) -> Float[Array, "*n c"]:
         """Encode (x, y) in a frame of `size` = (h, w), in the same unit; pixel centres are at +0.5."""
         unit = coords.astype(jnp.float32) / jnp.array([size[1], size[0]], jnp.float32)
-        projected = jnp.matmul(2 * unit - 1, self.gaussian[...], precision=jax.lax.Precision.HIGHEST) * (2 * jnp.pi)
+        matrix = jax.lax.stop_gradient(self.gaussian[...])
+        projected = jnp.matmul(2 * unit - 1, matrix, precision=jax.lax.Precision.HIGHEST) * (2 * jnp.pi)
         return jnp.concatenate([jnp.sin(projected), jnp.cos(projected)], axis=-1)
 
     def grid(self, size: tuple[int, int]) -> Float[Array, "h w c"]:

@@ -10,12 +10,15 @@ from jaxtyping import Array, Float, Int, Key, UInt8
 
 from samjax.core.prompts import MaskOutput, Prompts
 from samjax.core.ranges import Count, Pixels, Range, config_class
+from samjax.core.struct import struct
+from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_frame, check_multiples
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.sam.mask_decoder import DecodedMasks, MaskDecoder, MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEncoder
-from samjax.models.vit.blocks import LayerIds
 from samjax.nn.pixels import normalise
+
+Decode = Callable[[Prompts, Key[Array, "b m"] | None], DecodedMasks]
 
 
 @config_class("model")
@@ -131,16 +134,33 @@ class Sam(nnx.Module):
         return self.image_encoder(normalise(image, valid_size), key=key)
 
     def decode(
-        self, embedding: Float[Array, "b gh gw c"], prompts: Prompts, *, key: Key[Array, ""] | None = None
+        self, embedding: Float[Array, "b gh gw c"], prompts: Prompts, *, keys: Key[Array, "b m"] | None = None
     ) -> MaskOutput:
-        """Predict the prompted masks on ready embeddings."""
-        return self.decoder(embedding)(prompts, key).every()
+        """Predict the prompted masks on ready embeddings; a key for each mask turns dropout on."""
+        return self.decoder(embedding)(prompts, keys).every()
 
-    def decoder(self, embedding: Float[Array, "b gh gw c"]) -> Callable[[Prompts, Key[Array, ""] | None], DecodedMasks]:
+    def decoder(self, embedding: Float[Array, "b gh gw c"]) -> Decode:
         """Return `decode` on these embeddings, as the annotator calls it: it paints the masks it asks for."""
+        return self.prompting.decoder(embedding)
 
-        def decode(prompts: Prompts, key: Key[Array, ""] | None) -> DecodedMasks:
+    @property
+    def prompting(self) -> "Prompting":
+        """The part of the model that decodes prompts on an embedding."""
+        return Prompting(prompt_encoder=self.prompt_encoder, mask_decoder=self.mask_decoder)
+
+
+@struct
+class Prompting:
+    """Prompt encoder and mask decoder: what is differentiated for each group of masks, apart from the encoder."""
+
+    prompt_encoder: PromptEncoder
+    mask_decoder: MaskDecoder
+
+    def decoder(self, embedding: Float[Array, "b gh gw c"]) -> Decode:
+        """See `Sam.decoder`."""
+
+        def decode(prompts: Prompts, keys: Key[Array, "b m"] | None) -> DecodedMasks:
             positions = self.prompt_encoder.dense_positions()
-            return self.mask_decoder(embedding, self.prompt_encoder(prompts), image_positions=positions, key=key)
+            return self.mask_decoder(embedding, self.prompt_encoder(prompts), image_positions=positions, keys=keys)
 
         return decode

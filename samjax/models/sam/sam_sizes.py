@@ -8,9 +8,4 @@ PUBLISHED = {"ViT-B": SamConfig.vit_b(), "ViT-L": SamConfig.vit_l(), "ViT-H": Sa
 
 def size_name(config: SamConfig) -> str:
     """Return `ViT-B`, or what a model's image encoder measures."""
-    encoder = config.image_encoder
-    for name, published in PUBLISHED.items():
-        one = published.image_encoder
-        if (encoder.width, encoder.depth, encoder.heads) == (one.width, one.depth, one.heads):
-            return name
-    return f"ViT of {encoder.depth} blocks, width {encoder.width}, {encoder.heads} heads"
+    return config.image_encoder.name_among({name: one.image_encoder for name, one in PUBLISHED.items()})

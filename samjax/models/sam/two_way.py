@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
+from samjax.core.random import split_each
 from samjax.models.sam.cross_attention import CrossAttention, Tokens
 from samjax.models.sam.image_side import ImageSide, ImageTokens, Positions, of_masks
 from samjax.models.sam.mask_sweep import CellKernel, MaskSweep, sweeps_cells
@@ -18,6 +19,8 @@ from samjax.nn.stack import layer, stack
 from samjax.nn.token_attention import TokenAttention
 
 _EPSILON = 1e-5  # of the decoder's norms; the encoder's are 1e-6
+MaskKeys = Key[Array, "b m"]
+_BRANCHES = 4  # of a layer, each with its dropout
 
 
 class TwoWayLayer(nnx.Module):
@@ -46,20 +49,20 @@ class TwoWayLayer(nnx.Module):
         image_positions: Positions,
         token_valid: Bool[Array, "b m t"],
         first: bool,
-        key: Key[Array, ""] | None,
+        keys: Key[Array, "b m branches"] | None,
     ) -> tuple[Tokens, ImageTokens]:
         """Apply. The first layer's self-attention has neither positions nor a residual; values never have positions."""
-        keys = _split(key, 4)
+        of_branch = _by_branch(keys, _BRANCHES)
         tokens = self.attend_tokens(
-            tokens, token_positions=token_positions, token_valid=token_valid, first=first, key=keys[0]
+            tokens, token_positions=token_positions, token_valid=token_valid, first=first, keys=of_branch[0]
         )
         attended = self.token_to_image.to_image(tokens + token_positions, image, image_positions)
-        tokens = self.update_tokens(tokens, attended, keys=(keys[1], keys[2]))
+        tokens = self.update_tokens(tokens, attended, of_branch=of_branch)
 
         attended = self.image_to_token.from_image(
             image, image_positions, tokens + token_positions, tokens, key_valid=token_valid
         )
-        cells = self.norm4(image.tokens() + dropout(attended, self.rate, keys[3]))
+        cells = self.norm4(image.tokens() + dropout(attended, self.rate, of_branch[3]))
         return of_masks(tokens), ImageTokens(cells=of_masks(cells))
 
     def attend_tokens(
@@ -69,20 +72,20 @@ class TwoWayLayer(nnx.Module):
         token_positions: Tokens,
         token_valid: Bool[Array, "b m t"],
         first: bool,
-        key: Key[Array, ""] | None,
+        keys: MaskKeys | None,
     ) -> Tokens:
         """Attend among the tokens."""
         if first:
             attended = self.self_attention(tokens, tokens, tokens, key_valid=token_valid)
-            return self.norm1(dropout(attended, self.rate, key))
+            return self.norm1(dropout(attended, self.rate, keys))
         queries = tokens + token_positions
         attended = self.self_attention(queries, queries, tokens, key_valid=token_valid)
-        return self.norm1(tokens + dropout(attended, self.rate, key))
+        return self.norm1(tokens + dropout(attended, self.rate, keys))
 
-    def update_tokens(self, tokens: Tokens, attended: Tokens, *, keys: Sequence[Key[Array, ""] | None]) -> Tokens:
+    def update_tokens(self, tokens: Tokens, attended: Tokens, *, of_branch: Sequence[MaskKeys | None]) -> Tokens:
         """Add what they found in the image, and the MLP."""
-        tokens = self.norm2(tokens + dropout(attended, self.rate, keys[0]))
-        return self.norm3(tokens + dropout(self.mlp(tokens), self.rate, keys[1]))
+        tokens = self.norm2(tokens + dropout(attended, self.rate, of_branch[1]))
+        return self.norm3(tokens + dropout(self.mlp(tokens), self.rate, of_branch[2]))
 
 
 class TwoWayTransformer(nnx.Module):
@@ -116,7 +119,7 @@ class TwoWayTransformer(nnx.Module):
         *,
         image_positions: Positions,
         token_valid: Bool[Array, "b m t"],
-        key: Key[Array, ""] | None,
+        keys: Key[Array, "b m"] | None,
     ) -> tuple[Tokens, Float[Array, "b m i c"]]:
         """Return the tokens and the image embedding after attending to each other.
 
@@ -125,9 +128,12 @@ class TwoWayTransformer(nnx.Module):
         """
         tokens = of_masks(tokens)
         positions = tokens  # the prompts themselves, added again wherever tokens are matched
-        keys = _split(key, self.depth + 1)
+        branches = None if keys is None else split_each(keys, _BRANCHES * self.depth + 1)
         if sweeps_cells(self.kernel, image_positions, tokens=tokens.shape[2], heads=self.heads):
-            return self._swept(tokens, image, image_positions=image_positions, token_valid=token_valid, keys=keys)
+            of_branch = _by_branch(branches, _BRANCHES * self.depth + 1)
+            return self._sweep(
+                tokens, image, image_positions=image_positions, token_valid=token_valid, of_branch=of_branch
+            )
         for index in range(self.depth):
             tokens, image = layer(self.layers, index)(
                 tokens,
@@ -136,19 +142,20 @@ class TwoWayTransformer(nnx.Module):
                 image_positions=image_positions,
                 token_valid=token_valid,
                 first=index == 0,
-                key=keys[index],
+                keys=None if branches is None else branches[..., _BRANCHES * index :][..., :_BRANCHES],
             )
         attended = self.final.to_image(tokens + positions, image, image_positions)
-        return self.norm(tokens + dropout(attended, self.rate, keys[-1])), image.tokens()
+        attended = dropout(attended, self.rate, None if branches is None else branches[..., -1])
+        return self.norm(tokens + attended), image.tokens()
 
-    def _swept(
+    def _sweep(
         self,
         tokens: Tokens,
         image: ImageSide,
         *,
         image_positions: Positions,
         token_valid: Bool[Array, "b m t"],
-        keys: Sequence[Key[Array, ""] | None],
+        of_branch: Sequence[MaskKeys | None],
     ) -> tuple[Tokens, Float[Array, "b m i c"]]:
         """Compute the same in one sweep over the cells a layer.
 
@@ -157,26 +164,25 @@ class TwoWayTransformer(nnx.Module):
         """
         positions, sweep = tokens, MaskSweep(positions=image_positions, epsilon=_EPSILON, rate=self.rate)
         layers = [layer(self.layers, index) for index in range(self.depth)]
-        layer_keys = [_split(key, 4) for key in keys[:-1]]
+        of_layer = [of_branch[_BRANCHES * index :][:_BRANCHES] for index in range(self.depth)]
         among = {"token_positions": positions, "token_valid": token_valid}
-        tokens = layers[0].attend_tokens(tokens, first=True, key=layer_keys[0][0], **among)
-        cells = of_masks(image.tokens())
-        sums = sweep.attend(cells, layers[0].token_to_image.image_queries(tokens + positions))
-        attention = layers[0].token_to_image
+        tokens = layers[0].attend_tokens(tokens, first=True, keys=of_layer[0][0], **among)
+        attention, cells = layers[0].token_to_image, of_masks(image.tokens())
+        sums = sweep.attend(cells, attention.image_queries(tokens + positions))
         for index, this in enumerate(layers):
-            tokens = this.update_tokens(tokens, attention.of_sums(sums), keys=layer_keys[index][1:3])
+            tokens = this.update_tokens(tokens, attention.of_sums(sums), of_branch=of_layer[index])
             change = this.image_to_token.change(tokens + positions, tokens, this.norm4, key_valid=token_valid)
             if index + 1 < self.depth:
                 following = layers[index + 1]
-                tokens = following.attend_tokens(tokens, first=False, key=layer_keys[index + 1][0], **among)
+                tokens = following.attend_tokens(tokens, first=False, keys=of_layer[index + 1][0], **among)
                 attention = following.token_to_image
             else:
                 attention = self.final
             queries = attention.image_queries(tokens + positions)
-            cells, sums = sweep.change(cells, change, queries, key=layer_keys[index][3])
-        return self.norm(tokens + dropout(attention.of_sums(sums), self.rate, keys[-1])), cells
+            cells, sums = sweep.change(cells, change, queries, keys=of_layer[index][3])
+        return self.norm(tokens + dropout(attention.of_sums(sums), self.rate, of_branch[-1])), cells
 
 
-def _split(key: Key[Array, ""] | None, count: int) -> list[Key[Array, ""] | None]:
-    """Return as many keys, or as many None: no noise."""
-    return [None] * count if key is None else list(jax.random.split(key, count))
+def _by_branch(keys: Key[Array, "b m branches"] | None, count: int) -> list[MaskKeys | None]:
+    """Return each branch's keys, or as many None: no noise."""
+    return [None] * count if keys is None else list(jnp.moveaxis(keys, -1, 0))

@@ -1,6 +1,7 @@
 """The blocks of a plain vision transformer (Dosovitskiy et al. 2021), windowed where its config says so (ViTDet)."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Key
 
 from samjax.core.ranges import Count, DropRate, Range, config_class
+from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_multiples
 from samjax.nn.drop_path import drop_path
 from samjax.nn.init import VIT_INIT
@@ -20,14 +22,11 @@ from samjax.nn.stack import Remat, rematerialise, stack
 from samjax.parallel.sharding import constrain
 
 Epsilon = Annotated[float, Range(above=0, why="a norm divides by its square root where its input is constant")]
-LayerIds = tuple[tuple[str, Any], ...]
-"""Patterns over parameter paths, first match wins, with the layer each belongs to; nested tuples run along the leading
-axes of stacked parameters."""
 
 
 @config_class("blocks")
-class BlocksConfig:
-    """A sequence of pre-norm blocks of one width."""
+class BlockSizes:
+    """Sizes of a sequence of pre-norm blocks of one width, and how it is computed. The defaults are ViT-B's."""
 
     width: Count = 768
     """Channels of a token, a multiple of the heads."""
@@ -42,10 +41,6 @@ class BlocksConfig:
     global_every: Count = 1
     """The last block of each group of this many attends globally; depth is a multiple of it. 1 makes every block
     global."""
-    relative_positions: bool = False
-    """Whether attention adds decomposed relative positions (MViTv2). They need tokens on a map."""
-    epsilon: Epsilon = 1e-6
-    """Added to the variance in every norm."""
     drop_path: DropRate = 0.0
     """Rate at which the last block is dropped in training; it rises linearly from 0 at the first."""
     remat: Remat = Remat.NONE
@@ -59,6 +54,23 @@ class BlocksConfig:
         check_multiples(
             (f"{section}.width", self.width, self.heads), (f"{section}.depth", self.depth, self.global_every)
         )
+
+    def name_among(self, published: Mapping[str, "BlockSizes"]) -> str:
+        """Return the name of the published sizes that these are, such as `ViT-B`; of others their numbers."""
+        for name, one in published.items():
+            if (self.width, self.depth, self.heads) == (one.width, one.depth, one.heads):
+                return name
+        return f"ViT of {self.depth} blocks, width {self.width}, {self.heads} heads"
+
+
+@config_class("blocks")
+class BlocksConfig(BlockSizes):
+    """A sequence of pre-norm blocks of one width."""
+
+    relative_positions: bool = False
+    """Whether attention adds decomposed relative positions (MViTv2). They need tokens on a map."""
+    epsilon: Epsilon = 1e-6
+    """Added to the variance in every norm."""
 
     @property
     def groups(self) -> int:

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, Key
 from samjax.core.errors import UserError
 from samjax.core.ranges import CountOrNone, Pixels, config_class
 from samjax.core.struct import struct
+from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_multiples
-from samjax.models.vit.blocks import BlocksConfig, LayerIds, apply_groups, stack_groups
+from samjax.models.vit.blocks import BlocksConfig, apply_groups, stack_groups
 from samjax.nn.init import VIT_INIT, Buffer, parameter
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Patchify
