@@ -41,6 +41,12 @@ def platform() -> str:
     return jax.default_backend() if device is None else device.platform
 
 
+def is_local() -> bool:
+    """Say whether arrays here are one device's own: without `jax.set_mesh`, on a mesh of one, or inside `shard_map`."""
+    mesh = jax.sharding.get_abstract_mesh()
+    return mesh.empty or mesh.size == 1 or mesh.are_all_axes_manual
+
+
 def per_shard(
     function: Callable[..., T], arguments: tuple[Any, ...], *, axes: tuple[Axes, ...], results: Any = None
 ) -> T:

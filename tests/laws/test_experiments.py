@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from samjax.core.experiment import load_experiment
+from samjax.models.sam.mask_sweep import CellKernel
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
 from samjax.nn.structure import abstract_model
@@ -59,7 +60,8 @@ def test_model_is_the_papers(name):
     encoder = dataclasses.asdict(model.image_encoder)
     fixed = {"patch": 16, "mlp_ratio": 4, "window": 14, "remat": Remat.FULL, "attention": AttentionKernel.AUTO}
     assert encoder == {**fixed, **paper["encoder"]}
-    assert dataclasses.asdict(model.mask_decoder) == {"depth": 2, "heads": 8, "hidden": 2048, "dropout": 0.1}
+    decoder = {"depth": 2, "heads": 8, "hidden": 2048, "dropout": 0.1, "image_cells": CellKernel.AUTO}
+    assert dataclasses.asdict(model.mask_decoder) == decoder
     assert (model.image_size, model.embedding, model.dtype) == ((1024, 1024), 256, "bfloat16")
     _, parameters, _ = abstract_model(model.make)
     assert sum(leaf.size for leaf in jax.tree.leaves(parameters)) == paper["parameters"]

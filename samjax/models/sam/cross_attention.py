@@ -1,11 +1,13 @@
 """Attention between a mask's few tokens and the image, either way (Segment Anything, appendix A)."""
 
+import einops
 import jax
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from samjax.models.sam.image_side import ImageSide, Positions
+from samjax.nn.kernels.cell_sweep import Change
 from samjax.nn.token_attention import TokenAttention
 
 Tokens = Float[Array, "b m t c"]
@@ -42,3 +44,30 @@ class CrossAttention(TokenAttention):
         kernel, bias = (part[...].astype(value.dtype) for part in (self.out.kernel, self.out.bias))  # type: ignore[index]
         out = jnp.einsum("bmtek,ekc->bmtec", value, kernel)
         return jnp.einsum("bmtei,bmtec->bmic", weights, out) + bias
+
+    def image_queries(self, queries: Tokens) -> Float[Array, "b m t e c"]:
+        """Return what `to_image` compares with cells, without the keys' bias: it is the same for all cells."""
+        query = self.query(queries)
+        kernel = self.key.kernel[...].astype(query.dtype)
+        return jnp.einsum("bmtek,cek->bmtec", query * query.shape[-1] ** -0.5, kernel)
+
+    def of_sums(self, sums: Float[Array, "b m t e c"]) -> Tokens:
+        """Return the result of `to_image`, given the sums of cells with softmax's weights."""
+        kernel, bias = (part[...].astype(sums.dtype) for part in (self.value.kernel, self.value.bias))  # type: ignore[index]
+        return self.out(jnp.einsum("bmtec,cek->bmtek", sums, kernel) + bias)
+
+    def change(self, keys: Tokens, values: Tokens, norm: nnx.LayerNorm, *, key_valid: Bool[Array, "b m t"]) -> Change:
+        """Return `from_image`, a residual and `norm` as a sweep over the cells of (b m) masks computes them."""
+        key, value = self.key(keys), self.value(values)
+        key = key * key.shape[-1] ** -0.5
+        query, out = (part.kernel[...].astype(key.dtype) for part in (self.query, self.out))
+        bias = jnp.einsum("bmtek,ek->bmte", key, self.query.bias[...].astype(key.dtype))  # type: ignore[index]
+        bias = jnp.where(key_valid[..., None], bias.astype(jnp.float32), jnp.finfo(jnp.float32).min)
+        return Change(
+            keys=einops.rearrange(jnp.einsum("bmtek,cek->bmtec", key, query), "b m t e c -> (b m) (t e) c"),
+            bias=einops.rearrange(bias, "b m t e -> (b m) (t e)"),
+            values=einops.rearrange(jnp.einsum("bmtek,ekc->bmtec", value, out), "b m t e c -> (b m) (t e) c"),
+            out_bias=self.out.bias[...],  # type: ignore[index]
+            scale=norm.scale[...],  # type: ignore[index]
+            shift=norm.bias[...],  # type: ignore[index]
+        )

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Float32, Key
 from samjax.core.prompts import MaskOutput
 from samjax.core.ranges import Count, DropRate, config_class
 from samjax.models.sam.image_side import PromptedImage
+from samjax.models.sam.mask_sweep import CellKernel
 from samjax.models.sam.prompt_encoder import PromptEmbedding
 from samjax.models.sam.two_way import TwoWayTransformer
 from samjax.nn.init import DECODER_INIT, parameter
@@ -99,6 +100,8 @@ class MaskDecoderConfig:
     """Hidden units of a block's MLP."""
     dropout: DropRate = 0.1
     """On every residual branch in training. The paper's value; the released inference code has none."""
+    image_cells: CellKernel = CellKernel.AUTO
+    """How the two-way blocks work on a mask's image cells."""
 
 
 class MaskDecoder(nnx.Module):
@@ -120,6 +123,7 @@ class MaskDecoder(nnx.Module):
             heads=config.heads,
             hidden=config.hidden,
             dropout=config.dropout,
+            kernel=config.image_cells,
             dtype=dtype,
             rngs=rngs,
         )
