@@ -30,4 +30,4 @@ def best_grouping(model: SamConfig, platform: str) -> Grouping:
     if platform == "cpu":
         cells = model.grid[0] * model.grid[1]
         return Grouping(masks_at_once=max(1, _CELLS_ON_CPU // cells), recompute_rounds=False)
-    return Grouping(masks_at_once=8, recompute_rounds=True)
+    return Grouping(masks_at_once=16, recompute_rounds=True)

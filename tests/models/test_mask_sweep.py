@@ -53,6 +53,7 @@ def sweeping(monkeypatch):
     return start
 
 
+@pytest.mark.slow
 def test_sweeping_changes_nothing(sweeping):
     """Results to 1e-5, gradients to 1e-4 of their norm, beside what rounding gives keys' biases, which have none."""
     with jax.default_matmul_precision("highest"):
@@ -69,6 +70,7 @@ def test_sweeping_changes_nothing(sweeping):
         assert error < 1e-4 * jnp.linalg.norm(expected) + rounding, (jax.tree_util.keystr(path), float(error))
 
 
+@pytest.mark.slow
 def test_each_mask_has_dropout_of_its_own(sweeping):
     """The same mask twice is two draws, and what one loses does not depend on the other's key; no key, no noise."""
     sweeping()

@@ -277,7 +277,7 @@ def test_the_report_says_that_it_predicts(plan):
 
 def test_two_plans_are_compared_side_by_side(config, step, monkeypatch):
     as_if(monkeypatch)
-    plan = make_plan(config, parse_topology("cpu:8"))
+    plan = dataclasses.replace(make_plan(config, parse_topology("cpu:8")), choices={})
     assert plan.work is not None
     half = dataclasses.replace(plan.work, instructions=plan.work.instructions // 2)
     latency = dataclasses.replace(plan.floor.latency, seconds=plan.floor.latency.seconds / 2)

@@ -76,7 +76,15 @@ def run(micro_run):
             decoder = dataclasses.replace(model.mask_decoder, dropout=0.1)
             model = dataclasses.replace(model, image_encoder=encoder, mask_decoder=decoder)
         config = dataclasses.replace(
-            micro_run, model=model, optim=optim, prompting=prompting, loss=LossConfig(loss_size=8), batch_size=8
+            micro_run,
+            model=model,
+            optim=optim,
+            prompting=prompting,
+            loss=LossConfig(loss_size=8),
+            batch_size=8,
+            masks_at_once=None
+            if mesh is ONE_DEVICE
+            else 1,  # all of the photos', or a loop over one mask after another
         )
         devices = make_mesh(mesh, jax.devices()[:1] if mesh is ONE_DEVICE else None)
         blueprint = make_blueprint(config, devices)
