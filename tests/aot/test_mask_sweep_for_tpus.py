@@ -20,7 +20,7 @@ from samjax.plan.topology import parse_topology, topology_devices
 
 CELLS, WIDTH, FEATURES = 4096, 256, 16  # of a published model's mask at 1024 pixels
 TOPOLOGIES = {"v4": "v4:2x2x1", "v5e": "v5e:2x2", "v5p": "v5p:2x2x1", "v6e": "v6e:2x2"}
-SHARE = 0.55
+SHARE = 0.60
 
 
 def compile_for(kind: str, *, masks: int, tokens: int) -> Work:
@@ -65,12 +65,14 @@ def compile_for(kind: str, *, masks: int, tokens: int) -> Work:
 
 
 def floor(done: Work, chip: Chip) -> float:
-    return max(done.flops / chip.flops, done.bytes / chip.memory_bandwidth)
+    """Return seconds: what moves or what is computed, and a microsecond per instruction."""
+    latency = 1e-6 * (done.instructions - done.scalar_instructions)
+    return max(done.flops / chip.flops, done.bytes / chip.memory_bandwidth) + latency
 
 
 @pytest.mark.aot
 @pytest.mark.parametrize("kind", TOPOLOGIES)
-def test_sweeping_halves_the_floor(kind, monkeypatch):
+def test_sweeping_lowers_the_floor(kind, monkeypatch):
     """Of 16 masks with 16 tokens. Bytes fall to a quarter; products that are computed again are half as many more."""
     swept = compile_for(kind, masks=16, tokens=16)
     monkeypatch.setattr(two_way, "sweeps_cells", lambda *_, **__: False)
@@ -79,7 +81,8 @@ def test_sweeping_halves_the_floor(kind, monkeypatch):
     for name, done in (("plain", plain), ("swept", swept)):
         print(
             f"| {kind} | {name} | {done.flops / 1e9:.0f} GFLOP | {done.bytes / 1e6:,.0f} MB "
-            f"| {1e3 * done.flops / chip.flops:.2f} ms | {1e3 * done.bytes / chip.memory_bandwidth:.2f} ms |"
+            f"| {1e3 * done.flops / chip.flops:.2f} ms | {1e3 * done.bytes / chip.memory_bandwidth:.2f} ms "
+            f"| {done.instructions - done.scalar_instructions} | {1e3 * floor(done, chip):.2f} ms |"
         )
     assert swept.unseen_kernels == 0, "a kernel does not say what it computes"
     assert swept.bytes < 0.3 * plain.bytes
