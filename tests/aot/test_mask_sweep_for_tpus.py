@@ -70,8 +70,10 @@ def floor(done: Work, chip: Chip) -> float:
     return max(done.flops / chip.flops, done.bytes / chip.memory_bandwidth) + latency
 
 
-@pytest.mark.aot
-@pytest.mark.parametrize("kind", TOPOLOGIES)
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=pytest.mark.aot if kind == "v5e" else pytest.mark.aot_full) for kind in TOPOLOGIES],
+)
 def test_sweeping_lowers_the_floor(kind, monkeypatch):
     """Of 16 masks with 16 tokens. Bytes fall to a quarter; products that are computed again are half as many more."""
     swept = compile_for(kind, masks=16, tokens=16)
