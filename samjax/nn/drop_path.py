@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
 
 def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, "*n"] | None) -> Float[Array, "*shape"]:
@@ -18,11 +18,23 @@ def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, "*n"] | None
     return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
 
 
+def draw_paths(keys: Key[Array, "*n"], rates: Float[Array, "*n"], samples: int) -> Bool[Array, "*n samples"]:
+    """Draw which of `samples` each of n branches keeps, at its rate of dropping them.
+
+    For all branches at once: on a TPU each draw of a few numbers executes a hundred instructions.
+    """
+    draw = jax.vmap(lambda key, rate: jax.random.bernoulli(key, 1.0 - rate, (samples,)))
+    return draw(keys.reshape(-1), rates.reshape(-1)).reshape(*keys.shape, samples)
+
+
 def drop_path(
-    branch: Float[Array, "b *shape"], rate: float | Float[Array, ""], key: Key[Array, ""] | None
+    branch: Float[Array, "b *shape"], rate: float | Float[Array, ""], keep: Bool[Array, "b"] | None
 ) -> Float[Array, "b *shape"]:
-    """Drop a residual branch whole for each sample with probability `rate` (Huang et al. 2016), scale the rest."""
-    if key is None:
+    """Drop a residual branch whole for the samples not to `keep` (Huang et al. 2016), scale the rest by 1 / (1 - rate).
+
+    `keep` None drops nothing.
+    """
+    if keep is None:
         return branch
-    keep = jax.random.bernoulli(key, 1.0 - rate, (branch.shape[0], *(1,) * (branch.ndim - 1)))
+    keep = keep.reshape(-1, *(1,) * (branch.ndim - 1))
     return jnp.where(keep, branch / (1.0 - rate), 0).astype(branch.dtype)

@@ -5,14 +5,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samjax.nn.drop_path import drop_path, dropout
+from samjax.nn.drop_path import draw_paths, drop_path, dropout
 
 KEY = jax.random.key(0)
 
 
+def dropped(x, rate, key):
+    """Drop paths as an encoder does, by a key."""
+    return drop_path(x, rate, None if key is None else draw_paths(key, jnp.asarray(rate), len(x)))
+
+
 def test_drop_path_keeps_or_drops_a_sample_whole():
     branch = jnp.ones((1000, 3, 4))
-    out = np.asarray(drop_path(branch, 0.4, KEY)).reshape(1000, -1)
+    out = np.asarray(dropped(branch, 0.4, KEY)).reshape(1000, -1)
     kept = out[:, 0] != 0
     np.testing.assert_array_equal(out, np.where(kept[:, None], np.float32(1 / 0.6), 0) * np.ones((1, 12)))
     assert kept.mean() == pytest.approx(0.6, abs=5 * np.sqrt(0.24 / 1000))
@@ -26,26 +31,26 @@ def test_dropout_keeps_or_drops_each_element():
     assert not (out == 0).all(axis=1).any()
 
 
-@pytest.mark.parametrize("noise", [dropout, drop_path])
+@pytest.mark.parametrize("noise", [dropout, dropped])
 def test_noise_keeps_the_expectation(noise):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8)), jnp.float32)
     draws = jax.vmap(lambda key: noise(x, 0.3, key))(jax.random.split(KEY, 20_000))
     np.testing.assert_allclose(draws.mean(0), x, atol=5 * np.sqrt(0.3 / 0.7 / 20_000) * np.abs(x).max())
 
 
-@pytest.mark.parametrize("noise", [dropout, drop_path])
+@pytest.mark.parametrize("noise", [dropout, dropped])
 def test_no_key_or_no_rate_is_no_noise(noise):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8)), jnp.float32)
     np.testing.assert_array_equal(noise(x, 0.5, None), x)
     np.testing.assert_array_equal(noise(x, 0.0, KEY), x)
-    np.testing.assert_array_equal(drop_path(x, jnp.zeros(()), KEY), x)  # a rate of the scan, not known when traced
+    np.testing.assert_array_equal(dropped(x, jnp.zeros(()), KEY), x)  # a rate of the scan, not known when traced
 
 
-@pytest.mark.parametrize("noise", [dropout, drop_path])
+@pytest.mark.parametrize("noise", [dropout, dropped])
 def test_noise_keeps_the_dtype(noise):
     assert noise(jnp.ones((2, 3), jnp.bfloat16), 0.5, KEY).dtype == jnp.bfloat16
 
 
 def test_gradient_is_dropped_and_scaled_with_the_branch():
-    gradient = jax.grad(lambda x: drop_path(x, 0.5, KEY).sum())(jnp.ones((64, 2)))
+    gradient = jax.grad(lambda x: dropped(x, 0.5, KEY).sum())(jnp.ones((64, 2)))
     assert set(np.unique(gradient)) == {0.0, 2.0}

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.nn.initializers import Initializer
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Bool, Float, Key
 
+from samjax.core.random import split_each
 from samjax.core.ranges import Count, DropRate, Range, config_class
 from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_multiples
-from samjax.nn.drop_path import drop_path
+from samjax.nn.drop_path import draw_paths, drop_path
 from samjax.nn.init import VIT_INIT
 from samjax.nn.mlp import Mlp
 from samjax.nn.norm import layer_norm
@@ -123,12 +124,12 @@ class Block(nnx.Module):
         self.mlp = Mlp(config.width, config.width * config.mlp_ratio, init=init, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, tokens: Float[Array, "b *places d"], drop_rate: Float[Array, ""], key: Key[Array, ""] | None
+        self, tokens: Float[Array, "b *places d"], drop_rate: Float[Array, ""], keep: Bool[Array, "2 b"] | None
     ) -> Float[Array, "b *places d"]:
-        """Apply to a map or a sequence of tokens; `key` None means no drop path."""
-        keys = (None, None) if key is None else jax.random.split(key)
-        tokens = tokens + drop_path(self.attention(self.norm1(tokens)), drop_rate, keys[0])
-        tokens = tokens + drop_path(self.mlp(self.norm2(tokens)), drop_rate, keys[1])
+        """Apply to a map or a sequence of tokens; `keep`, of each branch, None means no drop path."""
+        attention, mlp = (None, None) if keep is None else keep
+        tokens = tokens + drop_path(self.attention(self.norm1(tokens)), drop_rate, attention)
+        tokens = tokens + drop_path(self.mlp(self.norm2(tokens)), drop_rate, mlp)
         return constrain(tokens, "batch", *(None,) * (tokens.ndim - 1))
 
 
@@ -178,19 +179,20 @@ def apply_groups(
     """
     shape = (config.groups, config.global_every)
     rates = jnp.linspace(0.0, config.drop_path, config.depth).reshape(shape)
-    if config.drop_path == 0.0:
-        key = None
-    keys = None if key is None else jax.random.split(key, shape)
+    keep = None
+    if key is not None and config.drop_path > 0.0:
+        of_branch = split_each(jax.random.split(key, shape), 2)
+        keep = draw_paths(of_branch, jnp.broadcast_to(rates[..., None], of_branch.shape), len(tokens))
     kept, slots = None, None
     if taps:  # the index of the tap each block fills; that of most is beyond the last
         places = np.full(config.depth, len(taps))
         places[list(taps)] = np.arange(len(taps))
         kept, slots = jnp.zeros((len(taps), *tokens.shape), tokens.dtype), jnp.asarray(places).reshape(shape)
-    apply = rematerialise(lambda block, tokens, rate, key: block(tokens, rate, key), config.remat)
+    apply = rematerialise(lambda block, tokens, rate, keep: block(tokens, rate, keep), config.remat)
 
     def step(carry, inputs):
-        (tokens, kept), (block, rate, key, slot) = carry, inputs
-        tokens = apply(block, tokens, rate, key)
+        (tokens, kept), (block, rate, keep, slot) = carry, inputs
+        tokens = apply(block, tokens, rate, keep)
         return (tokens, None if kept is None else kept.at[slot].set(tokens, mode="drop")), None
 
     def group(carry, inputs):
@@ -200,5 +202,5 @@ def apply_groups(
             carry, _ = jax.lax.scan(step, carry, (blocks.windowed, *first))
         return step(carry, (blocks.full, *jax.tree.map(lambda values: values[-1], by_block)))
 
-    (tokens, kept), _ = jax.lax.scan(group, (tokens, kept), (groups, rates, keys, slots))
+    (tokens, kept), _ = jax.lax.scan(group, (tokens, kept), (groups, rates, keep, slots))
     return tokens, () if kept is None else tuple(kept)
