@@ -1,12 +1,13 @@
 """ViT-H on one GPU: the MFU of a training step, compared with PyTorch on the same step.
 
-    python benchmarks/gpu.py                # under ten minutes on an H200
+    python benchmarks/gpu.py                # about ten minutes on an H200, not tried yet
     python benchmarks/gpu.py --rehearse     # a small model, on any machine, in float32 on a CPU
 
 Needs the extras `cuda` and `test`, and a PyTorch built for CUDA. Both compute in bfloat16 over float32 parameters;
 PyTorch has SDPA, autocast and torch.compile. A whole step runs 11 rounds of 64 masks. Both models are on the GPU at
-once and alternate; their losses must agree. MFU is relative to the chip's bfloat16 peak, by the model's minimum FLOPs.
-Last, `samjax train` runs on the shipped photos, and its log says how long its steps wait for data.
+once and alternate; their losses must agree. Our step is also timed in groups of 1, 4, 16 and 64 masks. MFU is relative
+to the chip's bfloat16 peak, by the model's minimum FLOPs. Last, `samjax train` runs on the shipped photos, and its log
+says how long its steps wait for data.
 """
 
 import argparse
@@ -28,6 +29,7 @@ PHOTOS = ROOT / "experiments" / "sam" / "photos" / "train" / "sa_000000.tar"
 MEMORY = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.45"}
 TOLERANCE = 2e-2  # of losses in bfloat16
 TARGETS = {"encoder": 0.50, "whole step": 0.45}
+GROUPS = (1, 4, 16, 64)  # masks decoded at once
 FASTER, WAITING = 1.5, 0.02
 
 
@@ -52,6 +54,18 @@ def compare_steps(case: train_step.Case, *, turns: int) -> tuple[Result, int]:
         ours.close()
         theirs.close()
     return result, scores
+
+
+def time_groups(case: train_step.Case, *, turns: int) -> dict[int, float]:
+    """Return the seconds of our step by how many masks it decodes at once."""
+    seconds = {}
+    for at_once in sorted({size for size in GROUPS if size <= case.masks}):
+        with tempfile.TemporaryDirectory() as folder:
+            side = Side(train_step.samjax, replace(case, masks_at_once=at_once), folder, libraries=JAX, cores=None)
+            side("step")
+            seconds[at_once] = min(side("step").seconds for _ in range(turns))
+            side.close()
+    return seconds
 
 
 def waiting(model: str, *, photos: int, steps: int) -> float:
@@ -90,6 +104,7 @@ def main() -> None:
     if arguments.rehearse:
         encoding = replace(encoding, model="small", side=320, device="cpu")
         stepping = replace(stepping, model="small", side=320, masks=4, rounds=3, device="cpu")
+    groups = time_groups(stepping, turns=arguments.turns)
     encoded = compare_encoders(encoding, turns=arguments.turns)
     stepped, scores = compare_steps(stepping, turns=arguments.turns)
 
@@ -106,6 +121,11 @@ def main() -> None:
     least = 3 * encoder_flops(encoding.config()).total
     report("encoder", encoded, photos=encoding.photos, flops=least, peak=peak)
     report("whole step", stepped, photos=stepping.photos, flops=stepping.config().flops(), peak=peak)
+    print("\n| masks at once | photos per second | MFU |\n| --- | --- | --- |")
+    for at_once, seconds in groups.items():
+        speed = stepping.photos / seconds
+        mfu = "" if peak is None else f"{speed * stepping.config().flops() / peak:.1%}"
+        print(f"| {at_once} | {speed:.2f} | {mfu} |")
     print(f"\nbuffers with a score for each pair of image tokens: {scores} (0; a rehearsal's small map fits one block)")
     assert arguments.rehearse or not scores
     share = waiting("smoke" if arguments.rehearse else "vit_h", photos=arguments.photos, steps=20)
