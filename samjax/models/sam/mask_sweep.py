@@ -2,6 +2,7 @@
 
 import enum
 from dataclasses import dataclass
+from typing import Any
 
 import einops
 import jax
@@ -26,9 +27,14 @@ class CellKernel(enum.Enum):
     """One operation after the other, each on all cells."""
 
 
-def sweeps_cells(kernel: CellKernel, positions: Positions, *, tokens: int, heads: int) -> bool:
-    """Say whether to sweep: on TPUs in bfloat16, if arrays are a device's own and a mask of so many tokens fits."""
+def sweeps_cells(kernel: CellKernel, positions: Positions, *, tokens: Any, heads: int) -> bool:
+    """Say whether to sweep: on TPUs in bfloat16, if arrays are a device's own and a mask of so many tokens fits.
+
+    In an exported program the number of tokens may be a symbol; kernels need a number.
+    """
     if kernel is CellKernel.PLAIN or platform() != "tpu" or not is_local() or positions.dtype != jnp.bfloat16:
+        return False
+    if not isinstance(tokens, int):
         return False
     _, cells, channels = positions.shape
     return sweep_fits(cells=cells, channels=channels, rows=tokens * heads, heads=heads)
