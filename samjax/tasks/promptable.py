@@ -175,11 +175,15 @@ class PromptableTraining(TrainConfig):
 
     def choices(self, platform: str) -> Mapping[str, str]:
         """Return the group of masks and whether rounds are computed again."""
-        chosen = self.grouping(platform)
-        group, slots = min(chosen.masks_at_once, self.data.max_masks), self.data.max_masks
-        padded = "" if slots % group == 0 else f", padded to {-(-slots // group) * group}"
+        chosen, slots = self.grouping(platform), self.data.max_masks
+        at_once = chosen.masks_at_once
+        if at_once < slots:
+            padded = "" if slots % at_once == 0 else f", padded to {-(-slots // at_once) * at_once}"
+            of = f"of a photo's {slots} slots{padded}"
+        else:
+            of = f"those of up to {at_once // slots} photos"
         return {
-            "masks at once": f"{chosen.masks_at_once}, of {slots} slots per photo{padded}",
+            "masks at once": f"{at_once}, {of}",
             "rounds": "computed again in the backward pass"
             if chosen.recompute_rounds
             else "kept for the backward pass",

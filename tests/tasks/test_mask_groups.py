@@ -211,8 +211,9 @@ def test_the_prompts_of_a_mask_do_not_depend_on_its_group():
 
 
 def test_the_run_says_its_group_and_what_it_pads():
-    assert configured(masks_at_once=3).choices("tpu")["masks at once"] == "3, of 8 slots per photo, padded to 9"
-    assert configured(masks_at_once=4).choices("tpu")["masks at once"] == "4, of 8 slots per photo"
+    assert configured(masks_at_once=3).choices("tpu")["masks at once"] == "3, of a photo's 8 slots, padded to 9"
+    assert configured(masks_at_once=4).choices("tpu")["masks at once"] == "4, of a photo's 8 slots"
+    assert configured(masks_at_once=17).choices("tpu")["masks at once"] == "17, those of up to 2 photos"
     assert configured().grouping("cpu").masks_at_once == 32, "never more than a batch has"
     rounds = {platform: configured().grouping(platform).recompute_rounds for platform in ("cpu", "gpu", "tpu")}
     assert rounds == {"cpu": False, "gpu": True, "tpu": True}
