@@ -15,7 +15,7 @@ from samjax.train.config import TrainConfig
 from samjax.train.state import make_blueprint
 
 _MOST = 4096
-_SLOW = 4  # probes that may follow lines without halving what is left
+_WASTED = 4  # probes that may follow lines without doubling what fits or halving what is left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,8 +82,8 @@ def largest(probe: Callable[[int], Probe], *, start: int, limit: int | None, bas
 
     Looks no further than a few thousand. Memory is nearly linear in the photos of a chip, so each probe is where the
     line through the two points nearest to `limit` meets it. If no point is further from a line than an eighth of what a
-    photo adds, `start` and four more are probed: two for the line, and the answer and its neighbour. Where lines do not
-    help, every other probe halves what is left.
+    photo adds, `start` and four more are probed: two for the line, and the answer and its neighbour. After four lines
+    that did not help it doubles and bisects.
 
     Args:
       probe: whether a number fits, and its bytes.
@@ -93,20 +93,23 @@ def largest(probe: Callable[[int], Probe], *, start: int, limit: int | None, bas
     """
     low, high = 0, None
     points: dict[int, int] = {}
-    guess, slow = min(start, _MOST), 0
+    guess, follows_line, wasted = min(start, _MOST), False, 0
     while True:
         found = probe(guess)
         if found.bytes is not None:
             points[guess] = found.bytes
-        left = None if high is None else high - low
+        low_before, high_before = low, high
         low, high = (guess, high) if found.fits else (low, guess)
         if low == _MOST or (high is not None and high - low == 1):
             return low
-        halved = left is not None and high is not None and 2 * (high - low) <= left
-        slow = 0 if halved else slow + 1
-        line = None if slow > _SLOW or limit is None else _crossing(points, limit=limit, base=base)
+        if high is None:
+            helped = low >= 2 * low_before
+        else:
+            helped = high_before is None or 2 * (high - low) <= high_before - low_before
+        wasted += follows_line and not helped
+        line = None if wasted >= _WASTED or limit is None else _crossing(points, limit=limit, base=base)
+        follows_line = line is not None
         if line is None:
-            slow = min(slow, _SLOW - 1)
             line = 2 * low if high is None else (low + high) // 2
         guess = min(max(line, low + 1), _MOST if high is None else high - 1)
 
