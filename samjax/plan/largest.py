@@ -15,7 +15,7 @@ from samjax.train.config import TrainConfig
 from samjax.train.state import make_blueprint
 
 _MOST = 4096
-_WASTED = 4  # probes that may follow lines without doubling what fits or halving what is left
+_WASTED = 3  # probes that may follow lines without doubling what fits or halving what is left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,7 +82,7 @@ def largest(probe: Callable[[int], Probe], *, start: int, limit: int | None, bas
 
     Looks no further than a few thousand. Memory is nearly linear in the photos of a chip, so each probe is where the
     line through the two points nearest to `limit` meets it. If no point is further from a line than an eighth of what a
-    photo adds, `start` and four more are probed: two for the line, and the answer and its neighbour. After four lines
+    photo adds, `start` and four more are probed: two for the line, and the answer and its neighbour. After three lines
     that did not help it doubles and bisects.
 
     Args:
