@@ -126,7 +126,7 @@ def sam_loss(
     count = mask_count(mask_valid)
 
     def per_mask(term: Float32[Array, "*rounds b m"]) -> Float32[Array, ""]:
-        return jnp.sum(jnp.where(mask_valid, term, 0.0)) / count
+        return _total(term, mask_valid) / count
 
     focal, dice, iou_mse = (per_mask(term) for term in (rounds.focal, rounds.dice, rounds.iou_mse))
     loss = _weigh(focal, dice, iou_mse, config)
@@ -143,11 +143,12 @@ def sam_loss(
 
 def summed_loss(rounds: RoundLoss, mask_valid: Bool[Array, "b m"], config: LossConfig) -> Float32[Array, ""]:
     """Return the loss of `sam_loss` times the number of valid masks: for a part of a batch, to be added up."""
+    focal, dice, iou_mse = (_total(term, mask_valid) for term in (rounds.focal, rounds.dice, rounds.iou_mse))
+    return _weigh(focal, dice, iou_mse, config)
 
-    def total(term: Float32[Array, "*rounds b m"]) -> Float32[Array, ""]:
-        return jnp.sum(jnp.where(mask_valid, term, 0.0))
 
-    return _weigh(total(rounds.focal), total(rounds.dice), total(rounds.iou_mse), config)
+def _total(term: Float32[Array, "*rounds b m"], mask_valid: Bool[Array, "b m"]) -> Float32[Array, ""]:
+    return jnp.sum(jnp.where(mask_valid, term, 0.0))
 
 
 def _weigh(

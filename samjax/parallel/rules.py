@@ -25,7 +25,6 @@ def partition_spec(axes: tuple[str | None, ...], shape: tuple[int, ...], mesh: M
     """
     if len(axes) != len(shape):
         raise ValueError(f"axes {axes} do not fit shape {shape}")
-
     split = [_mesh_axes(axis, mesh) for axis in axes]
     parts = [math.prod(mesh.shape[name] for name in names) for names in split]
     return PartitionSpec(

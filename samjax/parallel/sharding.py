@@ -42,7 +42,7 @@ def platform() -> str:
 
 
 def is_local() -> bool:
-    """Say whether arrays here are one device's own: without `jax.set_mesh`, on a mesh of one, or inside `shard_map`."""
+    """Return whether arrays here are one device's own: without `jax.set_mesh`, on a mesh of one, in `per_shard`."""
     mesh = jax.sharding.get_abstract_mesh()
     return mesh.empty or mesh.size == 1 or mesh.are_all_axes_manual
 
@@ -63,7 +63,7 @@ def per_shard(
         results. None: the result is one array and split like the first argument.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    if mesh.empty or mesh.size == 1 or mesh.manual_axes:
+    if is_local():
         return function(*arguments)
 
     def split(names: Axes, argument: Any) -> Any:
@@ -77,9 +77,9 @@ def per_shard(
 
 
 def shards(axis: str) -> int:
-    """Return how many parts the mesh of `jax.set_mesh` splits a dimension with this logical name into; 1 without."""
+    """Return how many parts `per_shard` splits a dimension with this logical name into; 1 where it is a plain call."""
     mesh = jax.sharding.get_abstract_mesh()
-    return 1 if mesh.empty else math.prod(mesh.shape[name] for name in RULES[axis])
+    return 1 if is_local() else math.prod(mesh.shape[name] for name in RULES[axis])
 
 
 def logical_axes(variables: nnx.State) -> Any:

@@ -35,9 +35,9 @@ def evaluate_clicks(
 ) -> Interaction:
     """Click each mask `clicks` times, always at the most interior pixel, and return what `observe` keeps of each round.
 
-    Deterministic where `decode` is; it gets the same constant keys in every round and should ignore it. After the first
-    click the most confident of three candidates is carried on; further rounds see all clicks and the carried logits,
-    and answer with token 0.
+    Deterministic where `decode` is; it gets the same constant keys in every round and should ignore them. After the
+    first click the most confident of three candidates is carried on; further rounds see all clicks and the carried
+    logits, and answer with token 0.
 
     Args:
       decode: closure over the model and the photos' embeddings.

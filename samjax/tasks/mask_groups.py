@@ -17,8 +17,7 @@ from samjax.core.sizes import largest_divisor
 from samjax.core.struct import struct
 from samjax.parallel.sharding import LeadingAxes, per_shard, shards
 
-Parts = TypeVar("Parts")
-Observed = TypeVar("Observed")
+T = TypeVar("T")
 
 # The loss of some masks and what is kept of them: `play(parts, embedding, photos, slots)`, where the arrays of `photos`
 # begin with p photos, those of `slots` and of what it returns beside the loss with p photos and g masks.
@@ -33,7 +32,7 @@ class Gradients:
     embedding: Float32[Array, "b *shape"]
 
 
-def with_gradients(value: Float32[Array, ""], variables: Parts, gradients: Parts) -> Float32[Array, ""]:
+def with_gradients(value: Float32[Array, ""], variables: T, gradients: T) -> Float32[Array, ""]:
     """Return `value`; its derivative with respect to `variables` is `gradients`, however either was computed."""
     return _with_gradients(jax.lax.stop_gradient(value), variables, gradients)
 
@@ -55,15 +54,15 @@ _with_gradients.defvjp(_forward, _backward)
 
 
 def play_in_groups(
-    play: Callable[[Parts, Float[Array, "p *shape"], Any, Any], tuple[Float32[Array, ""], Observed]],
-    parts: Parts,
+    play: Play,
+    parts: Any,
     embedding: Float[Array, "b *shape"],
     photos: Any,
     slots: Any,
     *,
     valid: Bool[Array, "b m"],
     at_once: int,
-) -> tuple[Observed, Gradients]:
+) -> tuple[Any, Gradients]:
     """Play the masks of a batch, `at_once` of them at a time on each device, and add up the gradients of their losses.
 
     A group is a part of one photo's masks, or the masks of several whole photos where they are few. Slots are padded to
@@ -88,7 +87,7 @@ def play_in_groups(
     slots, valid = jax.tree.map(lambda x: _deal(x, sharing, multiple=group), (slots, valid))
     parts, embedding = jax.lax.stop_gradient((parts, embedding))
 
-    def on_device(parts: Parts, embedding: Any, photos: Any, slots: Any, valid: Bool[Array, "b n"]) -> tuple:
+    def on_device(parts: Any, embedding: Any, photos: Any, slots: Any, valid: Bool[Array, "b n"]) -> tuple:
         observed, gradients = _loop(play, parts, embedding, photos, slots, valid=valid, at_once=at_once, group=group)
         return observed, jax.tree.map(lambda x: x[None], gradients.parts), gradients.embedding[:, None]
 
