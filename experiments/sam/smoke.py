@@ -27,13 +27,14 @@ def config() -> PromptableTraining:
         prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
         loss=LossConfig(loss_size=32, focal_weight=4.0),
         optim=OptimConfig(
-            schedule=DropsConfig(peak_lr=2e-3, warmup_steps=30, milestones=(410,)), beta2=0.98, layer_decay=1.0
+            schedule=DropsConfig(peak_lr=2e-3, warmup_steps=30, milestones=(280,)), beta2=0.98, layer_decay=1.0
         ),
         validation=ClickValidationConfig(
-            source=str(PHOTOS / "val"), every=480, photos=40, max_masks=4, min_area_fraction=0.01
+            source=str(PHOTOS / "val"), every=330, photos=40, max_masks=4, min_area_fraction=0.01
         ),
-        checkpoint=CheckpointConfig(every=160),
-        steps=480,
+        checkpoint=CheckpointConfig(every=110),
+        steps=330,
         batch_size=8,
+        seed=1,
         log_every=10,
     )
