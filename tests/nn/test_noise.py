@@ -31,6 +31,14 @@ def test_dropout_keeps_or_drops_each_element():
     assert not (out == 0).all(axis=1).any()
 
 
+def test_a_sample_with_a_key_of_its_own_is_dropped_as_if_alone():
+    x, keys = jnp.ones((2, 3, 50)), jax.random.split(KEY, (2, 3))
+    out = dropout(x, 0.5, keys)
+    for place in np.ndindex(2, 3):
+        np.testing.assert_array_equal(out[place], dropout(x[place], 0.5, keys[place]))
+    assert len({tuple(row.tolist()) for row in np.asarray(out).reshape(6, 50)}) == 6
+
+
 @pytest.mark.parametrize("noise", [dropout, dropped])
 def test_noise_keeps_the_expectation(noise):
     x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 8)), jnp.float32)

@@ -277,7 +277,7 @@ def test_the_report_says_that_it_predicts(plan):
 
 def test_two_plans_are_compared_side_by_side(config, step, monkeypatch):
     as_if(monkeypatch)
-    plan = dataclasses.replace(make_plan(config, parse_topology("cpu:8")), choices={})
+    plan = dataclasses.replace(make_plan(config, parse_topology("cpu:8")), choices={"masks at once": "16"})
     assert plan.work is not None
     half = dataclasses.replace(plan.work, instructions=plan.work.instructions // 2)
     latency = dataclasses.replace(plan.floor.latency, seconds=plan.floor.latency.seconds / 2)
@@ -299,7 +299,7 @@ def test_two_plans_are_compared_side_by_side(config, step, monkeypatch):
         assert row(term.name, *2 * [f"{1e3 * term.seconds:.2f} ms"])
     assert row("MFU at the floor", f"{plan.speed.mfu:.1%}")
     assert row("MFU without latency", f"{plan.speed_without_latency.mfu:.1%}")
-    assert re.search(r"masks at once +│ +│ +4", said)
+    assert row("masks at once", "16", "4")
     assert re.search(r"compile time +│ +\d+ s +│ +123 s", said)
     read = json.loads(to_json(comparison))
     assert read["changes"] == ["masks-at-once=4"]
