@@ -74,11 +74,14 @@ def _serve(
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])
     for library in libraries:
         importlib.import_module(library)
+    from samjax.core.heap import return_free_memory
+
     base = _status("VmRSS")
     actions = make(*arguments)
     pipe.send(None)
     while (action := pipe.recv()) is not None:
         gc.collect()
+        return_free_memory()  # a compiler's, too
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
         began = time.perf_counter()
         output = actions[action]()

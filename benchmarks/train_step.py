@@ -5,8 +5,8 @@
 
 A step encodes a photo, plays the annotator's rounds, computes the losses and their gradient, and updates with AdamW (at
 a rate of zero: every turn is the same step). Both sides have the same weights, photo and masks. Our side draws the
-clicks; PyTorch's loop is handed them, which only helps it, decodes all masks of a round at once, and like ours computes
-each round again in the backward pass. The losses must agree to 1e-4.
+clicks; PyTorch's loop is handed them, which only helps it. It computes each round again in the backward pass, and
+decodes all masks of a round at once unless `--torch-masks-at-once` says otherwise. The losses must agree to 1e-4.
 """
 
 import argparse
@@ -39,6 +39,8 @@ class Case:
     """As PyTorch calls it. Not on a CPU, both compute in bfloat16 and PyTorch compiles."""
     masks_at_once: int | None = None
     """Of our side; None is what it chooses."""
+    torch_masks_at_once: int | None = None
+    """Of PyTorch's side; None is all."""
 
     def config(self):
         """Return the run's configuration."""
@@ -169,10 +171,12 @@ def pytorch(case: Case, folder: str) -> Actions:
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.1, fused=True)
 
     def prompt(coords: torch.Tensor, labels: torch.Tensor, given: int) -> torch.Tensor:
-        """Return the prompt tokens of a photo's masks after so many clicks: those that began with a point, a box."""
+        """Return the prompt tokens of these masks after so many clicks: those that began with a point, a box."""
         tokens, boxed = [], labels[:, 0] == int(PointLabel.BOX_MIN)
         order = torch.argsort(torch.cat([torch.nonzero(~boxed)[:, 0], torch.nonzero(boxed)[:, 0]]))
         for group, begins_with_box in ((~boxed, False), (boxed, True)):
+            if not group.any():
+                continue
             points, kinds = coords[group, 2 : 2 + given], labels[group, 2 : 2 + given]
             if not begins_with_box:
                 points = torch.cat([coords[group, :1], points], dim=1)
@@ -189,41 +193,55 @@ def pytorch(case: Case, folder: str) -> Actions:
         return torch.cat(tokens)[order]
 
     def play_round(
-        embedding: torch.Tensor, positions: torch.Tensor, carried: torch.Tensor, photo: int, number: int
+        embedding: torch.Tensor, positions: torch.Tensor, carried: torch.Tensor, photo: int, group: slice, number: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        sparse = prompt(*clicks[photo], min(number, case.rounds - 2))
+        coords, labels = clicks[photo][0][group], clicks[photo][1][group]
+        count = len(coords)
+        sparse = prompt(coords, labels, min(number, case.rounds - 2))
         if number:
             dense = model.prompt_encoder.mask_embed(carried[:, None])
         else:
             grid = embedding.shape[-2:]
-            dense = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(case.masks, -1, *grid)
+            dense = model.prompt_encoder.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(count, -1, *grid)
         logits, iou = decode(
-            image_embeddings=embedding.expand(case.masks, -1, -1, -1),
-            image_positional_embeddings=positions.expand(case.masks, -1, -1, -1),
+            image_embeddings=embedding.expand(count, -1, -1, -1),
+            image_positional_embeddings=positions.expand(count, -1, -1, -1),
             sparse_prompt_embeddings=sparse[:, None],
             dense_prompt_embeddings=dense,
             multimask_output=number == 0,
         )
         logits, iou = logits[:, 0].float(), iou[:, 0].float()
         best = iou.argmax(dim=1)
-        return object_loss(logits, iou, target, inside).sum(), logits[torch.arange(case.masks), best]
+        loss = object_loss(logits, iou, target[group], inside[group]).sum() / (case.photos * case.masks)
+        return loss, logits[torch.arange(count), best]
+
+    def play_group(embedding: torch.Tensor, photo: int, group: slice) -> torch.Tensor:
+        positions = model.get_image_wide_positional_embeddings()
+        loss = carried = torch.zeros(())
+        for number in range(case.rounds):
+            of_round, carried = checkpoint(
+                play_round, embedding, positions, carried, photo, group, number, use_reentrant=False
+            )
+            loss = loss + of_round
+        return loss
+
+    at_once = case.torch_masks_at_once or case.masks
+    groups = [slice(start, start + at_once) for start in range(0, case.masks, at_once)]
 
     def step():
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(case.device, dtype=torch.bfloat16, enabled=not on_cpu):
             embeddings = encode(pixels).last_hidden_state
-            positions = model.get_image_wide_positional_embeddings()
-            loss = torch.zeros(())
+            ends = embeddings.detach().requires_grad_()  # to which each group goes back by itself
+            total = torch.zeros(())
             for photo in range(case.photos):
-                carried = torch.zeros(())
-                for number in range(case.rounds):
-                    of_round, carried = checkpoint(
-                        play_round, embeddings[photo][None], positions, carried, photo, number, use_reentrant=False
-                    )
-                    loss = loss + of_round / (case.photos * case.masks)
-        loss.backward()
+                for group in groups:
+                    loss = play_group(ends[photo][None], photo, group)
+                    loss.backward()
+                    total += loss.detach()
+        embeddings.backward(ends.grad)
         optimizer.step()
-        return {"loss": loss.detach().cpu().numpy()}  # which waits for the device
+        return {"loss": total.cpu().numpy()}  # which waits for the device
 
     return {"step": step}
 
@@ -232,11 +250,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--masks-at-once", type=int, help="of our side, instead of what it chooses")
+    parser.add_argument("--torch-masks-at-once", type=int, help="of PyTorch's side, instead of all")
     parser.add_argument("--only", nargs="*", choices=tuple(CASES), default=tuple(CASES))
     arguments = parser.parse_args()
     results, targets = {}, {}
     for name in arguments.only:
-        case = replace(CASES[name], masks_at_once=arguments.masks_at_once)
+        case = replace(
+            CASES[name],
+            masks_at_once=arguments.masks_at_once,
+            torch_masks_at_once=arguments.torch_masks_at_once,
+        )
         with tempfile.TemporaryDirectory() as folder:
             ours = Side(samjax, case, folder, libraries=JAX)
             theirs = Side(pytorch, case, folder, libraries=PYTORCH)

@@ -18,19 +18,21 @@ def power_of_two(count: int) -> int:
     return 1 << max(0, count - 1).bit_length()
 
 
-def map_groups(function: Callable[..., Any], *arrays: Array, at_once: int) -> Any:
-    """Map `function(*arrays[:, group])` over groups of axis 1, of at most `at_once` each.
+def map_groups(function: Callable[..., Any], *trees: Any, at_once: int) -> Any:
+    """Map `function` over groups of axis 1 of the arrays in `trees`, of at most `at_once` each.
 
     Groups are cut by a dynamic slice: moving the axis to the front would copy every array.
     """
-    whole = arrays[0].shape[1]
+    whole = jax.tree.leaves(trees)[0].shape[1]
     size = largest_divisor(whole, at_once)
     if size == whole:
-        return function(*arrays)
+        return function(*trees)
 
     def one_group(group):
-        parts = (jax.lax.dynamic_slice_in_dim(array, group * size, size, axis=1) for array in arrays)
-        return function(*parts)
+        def cut(array: Array) -> Array:
+            return jax.lax.dynamic_slice_in_dim(array, group * size, size, axis=1)
+
+        return function(*jax.tree.map(cut, trees))
 
     def join(stacked):
         return jnp.moveaxis(stacked, 0, 1).reshape(stacked.shape[1], whole, *stacked.shape[3:])

@@ -45,4 +45,12 @@ class Mlp(nnx.Module):
 
     def __call__(self, tokens: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
         """Apply it to each token."""
-        return self.down(self.activation(self.up(tokens)))
+        return _activate(self.activation, self.down, self.up(tokens))
+
+
+@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=0)
+def _activate(
+    activation: Callable[[Array], Array], linear: nnx.Linear, hidden: Float[Array, "*n h"]
+) -> Float[Array, "*n d"]:
+    """Return `linear` of the activated units; the backward pass activates them again, which halves what is kept."""
+    return linear(activation(hidden))

@@ -13,10 +13,12 @@ from jaxtyping import Array, Float, Float32, Int, UInt8
 
 from samjax.checkpoint.load import load_model
 from samjax.core.prompts import MaskOutput, PointLabel, Prompts, point_slots
+from samjax.core.sizes import map_groups
 from samjax.core.xla_cache import enable_compile_cache
+from samjax.models.sam.grouping import decoded_at_once
 from samjax.models.sam.sam import Sam, SamConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
-from samjax.parallel.sharding import batch_sharding, replicated
+from samjax.parallel.sharding import batch_sharding, platform, replicated
 
 
 class Engine:
@@ -39,9 +41,14 @@ class Engine:
             return nnx.merge(graph, *weights).encode(images, sizes)
 
         def decode(weights, embedding, prompts, multimask, masked):
-            prompts = prompts if masked else _without_masks(prompts)
-            answer = nnx.merge(graph, *weights).decoder(embedding)(prompts, None)
-            return answer.candidates() if multimask else answer.single()
+            decoder = nnx.merge(graph, *weights).decoder(embedding)
+
+            def decode_group(prompts):
+                answer = decoder(prompts if masked else _without_masks(prompts), None)
+                return answer.candidates() if multimask else answer.single()
+
+            at_once = decoded_at_once(config, platform()) * self.ways // embedding.shape[0]
+            return map_groups(decode_group, prompts, at_once=at_once)
 
         def decode_points(weights, embedding, coords, multimask):
             points = coords[:, :, None]

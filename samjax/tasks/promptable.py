@@ -31,11 +31,11 @@ from samjax.losses.sam_loss import (
 from samjax.models.mae import MaeConfig
 from samjax.models.sam.flops import photo_flops
 from samjax.models.sam.from_vit import encoder_from_vit, vit_arrays
+from samjax.models.sam.grouping import Grouping, best_grouping
 from samjax.models.sam.sam import Prompting, Sam, SamConfig
 from samjax.parallel.sharding import platform, replicated
 from samjax.prompting.interactive import InteractionConfig, interact
 from samjax.tasks.click_validation import ClickValidator, figures
-from samjax.tasks.grouping import Grouping, best_grouping
 from samjax.tasks.mask_groups import Gradients, play_in_groups, with_gradients
 from samjax.train.config import Metrics, StepKeys, TrainConfig, ValidationConfig
 from samjax.train.validation import Better, Validator

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from samjax.checkpoint.manager import Checkpoints
 from samjax.core.distributed import is_lead, wait_for_all
 from samjax.core.files import write_whole
+from samjax.core.heap import return_free_memory
 from samjax.data.stream.loader import TrainStream
 from samjax.data.stream.position import summary
 from samjax.train.best import BestValidation, link_best, way_on
@@ -94,6 +95,7 @@ def train(
             terminal.say("compiling the training step; a large model takes minutes")
             began = time.monotonic()
             step_function = lower_train_step(config, blueprint, mesh).compile()
+            return_free_memory()
             terminal.say(f"compiled the training step in {time.monotonic() - began:.1f} s")
         pending = PendingMetrics(
             batch_size=config.batch_size,

@@ -16,5 +16,10 @@ def _products(jaxpr) -> int:
             (contracted, _), _ = equation.params["dimension_numbers"]
             left = equation.invars[0].aval.shape
             total += 2 * equation.outvars[0].aval.size * int(np.prod([left[axis] for axis in contracted]))
-        total += sum(_products(value.jaxpr) for value in equation.params.values() if hasattr(value, "jaxpr"))
+        total += sum(_products(inside) for value in equation.params.values() for inside in _traced(value))
     return total
+
+
+def _traced(parameter) -> list:
+    """Return the program that a call carries as one of its parameters, closed over constants or, of remat, not."""
+    return [inside for inside in (getattr(parameter, "jaxpr", parameter),) if hasattr(inside, "eqns")]

@@ -44,6 +44,26 @@ def assert_close(found, expected):
     assert (found.masks != expected.masks).mean() < 1e-4
 
 
+def test_groups_of_objects_change_nothing(model, micro, one_device, monkeypatch):
+    """Eight objects on two photos, decoded together, two of each photo at a time, and one: prompts of every kind."""
+    picture, draw = photos((40, 60), (90, 35)), np.random.default_rng(1)
+    asked = {
+        "points": [draw.uniform(0, 35, (8, 2, 2))] * 2,
+        "labels": [np.ones((8, 2))] * 2,
+        "mask_logits": [draw.normal(size=(8, *micro.logits_size)).astype(np.float32)] * 2,
+    }
+    answers = {}
+    for at_once in (16, 4, 1):
+        monkeypatch.setattr("samjax.predict.engine.decoded_at_once", lambda *_, at_once=at_once: at_once)
+        predictor = Predictor(Engine(model, micro, mesh=one_device))
+        predictor.set_images(picture)
+        answers[at_once] = predictor.predict_each(**asked)
+    for at_once in (4, 1):
+        for found, expected in zip(answers[at_once], answers[16], strict=True):
+            assert_close(found, expected)
+    assert not np.allclose(answers[16][0].logits[0], answers[16][0].logits[1], atol=1e-3)
+
+
 def test_objects_and_photos_do_not_touch_each_other(predictor):
     """Three objects on two photos at once are each what they are alone: nothing is mixed by batching or padding."""
     pictures = photos((40, 60), (90, 35))

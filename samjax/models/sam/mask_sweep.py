@@ -48,9 +48,12 @@ class MaskSweep:
     epsilon: float
     rate: float
 
-    def attend(self, cells: Cells, queries: Queries) -> Sums:
-        """Return the sums of cells that tokens attend to."""
-        return self._sweep(cells, None, queries, None)[1]
+    def attend(self, cells: Cells, queries: Queries) -> tuple[Cells, Sums]:
+        """Return the cells, and the sums of them that tokens attend to.
+
+        Who goes on with the returned cells has their whole gradient summed on the way back through this sweep.
+        """
+        return self._sweep(cells, None, queries, None)
 
     def change(
         self, cells: Cells, change: Change, queries: Queries, *, keys: Key[Array, "b m"] | None

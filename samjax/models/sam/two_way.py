@@ -167,8 +167,8 @@ class TwoWayTransformer(nnx.Module):
         of_layer = [of_branch[_BRANCHES * index :][:_BRANCHES] for index in range(self.depth)]
         among = {"token_positions": positions, "token_valid": token_valid}
         tokens = layers[0].attend_tokens(tokens, first=True, keys=of_layer[0][0], **among)
-        attention, cells = layers[0].token_to_image, of_masks(image.tokens())
-        sums = sweep.attend(cells, attention.image_queries(tokens + positions))
+        attention = layers[0].token_to_image
+        cells, sums = sweep.attend(of_masks(image.tokens()), attention.image_queries(tokens + positions))
         for index, this in enumerate(layers):
             tokens = this.update_tokens(tokens, attention.of_sums(sums), of_branch=of_layer[index])
             change = this.image_to_token.change(tokens + positions, tokens, this.norm4, key_valid=token_valid)

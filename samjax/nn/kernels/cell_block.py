@@ -83,11 +83,10 @@ def backward_body(
             block = _changed(sweep, dtype, block, places, change, kept)
         weights = jnp.exp(match(dtype, queries, block + places) - log_total[0])
         sums, total = gather(dtype, weights, block), jnp.sum(weights, axis=1, keepdims=True)
-        return (None if change is None else block), sums, total
+        return block, sums, total
 
     _, pull = jax.vjp(forward, *_of_mask((cells, change, queries)))
-    d_block = None if d_changed is None else d_changed[0].astype(jnp.float32)
-    d_inputs = pull((d_block, d_sums[0], d_total[0]))
+    d_inputs = pull((d_changed[0].astype(jnp.float32), d_sums[0], d_total[0]))
     d_cells[0] = d_inputs[0].astype(dtype)
     so_far, own = jax.tree.leaves((d_change, d_queries)), jax.tree.leaves(d_inputs[1:])
 

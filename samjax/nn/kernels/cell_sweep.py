@@ -87,10 +87,7 @@ def sweep_cells(
     block = LANES * largest_divisor(count // LANES, min(_BLOCK, _PAIRS // rows) // LANES)
     sweep = Sweep(heads=heads, epsilon=epsilon, rate=rate, block=block, interpret=interpret)
     seeds = None if change is None or rate == 0.0 else seeds
-    changed, sums = _sweep(  # type: ignore[misc]
-        sweep, cells, jax.lax.stop_gradient(positions), change, queries, seeds
-    )
-    return (cells if change is None else changed), sums
+    return _sweep(sweep, cells, jax.lax.stop_gradient(positions), change, queries, seeds)  # type: ignore[misc]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -119,6 +116,7 @@ def _forward(sweep, cells, positions, change, queries, seeds):
         cost_estimate=_cost(cells, change, queries, changing=2, attending=2, passes=1),
         interpret=sweep.interpret,
     )(seeds, cells, positions, parts, queries)
+    changed = cells if change is None else changed
     return (changed, sums), (cells, positions, change, queries, seeds, sums, log_total)
 
 
@@ -135,7 +133,7 @@ def _backward(sweep, kept, d_out):
         grid=_grid(sweep, cells),
         in_specs=(
             *(_scalars(seeds), _block(sweep, cells), _places(sweep, positions), _of_masks(parts)),
-            *(*by_mask[:2], None if change is None else _block(sweep, cells), *by_mask[2:]),
+            *(*by_mask[:2], _block(sweep, cells), *by_mask[2:]),
         ),
         out_specs=(_block(sweep, cells), _of_masks(own), _of_masks(queries)),
         out_shape=(_like(cells), own, _like(queries, jnp.float32)),
