@@ -12,6 +12,7 @@ from dataclasses import dataclass
 _BITS = {"pred": 8, "token": 0, "opaque": 0, "bf16": 16, "c64": 64, "c128": 128}
 _ARRAY = re.compile(r"([a-z]\w*)\[([\d,]*)\](?:\{([\d,]*)(?::([^}]*))?\})?")
 _HEAD = re.compile(r"^(ENTRY )?%?([^\s(]+) \(.*\{$")
+_END = re.compile(r"^\}(, execution_thread=\"\w+\")?\s*$")  # a v6e's sparse cores run some computations
 _NAME = re.compile(r"^\s+(ROOT )?%?(\S+) = ")
 _OPCODE = re.compile(r"\s*([a-z][\w\-]*)\(")
 _OPERAND = re.compile(r"%([\w.\-]+)")
@@ -207,7 +208,7 @@ def parse(text: str) -> Program:
             if head:
                 name, lines = head.group(2), []
                 entry = name if head.group(1) else entry
-        elif line.rstrip() == "}":
+        elif _END.match(line):
             computations[name] = Computation(name, [_instruction(line) for line in lines])
             name = None
         elif _NAME.match(line) or not lines:

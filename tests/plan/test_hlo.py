@@ -179,7 +179,7 @@ HloModule jit_step, is_scheduled=true, num_partitions=4
 %done (p.1: bf16[48,3]) -> bf16[96,3] {
   %p.1 = bf16[48,3]{1,0:T(8,128)(2,1)} parameter(0)
   ROOT %all-gather.2 = bf16[96,3]{1,0:T(8,128)(2,1)S(1)} all-gather(%p.1), channel_id=7, replica_groups=[2,2]<=[4], dimensions={0}, backend_config={"async_collective_fusion_config":{"flag_end":"8"}}
-}
+}, execution_thread="sparsecore"
 
 %all-reduce-scatter.3 (p.2: f32[16,8]) -> f32[8,8] {
   %p.2 = f32[16,8]{1,0:T(8,128)} parameter(0)

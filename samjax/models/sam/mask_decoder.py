@@ -12,7 +12,7 @@ from samjax.core.prompts import MaskOutput
 from samjax.core.ranges import Count, DropRate, config_class
 from samjax.models.sam.image_side import PromptedImage
 from samjax.models.sam.mask_sweep import CellKernel
-from samjax.models.sam.pixel_order import pixel_rows
+from samjax.models.sam.pixel_order import rows_of_cells
 from samjax.models.sam.prompt_encoder import PromptEmbedding
 from samjax.models.sam.two_way import TwoWayTransformer
 from samjax.nn.init import DECODER_INIT, parameter
@@ -84,7 +84,7 @@ class DecodedMasks:
         logits = jnp.einsum(
             "bmko,bmiyxvuo->bmkiyxvu", self.weights[:, :, tokens], self.upscaled_map, preferred_element_type=jnp.float32
         )
-        return MaskOutput(logits=pixel_rows(logits, self.grid), iou=self.iou[:, :, tokens])
+        return MaskOutput(logits=rows_of_cells(logits, self.grid), iou=self.iou[:, :, tokens])
 
 
 @config_class("model.mask_decoder")

@@ -1,6 +1,5 @@
 """Points, boxes and masks as embeddings (Segment Anything, section 3)."""
 
-import einops
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -9,6 +8,7 @@ from jaxtyping import Array, Bool, Float
 from samjax.core.prompts import PointLabel, Prompts
 from samjax.core.struct import struct
 from samjax.models.sam.image_side import DensePrompt
+from samjax.models.sam.pixel_order import cells_of_rows
 from samjax.nn.init import DECODER_INIT, Buffer, parameter
 from samjax.nn.mlp import gelu
 from samjax.nn.norm import layer_norm
@@ -59,8 +59,8 @@ class MaskDownscaler(nnx.Module):
 
     def features(self, logits: Float[Array, "*n h w"]) -> Float[Array, "*n i f"]:
         """Return what the last convolution, which is 1 x 1, sees of unthresholded logits."""
-        cells = einops.rearrange(logits, "... (h a c) (w b d) -> ... (h w) a b c d 1", a=2, b=2, c=2, d=2)
-        hidden = gelu(self.norm1(self.conv1.of_patches(cells)))
+        cells = cells_of_rows(logits, (logits.shape[-2] // 4, logits.shape[-1] // 4))
+        hidden = gelu(self.norm1(self.conv1.of_patches(cells[..., None])))
         return gelu(self.norm2(self.conv2.of_patches(hidden)))
 
 
