@@ -14,13 +14,16 @@ import numpy as np
 from samjax.plan.hlo import ArrayShape, Computation, Instruction, Program
 from samjax.plan.instructions import FREE, Kind, count_instructions, kind
 
+_PASSES = {"high": 3, "highest": 6}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
     """What one chip does in a step."""
 
     flops: int
-    """Of matrix products and convolutions; a multiply-add counts as two, and recomputation counts again."""
+    """Of matrix products and convolutions; a multiply-add counts as two, and recomputation counts again. A float32
+    product at high or highest precision counts as the 3 or 6 bfloat16 products that a TPU makes of it."""
     bytes: int
     """Read from and written to the chip's main memory by instructions, fusions as a whole. Slices and updates count
     for what they touch. What stays in on-chip memory is not in it."""
@@ -144,6 +147,19 @@ def _all_flops(program: Program, computation: Computation, one: Instruction) -> 
 
 
 def _flops(computation: Computation, one: Instruction) -> int:
+    return _passes(computation, one) * _one_pass(computation, one)
+
+
+def _passes(computation: Computation, one: Instruction) -> int:
+    """Return how many bfloat16 products a TPU makes of this one; its arrays alone have tiles."""
+    precise = re.search(r"\boperand_precision=\{(\w+)", one.attributes)
+    if precise is None or not one.shapes[0].tile:
+        return 1
+    types = {computation.instructions[name].shapes[0].dtype for name in one.operands}
+    return _PASSES.get(precise.group(1), 1) if "f32" in types else 1
+
+
+def _one_pass(computation: Computation, one: Instruction) -> int:
     if one.opcode == "dot":
         left = computation.instructions[one.operands[0]].shapes[0]
         contracted = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", one.attributes)

@@ -168,6 +168,27 @@ def test_a_convolution_is_counted_as_xla_counts_it():
     assert work(parse(program.as_text())).flops == program.cost_analysis()["flops"]
 
 
+@pytest.mark.parametrize(
+    ("layout", "dtype", "precision", "passes"),
+    [
+        ("{1,0:T(8,128)}", "f32", "highest", 6),
+        ("{1,0:T(8,128)}", "f32", "high", 3),
+        ("{1,0:T(8,128)}", "f32", "default", 1),
+        ("{1,0:T(8,128)(2,1)}", "bf16", "highest", 1),
+        ("{1,0}", "f32", "highest", 1),
+    ],
+)
+def test_a_tpu_multiplies_float32_in_passes(layout, dtype, precision, passes):
+    array = f"{dtype}[16,16]{layout}"
+    precise = f"operand_precision={{{precision},{precision}}}"
+    text = (
+        f"HloModule m\n\nENTRY %e (a: {dtype}[16,16], b: {dtype}[16,16]) -> {dtype}[16,16] {{\n"
+        f"  %a = {array} parameter(0)\n  %b = {array} parameter(1)\n"
+        f"  ROOT %c = {array} convolution(%a, %b), dim_labels=bf_io->bf, {precise}\n}}\n"
+    )
+    assert work(parse(text)).flops == passes * 2 * 16**3
+
+
 TPU_PROGRAM = """\
 HloModule jit_step, is_scheduled=true, num_partitions=4
 
