@@ -132,11 +132,19 @@ def test_the_kernel_is_the_platforms():
         choose_kernel(AttentionKernel.SPLASH, grid=(64, 64), channels=64, dtype=bfloat16)
 
 
-@pytest.mark.parametrize("where", ["gpu", "tpu"])
-def test_windows_are_one_product_on_accelerators(monkeypatch, where):
+@pytest.mark.parametrize(
+    ("where", "side", "kernel"),
+    [
+        ("gpu", 14, AttentionKernel.FOLDED),
+        ("tpu", 14, AttentionKernel.SPLASH),
+        ("tpu", 11, AttentionKernel.FOLDED),
+    ],
+)
+def test_small_maps_on_accelerators(monkeypatch, where, side, kernel):
+    """All scores at once, but on TPUs only if padding to 128 tokens would double them."""
     monkeypatch.setattr(kernels, "platform", lambda: where)
-    window = choose_kernel(AttentionKernel.AUTO, grid=(14, 14), channels=64, dtype=jnp.dtype("bfloat16"))
-    assert window is AttentionKernel.FOLDED
+    bfloat16 = jnp.dtype("bfloat16")
+    assert choose_kernel(AttentionKernel.AUTO, grid=(side, side), channels=64, dtype=bfloat16) is kernel
 
 
 def test_cudnn_is_chosen_where_a_folded_head_is_narrow_enough(monkeypatch):
