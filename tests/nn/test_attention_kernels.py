@@ -141,7 +141,7 @@ def test_the_kernel_is_the_platforms():
     ],
 )
 def test_small_maps_on_accelerators(monkeypatch, where, side, kernel):
-    """All scores at once, but on TPUs only if padding to 128 tokens would double them."""
+    """Windows are one product on GPUs and go through the kernel on TPUs; maps of up to 128 tokens are one product."""
     monkeypatch.setattr(kernels, "platform", lambda: where)
     bfloat16 = jnp.dtype("bfloat16")
     assert choose_kernel(AttentionKernel.AUTO, grid=(side, side), channels=64, dtype=bfloat16) is kernel
