@@ -25,8 +25,8 @@ class AttentionKernel(enum.Enum):
     """How attention over a map is computed; all give the same result up to rounding."""
 
     AUTO = "auto"
-    """FOLDED in small maps: of windows on GPUs, smaller than those on TPUs. Else SPLASH on TPUs, CUDNN on GPUs in
-    bfloat16, BLOCKWISE elsewhere, and PLAIN in the smallest maps on CPUs."""
+    """FOLDED in small maps, such as windows, on TPUs and GPUs; else SPLASH on TPUs, CUDNN on GPUs in bfloat16,
+    BLOCKWISE elsewhere, and PLAIN in the smallest maps on CPUs."""
     PLAIN = "plain"
     """The definition. All scores at once: a 64 x 64 map's are 1 GB a photo in 16 heads."""
     FOLDED = "folded"
@@ -48,9 +48,8 @@ _KERNELS: dict[AttentionKernel, Callable[..., MapHeads]] = {
 }
 _RUNS_ON = {AttentionKernel.SPLASH: "tpu", AttentionKernel.CUDNN: "gpu"}
 # Tokens up to which all scores at once are faster. On a CPU ViT-B's windows, of 196, take 0.16 s a layer so, and 0.09 s
-# BLOCKWISE. On TPUs 196 are padded to 256 in SPLASH, and their scores move through main memory in FOLDED: a windowed
-# block of ViT-H then moves 16% more on v5e and v6e, 1% less on v5p.
-_SMALL_MAP = {"cpu": 64, "gpu": 256, "tpu": 128}
+# BLOCKWISE.
+_SMALL_MAP = {"cpu": 64, "gpu": 256, "tpu": 256}
 
 
 def choose_kernel(
