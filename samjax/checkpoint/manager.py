@@ -14,6 +14,7 @@ from etils import epath
 
 from samjax.checkpoint.checksums import Record, compare, differences, record
 from samjax.checkpoint.damage import detail, is_its_fault, reason, summary
+from samjax.checkpoint.matching_run import check_run
 from samjax.checkpoint.preservation import Preservation
 from samjax.core.distributed import all_say, is_lead, wait_for_all
 from samjax.core.errors import CorruptCheckpointError, UserError
@@ -247,17 +248,7 @@ class Checkpoints:
         wrong = compare(saved, stored, fields=("shape", "dtype"))
         if wrong:
             raise CorruptCheckpointError(wrong[0])
-        wanted = {name: {"shape": list(leaf.shape)} for name, leaf in named_leaves(like).items()}
-        parameters = [name for name in {**wanted, **saved} if name.startswith("params/")]
-        wrong = [name for name in parameters if saved.get(name, {}).get("shape") != wanted.get(name, {}).get("shape")]
-        if wrong:
-            name = wrong[0]
-            raise UserError(
-                f"{self.directory / str(step)} holds another model: {len(wrong)} of {len(parameters)} parameters "
-                f"differ, first {name}, saved {saved.get(name, {}).get('shape', 'not at all')}, expected "
-                f"{wanted.get(name, {}).get('shape', 'none')}; give this run a new --workdir, or the experiment and "
-                "overrides that the checkpoint was made with"
-            )
+        check_run(self.directory / str(step), saved, like)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import optax
 from samjax.core.ranges import Range, config_class
 from samjax.core.tree import LayerIds, first_match, map_with_names
 from samjax.optim.layer_decay import scale_by_layer
+from samjax.optim.rates import parse_rates
 from samjax.optim.schedule import DropsConfig, ScheduleConfig
 
 # Biases, norms and position tables are not decayed; the first pattern that matches decides.
@@ -39,8 +40,14 @@ class OptimConfig:
     """Share of the learning rate by which weights shrink at each update; biases, norms and positions do not."""
     layer_decay: Annotated[float, Range(above=0, at_most=1, why="lower layers learn more slowly")] = 0.8
     """Ratio of one layer's learning rate to the next one's; 1 turns it off."""
+    rates: tuple[str, ...] = ()
+    """Multipliers of the learning rate, as PATTERN=NUMBER over the paths of trainable parameters, such as
+    `image_encoder/**=0.1`; the first pattern that matches decides, on top of layer_decay."""
     clip_norm: Annotated[float, Range(at_least=0, why="it is a norm, and 0 turns clipping off")] = 1.0
     """Largest global norm of the gradient; 0 turns clipping off."""
+
+    def __post_init__(self):
+        parse_rates(self.rates)
 
 
 def decay_mask(parameters: Any) -> Any:
@@ -57,6 +64,6 @@ def make_optimizer(config: OptimConfig, layer_ids: LayerIds, *, steps: int) -> o
         optax.clip_by_global_norm(config.clip_norm) if config.clip_norm > 0 else optax.identity(),
         optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon),
         optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
-        scale_by_layer(config.layer_decay, layer_ids),
+        scale_by_layer(config.layer_decay, layer_ids, multipliers=parse_rates(config.rates)),
         optax.scale_by_learning_rate(config.schedule.learning_rate(steps)),
     )

@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from samjax.core.tree import LayerIds, first_match, map_with_names
+from samjax.optim.rates import Multipliers
 
 
 def layer_ids(patterns: LayerIds, parameters: Any) -> Any:
@@ -34,15 +35,21 @@ def layer_ids(patterns: LayerIds, parameters: Any) -> Any:
     return map_with_names(layer_id, parameters)
 
 
-def scale_by_layer(rate: float, patterns: LayerIds) -> optax.GradientTransformation:
-    """Multiply each update by rate^(last id - id), weight decay included: a learning rate a layer."""
+def scale_by_layer(rate: float, patterns: LayerIds, *, multipliers: Multipliers = ()) -> optax.GradientTransformation:
+    """Multiply each update by rate^(last id - id), weight decay included: a learning rate a layer.
+
+    On top of it the first pattern of `multipliers` that matches a parameter multiplies its update.
+    """
     last = max((int(np.max(ids)) for _, ids in patterns), default=0)
 
     def update(updates, state, params=None):
         del params
-        if not patterns:
-            return updates, state
-        scale = lambda update, ids: update * (rate ** (last - ids)).astype(update.dtype)  # noqa: E731
-        return jax.tree.map(scale, updates, layer_ids(patterns, updates)), state
+        if patterns:
+            scale = lambda update, ids: update * (rate ** (last - ids)).astype(update.dtype)  # noqa: E731
+            updates = jax.tree.map(scale, updates, layer_ids(patterns, updates))
+        if multipliers:
+            by_name = (*multipliers, ("*", 1.0))
+            updates = map_with_names(lambda name, update: update * first_match(name, by_name), updates)
+        return updates, state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

@@ -7,50 +7,28 @@ once but for the order of sums.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Float32, Int
+from jaxtyping import Array, Bool, Float, Float32, Int, Shaped
 
 from samjax.core.sizes import largest_divisor
 from samjax.core.struct import struct
 from samjax.parallel.sharding import LeadingAxes, per_shard, shards
 
-T = TypeVar("T")
-
 # The loss of some masks and what is kept of them: `play(parts, embedding, photos, slots)`, where the arrays of `photos`
 # begin with p photos, those of `slots` and of what it returns beside the loss with p photos and g masks.
 Play = Callable[[Any, Float[Array, "p *shape"], Any, Any], tuple[Float32[Array, ""], Any]]
+_PlayWith = Callable[..., tuple[Float32[Array, ""], Any]]  # `Play`, of the parts that learn and of the others
 
 
 @struct
-class Gradients:
-    """The gradient of the batch's loss."""
+class _Gradients:
+    """The gradient of some masks' loss: of the learnt parts, a list, and of the embedding, None if it is not learnt."""
 
-    parts: Any
-    embedding: Float32[Array, "b *shape"]
-
-
-def with_gradients(value: Float32[Array, ""], variables: T, gradients: T) -> Float32[Array, ""]:
-    """Return `value`; its derivative with respect to `variables` is `gradients`, however either was computed."""
-    return _with_gradients(jax.lax.stop_gradient(value), variables, gradients)
-
-
-@jax.custom_vjp
-def _with_gradients(value, variables, gradients):
-    return value
-
-
-def _forward(value, variables, gradients):
-    return value, jax.tree.map(lambda gradient, variable: gradient.astype(variable.dtype), gradients, variables)
-
-
-def _backward(gradients, cotangent):
-    return None, jax.tree.map(lambda gradient: (cotangent * gradient).astype(gradient.dtype), gradients), None
-
-
-_with_gradients.defvjp(_forward, _backward)
+    parts: list[Any]
+    embedding: Any
 
 
 def play_in_groups(
@@ -62,12 +40,16 @@ def play_in_groups(
     *,
     valid: Bool[Array, "b m"],
     at_once: int,
-) -> tuple[Any, Gradients]:
+    divisor: Shaped[Array, ""],
+) -> tuple[Any, Float32[Array, ""]]:
     """Play the masks of a batch, `at_once` of them at a time on each device, and add up the gradients of their losses.
 
     A group is a part of one photo's masks, or the masks of several whole photos where they are few. Slots are padded to
     whole groups. A group without a valid mask is skipped: what it would observe is zero. Devices that share a photo
     deal out its slots, valid ones first, so that each gets as many.
+
+    Only those arrays of `parts` and `embedding` that the caller differentiates get a gradient: a frozen parameter costs
+    none, and without `jax.grad` there is none at all.
 
     Args:
       play: see `Play`.
@@ -77,50 +59,135 @@ def play_in_groups(
       slots: arrays [b, m, ...] that `play` is handed for its masks.
       valid: the slots that hold a mask.
       at_once: masks decoded together on a device.
+      divisor: what the summed losses are divided by.
 
     Returns:
-      What `play` observed of every mask, [b, m, ...], and the gradients of the summed losses. No derivative flows
-      through either.
+      What `play` observed of every mask, [b, m, ...], without a derivative; and a zero to add to the loss, whose
+      derivative is that of the summed losses over `divisor`.
     """
+    leaves, structure = jax.tree.flatten(parts)
+    zero = jnp.zeros((), jnp.float32)
+
+    @jax.custom_vjp
+    def run(leaves: list[Any], embedding: Any, photos: Any, slots: Any, valid: Any, divisor: Any) -> tuple[Any, Array]:
+        return sweep([False] * len(leaves), False, leaves, embedding, photos, slots, valid)[0], zero
+
+    def forward(*primals: Any) -> tuple[tuple[Any, Array], Any]:
+        learns = [primal.perturbed for primal in primals[0]]
+        *arguments, divisor = jax.tree.map(lambda primal: primal.value, primals)
+        observed, gradients = sweep(learns, primals[1].perturbed, *arguments)
+        scaled = jax.tree.map(lambda gradient: gradient / divisor, (gradients.parts, gradients.embedding))
+        of_parts = iter(scaled[0])
+        by_leaf = [next(of_parts) if learnt else None for learnt in learns]
+        return (observed, zero), jax.tree.map(
+            lambda gradient, variable: None if gradient is None else gradient.astype(variable.dtype),
+            (by_leaf, scaled[1]),
+            tuple(arguments[:2]),
+            is_leaf=lambda x: x is None,
+        )
+
+    def backward(gradients: Any, cotangents: tuple[Any, Any]) -> tuple:
+        if isinstance(cotangents[1], jax.custom_derivatives.SymbolicZero):
+            return (None,) * 6
+        scaled = jax.tree.map(lambda gradient: (cotangents[1] * gradient).astype(gradient.dtype), gradients)
+        return (*scaled, None, None, None, None)
+
+    def sweep(learns: list[bool], learns_embedding: bool, leaves: list[Any], *arguments: Any) -> tuple[Any, _Gradients]:
+        """Return what was observed, and the gradients of what learns."""
+
+        def play_with(learnt: list[Any], fixed: list[Any], *arrays: Any) -> tuple[Float32[Array, ""], Any]:
+            first, second = iter(learnt), iter(fixed)
+            joined = [next(first) if learnt else next(second) for learnt in learns]
+            return play(jax.tree.unflatten(structure, joined), *arrays)
+
+        learnt, fixed = (
+            [leaf for leaf, one in zip(leaves, learns, strict=True) if one is kind] for kind in (True, False)
+        )
+        return _sweep(play_with, learnt, fixed, *arguments, learns_embedding=learns_embedding, at_once=at_once)
+
+    run.defvjp(forward, backward, symbolic_zeros=True)
+    return run(leaves, embedding, photos, slots, valid, divisor)
+
+
+def _sweep(
+    play: _PlayWith,
+    learnt: list[Any],
+    fixed: list[Any],
+    embedding: Any,
+    photos: Any,
+    slots: Any,
+    valid: Bool[Array, "b m"],
+    *,
+    learns_embedding: bool,
+    at_once: int,
+) -> tuple[Any, _Gradients]:
+    """Play all masks, split over the devices."""
     masks, sharing = valid.shape[1], shards("mask")
     group = min(at_once, -(-masks // sharing))
     slots, valid = jax.tree.map(lambda x: _deal(x, sharing, multiple=group), (slots, valid))
-    parts, embedding = jax.lax.stop_gradient((parts, embedding))
 
-    def on_device(parts: Any, embedding: Any, photos: Any, slots: Any, valid: Bool[Array, "b n"]) -> tuple:
-        observed, gradients = _loop(play, parts, embedding, photos, slots, valid=valid, at_once=at_once, group=group)
-        return observed, jax.tree.map(lambda x: x[None], gradients.parts), gradients.embedding[:, None]
+    def on_device(learnt: Any, fixed: Any, embedding: Any, photos: Any, slots: Any, valid: Bool[Array, "b n"]) -> tuple:
+        observed, gradients = _loop(
+            play,
+            learnt,
+            fixed,
+            embedding,
+            photos,
+            slots,
+            valid=valid,
+            learns_embedding=learns_embedding,
+            at_once=at_once,
+            group=group,
+        )
+        return (
+            observed,
+            jax.tree.map(lambda x: x[None], gradients.parts),
+            jax.tree.map(lambda x: x[:, None], gradients.embedding),
+        )
 
     observed, of_parts, of_embedding = per_shard(
         on_device,
-        (parts, embedding, photos, slots, valid),
-        axes=((), ("batch",), ("batch",), ("batch", "mask"), ("batch", "mask")),
+        (learnt, fixed, embedding, photos, slots, valid),
+        axes=((), (), ("batch",), ("batch",), ("batch", "mask"), ("batch", "mask")),
         results=(LeadingAxes(("batch", "mask")), LeadingAxes(("device",)), LeadingAxes(("batch", "mask"))),
     )
     return (
         jax.tree.map(lambda x: _collect(x, sharing)[:, :masks], observed),
-        Gradients(parts=jax.tree.map(lambda x: jnp.sum(x, axis=0), of_parts), embedding=jnp.sum(of_embedding, axis=1)),
+        _Gradients(
+            parts=jax.tree.map(lambda x: jnp.sum(x, axis=0), of_parts),
+            embedding=jax.tree.map(lambda x: jnp.sum(x, axis=1), of_embedding),
+        ),
     )
 
 
 def _loop(
-    play: Play,
-    parts: Any,
+    play: _PlayWith,
+    learnt: list[Any],
+    fixed: list[Any],
     embedding: Any,
     photos: Any,
     slots: Any,
     *,
     valid: Bool[Array, "b n"],
+    learns_embedding: bool,
     at_once: int,
     group: int,
-) -> tuple[Any, Gradients]:
+) -> tuple[Any, _Gradients]:
     """Play this device's masks, `group` of a photo at a time."""
     all_photos, all_masks = valid.shape
     together = largest_divisor(all_photos, at_once // group) if group == all_masks else 1
     of_photo = all_masks // group
-    gradient = jax.value_and_grad(play, argnums=(0, 1), has_aux=True)
 
-    def play_group(sums: Gradients, index: Int[Array, ""]) -> tuple[Gradients, Any]:
+    def loss_of(variables: tuple[list[Any], Any], embedding: Any, photos: Any, slots: Any):
+        return play(variables[0], fixed, embedding if variables[1] is None else variables[1], photos, slots)
+
+    def gradient(embedding: Any, photos: Any, slots: Any) -> tuple[tuple[list[Any], Any], Any]:
+        variables = (learnt, embedding if learns_embedding else None)
+        if not jax.tree.leaves(variables):
+            return variables, loss_of(variables, embedding, photos, slots)[1]
+        return jax.grad(loss_of, has_aux=True)(variables, embedding, photos, slots)
+
+    def play_group(sums: _Gradients, index: Int[Array, ""]) -> tuple[_Gradients, Any]:
         first_photo, first_mask = index // of_photo * together, index % of_photo * group
 
         def of_photos(x: Array) -> Array:
@@ -129,23 +196,28 @@ def _loop(
         def of_masks(x: Array) -> Array:
             return jax.lax.dynamic_slice_in_dim(of_photos(x), first_mask, group, axis=1)
 
+        def add_photos(total: Array, more: Array) -> Array:
+            return jax.lax.dynamic_update_slice_in_dim(total, of_photos(total) + more, first_photo, axis=0)
+
         arrays = (of_photos(embedding), jax.tree.map(of_photos, photos), jax.tree.map(of_masks, slots))
 
-        def run() -> tuple[Gradients, Any]:
-            (_, observed), (of_parts, of_embedding) = gradient(parts, *arrays)
-            summed = of_photos(sums.embedding) + of_embedding
-            return Gradients(
+        def run() -> tuple[_Gradients, Any]:
+            (of_parts, of_embedding), observed = gradient(*arrays)
+            return _Gradients(
                 parts=jax.tree.map(jnp.add, sums.parts, of_parts),
-                embedding=jax.lax.dynamic_update_slice_in_dim(sums.embedding, summed, first_photo, axis=0),
+                embedding=jax.tree.map(add_photos, sums.embedding, of_embedding),
             ), observed
 
-        def skip() -> tuple[Gradients, Any]:
-            _, observed = jax.eval_shape(play, parts, *arrays)
+        def skip() -> tuple[_Gradients, Any]:
+            _, observed = jax.eval_shape(play, learnt, fixed, *arrays)
             return sums, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), observed)
 
         return jax.lax.cond(jnp.any(of_masks(valid)), run, skip)
 
-    zeros = Gradients(parts=jax.tree.map(jnp.zeros_like, parts), embedding=jnp.zeros(embedding.shape, jnp.float32))
+    zeros = _Gradients(
+        parts=jax.tree.map(jnp.zeros_like, learnt),
+        embedding=jnp.zeros(embedding.shape, jnp.float32) if learns_embedding else None,
+    )
     groups = all_photos // together * of_photo
     sums, observed = jax.lax.scan(play_group, zeros, jnp.arange(groups, dtype=jnp.int32))
 

@@ -59,6 +59,6 @@ class MaskedImageTraining(TrainConfig):
             replicated=replicated(mesh),
         )
 
-    def flops(self) -> int:
-        """Return the least FLOPs that training on one photo takes."""
-        return mae_flops(self.model).training
+    def flops(self) -> int | None:
+        """Return the least FLOPs that training on one photo takes; None for a part of the model."""
+        return mae_flops(self.model).training if self.trains_everything else None

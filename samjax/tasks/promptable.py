@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Int, Key, UInt8, UInt32
+from jaxtyping import Array, Bool, Float, Float32, Int, Key, UInt8, UInt32
 
 from samjax.checkpoint.weights import Weights
 from samjax.core.batches import Batch, unpack_masks
@@ -36,7 +36,7 @@ from samjax.models.sam.sam import Prompting, Sam, SamConfig
 from samjax.parallel.sharding import platform, replicated
 from samjax.prompting.interactive import InteractionConfig, interact
 from samjax.tasks.click_validation import ClickValidator, figures
-from samjax.tasks.mask_groups import Gradients, play_in_groups, with_gradients
+from samjax.tasks.mask_groups import play_in_groups
 from samjax.train.config import Metrics, StepKeys, TrainConfig, ValidationConfig
 from samjax.train.validation import Better, Validator
 
@@ -116,16 +116,14 @@ class PromptableTraining(TrainConfig):
     def play(self, model: Sam, batch: Batch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics, PlayedMasks]:
         """Return what `objective` does, and what became of each mask."""
         embedding = model.encode(batch.image, batch.valid_size, key=keys.model)
-        played, gradients = self._play_masks(model.prompting, embedding, batch, key=keys.task)
+        played, slope = self._play_masks(model.prompting, embedding, batch, key=keys.task)
         loss, metrics = sam_loss(played.rounds, batch.mask_valid, self.loss)
-        gradients = jax.tree.map(lambda x: x / mask_count(batch.mask_valid), gradients)
-        loss = with_gradients(loss, (model.prompting, embedding), (gradients.parts, gradients.embedding))
-        return loss, metrics, played
+        return loss + slope, metrics, played
 
     def _play_masks(
         self, prompting: Prompting, embedding: Float[Array, "b gh gw c"], batch: Batch, *, key: Key[Array, ""]
-    ) -> tuple[PlayedMasks, Gradients]:
-        """Run every round on the photos' embeddings; return the losses, and the gradients of their sum."""
+    ) -> tuple[PlayedMasks, Float32[Array, ""]]:
+        """Run every round on the photos' embeddings; return the losses, and a zero with the loss's derivative."""
 
         def play(
             prompting: Prompting, embedding: Float[Array, "p gh gw c"], valid_size: Int[Array, "p 2"], slots: _Slots
@@ -148,7 +146,7 @@ class PromptableTraining(TrainConfig):
             return summed_loss(rounds, slots.valid, self.loss), observed
 
         chosen = self.grouping(platform())
-        (rounds, coords, labels), gradients = play_in_groups(
+        (rounds, coords, labels), slope = play_in_groups(
             play,
             prompting,
             embedding,
@@ -160,9 +158,10 @@ class PromptableTraining(TrainConfig):
             ),
             valid=batch.mask_valid,
             at_once=chosen.masks_at_once,
+            divisor=mask_count(batch.mask_valid),
         )
         rounds = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), rounds)
-        return PlayedMasks(rounds=rounds, coords=coords, labels=labels), gradients
+        return PlayedMasks(rounds=rounds, coords=coords, labels=labels), slope
 
     def grouping(self, platform: str) -> Grouping:
         """Return how a device of `platform` plays its masks: as the run says, else as is best there."""
@@ -248,6 +247,8 @@ class PromptableTraining(TrainConfig):
             replicated=replicated(mesh),
         )
 
-    def flops(self) -> int:
-        """Return the least FLOPs that training on one photo takes, all mask slots filled."""
+    def flops(self) -> int | None:
+        """Return the least FLOPs that training on one photo takes, all mask slots filled; None if frozen in part."""
+        if not self.trains_everything:
+            return None
         return photo_flops(self.model, masks=self.data.max_masks, rounds=self.prompting.rounds).training

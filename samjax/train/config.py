@@ -99,6 +99,9 @@ class TrainConfig(abc.ABC):
     """Starting weights of a new run: a run's workdir, one of its checkpoints, or what `samjax import` wrote. Arrays
     that they lack (for a MAE backbone all but the image encoder) are initialised as usual. Ignored when a run resumes
     from its own checkpoint."""
+    trainable: tuple[str, ...] = ("**",)
+    """Patterns over the paths of parameters, such as `mask_decoder/**`: those that match are trained, the others stay
+    as they start. Frozen parameters have no moments, and the backward pass computes nothing for them."""
     steps: Annotated[int, Range(at_least=1, at_most=_INT32, why="a run takes steps, counted in 32 bits")] = 90_000
     """Total parameter updates, over all starts of the run."""
     batch_size: Count = 256
@@ -115,6 +118,8 @@ class TrainConfig(abc.ABC):
     that holds it up; 0 waits for ever."""
 
     def __post_init__(self):
+        if not self.trainable:
+            raise UserError("trainable is empty, so nothing would learn: give patterns, such as 'mask_decoder/**'")
         if self.validation.patience and not self.checkpoint.best:
             example = next(iter(self.validation_figures()), "a figure that validation reports")
             raise UserError(
@@ -151,6 +156,11 @@ class TrainConfig(abc.ABC):
     def flops(self) -> int | None:
         """Return the minimum FLOPs to train on one photo; with None no MFU is logged."""
         return None
+
+    @property
+    def trains_everything(self) -> bool:
+        """Whether every parameter is trained, so that a step takes the FLOPs of the whole model."""
+        return self.trainable == ("**",)
 
     def choices(self, platform: str) -> Mapping[str, str]:
         """Return what this task decides by `platform` (cpu, gpu, tpu), as names and values for the plan and the log."""

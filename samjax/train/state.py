@@ -15,10 +15,12 @@ from samjax.checkpoint.weights import SavedShapes, Weights
 from samjax.core.errors import UserError
 from samjax.core.random import Stream, derive
 from samjax.core.struct import struct
-from samjax.core.tree import map_with_names, named_leaves
+from samjax.core.tree import map_with_names, named_leaves, select
 from samjax.nn.init import Buffer
 from samjax.nn.structure import abstract_model
 from samjax.optim.build import make_optimizer
+from samjax.optim.freezing import trainable_names
+from samjax.optim.rates import check_rates
 from samjax.parallel.sharding import logical_axes, replicated, tree_shardings
 from samjax.train.config import TrainConfig
 
@@ -42,6 +44,8 @@ class Blueprint:
 
     graph: nnx.GraphDef[Any]
     optimizer: optax.GradientTransformation
+    trainable: frozenset[str]
+    """Names of the parameters that are trained."""
     shapes: TrainState
     shardings: TrainState
 
@@ -49,19 +53,30 @@ class Blueprint:
         """Return the model with these weights."""
         return nnx.merge(self.graph, params, buffers)
 
+    def trainable_part(self, params: Any) -> Any:
+        """Return the parameters that are trained, or what else has their structure."""
+        return select(params, self.trainable)
+
 
 def make_blueprint(config: TrainConfig, mesh: Mesh) -> Blueprint:
-    """Plan the state of a run: shapes first, then shardings. Moments are split like their parameters."""
+    """Plan the state of a run: shapes first, then shardings. Moments are split like their parameters.
+
+    Raises:
+      UserError: a pattern over parameters matches none.
+    """
     graph, params, buffers = abstract_model(config.make_model)
     optimizer = make_optimizer(config.optim, config.layer_ids(), steps=config.steps)
 
     param_shapes, buffer_shapes = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
-    opt_shapes = jax.eval_shape(optimizer.init, param_shapes)
+    trainable = trainable_names(config.trainable, named_leaves(param_shapes))
+    check_rates(config.optim.rates, trainable)
+    opt_shapes = jax.eval_shape(optimizer.init, select(param_shapes, trainable))
     param_shardings = tree_shardings(logical_axes(params), param_shapes, mesh)
     whole = replicated(mesh)
     return Blueprint(
         graph=graph,
         optimizer=optimizer,
+        trainable=trainable,
         shapes=TrainState(
             params=param_shapes,
             buffers=buffer_shapes,
@@ -75,7 +90,7 @@ def make_blueprint(config: TrainConfig, mesh: Mesh) -> Blueprint:
                 optimizer,
                 lambda _, sharding: sharding,
                 opt_shapes,
-                param_shardings,
+                select(param_shardings, trainable),
                 transform_non_params=lambda _: whole,
             ),
             step=whole,
@@ -90,9 +105,8 @@ def init_state(blueprint: Blueprint, config: TrainConfig, run: Key[Array, ""]) -
         model = config.make_model(rngs=nnx.Rngs(derive(key, Stream.INIT)))
         _, params, buffers = nnx.split(model, nnx.Param, Buffer)
         params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
-        return TrainState(
-            params=params, buffers=buffers, opt_state=blueprint.optimizer.init(params), step=jnp.zeros((), jnp.int32)
-        )
+        opt_state = blueprint.optimizer.init(blueprint.trainable_part(params))
+        return TrainState(params=params, buffers=buffers, opt_state=opt_state, step=jnp.zeros((), jnp.int32))
 
     return jax.jit(init, out_shardings=blueprint.shardings)(run)
 

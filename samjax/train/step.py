@@ -12,6 +12,7 @@ from jaxtyping import Array, Key
 
 from samjax.checkpoint.manager import state_shapes
 from samjax.core.random import Stream, derive
+from samjax.core.tree import overlay
 from samjax.parallel.sharding import batch_sharding, replicated
 from samjax.train.config import Metrics, StepKeys, TrainConfig
 from samjax.train.state import Blueprint, TrainState
@@ -27,22 +28,25 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
     rate = config.optim.schedule.learning_rate(config.steps)
 
     def train_step(state: TrainState, batch: Any, run: Key[Array, ""]) -> tuple[TrainState, Metrics]:
+        part = blueprint.trainable_part(state.params)
         keys = StepKeys(model=derive(run, Stream.MODEL, state.step), task=derive(run, Stream.TASK, state.step))
 
-        def objective(params):
-            return config.objective(blueprint.model(params, state.buffers), batch, keys=keys)
+        def objective(part):
+            # A frozen parameter is a constant here, so nothing of the backward pass is built for it.
+            return config.objective(blueprint.model(overlay(state.params, part), state.buffers), batch, keys=keys)
 
-        (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(state.params)
+        (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(part)
         # Without this constraint the compiler may replicate gradients, 4 bytes per parameter on every device.
-        gradients = jax.lax.with_sharding_constraint(gradients, blueprint.shardings.params)
-        updates, opt_state = blueprint.optimizer.update(gradients, state.opt_state, state.params)
+        gradients = jax.lax.with_sharding_constraint(gradients, blueprint.trainable_part(blueprint.shardings.params))
+        updates, opt_state = blueprint.optimizer.update(gradients, state.opt_state, part)
         metrics = {**metrics, "grad_norm": optax.tree.norm(gradients), "lr": jnp.asarray(rate(state.step))}
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
 
         def unless_broken(new: Array, old: Array) -> Array:
             return jnp.where(finite, new, old) if jnp.issubdtype(new.dtype, jnp.floating) else new
 
-        params = jax.tree.map(unless_broken, optax.apply_updates(state.params, updates), state.params)
+        part = jax.tree.map(unless_broken, optax.apply_updates(part, updates), part)
+        params = overlay(state.params, part)
         opt_state = jax.tree.map(unless_broken, opt_state, state.opt_state)
         return dataclasses.replace(state, params=params, opt_state=opt_state, step=state.step + 1), metrics
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from samjax.core.tree import first_match, map_with_names, named_leaves, nest
+from samjax.core.errors import UserError
+from samjax.core.tree import find_names, first_match, map_with_names, named_leaves, nest, overlay, select
 
 
 def test_names_are_slash_paths_in_tree_order():
@@ -27,3 +28,34 @@ def test_the_first_pattern_wins_and_none_is_an_error():
     assert first_match("encoder/kernel", patterns) == "encoder"
     with pytest.raises(KeyError, match="decoder/kernel"):
         first_match("decoder/kernel", patterns)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("**", ["bias", "encoder/bias", "encoder/neck/bias", "encoder/neck/kernel"]),
+        ("encoder/**", ["encoder/bias", "encoder/neck/bias", "encoder/neck/kernel"]),
+        ("encoder/*", ["encoder/bias", "encoder/neck/bias", "encoder/neck/kernel"]),
+        ("**/bias", ["bias", "encoder/bias", "encoder/neck/bias"]),
+        ("encoder/**/bias", ["encoder/bias", "encoder/neck/bias"]),
+        ("*/bias", ["encoder/bias", "encoder/neck/bias"]),
+    ],
+)
+def test_stars_match_across_folders_and_two_also_none(pattern, expected):
+    names = ["bias", "encoder/bias", "encoder/neck/bias", "encoder/neck/kernel"]
+    assert find_names(pattern, names, option="x") == expected
+
+
+def test_a_pattern_without_a_match_says_what_there_is():
+    with pytest.raises(UserError, match=r"x: 'neck' matches no parameter; there are a/\*\*, neck/\*\*, such as neck/b"):
+        find_names("neck", ["neck/b", "a/c"], option="x")
+    with pytest.raises(UserError, match=r"for a whole folder give 'neck/\*\*'"):
+        find_names("neck/", ["neck/b", "a/c"], option="x")
+
+
+def test_a_part_laid_over_its_tree_is_the_tree():
+    tree = {"a": {"x": 1, "y": 2}, "b": 3, "c": {"d": {"z": 4}}}
+    part = select(tree, ["a/x", "b"])
+    assert part == {"a": {"x": 1}, "b": 3}
+    assert overlay(tree, part) == tree
+    assert overlay(tree, {"a": {"x": 7, "w": 8}}) == {"a": {"x": 7, "y": 2, "w": 8}, "b": 3, "c": {"d": {"z": 4}}}

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from samjax.cli.main import main
+from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.models.sam.sam import SamConfig
@@ -106,3 +108,41 @@ def test_the_gradient_is_clipped_by_its_global_norm():
         _, state = optimizer.update(gradients, optimizer.init(params), params)
         moment = next(leaf for name, leaf in named_leaves(state).items() if "mu" in name)
         assert float(jnp.linalg.norm(moment)) == pytest.approx(norm, rel=1e-5)
+
+
+def test_a_rate_by_pattern_multiplies_the_layers_rate():
+    """The first pattern that matches decides; weight decay is part of the update."""
+    params = {"neck": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}, "head": {"kernel": jnp.ones((2, 2))}}
+    gradients = jax.tree.map(lambda leaf: 0.3 * leaf, params)
+    layers = (("neck/*", 0), ("*", 1))
+
+    def updates(**fields):
+        config = OptimConfig(schedule=ConstantConfig(peak_lr=0.5, warmup_steps=0), layer_decay=0.8, **fields)
+        optimizer = make_optimizer(config, layers, steps=9)
+        return named_leaves(optimizer.update(gradients, optimizer.init(params), params)[0])
+
+    plain, scaled = updates(), updates(rates=("neck/bias=3", "neck/**=0.25", "**/bias=7"))
+    for name, multiplier in {"neck/kernel": 0.25, "neck/bias": 3, "head/kernel": 1}.items():
+        np.testing.assert_allclose(scaled[name], multiplier * plain[name], rtol=1e-6, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("rate", "sentence"),
+    [
+        ("neck/**", "is not a pattern and a number"),
+        ("neck/**=fast", "is not a pattern and a number"),
+        ("=0.1", "is not a pattern and a number"),
+        ("neck/**=0", "freeze parameters with --trainable"),
+        ("neck/**=-1", "give a finite number above 0"),
+        ("neck/**=nan", "give a finite number above 0"),
+    ],
+)
+def test_bad_rates(rate, sentence):
+    with pytest.raises(UserError, match=sentence):
+        OptimConfig(rates=(rate,))
+
+
+def test_a_rate_must_match_a_trainable_parameter(capsys, tmp_path):
+    run = ["train", "experiments/sam/smoke.py", "--workdir", str(tmp_path / "w"), "--dry-run"]
+    assert main([*run, "--trainable", "mask_decoder/**", "--optim.rates", "image_encoder/**=0.1"]) == 2
+    assert "optim.rates: 'image_encoder/**' matches no parameter; there are mask_decoder/**" in capsys.readouterr().err

@@ -21,7 +21,8 @@ class _Compiled:
 
 def shapes_the_program(config) -> tuple:
     """Return the parts of a run's config that its training step is compiled from."""
-    return (config.model, config.prompting, config.loss, config.optim, config.data.max_masks, config.batch_size)
+    learning = (config.loss, config.optim, config.trainable)
+    return (config.model, config.prompting, *learning, config.data.max_masks, config.batch_size)
 
 
 def share(patch) -> None:
