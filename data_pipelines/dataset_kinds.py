@@ -104,6 +104,14 @@ MASKS = DatasetKind(
     description="Photos and masks in the layout of the SA-1B release.",
     homepage="https://ai.meta.com/datasets/segment-anything-downloads",
 )
+ANNOTATED = DatasetKind(
+    name="annotated",
+    schema=masks.SCHEMA,
+    counts=count_masks,
+    check=_check_masks,
+    module="data_pipelines.annotated_photos",
+    description="Annotated photos and their masks.",
+)
 PHOTOS = DatasetKind(
     name="photos",
     schema=photos.SCHEMA,
@@ -122,7 +130,8 @@ def open_dataset(path: str) -> tuple[Any, epath.Path, DatasetKind]:
       UserError: no such folder, a schema that is none of these, another file format.
     """
     info, folder = open_info(path, photos.SCHEMA)
-    return info, folder, next(kind for kind in (MASKS, PHOTOS) if kind.schema is schema_of(info))
+    kinds = [kind for kind in (MASKS, ANNOTATED, PHOTOS) if kind.schema is schema_of(info)]
+    return info, folder, next((kind for kind in kinds if kind.name == info.name), kinds[0])
 
 
 def holds_photos_alone(path: str) -> bool:

@@ -10,7 +10,7 @@ import enum
 import io
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +111,7 @@ def from_picture(picture: Image.Image, *, name: str) -> Photo:
         return _pixels(picture, name=name, file=None, turned=_as_stored)
 
 
-def check_photo(content: bytes, *, height: int, width: int, formats: Sequence[str] = STORED_FORMATS) -> None:
+def check_photo(content: bytes, *, height: int, width: int, formats: tuple[str, ...] = STORED_FORMATS) -> None:
     """Raise PhotoError unless `content` says that it is a photo of `formats` and of `height` x `width`; pixels are not
     decoded."""
     _open_stored(content, height=height, width=width, formats=formats).close()
@@ -130,7 +130,7 @@ def open_photo(content: bytes, *, height: int, width: int) -> Image.Image:
             raise PhotoError(f"{photo.format} cannot be decoded: {error}") from error
 
 
-def _open_stored(content: bytes, *, height: int, width: int, formats: Sequence[str]) -> Image.Image:
+def _open_stored(content: bytes, *, height: int, width: int, formats: tuple[str, ...]) -> Image.Image:
     """Open lazily: the size is compared before a pixel is decoded, so that a small file cannot claim a huge photo."""
     if height * width > MAX_PIXELS:
         raise PhotoError(f"photo has {height * width:,} pixels, more than {MAX_PIXELS:,}")

@@ -70,10 +70,13 @@ def read_all_photos(
             allow_unannotated=True,
             progress=progress,
         )
-        found: list[Photo] = [*read.dataset.photos, *(p for p in read.without_annotations if p.id not in read.refused)]
+        found: list[Photo] = [
+            *read.dataset.photos,
+            *(p for p in read.without_annotations if p.id not in read.unusable_ids),
+        ]
         left_out = Counter(read.dataset.left_out)
         del left_out[UNANNOTATED]
-        left_out[UNUSABLE] += len(read.refused)
+        left_out[UNUSABLE] += len(read.unusable_ids)
     else:
         lazy = open_png_format(path, format=format, images=images, name=Path(path).stem, options=options)
         reading = lazy.read(

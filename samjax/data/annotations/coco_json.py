@@ -31,7 +31,7 @@ class CocoJson:
     """`images`, `annotations` and `categories` as in the file, segmentations as compressed run lengths."""
     without_annotations: Sequence[Photo] = ()
     """Photos without annotations, by their ids: all that is detected on them is false."""
-    refused: frozenset[int] = frozenset()
+    unusable_ids: frozenset[int] = frozenset()
     """The ids of photos in `without_annotations` that the file does annotate, but with nothing that can be used."""
 
 
@@ -64,10 +64,10 @@ def read_coco(
     kept: dict[int, dict[str, Any]] = {}
     given: set[int] = set()
     for annotation in _watch(content["annotations"], "annotations", progress):
+        if "segments_info" in annotation:  # COCO's own panoptic annotations have no id
+            raise UserError(f"{path} is in COCO's panoptic format: give --format panoptic")
         number = whole(annotation, "id", path)
         image, category = annotation.get("image_id"), annotation.get("category_id")
-        if "segments_info" in annotation:
-            raise UserError(f"{path} is in COCO's panoptic format: give --format panoptic")
         if not is_whole(image) or image not in known:
             problems.add("annotations of images that are not in the file", f"id {number}: image_id {quote(image)}")
             continue
@@ -93,8 +93,8 @@ def read_coco(
     )
     content = {**content, "images": [one.image for one in listed.values()], "annotations": list(kept.values())}
     unannotated = [photo for photo in dataset_photos if not photo.instances]
-    refused = frozenset(given - annotated)
-    return CocoJson(dataset=dataset, content=content, without_annotations=unannotated, refused=refused)
+    unusable = frozenset(given - annotated)
+    return CocoJson(dataset=dataset, content=content, without_annotations=unannotated, unusable_ids=unusable)
 
 
 class _Found(NamedTuple):

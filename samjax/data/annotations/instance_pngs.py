@@ -59,7 +59,7 @@ def open_instance_pngs(
     return LazyDataset(
         name=name,
         photos=lazy,
-        unannotated=photos.unannotated(first_id=len(lazy) + 1),
+        without_annotations=photos.without_annotations(first_id=len(lazy) + 1),
         categories={1: "object"},
         problems=[problems],
     )

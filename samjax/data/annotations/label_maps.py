@@ -73,8 +73,8 @@ def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options:
         )
         for number, key in enumerate(sorted(named), 1)
     ]
-    unannotated = photos.unannotated(first_id=len(lazy) + 1)
-    return LazyDataset(name=name, photos=lazy, unannotated=unannotated, categories=None, problems=[problems])
+    unannotated = photos.without_annotations(first_id=len(lazy) + 1)
+    return LazyDataset(name=name, photos=lazy, without_annotations=unannotated, categories=None, problems=[problems])
 
 
 class _Map(NamedTuple):

@@ -59,7 +59,7 @@ class LazyDataset:
     """None if categories are the numbers that objects have."""
     problems: Sequence[Problems]
     """Of each of its parts; `accept` adds to them."""
-    unannotated: Sequence[LazyPhoto] = ()
+    without_annotations: Sequence[LazyPhoto] = ()
     """Photos without annotations."""
 
     def read(
@@ -86,7 +86,7 @@ class LazyDataset:
         drawn, note = self._select(cut, decoder, trusted=trusted)
         decoder.decode(drawn, measure=lambda one: int(decoder.objects(one) > 0), enough=limit)
         if keep_empty and allow_unannotated:
-            decoder.decode(self.unannotated, measure=decoder.objects, enough=None)
+            decoder.decode(self.without_annotations, measure=decoder.objects, enough=None)
         photos = [photo for one in drawn if (photo := decoder.found.get(one.id)) is not None and photo.objects]
         photos = _number(photos if limit is None else photos[:limit])
         left_out = _settle(

@@ -101,7 +101,7 @@ class Photos:
                 self._unpaired.append(name)
         return pairs
 
-    def unannotated(self, *, first_id: int) -> list[LazyPhoto]:
+    def without_annotations(self, *, first_id: int) -> list[LazyPhoto]:
         """Return the photos that `pair` found nothing for, sorted, numbered from `first_id`; they have no instances."""
         return [
             LazyPhoto(

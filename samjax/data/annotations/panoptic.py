@@ -88,7 +88,7 @@ def open_panoptic(path: str | Path, *, images: ImageStore, name: str, options: F
         for of in sorted(photos.keys() - parser.annotated(content["annotations"]), key=lambda of: numbers[of])
     ]
     names = {number: label(one) for number, one in parser.categories.items()}
-    return LazyDataset(name=name, photos=lazy, unannotated=unannotated, categories=names, problems=[problems])
+    return LazyDataset(name=name, photos=lazy, without_annotations=unannotated, categories=names, problems=[problems])
 
 
 def _read(png: Path) -> _Decoded:
