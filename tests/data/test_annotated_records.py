@@ -131,8 +131,10 @@ def test_a_split_of_its_own_keeps_them_unless_it_is_for_training(made, tmp_path)
     assert run(made, tmp_path / "train", splits=Splits()).without_masks == 0
 
 
-def test_records_without_masks_are_read_by_training_validation_and_evaluation(prepared_coco):
+def test_records_without_masks_are_read_by_training_validation_and_evaluation(prepared_coco, caplog):
+    """Validation says so in one line, at every pass."""
     out, _ = prepared_coco
+    caplog.set_level("INFO", "samjax")
     config = MaskDataConfig(source=str(out), max_masks=4, threads=2)
     stream = mask_stream(config, image_size=(16, 16), batch_size=4, seed=0)
     batch = next(stream)
@@ -143,6 +145,9 @@ def test_records_without_masks_are_read_by_training_validation_and_evaluation(pr
     maker = MaskExamples(val, image_size=(16, 16), augment=False)
     ids = np.concatenate([batch.record_id for batch in validation_batches(val, maker, batch_size=1)])
     held_out = records(out, "val")
+    empty = sum(not record.annotations for record in held_out)
+    (line,) = (line.getMessage() for line in caplog.records if "no usable mask" in line.getMessage())
+    assert line.startswith(f"Of {len(held_out)} records {empty} give no example; their rows stay empty. The first is ")
     assert ids.tolist() == [record.image_id if record.annotations else -1 for record in held_out]
     dataset = read_sa1b(str(out), name="made", split="val", allow_unannotated=True)
     assert [photo.name for photo in dataset.photos] == [one.file_name for one in held_out if one.annotations]
