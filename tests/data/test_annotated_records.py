@@ -166,6 +166,26 @@ def test_boxes_of_runs_are_those_of_pixels():
             assert box_of_runs(runs, height=int(height)) == (rows.min(), columns.min(), rows.max(), columns.max())
 
 
+@pytest.mark.parametrize("write", ["addresses", "absolute paths", "Windows"])
+def test_however_a_json_names_its_photos_their_split_is_that_of_their_path(own, prepared_coco, tmp_path, write):
+    """LVIS gives addresses."""
+
+    def rename(content):
+        for image in content["images"]:
+            name = image.pop("file_name")
+            named = {
+                "addresses": {"coco_url": f"http://images.example/{name}"},
+                "absolute paths": {"file_name": str(own / "images" / name)},
+                "Windows": {"file_name": name.replace("/", "\\")},
+            }
+            image.update(named[write])
+
+    change(own / "coco.json", rename)
+    run(own, tmp_path / "out")
+    for split in HALF.names:
+        assert records(tmp_path / "out", split) == records(prepared_coco[0], split)
+
+
 # Interruptions
 
 
