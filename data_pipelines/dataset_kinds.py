@@ -9,6 +9,7 @@ from etils import epath
 from data_pipelines.jpegs import check_jpeg
 from samjax.data.masks import rle
 from samjax.data.photo import open_photo
+from samjax.data.png_header import SIGNATURE as PNG_SIGNATURE
 from samjax.data.records import masks, photos
 from samjax.data.records.schema import RecordError, Schema
 from samjax.data.stream.sources import holds_records, open_info, schema_of
@@ -73,7 +74,8 @@ def count_masks(record: masks.Record) -> Counts:
 
 def _check_photo(record: masks.Record | photos.Record) -> None:
     size = {"height": record.height, "width": record.width}
-    check_jpeg(record.jpeg, **size)
+    if not record.jpeg.startswith(PNG_SIGNATURE):
+        check_jpeg(record.jpeg, **size)  # PIL decodes some JPEGs that are cut short
     open_photo(record.jpeg, **size).close()
 
 
@@ -102,6 +104,14 @@ MASKS = DatasetKind(
     description="Photos and masks in the layout of the SA-1B release.",
     homepage="https://ai.meta.com/datasets/segment-anything-downloads",
 )
+ANNOTATED = DatasetKind(
+    name="annotated",
+    schema=masks.SCHEMA,
+    counts=count_masks,
+    check=_check_masks,
+    module="data_pipelines.annotated_photos",
+    description="Annotated photos and their masks.",
+)
 PHOTOS = DatasetKind(
     name="photos",
     schema=photos.SCHEMA,
@@ -120,7 +130,8 @@ def open_dataset(path: str) -> tuple[Any, epath.Path, DatasetKind]:
       UserError: no such folder, a schema that is none of these, another file format.
     """
     info, folder = open_info(path, photos.SCHEMA)
-    return info, folder, next(kind for kind in (MASKS, PHOTOS) if kind.schema is schema_of(info))
+    kinds = [kind for kind in (MASKS, ANNOTATED, PHOTOS) if kind.schema is schema_of(info)]
+    return info, folder, next((kind for kind in kinds if kind.name == info.name), kinds[0])
 
 
 def holds_photos_alone(path: str) -> bool:

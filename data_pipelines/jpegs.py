@@ -19,7 +19,7 @@ def check_jpeg(jpeg: bytes, *, height: int, width: int) -> None:
     walked (ISO 10918-1, annex B) without decoding; damage within them shows when the photo is decoded.
     """
     try:
-        check_photo(jpeg, height=height, width=width)
+        check_photo(jpeg, height=height, width=width, formats=("JPEG",))
     except PhotoError as error:
         if not _is_turned(jpeg, height=height, width=width):
             raise

@@ -18,3 +18,7 @@ class Layout:
     """For messages: what to give as the source."""
     settings: str = ""
     """The user's settings, in words; a folder holds records of one setting only."""
+    splits: tuple[str, ...] = ()
+    """Names of the splits, where each unit says which is its own; empty where the preparation has one only."""
+    option: str = "--source"
+    """For messages: the option that names the source."""

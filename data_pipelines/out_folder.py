@@ -5,6 +5,7 @@ and its result beside it. At the end the shards get TFDS's names, and the metada
 a folder that has it is complete, and readers refuse one that has not.
 """
 
+import collections
 import contextlib
 import dataclasses
 import hashlib
@@ -119,11 +120,7 @@ class OutFolder:
                 for result, positions in zip(results, repeated, strict=True)
             ]
         )
-        total = sum(result.records > 0 for result in counted)
-        numbers = iter(range(total))
-        files = [
-            _file_name(self._kind.name, split, next(numbers), total) if result.records else "" for result in counted
-        ]
+        files = _file_names(self._kind.name, counted, split=split)
         kept = {file: result.key for file, result in zip(files, results, strict=True) if file}
         self.folder.write(_NAMES, json.dumps(kept).encode())
         published = []
@@ -195,16 +192,19 @@ class OutFolder:
 
 def dataset_info(report: PrepareReport, kind: DatasetKind) -> tfds.core.DatasetInfo:
     """Return what TFDS needs to know to open the shards of `report`, in whatever folder they lie."""
-    template = tfds.core.ShardedFileTemplate(
-        data_dir=epath.Path(), dataset_name=kind.name, split=report.split, filetype_suffix="array_record"
-    )
-    shards = [shard for shard in report.shards if shard.file]
-    split = tfds.core.SplitInfo(
-        name=report.split,
-        shard_lengths=[shard.records for shard in shards],
-        num_bytes=sum(shard.size for shard in shards),
-        filename_template=template,
-    )
+    splits = []
+    for name in report.split.split("+"):
+        template = tfds.core.ShardedFileTemplate(
+            data_dir=epath.Path(), dataset_name=kind.name, split=name, filetype_suffix="array_record"
+        )
+        shards = [shard for shard in report.shards if shard.file and (shard.split or name) == name]
+        split = tfds.core.SplitInfo(
+            name=name,
+            shard_lengths=[shard.records for shard in shards],
+            num_bytes=sum(shard.size for shard in shards),
+            filename_template=template,
+        )
+        splits.append(split)
     info = tfds.core.DatasetInfo(
         builder=DatasetIdentity(
             name=kind.name, version=tfds.core.Version("1.0.0"), data_dir="", module_name=kind.module
@@ -212,7 +212,7 @@ def dataset_info(report: PrepareReport, kind: DatasetKind) -> tfds.core.DatasetI
         features=kind.schema.features(),
         description=kind.description,
         homepage=kind.homepage,
-        split_dict=SplitDict([split]),
+        split_dict=SplitDict(splits),
     )
     info.set_file_format(tfds.core.FileFormat.ARRAY_RECORD)
     return info
@@ -237,8 +237,15 @@ def in_words(settings: str) -> str:
     return f"as {settings}" if settings else "in the SA-1B layout"
 
 
-def _file_name(name: str, split: str, number: int, total: int) -> str:
-    return f"{name}-{split}.array_record-{number:05d}-of-{total:05d}"
+def _file_names(name: str, results: Sequence[ShardResult], *, split: str) -> list[str]:
+    """Return the names of the shards of `results`, counted in each split; empty where there is no record."""
+    of = [result.split or split for result in results]
+    totals = collections.Counter(place for place, result in zip(of, results, strict=True) if result.records)
+    numbers = {place: iter(range(total)) for place, total in totals.items()}
+    return [
+        f"{name}-{place}.array_record-{next(numbers[place]):05d}-of-{totals[place]:05d}" if result.records else ""
+        for place, result in zip(of, results, strict=True)
+    ]
 
 
 @contextlib.contextmanager

@@ -76,7 +76,7 @@ def to_jpeg(content: bytes, *, rules: PhotoRules, name: str) -> JpegPhoto:
       PhotoError: no picture, damaged, cut short, or of too many pixels.
       MachineError: the machine fails, as without memory.
     """
-    header = _read_header(content, name=name)
+    header = read_header(content, name=name)
     if header.kind == "JPEG":
         check_jpeg(content, height=header.height, width=header.width)
     upright = (header.height, header.width)[:: -1 if header.orientation in (5, 6, 7, 8) else 1]
@@ -94,7 +94,7 @@ def to_jpeg(content: bytes, *, rules: PhotoRules, name: str) -> JpegPhoto:
     return JpegPhoto(_encode(pixels, size), *size, tuple(reasons))
 
 
-class _Header(NamedTuple):
+class PhotoHeader(NamedTuple):
     """What a file says of its photo before pixels are decoded, the size as stored."""
 
     kind: str
@@ -103,6 +103,10 @@ class _Header(NamedTuple):
     width: int
     orientation: int
     """As EXIF numbers it: 1 is upright."""
+    is_transparent: bool
+    """Whether some of its pixels may be transparent."""
+    has_several: bool
+    """Whether it holds several pictures."""
 
     def why_not_as_it_is(self) -> list[str]:
         """Return why the file is no upright JPEG of 8-bit RGB."""
@@ -116,11 +120,25 @@ class _Header(NamedTuple):
         return reasons
 
 
-def _read_header(content: bytes, *, name: str) -> _Header:
+def read_header(content: bytes, *, name: str) -> PhotoHeader:
+    """Return the header of the photo in `content`, which errors call `name`.
+
+    Raises:
+      PhotoError: it is no picture.
+      MachineError: the machine fails.
+    """
     try:
         with Image.open(io.BytesIO(content)) as picture:
             kind = picture.format or "unknown"
-            return _Header(kind, picture.mode, picture.height, picture.width, _orientation(picture))
+            return PhotoHeader(
+                kind=kind,
+                mode=picture.mode,
+                height=picture.height,
+                width=picture.width,
+                orientation=_orientation(picture),
+                is_transparent=picture.has_transparency_data,
+                has_several=getattr(picture, "is_animated", False),
+            )
     except Exception as error:  # PIL raises many types for broken files
         raise_machine_fault(error, what=f"{name} cannot be read")
         raise PhotoError("is not a picture that PIL can read, such as a JPEG or PNG") from error

@@ -87,7 +87,7 @@ def prepare(
       out: the folder to make; it holds dataset_info.json at the end, and prepare_report.json. If it is already complete
         from the same source, nothing is done.
       layout: how to list the source, and which records to make.
-      split: the name of the one split written.
+      split: the name of the one split written, unless `layout` names them.
       run: where the shards are made. They are the same everywhere.
       watch: called periodically with the progress.
 
@@ -96,8 +96,11 @@ def prepare(
       UserError: `out` holds something else or cannot be written, more than 1% of the records are
         unusable, or some units cannot be read (the others are then done and kept).
     """
-    if not re.fullmatch(r"[A-Za-z0-9_]+", split):
-        raise UserError(f"{split!r} cannot name a split: use letters, digits and _")
+    splits = layout.splits or (split,)
+    for name in splits:
+        if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+            raise UserError(f"{name!r} cannot name a split: use letters, digits and _")
+    split = "+".join(splits)
     try:
         units = layout.find_units(source)
     except UserError as error:
@@ -121,7 +124,7 @@ def _prepare(
     run: LocalRun | BeamRun,
     watch: Callable[[PrepareProgress], None],
 ) -> PrepareReport:
-    kept = _kept(folder, units, settings=layout.settings)
+    kept = _kept(folder, units, layout=layout)
     todo = [unit for unit in units if unit.key not in kept]
     if kept:
         log.info("%s: %d of %d units are done already.", printable(folder.path), len(units) - len(todo), len(units))
@@ -165,13 +168,13 @@ def _prepare(
                 _tell(result)
             verdict.judge(results, errors)
     if errors:
-        raise _unreadable(folder, units, errors)
+        raise _unreadable(folder, units, errors, option=layout.option)
     ordered = [results[unit.key] for unit in units]
     verdict.conclude(ordered)
     return folder.publish(ordered, split=split)
 
 
-def _kept(folder: OutFolder, units: Sequence[Unit], *, settings: str) -> dict[str, ShardResult]:
+def _kept(folder: OutFolder, units: Sequence[Unit], *, layout: Layout) -> dict[str, ShardResult]:
     """Return what an earlier run has done of `units`.
 
     Raises:
@@ -179,18 +182,18 @@ def _kept(folder: OutFolder, units: Sequence[Unit], *, settings: str) -> dict[st
         of work are not deleted without asking.
     """
     found = folder.results()
-    if before := {result.settings for result in found.values()} - {settings}:
+    if before := {result.settings for result in found.values()} - {layout.settings}:
         raise UserError(
-            f"{folder.path} was begun {in_words(min(before))}, but this command would write it {in_words(settings)}: "
-            f"run the first command again, or remove {folder.path} to start over"
+            f"{folder.path} was begun {in_words(min(before))}, but this command would write it "
+            f"{in_words(layout.settings)}: run the first command again, or remove {folder.path} to start over"
         )
     keys = {unit.key for unit in units}
     paths = {unit.path for unit in units}
     stale = {key: result.path for key, result in found.items() if key not in keys}
     if gone := sorted({path for path in stale.values() if path not in paths}):
         raise UserError(
-            f"{folder.path} was begun with more than --source names: {len(gone)} finished sources are missing now, "
-            f"{', '.join(gone[:3])}: name them too, or remove {folder.path} to start over"
+            f"{folder.path} was begun with more than {layout.option} names: {len(gone)} finished sources are missing "
+            f"now, {', '.join(gone[:3])}: name them too, or remove {folder.path} to start over"
         )
     if stale:
         log.warning("%s since they were prepared: done again.", printable("; ".join(compare(stale, units)[:1])))
@@ -268,14 +271,14 @@ def _tell(result: ShardResult) -> None:
         log.warning("%s: %d more records dropped.", printable(result.path), dropped - _TOLD)
 
 
-def _unreadable(folder: OutFolder, units: Sequence[Unit], errors: dict[str, str]) -> UserError:
+def _unreadable(folder: OutFolder, units: Sequence[Unit], errors: dict[str, str], *, option: str) -> UserError:
     told = [f"{unit.path} {errors[unit.key]}" for unit in units if unit.key in errors]
     rest = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
     done = len(units) - len(told)
     state = f"the other {done} are done and kept in {folder.path}" if done else "nothing was written"
     return UserError(
         f"{len(told)} of {len(units)} could not be read: {'; '.join(told[:_TOLD])}{rest}. Fix or download them "
-        f"again, or remove them from --source, and run the same command: {state}"
+        f"again, or remove them from {option}, and run the same command: {state}"
     )
 
 

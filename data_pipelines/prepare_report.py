@@ -5,7 +5,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from data_pipelines.dataset_kinds import MASKS
+from data_pipelines.dataset_kinds import ANNOTATED, MASKS, PHOTOS
 from data_pipelines.shards import ShardResult
 
 REPORT = "prepare_report.json"
@@ -27,6 +27,8 @@ class ShardEntry:
     masks: int
     area: int
     """Of all masks, pixels."""
+    split: str = ""
+    """Where the preparation has several."""
     size: int
     """Bytes."""
     sha256: str
@@ -59,6 +61,8 @@ class PrepareReport:
     """Masks excluded from their records because they have no pixel."""
     changes: dict[str, int] = dataclasses.field(default_factory=dict)
     """Photos that were re-encoded, by reason; one may have several."""
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    """What else of the source is in no record, by kind."""
     ignored_members: int
     """Members of the tars, or files of the folders, that are no part of a record."""
     shards: tuple[ShardEntry, ...]
@@ -85,15 +89,17 @@ class PrepareReport:
     def text(self) -> str:
         """Return the report as text."""
         files = sum(bool(shard.file) for shard in self.shards)
-        masks = f" with {self.masks:,} masks" if self.dataset == MASKS.name else ""
-        lines = [f"{self.records:,} photos{masks} in {files:,} shards"]
+        lines = [f"{self._contents(self.shards)} in {files:,} shards"]
+        lines += [f"  {split}: {self._contents(shards)}" for split, shards in self._by_split().items() if split]
         if self.changes:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.changes.items())
-            lines.append(f"photos encoded again as JPEG, by the reason: {reasons}")
+            kind = "PNG" if self.dataset == ANNOTATED.name else "JPEG"
+            lines.append(f"photos encoded again as {kind}, by the reason: {reasons}")
         if self.without_masks:
             lines.append(f"{self.without_masks:,} of the photos have no mask")
         if self.empty_masks:
             lines.append(f"{self.empty_masks:,} masks without a pixel were left out")
+        lines += [f"{count:,} {kind} were left out" for kind, count in self.left_out.items()]
         if self.ignored_members:
             lines.append(f"{self.ignored_members:,} files that are no part of a record were ignored")
         if barren := [shard.source for shard in self.shards if not shard.file]:
@@ -109,6 +115,16 @@ class PrepareReport:
             lines.append(f"  the others are in {DROPS}")
         return "\n".join(lines)
 
+    def _contents(self, shards: Sequence[ShardEntry]) -> str:
+        masks = f" with {sum(shard.masks for shard in shards):,} masks" if self.dataset != PHOTOS.name else ""
+        return f"{sum(shard.records for shard in shards):,} photos{masks}"
+
+    def _by_split(self) -> dict[str, list[ShardEntry]]:
+        found: dict[str, list[ShardEntry]] = {}
+        for shard in self.shards:
+            found.setdefault(shard.split, []).append(shard)
+        return found
+
 
 def summarise(
     results: Sequence[ShardResult], *, files: Sequence[str], split: str, dataset: str, settings: str
@@ -116,9 +132,11 @@ def summarise(
     """Return the report of units that became `files`, one each and empty where there is none."""
     reasons: collections.Counter[str] = collections.Counter()
     changed: collections.Counter[str] = collections.Counter()
+    left_out: collections.Counter[str] = collections.Counter()
     for result in results:
         reasons.update(result.dropped)
         changed.update(result.changes)
+        left_out.update(result.left_out)
     examples = [f"{drop.where}: {drop.detail}" for result in results for drop in result.drops[:_EXAMPLES]]
     return PrepareReport(
         split=split,
@@ -133,6 +151,7 @@ def summarise(
         examples=tuple(examples[:_EXAMPLES]),
         empty_masks=sum(result.empty_masks for result in results),
         changes=dict(sorted(changed.items())),
+        left_out=dict(sorted(left_out.items())),
         ignored_members=sum(result.ignored_members for result in results),
         shards=tuple(
             ShardEntry(
@@ -142,6 +161,7 @@ def summarise(
                 records=result.records,
                 masks=result.masks,
                 area=result.area,
+                split=result.split,
                 size=result.size if file else 0,
                 sha256=result.sha256 if file else "",
             )

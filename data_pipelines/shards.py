@@ -67,6 +67,10 @@ class ShardResult:
     """Photos that were re-encoded, by reason; one may have several."""
     settings: str = ""
     """What the user chose of how photos are written, the unit's."""
+    split: str = ""
+    """The split that the records go to; empty where the preparation has one only."""
+    left_out: dict[str, int] = dataclasses.field(default_factory=dict)
+    """What of the source is in no unit, by kind, counted at its first unit."""
     size: int = 0
     """Of the shard, bytes."""
     sha256: str = ""
@@ -251,6 +255,8 @@ class _Tally:
             ids=tuple(self._ids),
             changes=dict(self._changes),
             settings=self._unit.settings,
+            split=self._unit.split,
+            left_out=dict(self._unit.left_out),
             size=path.stat().st_size,
             sha256=digest,
         )

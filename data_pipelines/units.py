@@ -7,7 +7,7 @@ import dataclasses
 import hashlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import BinaryIO, ClassVar, NamedTuple, TypeVar
 
 from fsspec import AbstractFileSystem
@@ -61,6 +61,16 @@ class Unit:
     def settings(self) -> str:
         """What the user chose of how photos are written, in words; units that differ in it do not go together."""
         return ""
+
+    @property
+    def split(self) -> str:
+        """The split that its records go to; empty where the preparation has one only."""
+        return ""
+
+    @property
+    def left_out(self) -> Mapping[str, int]:
+        """What of the source is in no unit, by kind, counted at its first unit; a change of it changes the unit."""
+        return {}
 
     @property
     def key(self) -> str:

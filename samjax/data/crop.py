@@ -93,7 +93,7 @@ def random_crop(
       decoding: how many of the photo's pixels are decoded.
 
     Raises:
-      PhotoError: not a JPEG, truncated, or not of the size that its record says.
+      PhotoError: neither a JPEG nor an 8-bit PNG, truncated, or not of the size that its record says.
     """
     return cut(jpeg, rules.draw(rng, photo=photo), photo=photo, size=size, decoding=decoding)
 
@@ -135,7 +135,7 @@ def central_crop(
       decoding: how many of the photo's pixels are decoded.
 
     Raises:
-      PhotoError: not a JPEG, truncated, or not of the size that its record says.
+      PhotoError: neither a JPEG nor an 8-bit PNG, truncated, or not of the size that its record says.
     """
     scale = max(size[0] / share / photo[0], size[1] / share / photo[1])
     scaled = (max(size[0], int(photo[0] * scale + 0.5)), max(size[1], int(photo[1] * scale + 0.5)))

@@ -1,4 +1,5 @@
-"""JPEGs into the model's frame: decoded by libjpeg-turbo (simplejpeg), scaled by PIL's antialiased bilinear.
+"""Photos into the model's frame: JPEGs decoded by libjpeg-turbo (simplejpeg), PNGs by PIL, scaled by PIL's antialiased
+bilinear.
 
 Pixels are taken as stored, whatever EXIF says of their orientation: masks are drawn on them as stored.
 """
@@ -42,7 +43,7 @@ def frame_photo(
     """Return `view` of a photo in the top-left corner of `frame`, the rest zeros; grey and CMYK become RGB.
 
     Raises:
-      PhotoError: not a JPEG, truncated, or not of the size that the view is of.
+      PhotoError: neither a JPEG nor an 8-bit PNG, truncated, or not of the size that the view is of.
     """
     photo, decoded = decode_photo(jpeg, photo=view.photo, scaled=view.scaled_size, decoding=decoding)
     (top, left), (height, width) = view.corner, view.window
@@ -75,10 +76,10 @@ def decode_photo(
       decoding: whether all are decoded nevertheless.
 
     Raises:
-      PhotoError: not a JPEG, truncated, or not of the size `photo`.
+      PhotoError: neither a JPEG nor an 8-bit PNG, truncated, or not of the size `photo`.
     """
     height, width = photo
-    # What libjpeg-turbo refuses or warns of, and CMYK, is left to PIL: it decodes it, or says what is wrong.
+    # PNGs, what libjpeg-turbo refuses or warns of, and CMYK are left to PIL: it decodes it, or says what is wrong.
     with contextlib.suppress(ValueError):
         stored_height, stored_width, colours, _ = simplejpeg.decode_jpeg_header(jpeg)
         if (stored_height, stored_width) == (height, width) and height * width <= MAX_PIXELS and colours in _COLOURS:

@@ -28,6 +28,8 @@ from samjax.data.png_header import BinaryFile, read_png_header
 log = logging.getLogger(__name__)
 
 Photo = UInt8[np.ndarray, "h w 3"]
+STORED_FORMATS = ("JPEG", "PNG")
+"""What records hold."""
 
 _DEEP_GREYS = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _PHOTOMETRIC, _ORIENTATION = 262, 274
@@ -109,36 +111,40 @@ def from_picture(picture: Image.Image, *, name: str) -> Photo:
         return _pixels(picture, name=name, file=None, turned=_as_stored)
 
 
-def check_photo(jpeg: bytes, *, height: int, width: int) -> None:
-    """Raise PhotoError unless `jpeg` says that it is a JPEG of `height` x `width`; pixels are not decoded."""
-    _open_jpeg(jpeg, height=height, width=width).close()
+def check_photo(content: bytes, *, height: int, width: int, formats: tuple[str, ...] = STORED_FORMATS) -> None:
+    """Raise PhotoError unless `content` says that it is a photo of `formats` and of `height` x `width`; pixels are not
+    decoded."""
+    _open_stored(content, height=height, width=width, formats=formats).close()
 
 
-def open_photo(jpeg: bytes, *, height: int, width: int) -> Image.Image:
-    """Return the RGB photo in `jpeg`, as stored; greyscale and CMYK photos are converted.
+def open_photo(content: bytes, *, height: int, width: int) -> Image.Image:
+    """Return the RGB photo in `content`, a JPEG or an 8-bit PNG, as stored; grey and CMYK photos are converted.
 
     Raises:
-      PhotoError: not a JPEG, truncated, or not `height` x `width`.
+      PhotoError: neither, truncated, or not `height` x `width`.
     """
-    with _open_jpeg(jpeg, height=height, width=width) as photo:
+    with _open_stored(content, height=height, width=width, formats=STORED_FORMATS) as photo:
         try:
             return photo.convert("RGB")
         except Exception as error:  # PIL raises OSError, SyntaxError, struct.error, ... for broken files
-            raise PhotoError(f"JPEG cannot be decoded: {error}") from error
+            raise PhotoError(f"{photo.format} cannot be decoded: {error}") from error
 
 
-def _open_jpeg(jpeg: bytes, *, height: int, width: int) -> Image.Image:
+def _open_stored(content: bytes, *, height: int, width: int, formats: tuple[str, ...]) -> Image.Image:
     """Open lazily: the size is compared before a pixel is decoded, so that a small file cannot claim a huge photo."""
     if height * width > MAX_PIXELS:
         raise PhotoError(f"photo has {height * width:,} pixels, more than {MAX_PIXELS:,}")
+    expected = " or ".join(formats)
     try:
-        photo = Image.open(io.BytesIO(jpeg), formats=["JPEG"])
+        photo = Image.open(io.BytesIO(content), formats=formats)
     except UnidentifiedImageError as error:
-        raise PhotoError("not a JPEG") from error
+        raise PhotoError(f"not a {expected}") from error
     except Exception as error:  # also PIL's own bound on decompression
-        raise PhotoError(f"JPEG cannot be read: {error}") from error
+        raise PhotoError(f"{expected} cannot be read: {error}") from error
     if (photo.height, photo.width) != (height, width):
         raise PhotoError(f"photo is {photo.height} x {photo.width} but its record says {height} x {width}")
+    if photo.format == "PNG" and photo.mode not in ("L", "RGB"):
+        raise PhotoError(f"PNG has pixels of the kind {photo.mode}, but must be grey or RGB of 8 bits")
     return photo
 
 

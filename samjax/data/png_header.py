@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 BinaryFile = BytesIO | BufferedReader
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MOST_CHUNKS = 1_000
 """Before the pixels; PNGs have a dozen."""
 
@@ -25,7 +25,7 @@ class PngHeader(NamedTuple):
 def read_png_header(file: BinaryFile) -> PngHeader | None:
     """Return the header of the PNG in `file`, from its first byte; None if it is no PNG or has no header."""
     file.seek(0)
-    if file.read(len(_SIGNATURE)) != _SIGNATURE:
+    if file.read(len(SIGNATURE)) != SIGNATURE:
         return None
     bits = colour_type = significant = 0
     for _ in range(_MOST_CHUNKS):

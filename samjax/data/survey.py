@@ -65,7 +65,7 @@ _KINDS: dict[type[Exception], str] = {
 def survey(source: RecordSource, *, sample: int, seed: int, advance: Callable[[], object] = lambda: None) -> Survey:
     """Read `sample` records of `source`, all if it has no more, drawn without replacement.
 
-    Photos are opened, not decoded: their JPEG's size must be the record's. Every mask's run lengths are read.
+    Photos are opened, not decoded: their header's size must be the record's. Every mask's run lengths are read.
 
     Args:
       source: where the records are.

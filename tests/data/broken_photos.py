@@ -13,13 +13,13 @@ def claim_size(data, height, width):
     return data[:at] + struct.pack(">HH", height, width) + data[at + 4 :]
 
 
-def png():
+def encoded(kind, mode="RGB"):
     file = io.BytesIO()
-    Image.new("RGB", (30, 20)).save(file, format="PNG")
+    Image.effect_noise((30, 20), 50).convert(mode).save(file, format=kind)
     return file.getvalue()
 
 
-GOOD = jpeg(20, 30)
+GOOD, PNG = jpeg(20, 30), encoded("PNG")
 
 BROKEN = [
     (GOOD, 20, 31, "photo is 20 x 30 but its record says 20 x 31"),
@@ -27,7 +27,11 @@ BROKEN = [
     (GOOD[:8], 20, 30, "not a JPEG|cannot be read"),
     (b"", 20, 30, "not a JPEG"),
     (b"\x00" * 500, 20, 30, "not a JPEG"),
-    (png(), 20, 30, "not a JPEG"),
+    (encoded("GIF"), 20, 30, "not a JPEG"),
+    (PNG, 20, 31, "photo is 20 x 30 but its record says 20 x 31"),
+    (PNG[: len(PNG) // 2], 20, 30, "PNG cannot be decoded"),
+    (encoded("PNG", "RGBA"), 20, 30, "PNG has pixels of the kind RGBA"),
+    (encoded("PNG", "I;16"), 20, 30, "PNG has pixels of the kind I;16"),
     (claim_size(GOOD, 65000, 65000), 20, 30, "cannot be read|record says"),
     (claim_size(GOOD, 65000, 65000), 65000, 65000, "more than"),
 ]

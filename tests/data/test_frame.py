@@ -52,6 +52,18 @@ def test_a_framed_photo_is_pil_bilinear_and_zeros(frame, decoding):
     assert not framed[:, width:].any()
 
 
+@pytest.mark.parametrize("decoding", Decoding)
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_png_is_framed_as_the_pixels_in_it(mode, decoding):
+    """SCALED decodes all of a PNG, however small the frame."""
+    pixels = np.random.default_rng(1).integers(0, 256, (90, 120, len(mode)), np.uint8).squeeze()
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG")
+    view = whole(90, 120, (16, 16))
+    framed = frame_photo(file.getvalue(), view=view, frame=(16, 16), decoding=decoding)
+    np.testing.assert_array_equal(framed, by_pil(file.getvalue(), view, (16, 16)))
+
+
 @pytest.mark.parametrize("frame", [(256, 256), (512, 512)])
 def test_exact_decoding_is_pil_bit_for_bit(real, frame):
     for data in real:

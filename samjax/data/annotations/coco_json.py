@@ -31,6 +31,8 @@ class CocoJson:
     """`images`, `annotations` and `categories` as in the file, segmentations as compressed run lengths."""
     without_annotations: Sequence[Photo] = ()
     """Photos without annotations, by their ids: all that is detected on them is false."""
+    unusable_ids: frozenset[int] = frozenset()
+    """The ids of photos in `without_annotations` that the file does annotate, but with nothing that can be used."""
 
 
 def read_coco(
@@ -60,16 +62,19 @@ def read_coco(
     known = {image["id"] for image in content["images"]}
 
     kept: dict[int, dict[str, Any]] = {}
+    given: set[int] = set()
     for annotation in _watch(content["annotations"], "annotations", progress):
+        if "segments_info" in annotation:  # COCO's own panoptic annotations have no id
+            raise UserError(f"{path} is in COCO's panoptic format: give --format panoptic")
         number = whole(annotation, "id", path)
         image, category = annotation.get("image_id"), annotation.get("category_id")
-        if "segments_info" in annotation:
-            raise UserError(f"{path} is in COCO's panoptic format: give --format panoptic")
         if not is_whole(image) or image not in known:
             problems.add("annotations of images that are not in the file", f"id {number}: image_id {quote(image)}")
-        elif image not in listed:
+            continue
+        if image not in listed:
             continue  # told with its photo
-        elif not is_whole(category) or category not in categories:
+        given.add(image)
+        if not is_whole(category) or category not in categories:
             problems.add("annotations of unknown categories", f"id {number}: category_id {quote(category)}")
         elif number in kept:
             problems.add("annotations whose id is given twice", number)
@@ -77,7 +82,7 @@ def read_coco(
             kept[number] = checked
     annotated = {annotation["image_id"] for annotation in kept.values()}
     for number in sorted(set(listed) - annotated):
-        problems.add_without_annotations(UNANNOTATED, number)
+        problems.add_empty(UNANNOTATED, number)
     left_out = problems.settle(allow_missing=allow_missing, allow_unannotated=allow_unannotated)
     dataset_photos = _photos(listed, kept.values(), images)
     dataset = Dataset(
@@ -88,7 +93,8 @@ def read_coco(
     )
     content = {**content, "images": [one.image for one in listed.values()], "annotations": list(kept.values())}
     unannotated = [photo for photo in dataset_photos if not photo.instances]
-    return CocoJson(dataset=dataset, content=content, without_annotations=unannotated)
+    unusable = frozenset(given - annotated)
+    return CocoJson(dataset=dataset, content=content, without_annotations=unannotated, unusable_ids=unusable)
 
 
 class _Found(NamedTuple):
@@ -170,6 +176,7 @@ def _photos(listed: Mapping[int, _Found], annotations: Iterable[dict[str, Any]],
             Photo(
                 id=number,
                 name=PurePosixPath(name if name == photo else name.replace("\\", "/")).name,
+                path=photo,
                 height=height,
                 width=width,
                 instances=tuple(instances.get(number, ())),

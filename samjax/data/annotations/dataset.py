@@ -43,6 +43,8 @@ class Photo:
     id: int
     name: str
     """What messages and tables call it: its file's name."""
+    path: str = field(default="", compare=False)
+    """What the place of the photos calls it: its path in the folder, or its record's file name."""
     height: int
     width: int
     instances: tuple[Instance, ...]

@@ -12,7 +12,7 @@ from samjax.data.annotations.lazy_dataset import LazyDataset, LazyPhoto
 from samjax.data.annotations.listing import files_under
 from samjax.data.annotations.pairing import Photos, path_key
 from samjax.data.annotations.pngs import PngError, read_mask
-from samjax.data.annotations.problems import Problems
+from samjax.data.annotations.problems import UNUSABLE, Problems
 from samjax.data.masks import rle
 
 
@@ -56,7 +56,13 @@ def open_instance_pngs(
         )
         for number, key in enumerate(sorted(named), 1)
     ]
-    return LazyDataset(name=name, photos=lazy, categories={1: "object"}, problems=[problems])
+    return LazyDataset(
+        name=name,
+        photos=lazy,
+        without_annotations=photos.without_annotations(first_id=len(lazy) + 1),
+        categories={1: "object"},
+        problems=[problems],
+    )
 
 
 class _Mask(NamedTuple):
@@ -81,7 +87,7 @@ def _accept(
             size = one.size
             instances.append(Instance(id=len(instances) + 1, segmentation=one.segmentation))
     if size is None:
-        problems.add("photos without a mask that can be used", photo)
+        problems.add(UNUSABLE, photo)
         return None
     return photos.photo(photo, id=id, size=size, instances=tuple(instances))
 

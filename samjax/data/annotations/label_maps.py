@@ -73,7 +73,8 @@ def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options:
         )
         for number, key in enumerate(sorted(named), 1)
     ]
-    return LazyDataset(name=name, photos=lazy, categories=None, problems=[problems])
+    unannotated = photos.without_annotations(first_id=len(lazy) + 1)
+    return LazyDataset(name=name, photos=lazy, without_annotations=unannotated, categories=None, problems=[problems])
 
 
 class _Map(NamedTuple):
@@ -95,7 +96,8 @@ def _accept(
     if isinstance(found, PngError):
         problems.add("label maps that cannot be used", f"{called}: {found}")
     elif not found.objects:
-        problems.add_without_annotations("label maps without an object", called)
+        problems.add_empty("label maps without an object", called)
+        return photos.photo(photo, id=number, size=found.size, instances=())
     elif photos.is_of_size(photo, found.size, kind="label maps", called=called):
         instances = tuple(
             Instance(id=place, segmentation=one.segmentation, category=_category(one.value, options))

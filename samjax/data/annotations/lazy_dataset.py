@@ -10,6 +10,7 @@ from samjax.data.annotations.problems import Problems
 from samjax.data.annotations.progress import Progress, no_progress
 from samjax.data.annotations.subset import draw, draw_order
 
+CROWDS_ALONE = "photos without a mask to prompt"
 _AT_ONCE = 32
 """Photos that are decoded together."""
 
@@ -44,6 +45,8 @@ class Reading:
 
     dataset: Dataset
     note: str | None = None
+    others: Sequence[Photo] = ()
+    """What else was decoded, by id: photos without instances, and with crowds alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,8 @@ class LazyDataset:
     """None if categories are the numbers that objects have."""
     problems: Sequence[Problems]
     """Of each of its parts; `accept` adds to them."""
+    without_annotations: Sequence[LazyPhoto] = ()
+    """Photos without annotations."""
 
     def read(
         self,
@@ -64,12 +69,14 @@ class LazyDataset:
         limit: int | None = None,
         allow_missing: bool = False,
         allow_unannotated: bool = False,
+        keep_empty: bool = False,
         progress: Progress = no_progress,
     ) -> Reading:
         """Decode and return the photos that are evaluated, those that have an object to prompt.
 
         They are the same as if all photos were decoded, cut, and then limited. Objects are numbered from 1 in the order
-        of photos.
+        of photos. With `keep_empty`, photos whose annotations say that they have no object are allowed, and with
+        `allow_unannotated` those without annotations count as such: all are in `others`, and none is left out.
 
         Raises:
           UserError: something is wrong with what was decoded, and it is not allowed.
@@ -78,16 +85,23 @@ class LazyDataset:
         trusted = not allow_missing and not (allow_unannotated and any(one.may_be_empty for one in self.photos))
         drawn, note = self._select(cut, decoder, trusted=trusted)
         decoder.decode(drawn, measure=lambda one: int(decoder.objects(one) > 0), enough=limit)
+        if keep_empty and allow_unannotated:
+            decoder.decode(self.without_annotations, measure=decoder.objects, enough=None)
         photos = [photo for one in drawn if (photo := decoder.found.get(one.id)) is not None and photo.objects]
         photos = _number(photos if limit is None else photos[:limit])
-        left_out = _settle(self.problems, allow_missing=allow_missing, allow_unannotated=allow_unannotated)
+        left_out = _settle(
+            self.problems, allow_missing=allow_missing, allow_unannotated=allow_unannotated, keep_empty=keep_empty
+        )
         if decoder.crowds:
-            left_out["photos without a mask to prompt"] = decoder.crowds
+            left_out[CROWDS_ALONE] = decoder.crowds
         used = sorted({one.category for photo in photos for one in photo.instances})
         categories = self.categories or {number: str(number) for number in used}
-        return Reading(
-            dataset=Dataset(name=self.name, photos=photos, categories=categories, left_out=left_out), note=note
+        others = sorted(
+            (photo for photo in decoder.found.values() if photo is not None and not photo.objects),
+            key=lambda photo: photo.id,
         )
+        dataset = Dataset(name=self.name, photos=photos, categories=categories, left_out=left_out)
+        return Reading(dataset=dataset, note=note, others=others)
 
     def _select(self, cut: Cut | None, decoder: "_Decoder", *, trusted: bool) -> tuple[Sequence[LazyPhoto], str | None]:
         """Return the photos that `cut` leaves, and a sentence on that; decode no more than it takes to know them."""
@@ -157,7 +171,7 @@ class _Decoder:
                 part, todo = todo[: min(_AT_ONCE, missing)], todo[min(_AT_ONCE, missing) :]
                 for one, found in zip(part, read_all(lambda one: one.decode(), part), strict=True):
                     photo = self.found[one.id] = one.accept(found)
-                    self.crowds += photo is not None and not photo.objects
+                    self.crowds += photo is not None and bool(photo.instances) and not photo.objects
                     missing -= 0 if enough is None else measure(one)
                     watch(1)
 
@@ -172,9 +186,9 @@ def _number(photos: Sequence[Photo]) -> list[Photo]:
     return numbered
 
 
-def _settle(problems: Sequence[Problems], *, allow_missing: bool, allow_unannotated: bool) -> dict[str, int]:
+def _settle(problems: Sequence[Problems], **allowances: bool) -> dict[str, int]:
     left_out: dict[str, int] = {}
     for part in problems:
-        for kind, count in part.settle(allow_missing=allow_missing, allow_unannotated=allow_unannotated).items():
+        for kind, count in part.settle(**allowances).items():
             left_out[kind] = left_out.get(kind, 0) + count
     return left_out

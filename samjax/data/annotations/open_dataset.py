@@ -13,10 +13,8 @@ from samjax.data.annotations.dataset_entries import ENTRIES
 from samjax.data.annotations.dataset_entry import NamedDataset
 from samjax.data.annotations.formats import Format, FormatOptions
 from samjax.data.annotations.images import ImageFolder, ImageStore
-from samjax.data.annotations.instance_pngs import open_instance_pngs
-from samjax.data.annotations.label_maps import open_label_maps
 from samjax.data.annotations.lazy_dataset import Cut, LazyDataset
-from samjax.data.annotations.panoptic import open_panoptic
+from samjax.data.annotations.png_formats import needed_images, open_png_format
 from samjax.data.annotations.progress import Progress, no_progress
 from samjax.data.annotations.sa1b_records import read_sa1b
 from samjax.data.annotations.subset import ENOUGH, MOST, sample
@@ -176,15 +174,10 @@ class _Reader:
     ) -> Dataset | LazyDataset:
         if format is Format.SA1B:
             return read_sa1b(path, name=self.name, split=options.split, progress=self.progress, **self.allowances)
-        if format is Format.INSTANCE_PNGS:
-            return open_instance_pngs(path, images=images, name=self.name, options=options)
-        if images is None:
-            raise UserError(f"{path} holds no photos: give their folder with --images")
         if format is Format.COCO:
-            return read_coco(path, images=images, name=self.name, progress=self.progress, **self.allowances).dataset
-        if format is Format.PANOPTIC:
-            return open_panoptic(path, images=images, name=self.name, options=options)
-        return open_label_maps(path, images=images, name=self.name, options=options)
+            photos = needed_images(path, images)
+            return read_coco(path, images=photos, name=self.name, progress=self.progress, **self.allowances).dataset
+        return open_png_format(path, format=format, images=images, name=self.name, options=options)
 
 
 def _open_named(reader: _Reader, entry: NamedDataset, root: Path, images: ImageStore | None) -> Dataset | LazyDataset:

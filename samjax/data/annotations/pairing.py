@@ -1,5 +1,6 @@
 """Photos and their annotations, paired by path or name, one to one."""
 
+import functools
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import PurePosixPath
 from typing import TypeVar
@@ -7,10 +8,12 @@ from typing import TypeVar
 from samjax.core.errors import UserError
 from samjax.data.annotations.dataset import Instance, Photo
 from samjax.data.annotations.images import ImageStore
+from samjax.data.annotations.lazy_dataset import LazyPhoto
 from samjax.data.annotations.problems import Problems
 
 SAME_PHOTO = "images that lead to one photo"
 MISSING = "images whose photo is missing"
+UNREADABLE = "photos that cannot be read"
 
 K = TypeVar("K", bound=Hashable)
 
@@ -41,6 +44,7 @@ class Photos:
             else:
                 self._named[found] = names[0]
         self._ambiguous = named.keys() - self._named.keys()
+        self._unpaired: list[str] = []
         self._by_last: dict[str, list[str]] = {}
         for found in named:
             self._by_last.setdefault(_last(found), []).append(found)
@@ -94,7 +98,29 @@ class Photos:
         for photo, name in self._named.items():
             if photo not in told and self._images.place(name) not in places:
                 self._problems.add_without_annotations(f"photos without {kind}", name)
+                self._unpaired.append(name)
         return pairs
+
+    def without_annotations(self, *, first_id: int) -> list[LazyPhoto]:
+        """Return the photos that `pair` found nothing for, sorted, numbered from `first_id`; they have no instances."""
+        return [
+            LazyPhoto(
+                id=number,
+                name=name,
+                objects=0,
+                decode=lambda: None,
+                accept=functools.partial(self._without_instances, name, number),
+            )
+            for number, name in enumerate(sorted(self._unpaired), first_id)
+        ]
+
+    def _without_instances(self, name: str, number: int, _: object) -> Photo | None:
+        try:
+            size = self._images.size(name)
+        except UserError as error:
+            self._problems.add(UNREADABLE, error)
+            return None
+        return self.photo(name, id=number, size=size, instances=())
 
     def _call(self, photo: str) -> str:
         return self._named.get(photo, photo)
@@ -106,7 +132,7 @@ class Photos:
     def photo(self, name: str, *, id: int, size: tuple[int, int], instances: tuple[Instance, ...]) -> Photo:
         """Return the photo called `name`, which is of `size`."""
         read = self._images.reader(name, height=size[0], width=size[1])
-        return Photo(id=id, name=name, height=size[0], width=size[1], instances=instances, read=read)
+        return Photo(id=id, name=name, path=name, height=size[0], width=size[1], instances=instances, read=read)
 
 
 def find_photos(images: ImageStore, wanted: Mapping[K, list[str]], *, problems: Problems) -> dict[K, str]:
@@ -184,7 +210,7 @@ def is_of_size(
     try:
         stored = images.size(name)
     except UserError as error:
-        problems.add("photos that cannot be read", error)
+        problems.add(UNREADABLE, error)
         return False
     if stored != size:
         other = "the file says" if kind == "photos" else "their photo"

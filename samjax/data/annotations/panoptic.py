@@ -15,7 +15,7 @@ from samjax.data.annotations.images import ImageStore
 from samjax.data.annotations.lazy_dataset import LazyDataset, LazyPhoto
 from samjax.data.annotations.pairing import find_photos, is_of_size
 from samjax.data.annotations.pngs import PngError, Segment, read_colours, segments
-from samjax.data.annotations.problems import Problems, quote
+from samjax.data.annotations.problems import UNUSABLE, Problems, quote
 
 _VOID = 0
 
@@ -29,7 +29,9 @@ class _Annotation(NamedTuple):
     """One photo's annotation."""
 
     segments: dict[int, _Object | None]
-    """By their ids; None for one that is no object that was asked for."""
+    """By their ids; None for one that is no object that was asked for, or that cannot be used."""
+    is_sound: bool
+    """Whether all of them can be used."""
     png: Path
 
 
@@ -73,8 +75,20 @@ def open_panoptic(path: str | Path, *, images: ImageStore, name: str, options: F
         )
         for of in sorted(photos.keys() & annotations.keys(), key=lambda of: numbers[of])
     ]
+    unannotated = [
+        LazyPhoto(
+            id=numbers[of],
+            name=PurePosixPath(photos[of]).name,
+            objects=0,
+            decode=lambda: None,
+            accept=functools.partial(
+                parser.accept_unannotated, images, image=listed[of], photo=photos[of], id=numbers[of]
+            ),
+        )
+        for of in sorted(photos.keys() - parser.annotated(content["annotations"]), key=lambda of: numbers[of])
+    ]
     names = {number: label(one) for number, one in parser.categories.items()}
-    return LazyDataset(name=name, photos=lazy, categories=names, problems=[problems])
+    return LazyDataset(name=name, photos=lazy, without_annotations=unannotated, categories=names, problems=[problems])
 
 
 def _read(png: Path) -> _Decoded:
@@ -147,7 +161,10 @@ class _Parser:
             elif (place := _inside(folder, png)) is None:
                 self.problems.add("annotations whose PNG would lie outside the folder", png)
             else:
-                found[image] = _Annotation(self._segments(said, called=png), place)
+                faults = self.problems.total
+                found[image] = _Annotation(
+                    segments=self._segments(said, called=png), is_sound=self.problems.total == faults, png=place
+                )
         shared: dict[Path, list[int | str]] = {}
         for image, annotation in found.items():
             shared.setdefault(annotation.png, []).append(image)
@@ -157,11 +174,24 @@ class _Parser:
                 self.problems.add("annotations that share a PNG", f"image_id {ids}: {png.name}", times=len(those))
                 for image in those:
                     del found[image]
-        annotated = {one.get("image_id") for one in given if isinstance(one.get("image_id"), int | str)}
+        annotated = self.annotated(given)
         for image in of:
             if image not in annotated:
                 self.problems.add_without_annotations("images without annotations", image)
         return found
+
+    def annotated(self, given: list[dict[str, Any]]) -> set[int | str]:
+        """Return the ids of the images that have an annotation, usable or not."""
+        return {image for one in given if isinstance(image := one.get("image_id"), int | str)}
+
+    def accept_unannotated(
+        self, images: ImageStore, _: object, *, image: dict[str, Any], photo: str, id: int
+    ) -> Photo | None:
+        """Return a photo without an annotation, None if it cannot be used, which is told."""
+        size = (image["height"], image["width"])
+        if not is_of_size(images, photo, size, problems=self.problems):
+            return None
+        return _photo(images, photo, id=id, size=size, instances=())
 
     def _segments(self, said: list[dict[str, Any]], *, called: str) -> dict[int, _Object | None]:
         """Return the segments by their ids; those that cannot be used are told."""
@@ -207,6 +237,7 @@ class _Parser:
             self.problems.add("PNGs of another size than their photo", sizes)
             return None
         kept: list[tuple[Segment, _Object]] = []
+        faults = self.problems.total
         for one in found.segments:
             if one.value not in annotation.segments:
                 self.problems.add("segments that the file does not have", f"{png}: {one.value}")
@@ -214,21 +245,28 @@ class _Parser:
                 kept.append((one, what))
         for value in sorted(annotation.segments.keys() - {one.value for one in found.segments}):
             self.problems.add("segments without a pixel", f"{png}: {value}")
-        if not kept:
-            self.problems.add_without_annotations("photos without an object", photo)
+        if not kept and not (annotation.is_sound and self.problems.total == faults):
+            self.problems.add(UNUSABLE, photo)
             return None
+        if not kept:
+            self.problems.add_empty("photos without an object", photo)
         instances = tuple(
             Instance(id=place, segmentation=one.segmentation, category=what.category, crowd=what.crowd)
             for place, (one, what) in enumerate(kept, start=1)
         )
-        return Photo(
-            id=id,
-            name=PurePosixPath(photo).name,
-            height=size[0],
-            width=size[1],
-            instances=instances,
-            read=images.reader(photo, height=size[0], width=size[1]),
-        )
+        return _photo(images, photo, id=id, size=size, instances=instances)
+
+
+def _photo(images: ImageStore, photo: str, *, id: int, size: tuple[int, int], instances: tuple[Instance, ...]) -> Photo:
+    return Photo(
+        id=id,
+        name=PurePosixPath(photo).name,
+        path=photo,
+        height=size[0],
+        width=size[1],
+        instances=instances,
+        read=images.reader(photo, height=size[0], width=size[1]),
+    )
 
 
 def _inside(folder: Path, png: str) -> Path | None:

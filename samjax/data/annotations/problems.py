@@ -4,6 +4,7 @@ from collections import Counter
 
 from samjax.core.errors import UserError
 
+UNUSABLE = "photos without a mask that can be used"
 _EXAMPLES = 5
 _LONGEST = 80
 
@@ -25,6 +26,7 @@ class Problems:
         self._found: dict[str, list[str]] = {}
         self._counts: Counter[str] = Counter()
         self._unannotated: set[str] = set()
+        self._empty: set[str] = set()
 
     def add(self, kind: str, which: object, *, times: int = 1) -> None:
         """Note one more of `kind`, or `times`; `which` names it."""
@@ -36,30 +38,47 @@ class Problems:
         self._unannotated.add(kind)
         self.add(kind, which)
 
+    def add_empty(self, kind: str, which: object) -> None:
+        """Note one more of `kind`, a photo without annotations because it has no object: its annotations say so."""
+        self._empty.add(kind)
+        self.add_without_annotations(kind, which)
+
     def count(self, kind: str, times: int) -> None:
         """Count what is left out as the field does: it is reported and refuses nothing."""
         self._counts[kind] += times
+
+    @property
+    def total(self) -> int:
+        """How many there are of all kinds."""
+        return self._counts.total()
 
     def counts(self) -> dict[str, int]:
         """Return how many there are of each kind."""
         return dict(self._counts)
 
-    def settle(self, *, allow_missing: bool, allow_unannotated: bool = False) -> dict[str, int]:
+    def settle(
+        self, *, allow_missing: bool, allow_unannotated: bool = False, keep_empty: bool = False
+    ) -> dict[str, int]:
         """Return the counts of what is wrong, if there is nothing or the user allows it.
 
         Args:
           allow_missing: allows everything.
           allow_unannotated: allows photos without annotations.
+          keep_empty: photos without an object are no problem and are not counted; where `allow_unannotated` is given,
+            nor are photos without annotations.
 
         Raises:
           UserError: something is wrong and it is not allowed; every kind with its count and the first of them.
         """
-        allowed = self._unannotated if allow_unannotated else set()
+        kept = set()
+        if keep_empty:
+            kept = self._unannotated if allow_unannotated else self._empty
+        allowed = self._unannotated if allow_unannotated else kept
         refused = [] if allow_missing else [kind for kind in self._found if kind not in allowed]
         if refused:
             kinds = "; ".join(map(self._sentence, refused))
             raise UserError(f"{self._what} has {kinds}. Fix it, or {self._way_out(set(refused))}")
-        return self.counts()
+        return {kind: count for kind, count in self._counts.items() if kind not in kept}
 
     def _way_out(self, refused: set[str]) -> str:
         if refused <= self._unannotated:

@@ -52,6 +52,7 @@ def read_sa1b(
                 photos[record.image_id] = Photo(
                     id=record.image_id,
                     name=record.file_name,
+                    path=record.file_name,
                     height=record.height,
                     width=record.width,
                     instances=instances,

@@ -41,7 +41,7 @@ class Annotation:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record(photos.Record):
-    """One photo, still a JPEG, and its masks, which all have the photo's size."""
+    """One photo, still encoded, and its masks, which all have the photo's size."""
 
     annotations: tuple[Annotation, ...]
 

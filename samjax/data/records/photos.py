@@ -21,13 +21,14 @@ from samjax.data.records.schema import (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """One photo, still a JPEG."""
+    """One photo, still encoded."""
 
     image_id: int
     file_name: str
     height: int
     width: int
     jpeg: bytes
+    """The photo's file: a JPEG, or a PNG of 8-bit grey or RGB where its pixels must not change."""
 
 
 @functools.cache

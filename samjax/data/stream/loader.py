@@ -192,6 +192,7 @@ def _in_order(config: DataConfig, maker: ExampleMaker, rows: BatchRows, mixture:
     mine = batches * len(rows.rows) + int(np.sum(rows.rows < rest))
     elements = read(mixture.in_order(maker), Rows(rows.rows, batch_size=rows.batch_size, stop=mine), config)
     seen, corrupt = 0, 0
+    unusable: list[DroppedRecord] = []
     try:
         for batch in range(-(-total // rows.batch_size)):
             examples: list[Example | None] = []
@@ -199,11 +200,18 @@ def _in_order(config: DataConfig, maker: ExampleMaker, rows: BatchRows, mixture:
                 element = next(elements) if batch * rows.batch_size + row < total else None
                 refuse_machine_fault(element)
                 seen += element is not None
-                if isinstance(element, DroppedRecord):
-                    corrupt += element.fault is Fault.CORRUPT
+                if isinstance(element, DroppedRecord) and element.fault is Fault.UNUSABLE:
+                    unusable.append(element)
+                elif isinstance(element, DroppedRecord):
+                    corrupt += 1
                     log.warning("%s: %s. Its row stays empty.", printable(element.name), printable(element.reason))
                     refuse_too_many(mixture.name, bad=corrupt, seen=seen, total=mine)
                 examples.append(element if isinstance(element, Example) else None)
             yield rows.place(rows.stack(examples))
+        if unusable:  # one line for all: photos without masks may be there on purpose
+            first = printable(f"{unusable[0].name}: {unusable[0].reason}")
+            log.info(
+                "Of %d records %d give no example; their rows stay empty. The first is %s.", seen, len(unusable), first
+            )
     finally:
         elements.close()

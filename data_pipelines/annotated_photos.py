@@ -1,0 +1,185 @@
+"""Converts photos annotated in the formats that people have to ArrayRecord with SA-1B's schema, one split or two."""
+
+import functools
+import logging
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from data_pipelines import preparation
+from data_pipelines.annotated_units import AnnotatedPhoto, AnnotatedUnit, ObjectMask, fingerprint_photos
+from data_pipelines.dataset_kinds import ANNOTATED
+from data_pipelines.holdout import Splits
+from data_pipelines.layouts import Layout
+from data_pipelines.preparation import ALL_CORES, LocalRun, PrepareProgress
+from data_pipelines.prepare_report import PrepareReport
+from samjax.core.errors import UserError
+from samjax.data.annotations.all_photos import AllPhotos, read_all_photos
+from samjax.data.annotations.dataset import Photo
+from samjax.data.annotations.formats import Format, FormatOptions
+from samjax.data.annotations.images import ImageFolder
+from samjax.data.annotations.progress import Progress, no_progress
+
+log = logging.getLogger(__name__)
+
+PHOTOS_A_SHARD = 256
+"""Fewer than of other sources: these sets are small, and lossless encoding takes a second for a large photo."""
+FORMATS = tuple(format for format in Format if format is not Format.SA1B)
+"""Those that can be prepared; SA-1B's has a pipeline of its own."""
+WITHOUT_OBJECTS = "photos without objects (they train nothing)"
+ALL_FOR_TRAINING = Splits()
+NO_OPTIONS = FormatOptions()
+
+
+def prepare(
+    annotations: str,
+    out: str | os.PathLike[str],
+    *,
+    images: str | os.PathLike[str] | None,
+    format: Format,
+    options: FormatOptions = NO_OPTIONS,
+    splits: Splits = ALL_FOR_TRAINING,
+    allow_missing: bool = False,
+    allow_unannotated: bool = False,
+    run: LocalRun = ALL_CORES,
+    watch: Callable[[PrepareProgress], None] = lambda watched: None,
+    progress: Progress = no_progress,
+) -> PrepareReport:
+    """Write annotated photos as ArrayRecord to the folder `out`, or resume; readers open it once it is complete.
+
+    Annotations are read at every start; only what is not done yet is then read of the photos.
+
+        prepare("cells.json", "records", images="cells", format=Format.COCO, splits=Splits(holdout=0.1))
+
+    Args:
+      annotations: the JSON or the folder, a local path.
+      out: the folder to make; it holds dataset_info.json at the end, and prepare_report.json. If it is already complete
+        from the same annotations and photos, nothing is done.
+      images: the local folder of the photos; None for instance PNGs with the photos beside them.
+      format: one of `FORMATS`.
+      options: of the format.
+      splits: which photos go to which split.
+      allow_missing: leave out and count what is missing or damaged.
+      allow_unannotated: take photos without annotations for photos without objects.
+      run: on how many processes. The records are the same on any number.
+      watch: called periodically with the progress of the photos.
+      progress: shows the reading of annotations.
+
+    Raises:
+      UserError: as the format's reader, or as `data_pipelines.preparation.prepare`; or a split is without photos.
+    """
+    settings = f"{format.value} annotations" + ("" if splits.holdout is None else f", {splits.holdout:g} held out")
+    find = functools.partial(
+        _find_units,
+        images=None if images is None else os.fspath(images),
+        format=format,
+        options=options,
+        splits=splits,
+        allowances={"allow_missing": allow_missing, "allow_unannotated": allow_unannotated},
+        settings=settings,
+        progress=progress,
+    )
+    layout = Layout(
+        kind=ANNOTATED,
+        find_units=find,
+        expectation="annotated photos",
+        settings=settings,
+        splits=splits.names,
+        option="--images",
+    )
+    return preparation.prepare(annotations, out, layout=layout, run=run, watch=watch)
+
+
+def _find_units(
+    annotations: str | Sequence[str],
+    *,
+    images: str | None,
+    format: Format,
+    options: FormatOptions,
+    splits: Splits,
+    allowances: Mapping[str, bool],
+    settings: str,
+    progress: Progress,
+) -> list[AnnotatedUnit]:
+    assert isinstance(annotations, str)
+    store = None if images is None else ImageFolder(images)
+    read = read_all_photos(annotations, format=format, images=store, options=options, progress=progress, **allowances)
+    folder = Path(os.path.abspath(Path(annotations).expanduser() if store is None else store.path))
+    photos, left_out = _choose(read, splits, folder)
+    units = []
+    for split in splits.names:
+        chosen = photos[split]
+        for start in range(0, len(chosen), PHOTOS_A_SHARD):
+            part = tuple(chosen[start : start + PHOTOS_A_SHARD])
+            here = {} if units else left_out
+            try:
+                fingerprint, size = fingerprint_photos(folder, part, here)
+            except OSError as error:
+                raise UserError(f"{error.filename} cannot be read ({error.strerror or error}): correct it") from error
+            units.append(
+                AnnotatedUnit(
+                    path=str(folder),
+                    fingerprint=fingerprint,
+                    size=size,
+                    photos=part,
+                    split_name=split,
+                    omissions=here,
+                    settings_text=settings,
+                )
+            )
+    return units
+
+
+def _choose(read: AllPhotos, splits: Splits, folder: Path) -> tuple[dict[str, list[AnnotatedPhoto]], dict[str, int]]:
+    """Return the photos of each split, by image id, and how much is left out.
+
+    Raises:
+      UserError: a split has none.
+    """
+    left_out = dict(read.left_out)
+    found: dict[str, list[AnnotatedPhoto]] = {split: [] for split in splits.names}
+    listed = sorted([*read.with_objects, *read.without_objects], key=lambda photo: photo.id)
+    for photo in _numbered(listed, folder):
+        split = splits.split_of(photo.path)
+        if photo.masks or not splits.trains(split):
+            found[split].append(photo)
+        else:
+            left_out[WITHOUT_OBJECTS] = left_out.get(WITHOUT_OBJECTS, 0) + 1
+    counts = "; ".join(f"{count:,} {kind}" for kind, count in left_out.items())
+    if not read.with_objects:
+        raise UserError(f"the annotations have no object that can be used ({counts or 'no photo is listed'})")
+    for split, photos in found.items():
+        if not any(photo.masks for photo in photos):
+            raise UserError(
+                f"none of the {len(read.with_objects):,} photos with objects falls into the split {split}, as their "
+                f"names decide: give another --holdout than {splits.holdout:g}"
+            )
+    return found, left_out
+
+
+def _numbered(photos: Sequence[Photo], folder: Path) -> Iterator[AnnotatedPhoto]:
+    """Yield the photos with ids that records can hold: their own, where all of them fit."""
+    own_images = all(photo.id < 2**31 for photo in photos)
+    own_masks = all(mask.id < 2**63 for photo in photos for mask in photo.instances)
+    for own, what in ((own_images, "image ids are above 31 bits: photos"), (own_masks, "ids are above 63 bits: masks")):
+        if not own:
+            log.warning("Some %s are numbered from 1.", what)
+    masks = 0
+    for place, photo in enumerate(photos, 1):
+        objects = tuple(
+            ObjectMask(one.id if own_masks else masks + number, one.segmentation["counts"])
+            for number, one in enumerate(photo.instances, 1)
+        )
+        masks += len(objects)
+        yield AnnotatedPhoto(
+            path=_relative(photo.path, folder),
+            image_id=photo.id if own_images else place,
+            height=photo.height,
+            width=photo.width,
+            masks=objects,
+        )
+
+
+def _relative(path: str, folder: Path) -> str:
+    """Return where a photo is in the folder: a JSON may give it from the root of the file system."""
+    return PurePosixPath(os.path.relpath(path, folder) if os.path.isabs(path) else path).as_posix()

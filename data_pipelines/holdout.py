@@ -1,0 +1,53 @@
+"""Which split a photo goes to: a share is held out for validation, by a hash of each photo's name.
+
+The split of a photo depends on its name and the share alone: not on the order of photos, the platform, or what else the
+data set holds. So photos that are added later move no other, and a larger share holds out the same photos and more.
+"""
+
+import hashlib
+import unicodedata
+from typing import Annotated
+
+from samjax.core.errors import UserError
+from samjax.core.ranges import Range, config_class
+
+HELD_OUT = "val"
+TRAINING = "train"
+"""How the names of splits for training begin."""
+SHARE = Range(above=0, below=1, why="it is the share of the photos that are held out for validation")
+
+
+@config_class("")
+class Splits:
+    """The splits of a data set: `name` alone, or, with a holdout, that and `val`."""
+
+    name: str = TRAINING
+    """The split of all photos that are not held out."""
+    holdout: Annotated[float, SHARE] | None = None
+    """The share of photos that go to `val`; None holds out none."""
+
+    def __post_init__(self):
+        if self.holdout is not None and self.name == HELD_OUT:
+            raise UserError(
+                f"--split is {HELD_OUT}, where --holdout puts the photos that are held out: give another name"
+            )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The splits' names."""
+        return (self.name,) if self.holdout is None else (self.name, HELD_OUT)
+
+    def split_of(self, photo: str) -> str:
+        """Return the split of the photo called `photo`, its path in the folder of photos with `/` between its parts.
+
+        Macs write accents apart from their letters, other systems as one character: both names give one split.
+        """
+        if self.holdout is None:
+            return self.name
+        name = unicodedata.normalize("NFC", photo).encode("utf-8", "surrogateescape")
+        turn = int.from_bytes(hashlib.sha256(b"holdout\0" + name).digest()[:8], "big")
+        return HELD_OUT if turn < self.holdout * 2**64 else self.name
+
+    def trains(self, split: str) -> bool:
+        """Return whether `split` is for training, where a photo without objects is of no use."""
+        return split == self.name and (self.holdout is not None or split.startswith(TRAINING))

@@ -1,0 +1,91 @@
+"""The part of `samjax data prepare` for annotated photos: COCO, LVIS, label maps, panoptic and instance PNGs."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from samjax.cli.arguments import real_number
+from samjax.cli.progress_bar import progress
+from samjax.core.errors import UserError
+
+FORMATS = ("coco", "label-maps", "panoptic", "instance-pngs")
+"""Those of `samjax.data.annotations.formats`, but for SA-1B's; listed so that `--help` imports nothing."""
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of annotated photos."""
+    from data_pipelines.holdout import SHARE
+    from samjax.data.annotations.formats import FormatOptions
+
+    fields = [field.name for field in dataclasses.fields(FormatOptions) if field.name != "split"]
+    options = " ".join(f"--{name.replace('_', '-')}" for name in fields)
+    group = parser.add_argument_group(
+        "annotated photos", f"--format {' | '.join(FORMATS)}. Options of formats, as `samjax evaluate` takes: {options}"
+    )
+    group.add_argument("--annotations", metavar="PATH", help="the JSON, or the folder of maps or masks")
+    group.add_argument("--images", metavar="DIR", help="the folder of the photos")
+    group.add_argument(
+        "--holdout",
+        type=real_number("--holdout", SHARE),
+        metavar="SHARE",
+        help="put this share of the photos, chosen by a hash of their names, into the split val",
+    )
+    group.add_argument(
+        "--allow-missing",
+        action="store_true",
+        help="leave out and count missing or damaged photos and annotations, instead of refusing to run",
+    )
+    group.add_argument(
+        "--allow-unannotated",
+        action="store_true",
+        help="take photos without a label map or a folder of masks for photos without objects",
+    )
+
+
+def refuse_options(known: argparse.Namespace) -> None:
+    """Refuse what was given of these options, for a format that has none of them.
+
+    Raises:
+      UserError: there is one.
+    """
+    for name in ("annotations", "images", "holdout", "allow_missing", "allow_unannotated"):
+        if getattr(known, name):
+            option = f"--{name.replace('_', '-')}"
+            raise UserError(f"{option} is for annotated photos: give --format, one of {', '.join(FORMATS)}, too")
+
+
+def preparer(known: argparse.Namespace, rest: list[str]) -> Callable[..., Any]:
+    """Return what prepares annotated photos, given `run` and `watch`.
+
+    Raises:
+      UserError: an option is missing, or is for something else.
+    """
+    from data_pipelines import annotated_photos
+    from data_pipelines.holdout import Splits
+    from samjax.cli.train import override
+    from samjax.data.annotations.formats import Format, FormatOptions
+
+    if known.source:
+        raise UserError(f"--source is not for --format {known.format}: give --annotations and --images")
+    if not known.annotations:
+        raise UserError(f"--format {known.format} needs --annotations, and --images for the photos")
+    if known.runner:
+        raise UserError(f"--runner is not for --format {known.format}, whose photos are read here: leave it out")
+    options = override(FormatOptions(), rest, command="data prepare")
+
+    def prepare(**where: Any) -> Any:
+        return annotated_photos.prepare(
+            known.annotations,
+            known.out,
+            images=known.images,
+            format=Format(known.format),
+            options=options,
+            splits=Splits(name=known.split, holdout=known.holdout),
+            allow_missing=known.allow_missing,
+            allow_unannotated=known.allow_unannotated,
+            progress=progress,
+            **where,
+        )
+
+    return prepare
