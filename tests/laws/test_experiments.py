@@ -75,6 +75,7 @@ def test_run_is_the_papers(name):
     optim = dataclasses.asdict(run.optim)
     del optim["schedule"]
     assert optim == {
+        "rates": (),
         "beta1": 0.9,
         "beta2": 0.999,
         "epsilon": 1e-8,

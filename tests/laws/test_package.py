@@ -28,7 +28,7 @@ def documented_commands() -> list[str]:
     """Return every `samjax train FILE ...` in documents and experiments' docstrings, and what launchers pass on."""
     commands = []
     for document in (*DOCUMENTS, *EXPERIMENTS):
-        found = re.findall(r"(?:samjax train| --) (experiments/\S+\.py\b[^'`#\n]*)", text(document))
+        found = re.findall(r"(?:samjax train| --) (experiments/\S+\.py\b(?:'[^'\n]*'|[^'`#\n])*)", text(document))
         commands += [command.strip() for command in found]
     return sorted(set(commands))
 
