@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
@@ -16,12 +17,13 @@ from samjax.checkpoint.load import model_record
 from samjax.checkpoint.weights import Weights
 from samjax.core.errors import UserError
 from samjax.core.json_config import to_json
+from samjax.core.random import Rows
 from samjax.core.ranges import Count, CountOrNone, Range, Seed, config_class
 from samjax.core.struct import struct
 from samjax.core.tree import LayerIds
 from samjax.data.stream.batch_rows import abstract_batch
 from samjax.data.stream.data_config import DataConfig
-from samjax.data.stream.example import ExampleMaker
+from samjax.data.stream.example import NO_RECORD, ExampleMaker
 from samjax.data.stream.loader import TrainStream, train_stream, validation_batches
 from samjax.optim.build import OptimConfig
 from samjax.parallel.mesh import MeshConfig
@@ -37,6 +39,8 @@ class StepKeys:
 
     model: Key[Array, ""]
     task: Key[Array, ""]
+    rows: Rows | None = None
+    """Where a part of a batch is computed alone, the rows of the whole batch that it holds."""
 
 
 @config_class("validation")
@@ -106,6 +110,9 @@ class TrainConfig(abc.ABC):
     """Total parameter updates, over all starts of the run."""
     batch_size: Count = 256
     """Photos per step, over all devices."""
+    accumulate: Count = 1
+    """Parts of the batch that a step computes one after another, adding up their gradients: a part's memory, and the
+    result of the whole batch. It divides the photos of each device."""
     seed: Seed = 0
     """Fixes the initial weights, the order of the photos and all random draws."""
     log_every: Count = 10
@@ -130,6 +137,11 @@ class TrainConfig(abc.ABC):
     @abc.abstractmethod
     def objective(self, model: Any, batch: Any, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
         """Return the loss of a global batch and the metrics to log, `loss` among them."""
+
+    def weight(self, batch: Any) -> Float[Array, ""]:
+        """Return how many things the loss of `batch` is a mean over, by which its parts weigh: photos, unless a task
+        overrides it."""
+        return jnp.sum(batch.record_id != NO_RECORD, dtype=jnp.float32)
 
     @abc.abstractmethod
     def examples(self, data: DataConfig, *, augment: bool) -> ExampleMaker:

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from samjax.checkpoint.manager import state_shapes
 from samjax.core.random import Stream, derive
 from samjax.core.tree import overlay
 from samjax.parallel.sharding import batch_sharding, replicated
+from samjax.train.accumulation import check_parts, gradient_in_parts
 from samjax.train.config import Metrics, StepKeys, TrainConfig
 from samjax.train.state import Blueprint, TrainState
 
@@ -31,13 +32,17 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
         part = blueprint.trainable_part(state.params)
         keys = StepKeys(model=derive(run, Stream.MODEL, state.step), task=derive(run, Stream.TASK, state.step))
 
-        def objective(part):
+        def objective(part: Any, batch: Any, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
             # A frozen parameter is a constant here, so nothing of the backward pass is built for it.
             return config.objective(blueprint.model(overlay(state.params, part), state.buffers), batch, keys=keys)
 
-        (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(part)
-        # Without this constraint the compiler may replicate gradients, 4 bytes per parameter on every device.
-        gradients = jax.lax.with_sharding_constraint(gradients, blueprint.trainable_part(blueprint.shardings.params))
+        shardings = blueprint.trainable_part(blueprint.shardings.params)
+        if config.accumulate > 1:
+            metrics, gradients = gradient_in_parts(objective, part, batch, keys, config=config, shardings=shardings)
+        else:
+            (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(part, batch, keys)
+            # Without this constraint the compiler may replicate gradients, 4 bytes per parameter on every device.
+            gradients = jax.lax.with_sharding_constraint(gradients, shardings)
         updates, opt_state = blueprint.optimizer.update(gradients, state.opt_state, part)
         metrics = {**metrics, "grad_norm": optax.tree.norm(gradients), "lr": jnp.asarray(rate(state.step))}
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
@@ -54,7 +59,12 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
 
 
 def lower_train_step(config: TrainConfig, blueprint: Blueprint, mesh: Mesh) -> jax.stages.Lowered:
-    """Trace and lower the update over `mesh`, whose devices need not exist here. The old state is donated."""
+    """Trace and lower the update over `mesh`, whose devices need not exist here. The old state is donated.
+
+    Raises:
+      UserError: `config.accumulate` does not divide the batch.
+    """
+    check_parts(config, mesh)
     step = jax.jit(
         make_train_step(config, blueprint),
         donate_argnums=0,
