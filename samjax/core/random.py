@@ -17,6 +17,7 @@ class Stream(enum.IntEnum):
     TASK = 2
     """What a task draws: prompts, hidden patches."""
     VALIDATION = 3
+    ADAPTERS = 4
 
 
 def derive(run: Key[Array, ""], stream: Stream, step: int | Int[Array, ""] = 0) -> Key[Array, ""]:
@@ -47,7 +48,9 @@ def draw_rows(
     return draw(photos) if rows is None else draw(rows.whole)[rows.indices]
 
 
-def keys_of_masks(key: Key[Array, ""], photos: int, masks: int, rows: Rows | None = None) -> Key[Array, "photos masks"]:
+def keys_of_masks(
+    key: Key[Array, ""], photos: int, masks: int, *, rows: Rows | None = None
+) -> Key[Array, "photos masks"]:
     """Return a key for each of `masks` slots in each of `photos`, a function of `key`, photo and slot alone.
 
     `rows` says which photos they are in the whole batch; None means that these are all.

@@ -158,7 +158,7 @@ class PromptableTraining(TrainConfig):
             _Slots(
                 masks=batch.masks,
                 valid=batch.mask_valid,
-                key_data=jax.random.key_data(keys_of_masks(keys.task, *batch.mask_valid.shape, keys.rows)),
+                key_data=jax.random.key_data(keys_of_masks(keys.task, *batch.mask_valid.shape, rows=keys.rows)),
             ),
             valid=batch.mask_valid,
             at_once=chosen.masks_at_once,

@@ -25,6 +25,8 @@ from samjax.data.stream.batch_rows import abstract_batch
 from samjax.data.stream.data_config import DataConfig
 from samjax.data.stream.example import NO_RECORD, ExampleMaker
 from samjax.data.stream.loader import TrainStream, train_stream, validation_batches
+from samjax.nn.adapters import AdaptersConfig
+from samjax.optim.averaging import AverageDecay
 from samjax.optim.build import OptimConfig
 from samjax.parallel.mesh import MeshConfig
 from samjax.parallel.sharding import batch_sharding
@@ -106,6 +108,11 @@ class TrainConfig(abc.ABC):
     trainable: tuple[str, ...] = ("**",)
     """Patterns over the paths of parameters, such as `mask_decoder/**`: those that match are trained, the others stay
     as they start. Frozen parameters have no moments, and the backward pass computes nothing for them."""
+    adapters: AdaptersConfig = field(default_factory=AdaptersConfig)
+    """Low-rank adapters, which train in place of the kernels that they adapt; off by default."""
+    ema: AverageDecay = 0.0
+    """Share that an exponential moving average of the trained parameters keeps of itself at each step, such as 0.999;
+    validation, export and prediction use the average. 0 keeps none."""
     steps: Annotated[int, Range(at_least=1, at_most=_INT32, why="a run takes steps, counted in 32 bits")] = 90_000
     """Total parameter updates, over all starts of the run."""
     batch_size: Count = 256
@@ -125,7 +132,7 @@ class TrainConfig(abc.ABC):
     that holds it up; 0 waits for ever."""
 
     def __post_init__(self):
-        if not self.trainable:
+        if not self.trainable and not self.adapters.rank:
             raise UserError("trainable is empty, so nothing would learn: give patterns, such as 'mask_decoder/**'")
         if self.validation.patience and not self.checkpoint.best:
             example = next(iter(self.validation_figures()), "a figure that validation reports")
@@ -172,7 +179,7 @@ class TrainConfig(abc.ABC):
     @property
     def trains_everything(self) -> bool:
         """Whether every parameter is trained, so that a step takes the FLOPs of the whole model."""
-        return self.trainable == ("**",)
+        return self.trainable == ("**",) and not self.adapters.rank
 
     def choices(self, platform: str) -> Mapping[str, str]:
         """Return what this task decides by `platform` (cpu, gpu, tpu), as names and values for the plan and the log."""

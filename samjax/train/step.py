@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Key
 
 from samjax.checkpoint.manager import state_shapes
 from samjax.core.random import Stream, derive
-from samjax.core.tree import overlay
+from samjax.optim.averaging import moving_average
 from samjax.parallel.sharding import batch_sharding, replicated
 from samjax.train.accumulation import check_parts, gradient_in_parts
 from samjax.train.config import Metrics, StepKeys, TrainConfig
@@ -29,14 +29,15 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
     rate = config.optim.schedule.learning_rate(config.steps)
 
     def train_step(state: TrainState, batch: Any, run: Key[Array, ""]) -> tuple[TrainState, Metrics]:
-        part = blueprint.trainable_part(state.params)
+        part = blueprint.trainable_part(state)
         keys = StepKeys(model=derive(run, Stream.MODEL, state.step), task=derive(run, Stream.TASK, state.step))
 
         def objective(part: Any, batch: Any, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
             # A frozen parameter is a constant here, so nothing of the backward pass is built for it.
-            return config.objective(blueprint.model(overlay(state.params, part), state.buffers), batch, keys=keys)
+            params = blueprint.weights(state.params, part)
+            return config.objective(blueprint.model(params, state.buffers), batch, keys=keys)
 
-        shardings = blueprint.trainable_part(blueprint.shardings.params)
+        shardings = blueprint.trainable_part(blueprint.shardings)
         if config.accumulate > 1:
             metrics, gradients = gradient_in_parts(objective, part, batch, keys, config=config, shardings=shardings)
         else:
@@ -51,9 +52,12 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
             return jnp.where(finite, new, old) if jnp.issubdtype(new.dtype, jnp.floating) else new
 
         part = jax.tree.map(unless_broken, optax.apply_updates(part, updates), part)
-        params = overlay(state.params, part)
         opt_state = jax.tree.map(unless_broken, opt_state, state.opt_state)
-        return dataclasses.replace(state, params=params, opt_state=opt_state, step=state.step + 1), metrics
+        new = dataclasses.replace(blueprint.with_part(state, part), opt_state=opt_state, step=state.step + 1)
+        if config.ema:
+            average = moving_average(state.average, part, decay=config.ema, step=state.step)
+            new = dataclasses.replace(new, average=jax.tree.map(unless_broken, average, state.average))
+        return new, metrics
 
     return train_step
 

@@ -124,7 +124,7 @@ def test_a_part_has_the_keys_and_the_weight_of_its_masks():
     """Of which the slow test above is made."""
     batch, key = masks(), jax.random.key(3)
     rows = Rows(indices=jnp.array([1, 5]), whole=PHOTOS)
-    whole, part = keys_of_masks(key, PHOTOS, SLOTS), keys_of_masks(key, 2, SLOTS, rows)
+    whole, part = keys_of_masks(key, PHOTOS, SLOTS), keys_of_masks(key, 2, SLOTS, rows=rows)
     np.testing.assert_array_equal(*(jax.random.key_data(keys) for keys in (part, whole[rows.indices])))
     parts = [jax.tree.map(lambda array, at=at: array[at : at + 2], batch) for at in range(0, PHOTOS, 2)]
     weights = [float(promptable().weight(one)) for one in parts]
