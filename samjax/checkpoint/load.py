@@ -47,7 +47,9 @@ class LoadedWeights(Generic[C]):
         )
 
 
-def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = "", **changes: Any) -> LoadedModel[C]:
+def load_model(
+    path: epath.PathLike, config_class: type[C], *, needed_by: str = "", average: bool = True, **changes: Any
+) -> LoadedModel[C]:
     """Return the model at `path`: a run's workdir (its newest checkpoint), one of its checkpoints, or imported weights.
 
     ```python
@@ -57,6 +59,7 @@ def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = 
     Args:
       config_class: the config class of the expected model.
       needed_by: who needs the model, for the error that refuses another: "samjax predict".
+      average: take the moving average of parameters where the run kept one; False takes the last step's.
       changes: new values of config fields that no weights depend on, such as `dtype`.
 
     Raises:
@@ -64,7 +67,7 @@ def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = 
         an incomplete one.
       CorruptCheckpointError: it is damaged.
     """
-    loaded = load_weights_and_config(path, config_class, needed_by=needed_by)
+    loaded = load_weights_and_config(path, config_class, needed_by=needed_by, average=average)
     config, weights = dataclasses.replace(loaded.config, **changes), loaded.weights  # type: ignore[type-var]
     model = model_with(
         config.make,  # type: ignore[attr-defined]
@@ -75,14 +78,16 @@ def load_model(path: epath.PathLike, config_class: type[C], *, needed_by: str = 
     return LoadedModel(config=config, model=model, path=weights.path)
 
 
-def load_weights_and_config(path: epath.PathLike, *config_classes: type[C], needed_by: str = "") -> LoadedWeights[C]:
+def load_weights_and_config(
+    path: epath.PathLike, *config_classes: type[C], needed_by: str = "", average: bool = True
+) -> LoadedWeights[C]:
     """Return the weights at `path` and their config, of one of several classes; they may be only a part of the model.
 
     Arguments and errors as for `load_model`.
     """
     found = read_shapes(path)  # before minutes of reading
     config = config_of(found.config, *config_classes, name=str(found.path), needed_by=needed_by)
-    return LoadedWeights(config=config, weights=load_weights(path))
+    return LoadedWeights(config=config, weights=load_weights(path, average=average))
 
 
 def config_of(run: Mapping[str, Any], *config_classes: type[C], name: str, needed_by: str = "") -> C:

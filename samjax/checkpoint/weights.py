@@ -23,8 +23,10 @@ from samjax.core.folder import check_room, whole_folder
 from samjax.core.git_lfs import POINTER, is_lfs_pointer
 from samjax.core.machine_faults import raise_machine_fault
 from samjax.core.tree import named_leaves, nest
+from samjax.nn.adapters import merge_adapters
 
 _STATE, _CONFIG, _CHECKSUMS = "state", "config", "checksums"
+_MODEL, _TRAINED = ("params", "buffers"), ("adapters", "average")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,13 +103,15 @@ def read_shapes(path: epath.PathLike) -> SavedShapes:
     folder = find_checkpoint(path)
     with _reading(folder), _checkpointer() as checkpointer:
         config, saved = _record_in(checkpointer, folder)
-    return SavedShapes(
-        shapes={name: tuple(entry["shape"]) for name, entry in saved.items()}, config=config, path=folder
-    )
+    shapes = {name: tuple(entry["shape"]) for name, entry in saved.items() if name.split("/")[0] in _MODEL}
+    return SavedShapes(shapes=shapes, config=config, path=folder)
 
 
-def load_weights(path: epath.PathLike) -> Weights:
+def load_weights(path: epath.PathLike, *, average: bool = True) -> Weights:
     """Return the weights at `path`: a run's workdir (its newest checkpoint), one of its checkpoints, or such a folder.
+
+    A run's low-rank adapters are added to their kernels. Of a run that keeps a moving average of its parameters, these
+    are the average, or with `average` False those of the last step.
 
     Raises:
       UserError: there is no checkpoint at `path`, or the file system does not give it.
@@ -116,6 +120,8 @@ def load_weights(path: epath.PathLike) -> Weights:
     folder = find_checkpoint(path)
     with _reading(folder), _checkpointer() as checkpointer:
         config, saved = _record_in(checkpointer, folder)
+        unused = () if average else ("average",)
+        saved = {name: entry for name, entry in saved.items() if name.split("/")[0] not in unused}
         like = nest({name: np.empty(entry["shape"], entry["dtype"]) for name, entry in saved.items()})
         state = checkpointer.restore(
             folder,
@@ -132,7 +138,17 @@ def load_weights(path: epath.PathLike) -> Weights:
     wrong = differences(saved, state)
     if wrong:
         raise _corrupt(folder, summary(wrong))
-    return Weights(params=state["params"], buffers=state.get("buffers", {}), config=config, path=folder)
+    # What was trained: its average holds adapters too.
+    part = state.get("average") or state.get("adapters") or {}
+    adapters = config.get("adapters") or {}
+    scale = adapters["alpha"] / adapters["rank"] if adapters.get("rank") else 0.0
+    return Weights(
+        params=merge_adapters(state["params"], part, scale=scale),
+        buffers=state.get("buffers", {}),
+        config=config,
+        path=folder,
+        notes=("trained parameters are their moving average",) if "average" in state else (),
+    )
 
 
 def find_checkpoint(path: epath.PathLike) -> epath.Path:
@@ -170,7 +186,7 @@ def _reading(folder: epath.Path) -> Iterator[None]:
 
 
 def _record_in(checkpointer: ocp.Checkpointer, folder: epath.Path) -> tuple[dict[str, Any], Record]:
-    """Return the config in a checkpoint, and its record of parameters and buffers."""
+    """Return the config in a checkpoint, and its record of the model's arrays."""
     said = checkpointer.restore(
         folder,
         ocp.args.Composite(
@@ -193,8 +209,8 @@ def _checkpointer() -> ocp.Checkpointer:
 
 
 def _of_model(saved: Any) -> Record:
-    """Return a checkpoint's record of parameters and buffers."""
-    kept = {name: entry for name, entry in saved.items() if name.split("/")[0] in ("params", "buffers")}
+    """Return a checkpoint's record of parameters and buffers, and of the adapters and the average of parameters."""
+    kept = {name: entry for name, entry in saved.items() if name.split("/")[0] in (*_MODEL, *_TRAINED)}
     if not any(name.startswith("params/") for name in kept):
         raise ValueError(f"its record names no parameters, only {json.dumps(list(saved)[:3])}")
     return kept

@@ -11,7 +11,7 @@ from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.data.stream.loader import TrainStream
 from samjax.data.stream.mixture import Mixture, open_mixture
 from samjax.train.config import TrainConfig
-from samjax.train.start import as_dict, find_starting_weights
+from samjax.train.start import find_starting_weights
 from samjax.train.state import make_blueprint
 
 
@@ -68,7 +68,7 @@ def _check_start(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdi
     if folder.exists() and any(entry.name.isdecimal() for entry in folder.iterdir()):
         checkpoints = Checkpoints(folder, keep=config.checkpoint.keep)
         try:
-            like = state_shapes(as_dict(blueprint.shapes), as_dict(blueprint.shardings))
+            like = state_shapes(blueprint.shapes.as_dict(), blueprint.shardings.as_dict())
             return f"resumes from step {checkpoints.check_newest(like=like, stream=stream)}"
         except CorruptCheckpointError as error:
             return f"resumes from the checkpoint before {checkpoints.latest()}, which is damaged ({error})"

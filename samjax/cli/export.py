@@ -49,6 +49,9 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument(
         "--photo-masks", action="store_true", help="onnx: the decoder also resizes its masks to the photo"
     )
+    parser.add_argument(
+        "--last-step", action="store_true", help="write the last step's parameters, not the average of a run with --ema"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -59,7 +62,14 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
     is_default = not known.single_file and not known.photo_masks
     onnx = None if is_default else OnnxOptions(single_file=known.single_file, photo_masks=known.photo_masks)
-    folder = export(known.checkpoint, known.out, Format(known.format), license=known.license, onnx=onnx)
+    folder = export(
+        known.checkpoint,
+        known.out,
+        Format(known.format),
+        license=known.license,
+        onnx=onnx,
+        average=not known.last_step,
+    )
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size:>15,} bytes  {path}")
     print("README.md says how to load it; read it before you publish it", file=sys.stderr)

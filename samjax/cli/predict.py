@@ -72,6 +72,9 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument(
         "--masks", type=int, choices=(1, 3), help="masks per object (default: 3 for a single prompt, else 1)"
     )
+    parser.add_argument(
+        "--last-step", action="store_true", help="use the last step's parameters, not the average of a run with --ema"
+    )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.set_defaults(run=_run)
 
@@ -97,7 +100,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     size = photo.shape[:2]
     prompts = _prompts(objects)
     photo_prompts(**prompts, mask_logits=None, photo=size, fitted=size, logits_size=(0, 0))  # before minutes of reading
-    predictor = Predictor.from_checkpoint(known.checkpoint)
+    predictor = Predictor.from_checkpoint(known.checkpoint, average=not known.last_step)
     predictor.set_image(photo)
     with tell_write_errors(out):
         out.mkdir(parents=True, exist_ok=True)

@@ -145,12 +145,14 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
     from samjax.core.distributed import is_lead, wait_for_all
     from samjax.parallel.mesh import make_mesh
     from samjax.parallel.sharding import batch_sharding, check_batch
+    from samjax.train.accumulation import check_parts
     from samjax.train.best import is_over
     from samjax.train.loop import train
     from samjax.train.trackers import JsonLines
 
     mesh = make_mesh(config.mesh)
     check_batch("batch_size", config.batch_size, mesh)
+    check_parts(config, mesh)
     if config.validation.source:
         check_batch("validation.batch_size", config.validation.batch_size, mesh)
     _check_best(config)

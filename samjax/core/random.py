@@ -1,10 +1,12 @@
 """Randomness is derived, never carried: a key is a function of (seed, stream, step)."""
 
 import enum
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int, Key, Shaped
 
 
 class Stream(enum.IntEnum):
@@ -15,6 +17,7 @@ class Stream(enum.IntEnum):
     TASK = 2
     """What a task draws: prompts, hidden patches."""
     VALIDATION = 3
+    ADAPTERS = 4
 
 
 def derive(run: Key[Array, ""], stream: Stream, step: int | Int[Array, ""] = 0) -> Key[Array, ""]:
@@ -28,10 +31,32 @@ def split_each(keys: Key[Array, "*n"], count: int) -> Key[Array, "*n count"]:
     return jax.vmap(lambda key: jax.random.split(key, count))(keys.reshape(-1)).reshape(*keys.shape, count)
 
 
-def keys_of_masks(key: Key[Array, ""], photos: int, masks: int) -> Key[Array, "photos masks"]:
-    """Return a key for each of `masks` slots in each of `photos`, a function of `key`, photo and slot alone."""
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Which rows of a whole batch a part of it holds, so that the part draws what the whole batch would."""
+
+    indices: Int[Array, "b"]
+    whole: int = field(metadata={"static": True})
+    """Rows of the whole batch."""
+
+
+def draw_rows(
+    draw: Callable[[int], Shaped[Array, "photos *n"]], photos: int, rows: Rows | None
+) -> Shaped[Array, "photos *n"]:
+    """Return what `draw` draws for so many photos; of a part of a batch, its `rows` of the whole batch's draw."""
+    return draw(photos) if rows is None else draw(rows.whole)[rows.indices]
+
+
+def keys_of_masks(
+    key: Key[Array, ""], photos: int, masks: int, *, rows: Rows | None = None
+) -> Key[Array, "photos masks"]:
+    """Return a key for each of `masks` slots in each of `photos`, a function of `key`, photo and slot alone.
+
+    `rows` says which photos they are in the whole batch; None means that these are all.
+    """
 
     def of_photo(photo: Int[Array, ""]) -> Key[Array, "masks"]:
         return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.fold_in(key, photo), jnp.arange(masks))
 
-    return jax.vmap(of_photo)(jnp.arange(photos))
+    return jax.vmap(of_photo)(jnp.arange(photos) if rows is None else rows.indices)

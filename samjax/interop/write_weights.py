@@ -35,7 +35,13 @@ class Format(enum.Enum):
 
 
 def export(
-    checkpoint: str, out: str, format: Format, *, license: str = UNSPECIFIED, onnx: OnnxOptions | None = None
+    checkpoint: str,
+    out: str,
+    format: Format,
+    *,
+    license: str = UNSPECIFIED,
+    onnx: OnnxOptions | None = None,
+    average: bool = True,
 ) -> Path:
     """Write the weights of `checkpoint` and a model card to the folder `out`, atomically; return the folder.
 
@@ -45,6 +51,7 @@ def export(
       format: the target software.
       license: licence of the weights, an SPDX or Hugging Face identifier.
       onnx: options of the ONNX format.
+      average: write the moving average of parameters where the run kept one; False writes the last step's.
 
     Raises:
       UserError: `out` is not empty, the checkpoint is not a complete model, the format cannot hold it, or a required
@@ -59,7 +66,7 @@ def export(
     writers = {writer.family.config: writer for writer in WRITERS if writer.format == format.value}
     for package, extra in dict.fromkeys(needed for writer in writers.values() for needed in writer.needs):
         optional(package, extra=extra)
-    loaded = load_weights_and_config(checkpoint, *writers, needed_by=f"--format {format.value}")
+    loaded = load_weights_and_config(checkpoint, *writers, needed_by=f"--format {format.value}", average=average)
     weights, writer = loaded.weights, writers[type(loaded.config)]
     if not writer.takes_parts:
         loaded.check_whole()

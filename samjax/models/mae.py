@@ -13,6 +13,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32, Int, Key, UInt8
 
 from samjax.core.errors import UserError
+from samjax.core.random import Rows
 from samjax.core.ranges import Count, Pixels, config_class
 from samjax.core.struct import struct
 from samjax.core.tree import LayerIds
@@ -221,7 +222,7 @@ class Mae(nnx.Module):
         self.decoder = MaeDecoder(config, rngs=rngs)
 
     def __call__(
-        self, image: Image, noise: Float[Array, "b n"], *, key: Key[Array, ""] | None = None
+        self, image: Image, noise: Float[Array, "b n"], *, key: Key[Array, ""] | None = None, rows: Rows | None = None
     ) -> Reconstruction:
         """Hide most of each photo and predict it.
 
@@ -229,12 +230,13 @@ class Mae(nnx.Module):
           image: photos; uint8 ones are normalised, others are as `nn.pixels.normalise` returns them.
           noise: a number per patch; those with the `visible` smallest are seen. Uniform noise hides uniformly.
           key: turns the encoder's drop path on.
+          rows: of a part of a batch, which photos of the whole batch it holds.
         """
         order = jnp.argsort(noise, axis=1)
         restore = jnp.argsort(order, axis=1)
         patches = einops.rearrange(self.encoder.embed(_pixels(image)), "b h w d -> b (h w) d")
         seen = jnp.take_along_axis(patches, order[:, : self.config.visible, None], axis=1)
-        tokens, _ = self.encoder.attend(seen, key=key)
+        tokens, _ = self.encoder.attend(seen, key=key, rows=rows)
         return Reconstruction(predictions=self.decoder(tokens, restore), hidden=restore >= self.config.visible)
 
     def encode(self, image: Image) -> VitFeatures:

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
+from samjax.core.random import Rows, draw_rows
+
 
 def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, "*n"] | None) -> Float[Array, "*shape"]:
     """Zero each element with probability `rate` and scale the rest by 1 / (1 - rate).
@@ -18,13 +20,18 @@ def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, "*n"] | None
     return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
 
 
-def draw_paths(keys: Key[Array, "*n"], rates: Float[Array, "*n"], samples: int) -> Bool[Array, "*n samples"]:
-    """Draw which of `samples` each of n branches keeps, at its rate of dropping them.
+def draw_paths(
+    keys: Key[Array, "*n"], rates: Float[Array, "*n"], samples: int, rows: Rows | None = None
+) -> Bool[Array, "*n samples"]:
+    """Draw which of `samples` each of n branches keeps, at its rate of dropping them; `rows` as for `draw_rows`.
 
     For all branches at once: on a TPU each draw of a few numbers executes a hundred instructions.
     """
-    draw = jax.vmap(lambda key, rate: jax.random.bernoulli(key, 1.0 - rate, (samples,)))
-    return draw(keys.reshape(-1), rates.reshape(-1)).reshape(*keys.shape, samples)
+
+    def draw_branch(key: Key[Array, ""], rate: Float[Array, ""]) -> Bool[Array, "samples"]:
+        return draw_rows(lambda photos: jax.random.bernoulli(key, 1.0 - rate, (photos,)), samples, rows)
+
+    return jax.vmap(draw_branch)(keys.reshape(-1), rates.reshape(-1)).reshape(*keys.shape, samples)
 
 
 def drop_path(

@@ -62,14 +62,21 @@ class Engine:
 
     @classmethod
     def from_checkpoint(
-        cls, path: epath.PathLike, *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
+        cls,
+        path: epath.PathLike,
+        *,
+        mesh: Mesh | None = None,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        average: bool = True,
     ) -> "Engine":
         """Return an engine with the weights at `path`: a run's workdir, one of its checkpoints, or imported weights.
+
+        Where the run kept a moving average of its parameters, `average` False takes those of the last step instead.
 
         Raises:
           UserError: there is no checkpoint, or it is not that of a complete Segment Anything model.
         """
-        loaded = load_model(path, SamConfig, needed_by="prediction", dtype=dtype)
+        loaded = load_model(path, SamConfig, needed_by="prediction", average=average, dtype=dtype)
         return cls(loaded.model, loaded.config, mesh=mesh)
 
     def encode(self, images: UInt8[np.ndarray, "b h w 3"], sizes: Int[np.ndarray, "b 2"]) -> Float[Array, "b gh gw c"]:

@@ -9,6 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from samjax.core.batches import PhotoBatch
+from samjax.core.random import draw_rows
 from samjax.core.ranges import config_class
 from samjax.data.photo_data import PhotoDataConfig, PhotoExamples
 from samjax.data.stream.data_config import DataConfig
@@ -32,8 +33,9 @@ class MaskedImageTraining(TrainConfig):
 
     def objective(self, model: Mae, batch: PhotoBatch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
         """Hide most of each photo, predict it; return the mean squared error over the hidden patches of the batch."""
-        noise = jax.random.uniform(keys.task, (batch.image.shape[0], self.model.tokens))
-        output = model(batch.image, noise, key=keys.model)
+        photos, tokens = len(batch.image), self.model.tokens
+        noise = draw_rows(lambda photos: jax.random.uniform(keys.task, (photos, tokens)), photos, keys.rows)
+        output = model(batch.image, noise, key=keys.model, rows=keys.rows)
         valid = batch.record_id != NO_RECORD
         loss = model.loss(output.predictions, model.targets(batch.image), output.hidden, valid=valid)
         return loss, {"loss": loss}

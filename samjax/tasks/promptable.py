@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float, Float32, Int, Key, UInt8, UInt32
+from jaxtyping import Array, Bool, Float, Float32, Int, UInt8, UInt32
 
 from samjax.checkpoint.weights import Weights
 from samjax.core.batches import Batch, unpack_masks
@@ -113,15 +113,19 @@ class PromptableTraining(TrainConfig):
         """
         return self.play(model, batch, keys=keys)[:2]
 
+    def weight(self, batch: Batch) -> Float[Array, ""]:
+        """Return the number of valid masks, over which the loss is averaged."""
+        return jnp.sum(batch.mask_valid, dtype=jnp.float32)
+
     def play(self, model: Sam, batch: Batch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics, PlayedMasks]:
         """Return what `objective` does, and what became of each mask."""
-        embedding = model.encode(batch.image, batch.valid_size, key=keys.model)
-        played, slope = self._play_masks(model.prompting, embedding, batch, key=keys.task)
+        embedding = model.encode(batch.image, batch.valid_size, key=keys.model, rows=keys.rows)
+        played, slope = self._play_masks(model.prompting, embedding, batch, keys=keys)
         loss, metrics = sam_loss(played.rounds, batch.mask_valid, self.loss)
         return loss + slope, metrics, played
 
     def _play_masks(
-        self, prompting: Prompting, embedding: Float[Array, "b gh gw c"], batch: Batch, *, key: Key[Array, ""]
+        self, prompting: Prompting, embedding: Float[Array, "b gh gw c"], batch: Batch, *, keys: StepKeys
     ) -> tuple[PlayedMasks, Float32[Array, ""]]:
         """Run every round on the photos' embeddings; return the losses, and a zero with the loss's derivative."""
 
@@ -137,7 +141,7 @@ class PromptableTraining(TrainConfig):
                 masks=masks,
                 valid_size=valid_size,
                 logits_size=self.model.logits_size,
-                keys=jax.random.wrap_key_data(slots.key_data, impl=jax.random.key_impl(key)),
+                keys=jax.random.wrap_key_data(slots.key_data, impl=jax.random.key_impl(keys.task)),
                 config=self.prompting,
                 recompute=chosen.recompute_rounds,
             )
@@ -154,7 +158,7 @@ class PromptableTraining(TrainConfig):
             _Slots(
                 masks=batch.masks,
                 valid=batch.mask_valid,
-                key_data=jax.random.key_data(keys_of_masks(key, *batch.mask_valid.shape)),
+                key_data=jax.random.key_data(keys_of_masks(keys.task, *batch.mask_valid.shape, rows=keys.rows)),
             ),
             valid=batch.mask_valid,
             at_once=chosen.masks_at_once,

@@ -8,6 +8,7 @@ from dataclasses import field
 from typing import Annotated, Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
@@ -16,13 +17,16 @@ from samjax.checkpoint.load import model_record
 from samjax.checkpoint.weights import Weights
 from samjax.core.errors import UserError
 from samjax.core.json_config import to_json
+from samjax.core.random import Rows
 from samjax.core.ranges import Count, CountOrNone, Range, Seed, config_class
 from samjax.core.struct import struct
 from samjax.core.tree import LayerIds
 from samjax.data.stream.batch_rows import abstract_batch
 from samjax.data.stream.data_config import DataConfig
-from samjax.data.stream.example import ExampleMaker
+from samjax.data.stream.example import NO_RECORD, ExampleMaker
 from samjax.data.stream.loader import TrainStream, train_stream, validation_batches
+from samjax.nn.adapters import AdaptersConfig
+from samjax.optim.averaging import AverageDecay
 from samjax.optim.build import OptimConfig
 from samjax.parallel.mesh import MeshConfig
 from samjax.parallel.sharding import batch_sharding
@@ -37,6 +41,8 @@ class StepKeys:
 
     model: Key[Array, ""]
     task: Key[Array, ""]
+    rows: Rows | None = None
+    """Where a part of a batch is computed alone, the rows of the whole batch that it holds."""
 
 
 @config_class("validation")
@@ -102,10 +108,18 @@ class TrainConfig(abc.ABC):
     trainable: tuple[str, ...] = ("**",)
     """Patterns over the paths of parameters, such as `mask_decoder/**`: those that match are trained, the others stay
     as they start. Frozen parameters have no moments, and the backward pass computes nothing for them."""
+    adapters: AdaptersConfig = field(default_factory=AdaptersConfig)
+    """Low-rank adapters, which train in place of the kernels that they adapt; off by default."""
+    ema: AverageDecay = 0.0
+    """Share that an exponential moving average of the trained parameters keeps of itself at each step, such as 0.999;
+    validation, export and prediction use the average. 0 keeps none."""
     steps: Annotated[int, Range(at_least=1, at_most=_INT32, why="a run takes steps, counted in 32 bits")] = 90_000
     """Total parameter updates, over all starts of the run."""
     batch_size: Count = 256
     """Photos per step, over all devices."""
+    accumulate: Count = 1
+    """Parts of the batch that a step computes one after another, adding up their gradients: a part's memory, and the
+    result of the whole batch. It divides the photos of each device."""
     seed: Seed = 0
     """Fixes the initial weights, the order of the photos and all random draws."""
     log_every: Count = 10
@@ -118,7 +132,7 @@ class TrainConfig(abc.ABC):
     that holds it up; 0 waits for ever."""
 
     def __post_init__(self):
-        if not self.trainable:
+        if not self.trainable and not self.adapters.rank:
             raise UserError("trainable is empty, so nothing would learn: give patterns, such as 'mask_decoder/**'")
         if self.validation.patience and not self.checkpoint.best:
             example = next(iter(self.validation_figures()), "a figure that validation reports")
@@ -130,6 +144,11 @@ class TrainConfig(abc.ABC):
     @abc.abstractmethod
     def objective(self, model: Any, batch: Any, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
         """Return the loss of a global batch and the metrics to log, `loss` among them."""
+
+    def weight(self, batch: Any) -> Float[Array, ""]:
+        """Return how many things the loss of `batch` is a mean over, by which its parts weigh: photos, unless a task
+        overrides it."""
+        return jnp.sum(batch.record_id != NO_RECORD, dtype=jnp.float32)
 
     @abc.abstractmethod
     def examples(self, data: DataConfig, *, augment: bool) -> ExampleMaker:
@@ -160,7 +179,7 @@ class TrainConfig(abc.ABC):
     @property
     def trains_everything(self) -> bool:
         """Whether every parameter is trained, so that a step takes the FLOPs of the whole model."""
-        return self.trainable == ("**",)
+        return self.trainable == ("**",) and not self.adapters.rank
 
     def choices(self, platform: str) -> Mapping[str, str]:
         """Return what this task decides by `platform` (cpu, gpu, tpu), as names and values for the plan and the log."""

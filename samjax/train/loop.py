@@ -20,7 +20,7 @@ from samjax.train.config import TrainConfig
 from samjax.train.metrics import NonFiniteLossError, PendingMetrics, peak_images_per_s
 from samjax.train.profiling import Profiler, StepRange
 from samjax.train.stall import StallWatch
-from samjax.train.start import as_dict, begin
+from samjax.train.start import begin
 from samjax.train.state import TrainState, make_blueprint
 from samjax.train.step import lower_train_step
 from samjax.train.stopping import Stopping
@@ -132,7 +132,7 @@ def train(
                     terminal.say("validating; compiling its programs first, which takes minutes for a large model")
                     told = True
                 with clock.on(Part.EVAL):
-                    row, pictures = validator(state, step)
+                    row, pictures = validator(blueprint.for_validation(state), step)
                     row = {"step": step, "split": "val", **row}
                     best.add(row)
                     over = over or best.patience_is_over
@@ -149,7 +149,7 @@ def train(
                 log()
                 with clock.on(Part.SAVE):
                     checkpoints.keep_also(best.step)
-                    checkpoints.save(step, state=as_dict(state), stream=stream, config=config_json)
+                    checkpoints.save(step, state=state.as_dict(), stream=stream, config=config_json)
             if over or stopped or step_function is None:
                 break
 

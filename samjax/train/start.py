@@ -1,8 +1,10 @@
 """The initial state of a start: from the newest checkpoint, or fresh."""
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 from jaxtyping import Array, Key
 
 from samjax.checkpoint.load import config_of
@@ -34,7 +36,7 @@ def begin(
     Raises:
       UserError: the checkpoints hold another model, or none is complete; or the weights belong to another model.
     """
-    like = state_shapes(as_dict(blueprint.shapes), as_dict(blueprint.shardings))
+    like = state_shapes(blueprint.shapes.as_dict(), blueprint.shardings.as_dict())
     found = checkpoints.restore_newest(like=like, stream=stream)
     if found is not None:
         step, state = found
@@ -46,6 +48,9 @@ def begin(
     found = find_starting_weights(config, blueprint)
     weights = found if isinstance(found, Weights) else load_weights(config.init_from)
     state, said = begin_with(init_state(blueprint, config, run), weights, blueprint.shardings)
+    if config.ema:  # of the weights that are there now, in memory of its own: a step takes its state's
+        average = jax.tree.map(lambda leaf: leaf.copy(), blueprint.trainable_part(state))
+        state = dataclasses.replace(state, average=average)
     return Beginning(step=0, state=state, message=said)
 
 
@@ -72,8 +77,3 @@ def starting_model(found: SavedShapes | Weights, config: TrainConfig) -> Any:
     return config_of(
         found.config, *config.starting_models(), name=f"init_from: {found.path}", needed_by="this experiment"
     )
-
-
-def as_dict(state: TrainState) -> dict[str, Any]:
-    """Return a state, or its shapes or shardings, as the dictionary that checkpoints hold."""
-    return {"params": state.params, "buffers": state.buffers, "opt_state": state.opt_state, "step": state.step}

@@ -1,7 +1,9 @@
 """The state of a run: planned as shapes and shardings before any array exists."""
 
 import dataclasses
-from dataclasses import dataclass
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import jax
@@ -15,7 +17,8 @@ from samjax.checkpoint.weights import SavedShapes, Weights
 from samjax.core.errors import UserError
 from samjax.core.random import Stream, derive
 from samjax.core.struct import struct
-from samjax.core.tree import map_with_names, named_leaves, select
+from samjax.core.tree import map_with_names, named_leaves, overlay, select
+from samjax.nn.adapters import AdapterPlan, init_adapters, merge_adapters, plan_adapters
 from samjax.nn.init import Buffer
 from samjax.nn.structure import abstract_model
 from samjax.optim.build import make_optimizer
@@ -36,6 +39,15 @@ class TrainState:
     buffers: Any
     opt_state: Any
     step: Any
+    adapters: Any = field(default_factory=dict)
+    """Low-rank adapters by the path of their kernel, see `nn.adapters`; empty without them."""
+    average: Any = field(default_factory=dict)
+    """The moving average of `Blueprint.trainable_part`; empty without one."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as the dictionary that checkpoints hold, without what is empty."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in fields.items() if name not in ("adapters", "average") or value}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +57,9 @@ class Blueprint:
     graph: nnx.GraphDef[Any]
     optimizer: optax.GradientTransformation
     trainable: frozenset[str]
-    """Names of the parameters that are trained."""
+    """Names of the parameters that are trained; adapters are not among them."""
+    adapters: AdapterPlan
+    adapter_scale: float
     shapes: TrainState
     shardings: TrainState
 
@@ -53,13 +67,35 @@ class Blueprint:
         """Return the model with these weights."""
         return nnx.merge(self.graph, params, buffers)
 
-    def trainable_part(self, params: Any) -> Any:
-        """Return the parameters that are trained, or what else has their structure."""
-        return select(params, self.trainable)
+    def trainable_part(self, state: TrainState) -> Any:
+        """Return what an update changes: trainable parameters, and adapters at the paths of their kernels."""
+        return overlay(select(state.params, self.trainable), state.adapters)
+
+    def with_part(self, state: TrainState, part: Any) -> TrainState:
+        """Return `state` with another trainable part."""
+        params = overlay(state.params, select(part, self.trainable))
+        return dataclasses.replace(state, params=params, adapters=select(part, named_leaves(self.shapes.adapters)))
+
+    def weights(self, params: Any, part: Any) -> Any:
+        """Return all of the model's parameters, with a trainable part in place and adapters added to their kernels."""
+        return merge_adapters(params, part, scale=self.adapter_scale)
+
+    def for_validation(self, state: TrainState) -> TrainState:
+        """Return `state` with the parameters to validate: the average if there is one, adapters merged."""
+        if not state.average and not state.adapters:
+            return state
+        if not state.adapters:
+            return dataclasses.replace(state, params=overlay(state.params, state.average))
+        part = state.average or self.trainable_part(state)
+        return dataclasses.replace(state, params=self._merge(state.params, part))
+
+    @functools.cached_property
+    def _merge(self) -> Callable[[Any, Any], Any]:
+        return jax.jit(self.weights, out_shardings=self.shardings.params)
 
 
 def make_blueprint(config: TrainConfig, mesh: Mesh) -> Blueprint:
-    """Plan the state of a run: shapes first, then shardings. Moments are split like their parameters.
+    """Plan the state of a run: shapes first, then shardings. Moments and averages are split like their parameters.
 
     Raises:
       UserError: a pattern over parameters matches none.
@@ -68,20 +104,28 @@ def make_blueprint(config: TrainConfig, mesh: Mesh) -> Blueprint:
     optimizer = make_optimizer(config.optim, config.layer_ids(), steps=config.steps)
 
     param_shapes, buffer_shapes = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
-    trainable = trainable_names(config.trainable, named_leaves(param_shapes))
-    check_rates(config.optim.rates, trainable)
-    opt_shapes = jax.eval_shape(optimizer.init, select(param_shapes, trainable))
+    adapters = plan_adapters(config.adapters, config.make_model)
+    trainable = trainable_names(config.trainable, named_leaves(param_shapes)) - adapters.kernels
+    part_shapes = overlay(select(param_shapes, trainable), adapters.shapes)
+    check_rates(config.optim.rates, named_leaves(part_shapes))
+    opt_shapes = jax.eval_shape(optimizer.init, part_shapes)
     param_shardings = tree_shardings(logical_axes(params), param_shapes, mesh)
+    adapter_shardings = tree_shardings(adapters.axes, adapters.shapes, mesh)
+    part_shardings = overlay(select(param_shardings, trainable), adapter_shardings)
     whole = replicated(mesh)
     return Blueprint(
         graph=graph,
         optimizer=optimizer,
         trainable=trainable,
+        adapters=adapters,
+        adapter_scale=config.adapters.scale,
         shapes=TrainState(
             params=param_shapes,
             buffers=buffer_shapes,
             opt_state=opt_shapes,
             step=jax.ShapeDtypeStruct((), jnp.int32),
+            adapters=adapters.shapes,
+            average=part_shapes if config.ema else {},
         ),
         shardings=TrainState(
             params=param_shardings,
@@ -90,10 +134,12 @@ def make_blueprint(config: TrainConfig, mesh: Mesh) -> Blueprint:
                 optimizer,
                 lambda _, sharding: sharding,
                 opt_shapes,
-                select(param_shardings, trainable),
+                part_shardings,
                 transform_non_params=lambda _: whole,
             ),
             step=whole,
+            adapters=adapter_shardings,
+            average=part_shardings if config.ema else {},
         ),
     )
 
@@ -105,8 +151,12 @@ def init_state(blueprint: Blueprint, config: TrainConfig, run: Key[Array, ""]) -
         model = config.make_model(rngs=nnx.Rngs(derive(key, Stream.INIT)))
         _, params, buffers = nnx.split(model, nnx.Param, Buffer)
         params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
-        opt_state = blueprint.optimizer.init(blueprint.trainable_part(params))
-        return TrainState(params=params, buffers=buffers, opt_state=opt_state, step=jnp.zeros((), jnp.int32))
+        adapters = init_adapters(blueprint.adapters, derive(key, Stream.ADAPTERS))
+        state = TrainState(
+            params=params, buffers=buffers, opt_state={}, step=jnp.zeros((), jnp.int32), adapters=adapters
+        )
+        part = blueprint.trainable_part(state)
+        return dataclasses.replace(state, opt_state=blueprint.optimizer.init(part), average=part if config.ema else {})
 
     return jax.jit(init, out_shardings=blueprint.shardings)(run)
 

@@ -8,12 +8,13 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from samjax.checkpoint.manager import state_shapes
 from samjax.core.random import Stream, derive
-from samjax.core.tree import overlay
+from samjax.optim.averaging import moving_average
 from samjax.parallel.sharding import batch_sharding, replicated
+from samjax.train.accumulation import check_parts, gradient_in_parts
 from samjax.train.config import Metrics, StepKeys, TrainConfig
 from samjax.train.state import Blueprint, TrainState
 
@@ -28,16 +29,21 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
     rate = config.optim.schedule.learning_rate(config.steps)
 
     def train_step(state: TrainState, batch: Any, run: Key[Array, ""]) -> tuple[TrainState, Metrics]:
-        part = blueprint.trainable_part(state.params)
+        part = blueprint.trainable_part(state)
         keys = StepKeys(model=derive(run, Stream.MODEL, state.step), task=derive(run, Stream.TASK, state.step))
 
-        def objective(part):
+        def objective(part: Any, batch: Any, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
             # A frozen parameter is a constant here, so nothing of the backward pass is built for it.
-            return config.objective(blueprint.model(overlay(state.params, part), state.buffers), batch, keys=keys)
+            params = blueprint.weights(state.params, part)
+            return config.objective(blueprint.model(params, state.buffers), batch, keys=keys)
 
-        (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(part)
-        # Without this constraint the compiler may replicate gradients, 4 bytes per parameter on every device.
-        gradients = jax.lax.with_sharding_constraint(gradients, blueprint.trainable_part(blueprint.shardings.params))
+        shardings = blueprint.trainable_part(blueprint.shardings)
+        if config.accumulate > 1:
+            metrics, gradients = gradient_in_parts(objective, part, batch, keys, config=config, shardings=shardings)
+        else:
+            (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(part, batch, keys)
+            # Without this constraint the compiler may replicate gradients, 4 bytes per parameter on every device.
+            gradients = jax.lax.with_sharding_constraint(gradients, shardings)
         updates, opt_state = blueprint.optimizer.update(gradients, state.opt_state, part)
         metrics = {**metrics, "grad_norm": optax.tree.norm(gradients), "lr": jnp.asarray(rate(state.step))}
         finite = jnp.isfinite(metrics["loss"]) & jnp.isfinite(metrics["grad_norm"])
@@ -46,15 +52,23 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
             return jnp.where(finite, new, old) if jnp.issubdtype(new.dtype, jnp.floating) else new
 
         part = jax.tree.map(unless_broken, optax.apply_updates(part, updates), part)
-        params = overlay(state.params, part)
         opt_state = jax.tree.map(unless_broken, opt_state, state.opt_state)
-        return dataclasses.replace(state, params=params, opt_state=opt_state, step=state.step + 1), metrics
+        new = dataclasses.replace(blueprint.with_part(state, part), opt_state=opt_state, step=state.step + 1)
+        if config.ema:
+            average = moving_average(state.average, part, decay=config.ema, step=state.step)
+            new = dataclasses.replace(new, average=jax.tree.map(unless_broken, average, state.average))
+        return new, metrics
 
     return train_step
 
 
 def lower_train_step(config: TrainConfig, blueprint: Blueprint, mesh: Mesh) -> jax.stages.Lowered:
-    """Trace and lower the update over `mesh`, whose devices need not exist here. The old state is donated."""
+    """Trace and lower the update over `mesh`, whose devices need not exist here. The old state is donated.
+
+    Raises:
+      UserError: `config.accumulate` does not divide the batch.
+    """
+    check_parts(config, mesh)
     step = jax.jit(
         make_train_step(config, blueprint),
         donate_argnums=0,

@@ -21,7 +21,7 @@ class _Compiled:
 
 def shapes_the_program(config) -> tuple:
     """Return the parts of a run's config that its training step is compiled from."""
-    learning = (config.loss, config.optim, config.trainable)
+    learning = (config.loss, config.optim, config.trainable, config.accumulate, config.adapters, config.ema)
     return (config.model, config.prompting, *learning, config.data.max_masks, config.batch_size)
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
+from samjax.core.random import Rows
 from samjax.core.ranges import Count, Pixels, config_class
 from samjax.models.vit.blocks import BlockSizes
 from samjax.models.vit.vit import Vit, VitConfig
@@ -48,10 +49,10 @@ class ImageEncoder(Vit):
         self.neck = Neck(config.width, embedding, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, image: Float[Array, "b h w 3"], *, key: Key[Array, ""] | None = None
+        self, image: Float[Array, "b h w 3"], *, key: Key[Array, ""] | None = None, rows: Rows | None = None
     ) -> Float[Array, "b gh gw c"]:
-        """Encode normalised photos; a `key` turns drop path on. float32 out."""
-        return self.neck(self.features(image, key=key).map).astype(jnp.float32)
+        """Encode normalised photos; a `key` turns drop path on, `rows` is as for `Vit.attend`. float32 out."""
+        return self.neck(self.features(image, key=key, rows=rows).map).astype(jnp.float32)
 
 
 class Neck(nnx.Module):

@@ -9,6 +9,7 @@ from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
 from samjax.core.prompts import MaskOutput, Prompts
+from samjax.core.random import Rows
 from samjax.core.ranges import Count, Pixels, Range, config_class
 from samjax.core.struct import struct
 from samjax.core.tree import LayerIds
@@ -128,10 +129,18 @@ class Sam(nnx.Module):
         self.mask_decoder = MaskDecoder(config.mask_decoder, embedding=embedding, dtype=dtype, rngs=rngs)
 
     def encode(
-        self, image: UInt8[Array, "b h w 3"], valid_size: Int[Array, "b 2"], *, key: Key[Array, ""] | None = None
+        self,
+        image: UInt8[Array, "b h w 3"],
+        valid_size: Int[Array, "b 2"],
+        *,
+        key: Key[Array, ""] | None = None,
+        rows: Rows | None = None,
     ) -> Float[Array, "b gh gw c"]:
-        """Embed photos that lie in the top-left `valid_size` corner of the model's frame."""
-        return self.image_encoder(normalise(image, valid_size), key=key)
+        """Embed photos that lie in the top-left `valid_size` corner of the model's frame.
+
+        A `key` turns drop path on; `rows` says which photos of a whole batch these are, None that they are all.
+        """
+        return self.image_encoder(normalise(image, valid_size), key=key, rows=rows)
 
     def decode(
         self, embedding: Float[Array, "b gh gw c"], prompts: Prompts, *, keys: Key[Array, "b m"] | None = None

@@ -10,7 +10,7 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Bool, Float, Key
 
-from samjax.core.random import split_each
+from samjax.core.random import Rows, split_each
 from samjax.core.ranges import Count, DropRate, Range, config_class
 from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_multiples
@@ -169,6 +169,7 @@ def apply_groups(
     *,
     taps: tuple[int, ...] = (),
     key: Key[Array, ""] | None = None,
+    rows: Rows | None = None,
 ) -> tuple[Float[Array, "b *places d"], tuple[Float[Array, "b *places d"], ...]]:
     """Return the tokens after every block, and after each block of `taps`, which are numbered from 0.
 
@@ -176,13 +177,14 @@ def apply_groups(
       groups: all blocks, as `stack_groups` makes them from `config`.
       tokens: a map [b h w d], or a sequence [b n d] where `config.takes_sequences`.
       key: turns drop path on.
+      rows: of a part of a batch, which samples of the whole batch it holds.
     """
     shape = (config.groups, config.global_every)
     rates = jnp.linspace(0.0, config.drop_path, config.depth).reshape(shape)
     keep = None
     if key is not None and config.drop_path > 0.0:
         of_branch = split_each(jax.random.split(key, shape), 2)
-        keep = draw_paths(of_branch, jnp.broadcast_to(rates[..., None], of_branch.shape), len(tokens))
+        keep = draw_paths(of_branch, jnp.broadcast_to(rates[..., None], of_branch.shape), len(tokens), rows)
     kept, slots = None, None
     if taps:  # the index of the tap each block fills; that of most is beyond the last
         places = np.full(config.depth, len(taps))

@@ -9,6 +9,7 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float, Key
 
 from samjax.core.errors import UserError
+from samjax.core.random import Rows
 from samjax.core.ranges import CountOrNone, Pixels, config_class
 from samjax.core.struct import struct
 from samjax.core.tree import LayerIds
@@ -124,7 +125,7 @@ class Vit(nnx.Module):
         return constrain(tokens, "batch", None, None, None)
 
     def attend(
-        self, tokens: Float[Array, "b *places d"], *, key: Key[Array, ""] | None = None
+        self, tokens: Float[Array, "b *places d"], *, key: Key[Array, ""] | None = None, rows: Rows | None = None
     ) -> tuple[Float[Array, "b *after d"], tuple[Float[Array, "b *after d"], ...]]:
         """Return embedded patches after the blocks and the final norm, and after each tapped block.
 
@@ -132,20 +133,23 @@ class Vit(nnx.Module):
           tokens: a map; or a sequence of any of a photo's patches, where the blocks take sequences. A class token is
             put in front of the sequence, and stays there in the result.
           key: turns drop path on.
+          rows: of a part of a batch, which photos of the whole batch it holds.
         """
         if self.class_token is not None:
             first = jnp.broadcast_to(self.class_token[...].astype(self.dtype), (tokens.shape[0], 1, tokens.shape[-1]))
             tokens = jnp.concatenate([first, tokens], axis=1)
-        tokens, taps = apply_groups(self.groups, tokens, self.config, taps=self.config.taps, key=key)
+        tokens, taps = apply_groups(self.groups, tokens, self.config, taps=self.config.taps, key=key, rows=rows)
         return tokens if self.norm is None else self.norm(tokens), taps
 
-    def features(self, image: Float[Array, "b h w 3"], *, key: Key[Array, ""] | None = None) -> VitFeatures:
-        """Encode normalised photos; a `key` turns drop path on."""
+    def features(
+        self, image: Float[Array, "b h w 3"], *, key: Key[Array, ""] | None = None, rows: Rows | None = None
+    ) -> VitFeatures:
+        """Encode normalised photos; a `key` turns drop path on, `rows` is as for `attend`."""
         tokens = self.embed(image)
         if self.class_token is None:
-            tokens, taps = self.attend(tokens, key=key)
+            tokens, taps = self.attend(tokens, key=key, rows=rows)
             return VitFeatures(map=tokens, class_token=None, taps=taps)
         grid = tokens.shape[1:3]
-        tokens, taps = self.attend(einops.rearrange(tokens, "b h w d -> b (h w) d"), key=key)
+        tokens, taps = self.attend(einops.rearrange(tokens, "b h w d -> b (h w) d"), key=key, rows=rows)
         tokens_map, *taps_maps = (part[:, 1:].reshape(part.shape[0], *grid, -1) for part in (tokens, *taps))
         return VitFeatures(map=tokens_map, class_token=tokens[:, 0], taps=tuple(taps_maps))

@@ -57,18 +57,24 @@ class Predictor:
 
     @classmethod
     def from_checkpoint(
-        cls, path: epath.PathLike, *, mesh: Mesh | None = None, dtype: Literal["float32", "bfloat16"] = "float32"
+        cls,
+        path: epath.PathLike,
+        *,
+        mesh: Mesh | None = None,
+        dtype: Literal["float32", "bfloat16"] = "float32",
+        average: bool = True,
     ) -> "Predictor":
         """Return a predictor with the weights at `path`: a run's workdir, one of its checkpoints, or imported weights.
 
         Args:
           mesh: devices that photos are split over; all of this machine's by default.
           dtype: precision of the computation. Parameters, positions, softmax and masks are always float32.
+          average: take the moving average of parameters where the run kept one; False takes the last step's.
 
         Raises:
           UserError: there is no checkpoint, or it is not that of a complete Segment Anything model.
         """
-        return cls(Engine.from_checkpoint(path, mesh=mesh, dtype=dtype))
+        return cls(Engine.from_checkpoint(path, mesh=mesh, dtype=dtype, average=average))
 
     @property
     def config(self) -> SamConfig:
