@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding, check_batch
 from samjax.train.config import TrainConfig
-from samjax.train.state import Blueprint, make_blueprint
+from samjax.train.state import Blueprint, TrainState, make_blueprint
 from samjax.train.step import lower_train_step
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
@@ -39,6 +39,7 @@ class Memory:
     """Bytes of one chip's memory during a step."""
 
     parameters: int
+    """With buffers, adapters and the moving average."""
     moments: int
     """Of the optimiser, and its counters."""
     batch: int
@@ -99,11 +100,15 @@ def compile_step(config: TrainConfig, devices: Sequence[Any]) -> CompiledStep:
 
 
 def state_bytes(config: TrainConfig, blueprint: Blueprint, mesh: Mesh) -> dict[str, int]:
-    """Return the bytes per chip of parameters (and buffers), moments and batch, from their shardings."""
+    """Return the bytes per chip of parameters (with buffers, adapters and their average), moments and batch."""
     shapes, shardings = blueprint.shapes, blueprint.shardings
+
+    def of_weights(state: TrainState) -> tuple[Any, ...]:
+        return state.params, state.buffers, state.adapters, state.average
+
     batch = config.abstract_batch(batch_sharding(mesh))
     return {
-        "parameters": _held((shapes.params, shapes.buffers), (shardings.params, shardings.buffers)),
+        "parameters": _held(of_weights(shapes), of_weights(shardings)),
         "moments": _held(shapes.opt_state, shardings.opt_state),
         "batch": _held(batch, jax.tree.map(lambda leaf: leaf.sharding, batch)),
     }

@@ -5,14 +5,22 @@ import dataclasses
 import jax
 import pytest
 
+from samjax.nn.adapters import AdaptersConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.plan.memory import OutOfMemoryError, state_bytes
 from samjax.train.state import init_state, make_blueprint
 
 
-@pytest.mark.parametrize("mesh", [MeshConfig(), MeshConfig(data=2, fsdp=4), MeshConfig(data=1, fsdp=2, tensor=4)])
-def test_state_bytes_are_those_of_a_device_that_holds_it(micro_run, mesh):
-    config = dataclasses.replace(micro_run, mesh=mesh, batch_size=8)
+@pytest.mark.parametrize(
+    ("mesh", "changes"),
+    [
+        (MeshConfig(), {}),
+        (MeshConfig(data=2, fsdp=4), {"ema": 0.9, "adapters": AdaptersConfig(rank=2)}),
+        (MeshConfig(data=1, fsdp=2, tensor=4), {}),
+    ],
+)
+def test_state_bytes_are_those_of_a_device_that_holds_it(micro_run, mesh, changes):
+    config = dataclasses.replace(micro_run, mesh=mesh, batch_size=8, **changes)
     devices = make_mesh(mesh)
     blueprint = make_blueprint(config, devices)
     counted = state_bytes(config, blueprint, devices)
@@ -20,7 +28,7 @@ def test_state_bytes_are_those_of_a_device_that_holds_it(micro_run, mesh):
     state = init_state(blueprint, config, jax.random.key(0))
     held = [
         sum(shard.data.nbytes for leaf in jax.tree.leaves(part) for shard in leaf.addressable_shards[:1])
-        for part in ((state.params, state.buffers), state.opt_state)
+        for part in ((state.params, state.buffers, state.adapters, state.average), state.opt_state)
     ]
     assert [counted["parameters"], counted["moments"]] == held
 
