@@ -110,7 +110,7 @@ def main() -> None:
 
     import jax
 
-    from samjax.models.sam.flops import encoder_flops
+    from samjax.models.sam.flops import encoder_flops, photo_flops
     from samjax.parallel.chips import chip_of
 
     kind = jax.devices()[0].device_kind
@@ -120,11 +120,12 @@ def main() -> None:
     print("| | PyTorch, MFU | samjax, MFU (target) | speed (target) |\n| --- | --- | --- | --- |")
     least = 3 * encoder_flops(encoding.config()).total
     report("encoder", encoded, photos=encoding.photos, flops=least, peak=peak)
-    report("whole step", stepped, photos=stepping.photos, flops=stepping.config().flops(), peak=peak)
+    flops = photo_flops(stepping.config().model, masks=stepping.masks, rounds=stepping.rounds).training
+    report("whole step", stepped, photos=stepping.photos, flops=flops, peak=peak)
     print("\n| masks at once | photos per second | MFU |\n| --- | --- | --- |")
     for at_once, seconds in groups.items():
         speed = stepping.photos / seconds
-        mfu = "" if peak is None else f"{speed * stepping.config().flops() / peak:.1%}"
+        mfu = "" if peak is None else f"{speed * flops / peak:.1%}"
         print(f"| {at_once} | {speed:.2f} | {mfu} |")
     print(f"\nbuffers with a score for each pair of image tokens: {scores} (0; a rehearsal's small map fits one block)")
     assert arguments.rehearse or not scores
