@@ -1,5 +1,7 @@
 """The smallest model with every part, and a run of it: also for experiment files of processes that tests start."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from flax import nnx
 from samjax.core.tree import map_with_names
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
+from samjax.models.mae import MaeConfig, MaeDecoderConfig
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import Sam, SamConfig
@@ -26,6 +29,17 @@ def micro_model() -> SamConfig:
         embedding=32,
         image_encoder=ImageEncoderConfig(width=32, depth=2, heads=2, window=3, global_every=2),
         mask_decoder=MaskDecoderConfig(hidden=32, heads=2, dropout=0.0),
+        dtype="float32",
+    )
+
+
+def micro_mae(*, visible: int = 6, drop_path: float = 0.0) -> MaeConfig:
+    """A masked autoencoder of the same kind: 24 patches, of which it sees `visible`."""
+    return MaeConfig(
+        image_size=(32, 48),
+        encoder=dataclasses.replace(MaeConfig().encoder, patch=8, width=16, depth=2, heads=2, drop_path=drop_path),
+        decoder=MaeDecoderConfig(width=16, depth=1, heads=2),
+        visible=visible,
         dtype="float32",
     )
 

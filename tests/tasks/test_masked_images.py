@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from etils import epath
 from flax import nnx
+from helpers.micro import micro_mae
 
 from samjax.checkpoint.load import model_record
 from samjax.checkpoint.weights import Weights
@@ -19,7 +20,7 @@ from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves, nest
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.data.photo_data import PhotoDataConfig
-from samjax.models.mae import Mae, MaeConfig, MaeDecoderConfig, Reconstruction
+from samjax.models.mae import Mae, MaeConfig, Reconstruction
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.sam import SamConfig
 from samjax.nn.init import Buffer
@@ -32,13 +33,7 @@ from samjax.tasks.reconstruction import ReconstructionValidator, fill_in
 from samjax.train.config import StepKeys, ValidationConfig
 from samjax.train.start import starting_model
 
-SMALL = MaeConfig(
-    image_size=(32, 48),
-    encoder=dataclasses.replace(MaeConfig().encoder, patch=8, width=16, depth=2, heads=2),
-    decoder=MaeDecoderConfig(width=16, depth=1, heads=2),
-    visible=6,
-    dtype="float32",
-)
+SMALL = micro_mae()
 
 
 @pytest.fixture(scope="module")

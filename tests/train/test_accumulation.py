@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers.micro import micro_run
+from helpers.micro import micro_mae, micro_run
 
 from samjax.cli.main import main
 from samjax.core.batches import Batch, PhotoBatch
@@ -16,7 +16,6 @@ from samjax.core.random import Rows, keys_of_masks
 from samjax.core.tree import named_leaves
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.data.photo_data import PhotoDataConfig
-from samjax.models.mae import MaeConfig, MaeDecoderConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.prompting.interactive import InteractionConfig, Refinement
@@ -60,15 +59,7 @@ def masks() -> Batch:
 
 
 def masked_images():
-    encoder = dataclasses.replace(MaeConfig().encoder, patch=8, width=16, depth=2, heads=2, drop_path=0.4)
-    model = MaeConfig(
-        image_size=(32, 48),
-        encoder=encoder,
-        decoder=MaeDecoderConfig(width=16, depth=1, heads=2),
-        visible=6,
-        dtype="float32",
-    )
-    return MaskedImageTraining(model=model, data=PhotoDataConfig(source=""), batch_size=PHOTOS)
+    return MaskedImageTraining(model=micro_mae(drop_path=0.4), data=PhotoDataConfig(source=""), batch_size=PHOTOS)
 
 
 def photos() -> PhotoBatch:

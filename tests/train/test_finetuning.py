@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from helpers.micro import micro_mae
 from jax.sharding import PartitionSpec
 
 from samjax.checkpoint.load import load_model
@@ -14,7 +15,7 @@ from samjax.checkpoint.weights import load_weights, read_shapes
 from samjax.core.errors import UserError
 from samjax.core.tree import matches, named_leaves, overlay, select
 from samjax.data.photo_data import PhotoDataConfig
-from samjax.models.mae import MaeConfig, MaeDecoderConfig
+from samjax.models.mae import MaeConfig
 from samjax.nn.adapters import AdaptersConfig
 from samjax.optim.averaging import moving_average
 from samjax.optim.build import OptimConfig
@@ -40,13 +41,7 @@ EMA, STEPS = 0.3, 4
 @pytest.fixture(scope="module")
 def config():
     """Four steps of a small masked autoencoder."""
-    model = MaeConfig(
-        image_size=(32, 48),
-        encoder=dataclasses.replace(MaeConfig().encoder, patch=8, width=16, depth=2, heads=2),
-        decoder=MaeDecoderConfig(width=16, depth=1, heads=2),
-        visible=6,
-        dtype="float32",
-    )
+    model = micro_mae()
     return MaskedImageTraining(
         model=model,
         data=PhotoDataConfig(source="synthetic:photos=16,size=48"),

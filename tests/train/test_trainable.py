@@ -7,12 +7,12 @@ from typing import NamedTuple
 import jax
 import numpy as np
 import pytest
+from helpers.micro import micro_mae
 
 from samjax.cli.main import main
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
 from samjax.data.photo_data import PhotoDataConfig
-from samjax.models.mae import MaeConfig, MaeDecoderConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.plan.hlo import parse
@@ -79,6 +79,7 @@ def encoder_flops(one_round):
     return [work(parse(program.as_text() or "")).flops for program in programs]
 
 
+@pytest.mark.slow
 def test_a_frozen_encoder_costs_its_forward_pass_alone(compiled, encoder_flops):
     whole, decoder = compiled("**"), compiled(*DECODER)
     forward, both = encoder_flops
@@ -101,20 +102,21 @@ def test_the_backward_pass_ends_at_the_first_trainable_layer(compiled, encoder_f
     assert compiled("image_encoder/**").flops - compiled("image_encoder/neck/**").flops > 0.7 * (both - forward)
 
 
-def test_moments_are_of_the_trainable_parameters_alone(compiled):
-    frozen, whole = compiled(*DECODER), compiled("**")
+def test_moments_are_of_the_trainable_parameters_alone(one_round):
+    mesh = make_mesh(MeshConfig(data=1), jax.devices()[:1])
+    configs = [dataclasses.replace(one_round, trainable=patterns) for patterns in (DECODER, ("**",))]
+    frozen, whole = (make_blueprint(config, mesh) for config in configs)
     parts = {"mu": [], "nu": []}
-    for name in named_leaves(frozen.blueprint.shapes.opt_state):
+    for name in named_leaves(frozen.shapes.opt_state):
         for moment, names in parts.items():
             if f"/{moment}/" in name:
                 names.append(name.split(f"/{moment}/")[1])
     for names in parts.values():
-        assert sorted(names) == sorted(frozen.blueprint.trainable)
-    assert all(name.split("/")[0] in ("mask_decoder", "prompt_encoder") for name in frozen.blueprint.trainable)
+        assert sorted(names) == sorted(frozen.trainable)
+    assert all(name.split("/")[0] in ("mask_decoder", "prompt_encoder") for name in frozen.trainable)
 
-    mesh = make_mesh(MeshConfig(data=1), jax.devices()[:1])
-    held, all_held = (state_bytes(one.config, one.blueprint, mesh) for one in (frozen, whole))
-    trained = sum(leaf.size for leaf in jax.tree.leaves(frozen.blueprint.trainable_part(frozen.blueprint.shapes)))
+    held, all_held = (state_bytes(*one, mesh) for one in zip(configs, (frozen, whole), strict=True))
+    trained = sum(leaf.size for leaf in jax.tree.leaves(frozen.trainable_part(frozen.shapes)))
     assert held["moments"] == pytest.approx(2 * 4 * trained, abs=16)
     assert held["parameters"] == all_held["parameters"]
 
@@ -139,13 +141,7 @@ def test_fifty_steps_leave_frozen_parameters_bit_for_bit(compiled):
 
 
 def test_a_masked_autoencoders_frozen_encoder_costs_its_forward_pass_alone():
-    model = MaeConfig(
-        image_size=(32, 48),
-        encoder=dataclasses.replace(MaeConfig().encoder, patch=8, width=16, depth=2, heads=2),
-        decoder=MaeDecoderConfig(width=16, depth=1, heads=2),
-        visible=20,
-        dtype="float32",
-    )
+    model = micro_mae(visible=20)
     mesh = make_mesh(MeshConfig(data=1), jax.devices()[:1])
 
     def flops(*patterns: str) -> int:
