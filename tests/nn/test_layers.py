@@ -72,6 +72,16 @@ def test_the_backward_pass_keeps_the_input_alone(layer):
     np.testing.assert_array_equal(kept[0], x)
 
 
+def test_the_backward_pass_of_an_mlp_keeps_hidden_units_once():
+    """Before the activation; what follows it would be as much again."""
+    mlp = Mlp(32, 128, dtype=FLOAT32, rngs=nnx.Rngs(0))
+    x = jnp.asarray(normal(64, 32))
+    _, pull = jax.vjp(lambda mlp, x: mlp(x), mlp, x)
+    kept = [leaf for leaf in jax.tree.leaves(pull) if leaf.shape == (64, 128)]
+    assert len(kept) == 1
+    np.testing.assert_allclose(kept[0], x @ mlp.up.kernel[...] + mlp.up.bias[...], atol=1e-6)
+
+
 @pytest.mark.parametrize(("inputs", "size"), [(3, 16), (1, 2), (4, 2)])
 def test_patchify_is_a_strided_convolution(inputs, size):
     patchify = Patchify(inputs, 6, size, init=VIT_INIT, dtype=FLOAT32, rngs=nnx.Rngs(0))

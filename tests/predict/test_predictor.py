@@ -52,12 +52,19 @@ def test_groups_of_objects_change_nothing(model, micro, one_device, monkeypatch)
         "labels": [np.ones((8, 2))] * 2,
         "mask_logits": [draw.normal(size=(8, *micro.logits_size)).astype(np.float32)] * 2,
     }
-    answers = {}
+    answers, decoded, decoder = {}, [], Sam.decoder
+
+    def spy(sam, embedding):
+        decode = decoder(sam, embedding)
+        return lambda prompts, keys: decoded.append(prompts.labels.shape[:2]) or decode(prompts, keys)
+
+    monkeypatch.setattr(Sam, "decoder", spy)
     for at_once in (16, 4, 1):
         monkeypatch.setattr("samjax.predict.engine.decoded_at_once", lambda *_, at_once=at_once: at_once)
         predictor = Predictor(Engine(model, micro, mesh=one_device))
         predictor.set_images(picture)
         answers[at_once] = predictor.predict_each(**asked)
+    assert decoded == [(2, 8), (2, 2), (2, 1)]
     for at_once in (4, 1):
         for found, expected in zip(answers[at_once], answers[16], strict=True):
             assert_close(found, expected)
