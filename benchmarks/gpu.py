@@ -70,7 +70,7 @@ def time_groups(case: train_step.Case, *, turns: int) -> dict[int, float]:
 
 def waiting(model: str, *, photos: int, steps: int) -> float:
     """Return the share of its time that `samjax train` waits for data, after its first row."""
-    from samjax.train.trackers import JsonLines
+    from samjax.training.trackers import JsonLines
 
     with tempfile.TemporaryDirectory() as workdir:
         run = [str(Path(sys.executable).parent / "samjax"), "train", str(ROOT / "experiments" / "sam" / f"{model}.py")]

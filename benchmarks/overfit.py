@@ -24,8 +24,8 @@ from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import DropsConfig
 from samjax.prompting.interactive import InteractionConfig, Refinement
 from samjax.tasks.promptable import ClickValidationConfig, PromptableTraining
-from samjax.train.config import CheckpointConfig
-from samjax.train.trackers import JsonLines
+from samjax.training.config import CheckpointConfig
+from samjax.training.trackers import JsonLines
 
 PHOTOS, SIDE, SMALLEST_MASK, FEWEST_MASKS = 8, 256, 400, 3
 # Shares of the steps: where the rate falls, and where clicks become more.

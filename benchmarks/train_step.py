@@ -86,7 +86,7 @@ def samjax(case: Case, folder: str) -> Actions:
     from samjax.interop.tables.sam import SAM
     from samjax.models.sam.sam import Sam
     from samjax.nn.init import Buffer
-    from samjax.train.config import StepKeys
+    from samjax.training.config import StepKeys
 
     config = case.config()
     photo, masks = case.scene()

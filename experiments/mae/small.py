@@ -12,7 +12,7 @@ from experiments.mae import smoke
 from samjax.models.mae import MaeConfig
 from samjax.optim.schedule import CosineConfig
 from samjax.tasks.masked_images import MaskedImageTraining
-from samjax.train.config import CheckpointConfig
+from samjax.training.config import CheckpointConfig
 
 
 def config() -> MaskedImageTraining:

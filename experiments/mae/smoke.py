@@ -15,7 +15,7 @@ from samjax.models.mae import MaeConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import CosineConfig
 from samjax.tasks.masked_images import MaskedImageTraining
-from samjax.train.config import CheckpointConfig, ValidationConfig
+from samjax.training.config import CheckpointConfig, ValidationConfig
 
 PHOTOS = Path(__file__).parents[1] / "sam" / "photos"
 

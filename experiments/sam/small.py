@@ -16,7 +16,7 @@ from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import DropsConfig
 from samjax.prompting.interactive import InteractionConfig, Refinement
 from samjax.tasks.promptable import ClickValidationConfig, PromptableTraining
-from samjax.train.config import CheckpointConfig
+from samjax.training.config import CheckpointConfig
 
 PHOTOS = Path(__file__).parent / "photos"
 

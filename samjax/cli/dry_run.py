@@ -10,9 +10,9 @@ from samjax.checkpoint.manager import Checkpoints, state_shapes
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.data.stream.loader import TrainStream
 from samjax.data.stream.mixture import Mixture, open_mixture
-from samjax.train.config import TrainConfig
-from samjax.train.start import find_starting_weights
-from samjax.train.state import make_blueprint
+from samjax.training.config import TrainConfig
+from samjax.training.start import find_starting_weights
+from samjax.training.state import make_blueprint
 
 
 def open_validation(config: TrainConfig) -> Mixture | None:

@@ -50,7 +50,7 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
         raise SystemExit(0 if known.help else 2)
     from samjax.cli.train import override
     from samjax.core.experiment import load_experiment
-    from samjax.train.config import TrainConfig
+    from samjax.training.config import TrainConfig
 
     config = override(
         load_experiment(known.experiment, TrainConfig), rest, command="plan EXPERIMENT.py", show_help=known.help

@@ -83,8 +83,8 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
 def _join_and_run(known: argparse.Namespace, rest: list[str], cluster: dict[str, Any] | None, came: list[int]) -> bool:
     """Return whether the last step was taken."""
     from samjax.core.distributed import ends_all, join
-    from samjax.train.config import TrainConfig
-    from samjax.train.profiling import StepRange
+    from samjax.training.config import TrainConfig
+    from samjax.training.profiling import StepRange
 
     experiment = Path(known.experiment)
     config = override(load_experiment(experiment, TrainConfig), rest, show_help=known.help)
@@ -145,10 +145,10 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
     from samjax.core.distributed import is_lead, wait_for_all
     from samjax.parallel.mesh import make_mesh
     from samjax.parallel.sharding import batch_sharding, check_batch
-    from samjax.train.accumulation import check_parts
-    from samjax.train.best import is_over
-    from samjax.train.loop import train
-    from samjax.train.trackers import JsonLines
+    from samjax.training.accumulation import check_parts
+    from samjax.training.best import is_over
+    from samjax.training.loop import train
+    from samjax.training.trackers import JsonLines
 
     mesh = make_mesh(config.mesh)
     check_batch("batch_size", config.batch_size, mesh)

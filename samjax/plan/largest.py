@@ -11,8 +11,8 @@ from jax.sharding import SingleDeviceSharding
 
 from samjax.parallel.mesh import make_mesh
 from samjax.plan.memory import OutOfMemoryError, compile_step, state_bytes
-from samjax.train.config import TrainConfig
-from samjax.train.state import make_blueprint
+from samjax.training.config import TrainConfig
+from samjax.training.state import make_blueprint
 
 _MOST = 4096
 _WASTED = 3  # probes that may follow lines without doubling what fits or halving what is left

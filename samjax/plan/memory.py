@@ -12,9 +12,9 @@ from jax.sharding import Mesh
 
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding, check_batch
-from samjax.train.config import TrainConfig
-from samjax.train.state import Blueprint, TrainState, make_blueprint
-from samjax.train.step import lower_train_step
+from samjax.training.config import TrainConfig
+from samjax.training.state import Blueprint, TrainState, make_blueprint
+from samjax.training.step import lower_train_step
 
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 

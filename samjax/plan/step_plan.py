@@ -14,7 +14,7 @@ from samjax.plan.instructions import Repetition, most_instructions
 from samjax.plan.memory import CompiledStep, Memory, OutOfMemoryError, compile_step
 from samjax.plan.roofline import Floor, floor
 from samjax.plan.topology import Topology, roomier, topology_devices
-from samjax.train.config import TrainConfig
+from samjax.training.config import TrainConfig
 
 _NAMED = 6
 

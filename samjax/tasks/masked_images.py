@@ -18,8 +18,8 @@ from samjax.models.mae import Mae, MaeConfig
 from samjax.models.mae_flops import mae_flops
 from samjax.parallel.sharding import replicated
 from samjax.tasks.reconstruction import FIGURES, ReconstructionValidator
-from samjax.train.config import Metrics, StepKeys, TrainConfig
-from samjax.train.validation import Better, Validator
+from samjax.training.config import Metrics, StepKeys, TrainConfig
+from samjax.training.validation import Better, Validator
 
 
 @config_class("")

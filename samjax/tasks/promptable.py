@@ -37,8 +37,8 @@ from samjax.parallel.sharding import platform, replicated
 from samjax.prompting.interactive import InteractionConfig, interact
 from samjax.tasks.click_validation import ClickValidator, figures
 from samjax.tasks.mask_groups import play_in_groups
-from samjax.train.config import Metrics, StepKeys, TrainConfig, ValidationConfig
-from samjax.train.validation import Better, Validator
+from samjax.training.config import Metrics, StepKeys, TrainConfig, ValidationConfig
+from samjax.training.validation import Better, Validator
 
 
 @config_class("validation")

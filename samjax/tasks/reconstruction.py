@@ -15,7 +15,7 @@ from samjax.data.stream.example import NO_RECORD
 from samjax.models.mae import Mae, MaeConfig
 from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
 from samjax.pictures.canvas import Cell, Grid
-from samjax.train.validation import Better
+from samjax.training.validation import Better
 
 FIGURES: Mapping[str, Better] = {"loss": Better.LOWER}
 """What a validation reports."""

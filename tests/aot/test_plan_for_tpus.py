@@ -23,7 +23,7 @@ from samjax.plan.largest import usable_memory
 from samjax.plan.step_plan import make_plan
 from samjax.plan.topology import parse_topology, topology_devices
 from samjax.tasks.promptable import PromptableTraining
-from samjax.train.state import make_blueprint
+from samjax.training.state import make_blueprint
 
 ROOT = Path(__file__).parents[2]
 

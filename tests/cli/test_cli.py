@@ -9,7 +9,7 @@ import pytest
 from samjax.cli.main import main
 from samjax.cli.train import override
 from samjax.core.errors import UserError
-from samjax.train import config as train_config
+from samjax.training import config as train_config
 
 
 @pytest.fixture

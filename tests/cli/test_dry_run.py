@@ -10,7 +10,7 @@ import pytest
 from samjax.checkpoint.weights import save_weights
 from samjax.cli.main import main
 from samjax.core.json_config import to_json
-from samjax.train.state import make_blueprint
+from samjax.training.state import make_blueprint
 
 
 @pytest.fixture(scope="module")

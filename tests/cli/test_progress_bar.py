@@ -47,7 +47,7 @@ def test_no_other_command_makes_its_own():
         for path in (ROOT / folder).rglob("*.py")
         if "rich.progress" in path.read_text()
     ]
-    assert sorted(own) == ["samjax/cli/progress_bar.py", "samjax/train/trackers.py"]
+    assert sorted(own) == ["samjax/cli/progress_bar.py", "samjax/training/trackers.py"]
 
 
 def test_a_preparation_without_a_terminal_prints_a_line_now_and_then(monkeypatch, capsys):

@@ -28,7 +28,7 @@ from samjax.parallel.mesh import MeshConfig
 from samjax.predict.automatic.generator_config import GeneratorConfig
 from samjax.prompting.interactive import InteractionConfig
 from samjax.tasks.promptable import ClickValidationConfig, PromptableTraining
-from samjax.train.config import CheckpointConfig
+from samjax.training.config import CheckpointConfig
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -19,7 +19,7 @@ from samjax.models.vit.vit import Positions, VitConfig
 from samjax.prompting.interactive import InteractionConfig, Refinement
 from samjax.tasks.masked_images import MaskedImageTraining
 from samjax.tasks.promptable import PromptableTraining
-from samjax.train.config import TrainConfig
+from samjax.training.config import TrainConfig
 
 SYNTHETIC = "synthetic:photos=16,size=96,masks=4"
 

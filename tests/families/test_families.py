@@ -34,7 +34,7 @@ from samjax.optim.build import decay_mask
 from samjax.optim.layer_decay import layer_ids
 from samjax.parallel.rules import RULES
 from samjax.parallel.sharding import logical_axes
-from samjax.train.config import TrainConfig
+from samjax.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 REGENERATE = "SAMJAX_REGENERATE_GOLDEN"

@@ -17,8 +17,8 @@ from samjax.core.tree import map_with_names, named_leaves
 from samjax.data.stream.example import NO_RECORD
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding
-from samjax.train.config import StepKeys
-from samjax.train.state import Blueprint, init_state, make_blueprint
+from samjax.training.config import StepKeys
+from samjax.training.state import Blueprint, init_state, make_blueprint
 
 TOLERANCE = 1e-4
 ROWS, PHOTOS = 4, 3
@@ -135,7 +135,7 @@ def test_initial_weights_are_those_of_the_key(family):
 
 @pytest.mark.parametrize(
     "family",
-    # SAM's takes half a minute to compile; by default tests/train/test_meshes.py splits its batches
+    # SAM's takes half a minute to compile; by default tests/training/test_meshes.py splits its batches
     [pytest.param(one, marks=pytest.mark.slow) if one.name == "sam" else one for one in KNOWN if one.training],
     ids=lambda family: family.name,
 )

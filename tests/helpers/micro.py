@@ -19,7 +19,7 @@ from samjax.optim.schedule import DropsConfig
 from samjax.parallel.mesh import MeshConfig
 from samjax.prompting.interactive import InteractionConfig
 from samjax.tasks.promptable import ClickValidationConfig, PromptableTraining
-from samjax.train.config import CheckpointConfig
+from samjax.training.config import CheckpointConfig
 
 
 def micro_model() -> SamConfig:

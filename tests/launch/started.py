@@ -23,7 +23,7 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from helpers.micro import micro_run
 from samjax.parallel.mesh import MeshConfig
-from samjax.train.config import CheckpointConfig
+from samjax.training.config import CheckpointConfig
 from samjax.tasks.promptable import ClickValidationConfig
 
 def config():

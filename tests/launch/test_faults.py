@@ -33,7 +33,7 @@ if sys.argv[-2:] == ["--process", os.environ["VICTIM"]]:
     from samjax.checkpoint.manager import Checkpoints
     from samjax.data.stream.loader import TrainStream
     from samjax.tasks.click_validation import ClickValidator
-    from samjax.train import loop
+    from samjax.training import loop
 
     fault, at = os.environ["FAULT"], int(os.environ.get("AT", "1"))
     if fault == "loading":

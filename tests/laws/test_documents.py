@@ -19,7 +19,7 @@ from samjax.core.experiment import load_experiment
 from samjax.data.annotations.formats import FormatOptions
 from samjax.eval.protocols.proposals.protocol import paper_generator
 from samjax.predict.automatic.generator_config import GeneratorConfig
-from samjax.train.config import TrainConfig
+from samjax.training.config import TrainConfig
 
 EVERY = pytest.mark.parametrize("document", DOCUMENTS)
 ARCHITECTURE = "docs/architecture.md"
@@ -228,9 +228,9 @@ def test_readme_is_short_and_says_what_is_not_done_at_the_top():
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("samjax.train.config.TrainConfig", True),
-        ("samjax.train.config.TrainConfig.objective", True),
-        ("samjax.train.config.Trainer", False),
+        ("samjax.training.config.TrainConfig", True),
+        ("samjax.training.config.TrainConfig.objective", True),
+        ("samjax.training.config.Trainer", False),
         ("samjax.trainer", False),
         ("experiments.sam.vit_b", True),
     ],

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import pytest
 from packaging.requirements import Requirement
 
-from samjax.train.config import TrainConfig
+from samjax.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 OURS = ("samjax", "data_pipelines", "experiments", "launch", "benchmarks", "tests")
 
 TRAIN = ("core", "data", "optim", "parallel", "nn", "checkpoint")
-TASKS = (*TRAIN, "prompting", "losses", "models", "train")
+TASKS = (*TRAIN, "prompting", "losses", "models", "training")
 MAY_IMPORT = {
     "samjax.core": (),
     "samjax.data": ("core",),
@@ -34,9 +34,9 @@ MAY_IMPORT = {
     "samjax.checkpoint": ("core", "parallel", "nn"),
     "samjax.interop": ("core", "nn", "models", "checkpoint"),
     "samjax.predict": ("core", "data", "parallel", "models", "checkpoint", "pictures"),
-    "samjax.train": TRAIN,
+    "samjax.training": TRAIN,
     "samjax.tasks": (*TASKS, "pictures"),
-    "samjax.plan": ("core", "parallel", "train"),
+    "samjax.plan": ("core", "parallel", "training"),
     "samjax.eval": ("core", "data", "prompting", "losses", "scores", "parallel", "models", "pictures", "predict"),
     "samjax.cli": (*TASKS, "tasks", "interop", "pictures", "predict", "plan", "scores", "eval", "data_pipelines"),
     "data_pipelines": ("core", "data"),
@@ -176,7 +176,7 @@ def test_files_are_short_and_named_for_their_purpose(path):
         ("from .focal import focal_loss", True),
         ("from samjax.models.sam.sam import SamConfig", False),
         ("from samjax import models", False),
-        ("import samjax.train.loop", False),
+        ("import samjax.training.loop", False),
         ("from ..models import sam", False),
         ("def late():\n    from samjax.data import rle", False),
         ("from data_pipelines import sa1b", False),

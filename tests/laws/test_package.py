@@ -21,7 +21,7 @@ from samjax.eval.protocols.proposals.protocol import paper_generator
 from samjax.nn.structure import abstract_model
 from samjax.plan.topology import parse_topology
 from samjax.predict.automatic.generator_config import GeneratorConfig
-from samjax.train.config import TrainConfig
+from samjax.training.config import TrainConfig
 
 
 def documented_commands() -> list[str]:

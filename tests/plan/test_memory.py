@@ -8,7 +8,7 @@ import pytest
 from samjax.nn.adapters import AdaptersConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.plan.memory import OutOfMemoryError, state_bytes
-from samjax.train.state import init_state, make_blueprint
+from samjax.training.state import init_state, make_blueprint
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from samjax.plan.roofline import floor
 from samjax.plan.step_plan import Plan, make_plan
 from samjax.plan.topology import parse_topology, topology_devices
 from samjax.prompting.interactive import InteractionConfig, Refinement
-from samjax.train.config import TrainConfig
+from samjax.training.config import TrainConfig
 
 
 @pytest.fixture(scope="module")

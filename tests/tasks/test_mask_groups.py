@@ -23,7 +23,7 @@ from samjax.losses.sam_loss import loss_pixels, loss_target, round_loss, sam_los
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.prompting.interactive import interact
 from samjax.tasks import mask_groups
-from samjax.train.config import StepKeys
+from samjax.training.config import StepKeys
 
 SLOTS = 8
 COUNTS = (0, 1, 8, 5)  # valid masks of each photo

@@ -30,8 +30,8 @@ from samjax.parallel.sharding import batch_sharding, replicated
 from samjax.tasks.masked_images import MaskedImageTraining
 from samjax.tasks.promptable import PromptableTraining
 from samjax.tasks.reconstruction import ReconstructionValidator, fill_in
-from samjax.train.config import StepKeys, ValidationConfig
-from samjax.train.start import starting_model
+from samjax.training.config import StepKeys, ValidationConfig
+from samjax.training.start import starting_model
 
 SMALL = micro_mae()
 
@@ -221,7 +221,7 @@ def experiment(tmp_path_factory, jpegs):
         "from test_masked_images import SMALL, run_of\n"
         "import dataclasses\n"
         "from samjax.data.photo_data import PhotoDataConfig\n"
-        "from samjax.train.config import ValidationConfig\n"
+        "from samjax.training.config import ValidationConfig\n"
         "def config():\n"
         f"    source = {str(folder / 'photos')!r}\n"
         "    validation = ValidationConfig(source=source, batch_size=8, every=2)\n"

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float, Shaped
 from samjax.core.errors import UserError
 from samjax.core.random import Rows
 from samjax.parallel.sharding import constrain, shards
-from samjax.train.config import Metrics, StepKeys, TrainConfig
+from samjax.training.config import Metrics, StepKeys, TrainConfig
 
 Objective = Callable[[Any, Any, StepKeys], tuple[Float[Array, ""], Metrics]]
 """The loss and the metrics: of variables, a batch or a part of one, and the keys of the step."""

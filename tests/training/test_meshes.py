@@ -31,8 +31,8 @@ from samjax.optim.schedule import DropsConfig
 from samjax.parallel.mesh import MeshConfig, Preset, make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
 from samjax.prompting.interactive import InteractionConfig, Refinement
-from samjax.train.state import Blueprint, TrainState, init_state, make_blueprint
-from samjax.train.step import make_train_step
+from samjax.training.state import Blueprint, TrainState, init_state, make_blueprint
+from samjax.training.step import make_train_step
 
 STEPS = 10
 TOLERANCE = 1e-5

@@ -23,11 +23,11 @@ from samjax.optim.schedule import ConstantConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.tasks.masked_images import MaskedImageTraining
-from samjax.train.config import CheckpointConfig
-from samjax.train.loop import train
-from samjax.train.start import begin
-from samjax.train.state import init_state, make_blueprint
-from samjax.train.trackers import JsonLines
+from samjax.training.config import CheckpointConfig
+from samjax.training.loop import train
+from samjax.training.start import begin
+from samjax.training.state import init_state, make_blueprint
+from samjax.training.trackers import JsonLines
 
 # See tests/checkpoint/test_checkpoints.py.
 pytestmark = [

@@ -14,17 +14,17 @@ from samjax.core.files import write_whole
 from samjax.core.heap import return_free_memory
 from samjax.data.stream.loader import TrainStream
 from samjax.data.stream.position import summary
-from samjax.train.best import BestValidation, link_best, way_on
-from samjax.train.clock import Part, Past, RunClock
-from samjax.train.config import TrainConfig
-from samjax.train.metrics import NonFiniteLossError, PendingMetrics, peak_images_per_s
-from samjax.train.profiling import Profiler, StepRange
-from samjax.train.stall import StallWatch
-from samjax.train.start import begin
-from samjax.train.state import TrainState, make_blueprint
-from samjax.train.step import lower_train_step
-from samjax.train.stopping import Stopping
-from samjax.train.trackers import JsonLines, Pictures, TensorBoard, Terminal, Tracker
+from samjax.training.best import BestValidation, link_best, way_on
+from samjax.training.clock import Part, Past, RunClock
+from samjax.training.config import TrainConfig
+from samjax.training.metrics import NonFiniteLossError, PendingMetrics, peak_images_per_s
+from samjax.training.profiling import Profiler, StepRange
+from samjax.training.stall import StallWatch
+from samjax.training.start import begin
+from samjax.training.state import TrainState, make_blueprint
+from samjax.training.step import lower_train_step
+from samjax.training.stopping import Stopping
+from samjax.training.trackers import JsonLines, Pictures, TensorBoard, Terminal, Tracker
 
 
 def train(

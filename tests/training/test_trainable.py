@@ -20,8 +20,8 @@ from samjax.plan.hlo_cost import work
 from samjax.plan.memory import state_bytes
 from samjax.prompting.interactive import InteractionConfig, Refinement
 from samjax.tasks.masked_images import MaskedImageTraining
-from samjax.train.state import Blueprint, init_state, make_blueprint
-from samjax.train.step import lower_train_step
+from samjax.training.state import Blueprint, init_state, make_blueprint
+from samjax.training.step import lower_train_step
 
 DECODER = ("mask_decoder/**", "prompt_encoder/**")
 

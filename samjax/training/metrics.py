@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 
 from samjax.core.errors import UserError
 from samjax.parallel.chips import chip_of
-from samjax.train.clock import Part, RunClock
-from samjax.train.config import TrainConfig
+from samjax.training.clock import Part, RunClock
+from samjax.training.config import TrainConfig
 
 log = logging.getLogger(__name__)
 

@@ -25,7 +25,7 @@ from samjax.optim.build import make_optimizer
 from samjax.optim.freezing import trainable_names
 from samjax.optim.rates import check_rates
 from samjax.parallel.sharding import logical_axes, replicated, tree_shardings
-from samjax.train.config import TrainConfig
+from samjax.training.config import TrainConfig
 
 
 @struct

@@ -14,11 +14,11 @@ from samjax.core.errors import UserError
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.tasks.promptable import ClickValidationConfig
-from samjax.train import loop, start
-from samjax.train.best import BestValidation, is_over, link_best
-from samjax.train.config import CheckpointConfig
-from samjax.train.state import Blueprint, TrainState
-from samjax.train.trackers import JsonLines
+from samjax.training import loop, start
+from samjax.training.best import BestValidation, is_over, link_best
+from samjax.training.config import CheckpointConfig
+from samjax.training.state import Blueprint, TrainState
+from samjax.training.trackers import JsonLines
 
 FIGURES = {0: 0.1, 2: 0.5, 4: 0.3, 6: 0.4, 8: 0.5, 10: 0.2, 12: 0.9}
 

@@ -20,9 +20,9 @@ from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.prompting.interactive import InteractionConfig, Refinement
 from samjax.tasks.masked_images import MaskedImageTraining
-from samjax.train.accumulation import split_batch
-from samjax.train.state import init_state, make_blueprint
-from samjax.train.step import make_train_step
+from samjax.training.accumulation import split_batch
+from samjax.training.state import init_state, make_blueprint
+from samjax.training.step import make_train_step
 
 PHOTOS, SLOTS = 8, 2
 ALL_AXES = MeshConfig(data=2, fsdp=2, tensor=2)

@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from samjax.train import loop, start
+from samjax.training import loop, start
 
 _programs: dict[Any, Any] = {}
 

@@ -14,9 +14,9 @@ from samjax.checkpoint.manager import state_shapes
 from samjax.core.random import Stream, derive
 from samjax.optim.averaging import moving_average
 from samjax.parallel.sharding import batch_sharding, replicated
-from samjax.train.accumulation import check_parts, gradient_in_parts
-from samjax.train.config import Metrics, StepKeys, TrainConfig
-from samjax.train.state import Blueprint, TrainState
+from samjax.training.accumulation import check_parts, gradient_in_parts
+from samjax.training.config import Metrics, StepKeys, TrainConfig
+from samjax.training.state import Blueprint, TrainState
 
 TrainStep = Callable[[TrainState, Any, Key[Array, ""]], tuple[TrainState, Metrics]]
 

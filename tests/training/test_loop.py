@@ -21,12 +21,12 @@ from samjax.data.stream.loader import TrainStream
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.tasks.promptable import PromptableTraining
-from samjax.train import loop
-from samjax.train import step as step_module
-from samjax.train.loop import train
-from samjax.train.metrics import NonFiniteLossError
-from samjax.train.state import init_state, make_blueprint
-from samjax.train.trackers import JsonLines
+from samjax.training import loop
+from samjax.training import step as step_module
+from samjax.training.loop import train
+from samjax.training.metrics import NonFiniteLossError
+from samjax.training.state import init_state, make_blueprint
+from samjax.training.trackers import JsonLines
 
 # Where a read of Orbax's fails, those it began beside it end after their event loop is closed, and say so to nobody.
 pytestmark = [

@@ -10,9 +10,9 @@ from etils import epath
 
 from samjax.core.errors import UserError
 from samjax.core.files import is_bucket
-from samjax.train.config import TrainConfig
-from samjax.train.trackers import Row
-from samjax.train.validation import Better
+from samjax.training.config import TrainConfig
+from samjax.training.trackers import Row
+from samjax.training.validation import Better
 
 LINK = "best"
 """Name of the link in a workdir to its best checkpoint."""

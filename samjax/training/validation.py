@@ -4,7 +4,7 @@ import enum
 from collections.abc import Callable
 from typing import Any
 
-from samjax.train.trackers import Row
+from samjax.training.trackers import Row
 
 Validator = Callable[[Any, int], tuple[Row, dict[str, Any]]]
 """Takes the state, with `params` and `buffers`, and its step; returns a row of metrics, and pictures by name."""

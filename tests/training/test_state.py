@@ -12,7 +12,7 @@ from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.models.sam.sam import SamConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.tasks.promptable import PromptableTraining
-from samjax.train.state import begin_with, check_weights, init_state, make_blueprint
+from samjax.training.state import begin_with, check_weights, init_state, make_blueprint
 
 
 def run_of(model):

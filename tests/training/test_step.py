@@ -14,9 +14,9 @@ from samjax.core.tree import named_leaves
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding
 from samjax.prompting.interactive import InteractionConfig, Refinement
-from samjax.train.config import StepKeys
-from samjax.train.state import make_blueprint
-from samjax.train.step import lower_train_step
+from samjax.training.config import StepKeys
+from samjax.training.state import make_blueprint
+from samjax.training.step import lower_train_step
 
 
 @pytest.fixture(scope="module")

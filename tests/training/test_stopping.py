@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from samjax.train.clock import Part, RunClock
-from samjax.train.stopping import Stopping
+from samjax.training.clock import Part, RunClock
+from samjax.training.stopping import Stopping
 
 
 def stopping(*, saved: int | None = None, turn: int = 0, dispatched: int = 0, part: Part = Part.STEP) -> Stopping:

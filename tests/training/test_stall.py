@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from samjax.train.clock import Part, RunClock
-from samjax.train.stall import StallWatch, Turn, verdict
+from samjax.training.clock import Part, RunClock
+from samjax.training.stall import StallWatch, Turn, verdict
 
 
 def turn(steps: int, doing: str = "waiting for devices", host: str = "there") -> Turn:

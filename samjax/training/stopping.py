@@ -8,8 +8,8 @@ import jax
 from samjax.checkpoint.manager import Checkpoints
 from samjax.core.distributed import stops_together
 from samjax.core.signals import answering
-from samjax.train.clock import Part, RunClock
-from samjax.train.profiling import StepRange
+from samjax.training.clock import Part, RunClock
+from samjax.training.profiling import StepRange
 
 _AGAIN = "press again to stop at once"
 

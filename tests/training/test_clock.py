@@ -12,8 +12,8 @@ from samjax.core.batches import Batch
 from samjax.models.sam.flops import photo_flops
 from samjax.models.sam.sam import SamConfig
 from samjax.parallel.chips import chip_of
-from samjax.train.clock import Part, Past, RunClock
-from samjax.train.metrics import PendingMetrics, peak_images_per_s
+from samjax.training.clock import Part, Past, RunClock
+from samjax.training.metrics import PendingMetrics, peak_images_per_s
 
 
 class Hand:

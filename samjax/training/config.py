@@ -30,7 +30,7 @@ from samjax.optim.averaging import AverageDecay
 from samjax.optim.build import OptimConfig
 from samjax.parallel.mesh import MeshConfig
 from samjax.parallel.sharding import batch_sharding
-from samjax.train.validation import Better, Validator
+from samjax.training.validation import Better, Validator
 
 Metrics = dict[str, Float[Array, ""]]
 

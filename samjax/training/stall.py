@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 
 from samjax.core.distributed import leave_word, words_of_all
-from samjax.train.clock import Part, RunClock
+from samjax.training.clock import Part, RunClock
 
 _TURNS = "turns"
 _STACKS = "stacks"

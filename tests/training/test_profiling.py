@@ -9,7 +9,7 @@ import pytest
 
 from samjax.cli.main import main
 from samjax.core.errors import UserError
-from samjax.train.profiling import Profiler, StepRange
+from samjax.training.profiling import Profiler, StepRange
 
 
 @pytest.mark.parametrize(

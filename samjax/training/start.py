@@ -11,8 +11,8 @@ from samjax.checkpoint.load import config_of
 from samjax.checkpoint.manager import Checkpoints, state_shapes
 from samjax.checkpoint.weights import SavedShapes, Weights, load_weights, read_shapes
 from samjax.data.stream.loader import TrainStream
-from samjax.train.config import TrainConfig
-from samjax.train.state import Blueprint, TrainState, begin_with, check_weights, init_state
+from samjax.training.config import TrainConfig
+from samjax.training.state import Blueprint, TrainState, begin_with, check_weights, init_state
 
 
 @dataclass(frozen=True, kw_only=True)
