@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from samjax.cli.train import run
+from samjax.api.training_run import train
 from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.losses.sam_loss import LossConfig
 from samjax.models.sam.sam import SamConfig
@@ -104,8 +104,8 @@ def main() -> None:
 
     began, worked = time.monotonic(), time.process_time()
     first = config(subset, arguments.steps)
-    run(first, workdir=str(arguments.workdir))
-    run(finish(first, arguments.steps), workdir=str(arguments.workdir))
+    train(first, workdir=str(arguments.workdir))
+    train(finish(first, arguments.steps), workdir=str(arguments.workdir))
     minutes, of_cores = (time.monotonic() - began) / 60, (time.process_time() - worked) / 60
     rows = [row for row in JsonLines.read(arguments.workdir / "metrics.jsonl") if row.get("split") == "val"]
     print("step  " + "  ".join(f"{name:>8}" for name in rows[0] if "@" in name))

@@ -97,7 +97,7 @@ def open_images(path: str, *, out: Path):
 
 def prepare_records(path: str, *, out: Path) -> str:
     """Return `path`, or, for tars or pairs of SA-1B, the records prepared from it once under `out`."""
-    from samjax.cli.tars import prepare_once
+    from samjax.api.tars import prepare_once
     from samjax.data.stream.sources import is_sa1b_layout
 
     if not is_sa1b_layout(path):

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import io
-import logging
 import re
 import signal
 import sys
@@ -17,8 +16,6 @@ from samjax.core.experiment import load_experiment
 from samjax.core.ranges import COUNT_OR_NONE, Range
 
 _EXIT_CODE = Range(at_least=0, at_most=255, why="a process ends with one of these codes")
-
-log = logging.getLogger(__name__)
 
 _DESCRIPTION = """\
 Train the model that EXPERIMENT.py's config() describes. Override any field of the config by its dotted name; `samjax
@@ -82,7 +79,7 @@ def _run(parser: argparse.ArgumentParser, known: argparse.Namespace, rest: list[
 
 def _join_and_run(known: argparse.Namespace, rest: list[str], cluster: dict[str, Any] | None, came: list[int]) -> bool:
     """Return whether the last step was taken."""
-    from samjax.core.distributed import ends_all, join
+    from samjax.core.distributed import ends_all, join, wait_for_all
     from samjax.training.config import TrainConfig
     from samjax.training.profiling import StepRange
 
@@ -95,7 +92,13 @@ def _join_and_run(known: argparse.Namespace, rest: list[str], cluster: dict[str,
         for number in came:
             signal.raise_signal(number)
     with ends_all():
-        return run(config, workdir=workdir, profile=profile, dry=known.dry_run)
+        from samjax.api.training_run import rehearse, train
+
+        if known.dry_run:
+            print(rehearse(config, workdir=workdir), flush=True)
+            wait_for_all("every process has said what it has")
+            return True
+        return train(config, workdir=workdir, profile=profile).is_over
 
 
 def override(config, arguments: list[str], *, command: str = "train EXPERIMENT.py", show_help: bool = False):
@@ -124,111 +127,3 @@ def _one_sentence(message: str) -> str:
     """Return tyro's framed message as a line."""
     words = re.sub(r"[╭╮╰╯│─╌┄]+", " ", re.sub(r"\x1b\[[0-9;]*m", "", message))
     return re.sub(r"\s+", " ", words).strip()
-
-
-def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
-    """Train `config` in `workdir`, and trace the steps of `profile`, a `StepRange`; or, `dry`, see whether it could.
-
-    Returns:
-      Whether the last step was taken: a signal may end a run before.
-    """
-    import jax
-
-    from samjax.core.files import is_bucket
-    from samjax.core.folder import lock_folder
-    from samjax.core.xla_cache import enable_compile_cache
-
-    shared = jax.process_count() > 1 and not is_bucket(workdir)
-    enable_compile_cache(shared=Path(workdir) / "compiled" if shared else None)
-
-    from samjax.cli.dry_run import check, open_validation
-    from samjax.core.distributed import is_lead, wait_for_all
-    from samjax.parallel.mesh import make_mesh
-    from samjax.parallel.sharding import batch_sharding, check_batch
-    from samjax.training.accumulation import check_parts
-    from samjax.training.best import is_over
-    from samjax.training.loop import train
-    from samjax.training.trackers import JsonLines
-
-    mesh = make_mesh(config.mesh)
-    check_batch("batch_size", config.batch_size, mesh)
-    check_parts(config, mesh)
-    if config.validation.source:
-        check_batch("validation.batch_size", config.validation.batch_size, mesh)
-    _check_best(config)
-    with contextlib.ExitStack() as stack:
-        locked = is_lead() and stack.enter_context(lock_folder(workdir))
-        config = _prepared(config, Path(workdir))
-        stream = config.stream(sharding=batch_sharding(mesh))
-        stack.callback(stream.close)
-        open_validation(config)
-        if dry:
-            print(check(config, mesh=mesh, stream=stream, workdir=workdir), flush=True)
-            wait_for_all("every process has said what it has")
-            return True
-        if is_lead():
-            kind = jax.devices()[0].platform
-            print(f"{jax.device_count()} {kind} device(s), mesh {dict(mesh.shape)}, workdir {workdir}", flush=True)
-            _tell_half_written(workdir, locked=locked)
-        wait_for_all("half-written checkpoints are removed")
-        state = train(config, workdir=workdir, mesh=mesh, stream=stream, profile=profile)
-        return is_over(config, JsonLines.read(Path(workdir) / "metrics.jsonl"), step=int(state.step))
-
-
-def _tell_half_written(workdir: str, *, locked: bool) -> None:
-    """Remove partial saves of killed processes, if no other run can be writing them."""
-    from etils import epath
-
-    from samjax.checkpoint.partial_saves import partial_saves, remove_partial_saves
-
-    checkpoints = epath.Path(workdir) / "checkpoints"
-    count, size = remove_partial_saves(checkpoints) if locked else (0, 0)
-    if count:
-        print(f"removed {count} half-written checkpoint(s) of killed runs, {size / 1e6:,.1f} MB", flush=True)
-    if left := partial_saves(checkpoints):
-        why = "cannot be deleted" if locked else f"stay, since {workdir} cannot be locked"
-        print(
-            f"{len(left)} half-written checkpoint(s) in {checkpoints} {why}, such as {left[0].name}; delete them when "
-            "no run uses it",
-            flush=True,
-        )
-
-
-def _check_best(config) -> None:
-    """Refuse a metric for the best checkpoint that the run's validation does not report.
-
-    Raises:
-      UserError: there is no validation, or it reports others.
-    """
-    best, figures = config.checkpoint.best, config.validation_figures()
-    if best and not config.validation.source:
-        raise UserError(f"checkpoint.best is {best!r}, but there is no validation: give validation.source")
-    if best and best not in figures:
-        names = ", ".join(figures)
-        raise UserError(f"checkpoint.best is {best!r}, which validation does not report; it reports {names}")
-
-
-def _prepared(config, workdir: Path):
-    """Return `config` reading ArrayRecord: tars and photos are prepared once, under the workdir, by the lead."""
-    import dataclasses
-
-    from samjax.cli.tars import needs_preparing, prepare_once
-    from samjax.core.distributed import is_lead, wait_for_all
-
-    schema = config.examples(config.data, augment=True).schema
-
-    def prepared(source: str, split: str) -> str:
-        if not needs_preparing(source, schema):
-            return source
-        out = workdir / "records" / split
-        if is_lead():
-            prepare_once(source, out, split=split, schema=schema)
-        wait_for_all(f"{source} is prepared")
-        return str(out)
-
-    data, validation = config.data, config.validation
-    return dataclasses.replace(
-        config,
-        data=dataclasses.replace(data, source=prepared(data.source, data.split)),
-        validation=dataclasses.replace(validation, source=prepared(validation.source, validation.split)),
-    )

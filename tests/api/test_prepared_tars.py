@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from samjax.cli.tars import prepare_once
+from samjax.api.tars import prepare_once
 from samjax.core.errors import UserError
 
 

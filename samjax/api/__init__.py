@@ -1,0 +1,1 @@
+"""What `import samjax` offers, and what the commands of the same names do: prepare records, train, load."""

@@ -1,0 +1,62 @@
+"""Records of annotated photos, from Python."""
+
+import os
+
+from data_pipelines import annotated_photos
+from data_pipelines.holdout import Splits
+from data_pipelines.prepare_report import PrepareReport
+from samjax.core.errors import UserError
+from samjax.core.overrides import replace_fields
+from samjax.data.annotations.formats import Format, FormatOptions
+
+
+def prepare(
+    annotations: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    images: str | os.PathLike[str] | None = None,
+    format: str = "coco",
+    holdout: float | None = None,
+    allow_missing: bool = False,
+    allow_unannotated: bool = False,
+    **options,
+) -> PrepareReport:
+    """Write annotated photos as records to train on, as `samjax data prepare --format` does, or resume.
+
+        samjax.prepare("cells.json", "my_records", images="cells", holdout=0.1)
+
+    Args:
+      annotations: the JSON, or the folder of maps or masks.
+      out: folder to write; nothing is done if it is complete.
+      images: folder of the photos; None for instance PNGs with the photos beside them.
+      format: `coco` (LVIS too), `label-maps`, `panoptic` or `instance-pngs`.
+      holdout: share of the photos, chosen by a hash of their names, that makes the split `val`; None makes none.
+      allow_missing: leave out and count missing or damaged photos and annotations, instead of refusing.
+      allow_unannotated: take photos without annotations for photos without objects.
+      options: of the format, see `samjax.data.annotations.formats.FormatOptions`.
+
+    Raises:
+      UserError: data cannot be used, a split is without photos, or an argument does not fit; the message says which.
+    """
+    return annotated_photos.prepare(
+        os.fspath(annotations),
+        out,
+        images=images,
+        format=_format(format),
+        options=replace_fields(FormatOptions(), options),
+        splits=Splits(holdout=holdout),
+        allow_missing=allow_missing,
+        allow_unannotated=allow_unannotated,
+    )
+
+
+def _format(name: str) -> Format:
+    """Return the format called `name`.
+
+    Raises:
+      UserError: it cannot be prepared.
+    """
+    names = [one.value for one in annotated_photos.FORMATS]
+    if name not in names:
+        raise UserError(f"format is {name!r}; give one of {', '.join(names)}")
+    return Format(name)
