@@ -30,7 +30,7 @@ from samjax.losses.sam_loss import (
 )
 from samjax.models.mae import MaeConfig
 from samjax.models.sam.flops import photo_flops
-from samjax.models.sam.from_vit import encoder_from_vit, vit_arrays
+from samjax.models.sam.from_vit import encoder_from_vit, resize_encoder, vit_arrays
 from samjax.models.sam.grouping import Grouping, best_grouping
 from samjax.models.sam.sam import Prompting, Sam, SamConfig
 from samjax.parallel.sharding import platform, replicated
@@ -196,15 +196,27 @@ class PromptableTraining(TrainConfig):
         """Return Segment Anything and masked autoencoders."""
         return SamConfig, MaeConfig
 
-    def convert_weights(self, weights: Weights, model: MaeConfig) -> Weights:
-        """Return the image encoder of a masked autoencoder; neck, prompt encoder and decoder stay fresh.
+    def must_convert(self, model: SamConfig | MaeConfig) -> bool:
+        """Return whether it is a masked autoencoder, or made for another frame, patch or window."""
+        if not isinstance(model, SamConfig):
+            return True
+        return _tables(model) != _tables(self.model)
 
-        Patch embedding and positions are resized to this model's.
+    def convert_weights(self, weights: Weights, model: SamConfig | MaeConfig) -> Weights:
+        """Return weights for this model's frame; of a masked autoencoder its encoder alone: the rest stays fresh.
+
+        Patch embedding and position tables are resized. The rest of a Segment Anything model knows no frame.
 
         Raises:
           UserError: the encoder has another width, depth, number of heads or MLP.
         """
         name = f"init_from: {weights.path}"
+        if isinstance(model, SamConfig):
+            try:
+                fitted = resize_encoder(weights.params.get("image_encoder", {}), self.model)
+            except UserError as error:
+                raise UserError(f"{name}: {error}") from None
+            return dataclasses.replace(weights, params={**weights.params, **fitted.params}, notes=fitted.changes)
         theirs, ours = model.encoder, self.model.image_encoder
         for size in ("width", "depth", "heads", "mlp_ratio"):
             if getattr(theirs, size) != getattr(ours, size):
@@ -256,3 +268,9 @@ class PromptableTraining(TrainConfig):
         if not self.trains_everything:
             return None
         return photo_flops(self.model, masks=self.data.max_masks, rounds=self.prompting.rounds).training
+
+
+def _tables(model: SamConfig) -> tuple[Any, ...]:
+    """Return what the shapes of position tables and of the patch embedding follow from."""
+    encoder = model.image_encoder
+    return model.grid, encoder.patch, encoder.window, encoder.global_every

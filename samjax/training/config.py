@@ -190,9 +190,14 @@ class TrainConfig(abc.ABC):
         """Return the config classes of the models that `init_from` may hold: its own, and those that it converts."""
         return (type(self.model),)
 
+    def must_convert(self, model: Any) -> bool:
+        """Return whether weights of a model of the config `model` must be converted: those of another class."""
+        return type(model) is not type(self.model)
+
     def convert_weights(self, weights: Weights, model: Any) -> Weights:
-        """Return `weights` of another of the `starting_models`, whose config is `model`, as this task's model takes
-        them.
+        """Return `weights` of one of the `starting_models`, whose config is `model`, as this task's model takes them.
+
+        Called where they must be converted; `notes` say what was changed.
 
         Raises:
           UserError: this model cannot start from them.

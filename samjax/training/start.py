@@ -62,7 +62,7 @@ def find_starting_weights(config: TrainConfig, blueprint: Blueprint) -> SavedSha
     """
     found = read_shapes(config.init_from)
     model = starting_model(found, config)
-    if type(model) is not type(config.model):
+    if config.must_convert(model):
         found = config.convert_weights(load_weights(config.init_from), model)
     check_weights(found, config, blueprint.shapes)
     return found

@@ -165,29 +165,18 @@ def check_weights(found: SavedShapes | Weights, config: TrainConfig, planned: Tr
     """Refuse weights that a run cannot start from, before anything is made or read; `planned` has shapes.
 
     Raises:
-      UserError: an array is not one of the model's, or has another shape; if only the frame differs, the message says
-        how to resize.
+      UserError: an array is not one of the model's, or has another shape.
     """
     expected = named_leaves({"params": planned.params, "buffers": planned.buffers})
     shapes = {name: tuple(leaf.shape) for name, leaf in expected.items()}
     wrong = [name for name, shape in found.shapes.items() if shapes.get(name) != shape]
     if not wrong:
         return
-    frame = found.config.get("model", {}).get("image_size")
-    wanted = getattr(config.model, "image_size", None)
-    if frame is not None and wanted is not None and tuple(frame) != wanted:
-        height, width = wanted
-        way = (
-            f": they are for frames of {frame[0]} x {frame[1]} pixels, the run's are {height} x {width}. "
-            f"`samjax import WEIGHTS --out CKPT --image-size {height} {width}` resizes weights of other codebases; or "
-            f"give --model.image-size {frame[0]} {frame[1]}"
-        )
-    else:
-        way = "; give weights of this model, or the experiment and overrides that they were made with"
     raise UserError(
         f"init_from: {found.path} is of another model than this experiment's: {len(wrong)} of its {len(found.shapes)} "
         f"arrays do not fit, first {wrong[0]}, {found.shapes[wrong[0]]}, "
-        f"expected {shapes.get(wrong[0], 'no such array')}{way}"
+        f"expected {shapes.get(wrong[0], 'no such array')}; give weights of this model, or the experiment and "
+        "overrides that they were made with"
     )
 
 

@@ -91,12 +91,13 @@ def vit_arrays(params: Mapping[str, Any], *, position: np.ndarray) -> dict[str, 
 
 
 def resize_encoder(params: Mapping[str, Any], config: SamConfig) -> FittedEncoder:
-    """Return an image encoder's parameters, neck included, for the frame of `config`.
+    """Return an image encoder's parameters, with its neck if there is one, for the frame of `config`.
 
     Raises:
       UserError: arrays that are missing, unexpected or of another shape, but for position tables.
     """
-    fit, given, shapes = _Fit(config), named_leaves(params), _encoder_shapes(config, neck=True)
+    fit, given = _Fit(config), named_leaves(params)
+    shapes = _encoder_shapes(config, neck=any((_ENCODER + path).startswith(_NECK) for path in given))
     fit.faults += [f"{path} is unexpected" for path in given if path not in shapes]
     fitted = {path: fit.fitted(path, given.get(path), shape) for path, shape in shapes.items()}
     return fit.result(fitted, "the arrays are not those of this image encoder")

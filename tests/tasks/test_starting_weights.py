@@ -1,0 +1,78 @@
+"""Segment Anything weights of another frame, as a run starts from them."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+from flax import nnx
+from helpers.micro import drawn_micro, micro_model, micro_run
+
+from samjax.checkpoint.manager import Checkpoints
+from samjax.checkpoint.weights import save_weights
+from samjax.core.errors import UserError
+from samjax.core.json_config import to_json
+from samjax.core.tree import named_leaves
+from samjax.nn.init import Buffer
+from samjax.nn.resize import resize_positions
+from samjax.parallel.mesh import make_mesh
+from samjax.training.start import begin, find_starting_weights
+from samjax.training.state import make_blueprint
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Those of the micro model, drawn, in a folder; and its parameters by name."""
+    _, params, buffers = nnx.split(drawn_micro(3), nnx.Param, Buffer)
+    params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
+    path = tmp_path_factory.mktemp("weights") / "micro"
+    save_weights(path, params=params, buffers=buffers, config={"model": json.loads(to_json(micro_model()))})
+    return path, named_leaves(params)
+
+
+def run_of(weights, **model):
+    return micro_run(
+        "synthetic:photos=8,size=64", init_from=str(weights), model=dataclasses.replace(micro_model(), **model)
+    )
+
+
+def test_tables_are_resized_and_all_else_is_the_weights(weights, tmp_path):
+    path, given = weights
+    run = run_of(path, image_size=(96, 64))
+    blueprint = make_blueprint(run, make_mesh(run.mesh, jax.devices()[:1]))
+    checkpoints, stream = Checkpoints(tmp_path / "checkpoints", keep=1), run.stream()
+    beginning = begin(run, blueprint, checkpoints=checkpoints, stream=stream, run=jax.random.key(0))
+    stream.close()
+    checkpoints.close()
+    params = named_leaves(beginning.state.params)
+    assert params.keys() == given.keys()
+    resized = {name for name in params if params[name].shape != given[name].shape}
+    assert resized == {
+        "image_encoder/position",
+        "image_encoder/groups/full/attention/row_positions",
+    }
+    for name in params.keys() - resized:
+        np.testing.assert_array_equal(params[name], given[name], err_msg=name)
+    expected = resize_positions(np.asarray(given["image_encoder/position"]), (6, 4))
+    np.testing.assert_array_equal(params["image_encoder/position"], expected)
+    assert "position table: 4 x 4 to 6 x 4 tokens, bicubically" in beginning.message
+    assert "1 relative position tables" in beginning.message
+
+
+def test_weights_of_this_frame_are_not_read_before_the_start(weights):
+    path, given = weights
+    run = run_of(path)
+    blueprint = make_blueprint(run, make_mesh(run.mesh, jax.devices()[:1]))
+    found = find_starting_weights(run, blueprint)
+    assert not hasattr(found, "params")
+    assert len(found.shapes) == len(given) + 1  # the position encoding's matrix
+
+
+def test_weights_of_another_frame_and_width_are_refused(weights):
+    path, _ = weights
+    encoder = dataclasses.replace(micro_model().image_encoder, width=64)
+    run = run_of(path, image_size=(96, 64), image_encoder=encoder)
+    blueprint = make_blueprint(run, make_mesh(run.mesh, jax.devices()[:1]))
+    with pytest.raises(UserError, match=r"init_from: .*micro: the arrays are not those of this image encoder"):
+        find_starting_weights(run, blueprint)
