@@ -13,6 +13,7 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
+from samjax.data.colours import ColourChange
 from samjax.data.masks.rle import MAX_PIXELS
 from samjax.data.photo import open_photo
 from samjax.data.view import View
@@ -38,9 +39,11 @@ and seven eighths take libjpeg-turbo as long as all of them.
 
 
 def frame_photo(
-    jpeg: bytes, *, view: View, frame: tuple[int, int], decoding: Decoding
+    jpeg: bytes, *, view: View, frame: tuple[int, int], decoding: Decoding, colours: ColourChange | None = None
 ) -> UInt8[np.ndarray, "frame_h frame_w 3"]:
     """Return `view` of a photo in the top-left corner of `frame`, the rest zeros; grey and CMYK become RGB.
+
+    `colours` are changed in the view alone, not in what lies around it.
 
     Raises:
       PhotoError: neither a JPEG nor an 8-bit PNG, truncated, or not of the size that the view is of.
@@ -53,7 +56,7 @@ def frame_photo(
         across, down = decoded[0] / view.scaled_size[1], decoded[1] / view.scaled_size[0]
         box = (left * across, top * down, (left + width) * across, (top + height) * down)
         window = photo.resize((width, height), Image.Resampling.BILINEAR, box=_inside(box, photo.size))
-    pixels = np.asarray(window)
+    pixels = np.asarray(window if colours is None else colours.apply(window))
     image = np.zeros((*frame, 3), np.uint8)
     image[:height, :width] = pixels[:, ::-1] if view.flip else pixels
     return image

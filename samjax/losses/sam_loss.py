@@ -1,5 +1,6 @@
 """The training loss of Segment Anything: each round of an interaction, and their sum over a batch."""
 
+import enum
 from typing import Annotated
 
 import jax
@@ -18,6 +19,15 @@ from samjax.losses.iou import iou_loss, mask_iou
 _Weight = Annotated[float, Range(at_least=0, why="below 0 the term would be maximised")]
 
 
+class IouOf(enum.Enum):
+    """Which of several candidates' predicted IoUs are trained."""
+
+    BEST = "best"
+    """That of the mask that is back-propagated alone, as in the paper."""
+    EVERY = "every"
+    """All of them, on average (SAM 2): a model learns to tell its bad candidates, too."""
+
+
 @config_class("loss")
 class LossConfig:
     """Weights of the terms are the paper's (appendix A); alpha, gamma and smoothing, on which it is silent, SAM 2's."""
@@ -28,6 +38,9 @@ class LossConfig:
     """Weight of the dice loss."""
     iou_weight: _Weight = 1.0
     """Weight of the squared error of the predicted IoU."""
+    iou_of: IouOf = IouOf.BEST
+    """Whose predicted IoU is trained: the best candidate's, as in the paper, or every one's, as in SAM 2, from which a
+    model learns to choose among its candidates."""
     focal_alpha: Annotated[float, Range(at_least=0, at_most=1, why="background gets the rest")] = 0.25
     """Share of the focal loss's weight that foreground pixels get."""
     focal_gamma: Annotated[float, Range(at_least=0, why="below 0 easy pixels would weigh more than hard ones")] = 2.0
@@ -83,8 +96,8 @@ def round_loss(
     """Return the loss of one round's masks against the target, in float32.
 
     Logits are brought to the target's resolution bilinearly, as by `prompting.error_region.upscale` up to rounding. Of
-    several masks (k > 1) only the one with the lowest weighted focal + dice is back-propagated, and its IoU alone is
-    supervised (Segment Anything, section 3).
+    several masks (k > 1) only the one with the lowest weighted focal + dice is back-propagated (Segment Anything,
+    section 3), and its IoU alone is supervised, or that of every one, see `IouOf`.
 
     Args:
       output: the round's k masks.
@@ -102,6 +115,8 @@ def round_loss(
     dice = dice_loss(logits, target, pixel_weight, smoothing=config.dice_smoothing)
     iou = mask_iou(logits, target, pixel_weight)
     iou_mse = iou_loss(output.iou, iou)
+    if config.iou_of is IouOf.EVERY:
+        iou_mse = jnp.broadcast_to(jnp.mean(iou_mse, axis=-1, keepdims=True), iou_mse.shape)
 
     best = jnp.argmin(config.focal_weight * focal + config.dice_weight * dice, axis=-1)[..., None]
     focal, dice, iou_mse, iou = (

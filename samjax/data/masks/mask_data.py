@@ -11,6 +11,7 @@ import numpy as np
 from samjax.core.batches import Batch
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, CountOrNone, Probability, Range, Share, config_class
+from samjax.data.colours import ColourChange
 from samjax.data.frame import Decoding, frame_photo
 from samjax.data.masks.packing import packed_width
 from samjax.data.masks.sampling import MaskRules, draw_masks
@@ -45,6 +46,9 @@ class MaskDataConfig(DataConfig):
     ViTDet's large-scale jitter, (1.0, 1.0) none. Training only."""
     flip_probability: Probability = 0.0
     """Probability that a photo and its masks are mirrored, left and right. Training only."""
+    colour_jitter: Annotated[float, Range(at_least=0, at_most=1, why="factors down to 1 minus it are drawn")] = 0.0
+    """Brightness, contrast and saturation are each multiplied by a random factor between 1 minus and 1 plus this; 0
+    changes none. Training only."""
     decoding: Decoding = Decoding.EXACT
     """EXACT equals PIL's pixels bit for bit; SCALED is within one grey level on average, and faster for frames below
     600."""
@@ -80,6 +84,7 @@ class MaskExamples:
         self._max_masks = config.max_masks
         self._mask_rules = config.mask_rules()
         self._view_rules = config.view_rules() if augment else ViewRules()
+        self._colour_jitter = config.colour_jitter if augment else 0.0
         self._decoding = config.decoding
         self._frame = image_size
 
@@ -121,7 +126,8 @@ class MaskExamples:
             max_masks=self._max_masks,
         )
         # After the masks, which are cheaper to find broken; also of a photo without masks, to count it as corrupt.
-        image = frame_photo(record.jpeg, view=view, frame=self._frame, decoding=self._decoding)
+        colours = ColourChange.draw(rng, strength=self._colour_jitter) if self._colour_jitter else None
+        image = frame_photo(record.jpeg, view=view, frame=self._frame, decoding=self._decoding, colours=colours)
         drawn = len(masks.masks)
         counts = {"without_masks": int(not drawn), "masks": drawn}
         counts |= {f"masks_{reason}": count for reason, count in masks.left_out._asdict().items()}

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Key
 from samjax.core.random import Rows
 from samjax.core.ranges import Count, Pixels, config_class
 from samjax.models.vit.blocks import BlockSizes
-from samjax.models.vit.vit import Vit, VitConfig
+from samjax.models.vit.vit import Stem, Vit, VitConfig
 from samjax.nn.init import VIT_INIT
 from samjax.nn.norm import layer_norm
 
@@ -20,6 +20,9 @@ class ImageEncoderConfig(BlockSizes):
 
     patch: Pixels = 16
     """Side of a patch, which becomes one token, in pixels."""
+    stem: Stem = Stem.PATCHES
+    """What makes tokens of pixels: a product with each patch, as in the paper, or 3 x 3 convolutions of stride 2, with
+    which small models learn faster."""
     width: Count = 1280
     """Channels of a token, a multiple of the heads."""
     depth: Count = 32

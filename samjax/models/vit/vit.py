@@ -15,6 +15,7 @@ from samjax.core.struct import struct
 from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_multiples
 from samjax.models.vit.blocks import BlocksConfig, apply_groups, stack_groups
+from samjax.nn.conv_stem import ConvStem
 from samjax.nn.init import VIT_INIT, Buffer, parameter
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Patchify
@@ -31,6 +32,15 @@ class Positions(enum.Enum):
     """Fixed sines and cosines of column and row."""
 
 
+class Stem(enum.Enum):
+    """What makes tokens of pixels."""
+
+    PATCHES = "patches"
+    """One matrix product a patch."""
+    CONVOLUTIONS = "convolutions"
+    """3 x 3 convolutions of stride 2, see `nn.conv_stem`; the patch is a power of two. No other codebase has them."""
+
+
 @config_class("model.encoder")
 class VitConfig(BlocksConfig):
     """A plain ViT. The defaults are ViT-B/16 without a class token."""
@@ -39,6 +49,8 @@ class VitConfig(BlocksConfig):
     """Side of a patch, which becomes one token, in pixels."""
     patch_bias: bool = True
     """Whether the patch embedding has a bias."""
+    stem: Stem = Stem.PATCHES
+    """What makes tokens of pixels: one matrix product a patch, or 3 x 3 convolutions of stride 2."""
     positions: Positions = Positions.LEARNED
     """The position encoding added to each patch; the class token has none."""
     class_token: bool = False
@@ -51,6 +63,8 @@ class VitConfig(BlocksConfig):
     def __post_init__(self):
         super().__post_init__()
         section = type(self).section  # type: ignore[attr-defined]
+        if self.stem is Stem.CONVOLUTIONS and self.patch.bit_count() != 1:
+            raise UserError(f"{section}.patch is {self.patch}; with stem CONVOLUTIONS it must be a power of two")
         if self.positions is Positions.SIN_COS:
             check_multiples((f"{section}.width", self.width, 4))
         if self.class_token and not self.takes_sequences:
@@ -107,9 +121,12 @@ class Vit(nnx.Module):
     ):
         self.config, self.dtype = config, dtype
         width, axes = config.width, (None, None, "embed")
-        self.patch_embed = Patchify(
-            3, width, config.patch, init=patch_init, use_bias=config.patch_bias, dtype=dtype, rngs=rngs
-        )
+        if config.stem is Stem.CONVOLUTIONS:
+            self.patch_embed = ConvStem(3, width, config.patch, init=patch_init, dtype=dtype, rngs=rngs)
+        else:
+            self.patch_embed = Patchify(
+                3, width, config.patch, init=patch_init, use_bias=config.patch_bias, dtype=dtype, rngs=rngs
+            )
         if config.positions is Positions.LEARNED:
             self.position = parameter(VIT_INIT, (*grid, width), axes=axes, rngs=rngs)
         else:

@@ -1,0 +1,1 @@
+"""Nuclei in microscopy."""
