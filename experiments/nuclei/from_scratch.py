@@ -6,8 +6,8 @@
     done
     samjax train experiments/nuclei/from_scratch.py
 
-Two hours on two cores. Nuclei are small, a tenth of them under 60 pixels: a token stands for 8 x 8 pixels, and photos are
-shown at up to twice their size in the frame. Every candidate's IoU is trained, because automatic masks are chosen by it.
+Two hours on two cores. Nuclei are small, a tenth of them under 60 pixels: a token stands for 8 x 8 pixels, and photos
+are shown at up to twice their size in the frame. Every candidate's IoU is trained: automatic masks are chosen by it.
 """
 
 from samjax.data.masks.mask_data import MaskDataConfig

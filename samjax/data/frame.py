@@ -13,7 +13,7 @@ import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from samjax.data.colours import ColourChange
+from samjax.data.colour_change import ColourChange
 from samjax.data.masks.rle import MAX_PIXELS
 from samjax.data.photo import open_photo
 from samjax.data.view import View

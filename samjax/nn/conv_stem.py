@@ -12,6 +12,12 @@ from samjax.nn.mlp import gelu
 from samjax.nn.norm import layer_norm
 
 
+def stem_channels(inputs: int, outputs: int, size: int) -> list[int]:
+    """Return the channels before each convolution, and after the last."""
+    count = size.bit_length() - 1
+    return [inputs, *(max(1, outputs >> count - 1 - stage) for stage in range(count))]
+
+
 class ConvStem(nnx.Module):
     """3 x 3 convolutions of stride 2, each with a norm and GELU, then a 1 x 1 convolution to the tokens' channels.
 
@@ -20,8 +26,7 @@ class ConvStem(nnx.Module):
     """
 
     def __init__(self, inputs: int, outputs: int, size: int, *, init: Initializer, dtype: jnp.dtype, rngs: nnx.Rngs):
-        count = size.bit_length() - 1
-        channels = [inputs, *(max(1, outputs >> count - 1 - i) for i in range(count))]
+        channels = stem_channels(inputs, outputs, size)
 
         def conv(inputs: int, outputs: int) -> nnx.Conv:
             return nnx.Conv(

@@ -7,7 +7,9 @@ import jax
 import pytest
 
 from samjax.core.experiment import load_experiment
+from samjax.losses.sam_loss import IouOf
 from samjax.models.sam.mask_sweep import CellKernel
+from samjax.models.vit.vit import Stem
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
 from samjax.nn.structure import abstract_model
@@ -58,7 +60,8 @@ def experiment(name: str) -> PromptableTraining:
 def test_model_is_the_papers(name):
     model, paper = experiment(name).model, PAPER[name]
     encoder = dataclasses.asdict(model.image_encoder)
-    fixed = {"patch": 16, "mlp_ratio": 4, "window": 14, "remat": Remat.FULL, "attention": AttentionKernel.AUTO}
+    fixed = {"patch": 16, "stem": Stem.PATCHES, "mlp_ratio": 4, "window": 14}
+    fixed |= {"remat": Remat.FULL, "attention": AttentionKernel.AUTO}
     assert encoder == {**fixed, **paper["encoder"]}
     decoder = {"depth": 2, "heads": 8, "hidden": 2048, "dropout": 0.1, "image_cells": CellKernel.AUTO}
     assert dataclasses.asdict(model.mask_decoder) == decoder
@@ -85,7 +88,7 @@ def test_run_is_the_papers(name):
     }
     assert (run.loss.focal_weight, run.loss.dice_weight, run.loss.iou_weight) == (20.0, 1.0, 1.0)
     assert (run.loss.focal_alpha, run.loss.focal_gamma, run.loss.dice_smoothing) == (0.25, 2.0, 1.0)
-    assert run.loss.loss_size == 256
+    assert (run.loss.iou_of, run.loss.loss_size) == (IouOf.BEST, 256)
     annotator = run.prompting
     assert (annotator.rounds, annotator.corrections, annotator.refinement) == (11, 8, Refinement.RANDOM_AND_LAST)
     assert (annotator.point_probability, annotator.box_noise_std, annotator.box_noise_max) == (0.5, 0.1, 20.0)

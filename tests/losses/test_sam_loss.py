@@ -9,7 +9,7 @@ import pytest
 
 from samjax.core.errors import UserError
 from samjax.core.prompts import MaskOutput
-from samjax.losses.sam_loss import LossConfig, loss_pixels, loss_resolution, loss_target, round_loss, sam_loss
+from samjax.losses.sam_loss import IouOf, LossConfig, loss_pixels, loss_resolution, loss_target, round_loss, sam_loss
 
 CONFIG = LossConfig(loss_size=16)
 RNG = np.random.default_rng(0)
@@ -48,6 +48,20 @@ def test_only_the_best_candidate_learns_and_only_its_iou():
         learns = k == best
         assert bool((gradient.logits[:, :, k][MASK_VALID] != 0).any()) == learns
         assert (np.asarray(gradient.iou[:, :, k][MASK_VALID] != 0) == learns).all()
+
+
+def test_every_candidates_iou_can_learn_where_one_mask_does():
+    (output,) = outputs(tokens=(3,))
+    every = dataclasses.replace(CONFIG, iou_of=IouOf.EVERY)
+    gradients = [jax.grad(lambda output, c=c: whole([output], config=c)[0])(output) for c in (CONFIG, every)]
+    np.testing.assert_array_equal(gradients[0].logits, gradients[1].logits)
+    assert (np.asarray(gradients[1].iou)[MASK_VALID] != 0).all()
+    best = round_loss(output, jnp.asarray(TARGET), jnp.asarray(PIXELS), every)
+    errors = []
+    for k in range(3):
+        alone = MaskOutput(logits=output.logits[:, :, k : k + 1], iou=output.iou[:, :, k : k + 1])
+        errors.append(round_loss(alone, jnp.asarray(TARGET), jnp.asarray(PIXELS), CONFIG).iou_mse)
+    np.testing.assert_allclose(best.iou_mse, np.mean(errors, axis=0), rtol=1e-6)
 
 
 def test_slots_that_are_not_valid_count_for_nothing_even_when_nan():

@@ -14,6 +14,8 @@ from samjax.models.sam.image_encoder import ImageEncoderConfig, Neck
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import Sam, SamConfig
 from samjax.models.vit.blocks import Block
+from samjax.models.vit.vit import Stem
+from samjax.nn.conv_stem import ConvStem
 from samjax.nn.init import VIT_INIT
 from samjax.nn.patch import Patchify
 
@@ -107,6 +109,14 @@ def test_patches_and_neck_are_counted_as_the_compiler_does():
         floats(1, *CONFIG.image_size, 3),
     )
     assert patches == pytest.approx(parts.patch_embedding, rel=0.01)
+    convolved = dataclasses.replace(CONFIG.image_encoder, stem=Stem.CONVOLUTIONS)
+    stem = lowered_flops(
+        lambda rngs: ConvStem(3, WIDTH, 16, init=VIT_INIT, dtype=dtype, rngs=rngs),
+        lambda stem, photo: stem(photo),
+        floats(1, *CONFIG.image_size, 3),
+    )
+    of_stem = encoder_flops(dataclasses.replace(CONFIG, image_encoder=convolved)).patch_embedding
+    assert stem == pytest.approx(of_stem, rel=0.04)  # less by the taps outside the frame, of four convolutions
     neck = lowered_flops(
         lambda rngs: Neck(WIDTH, CONFIG.embedding, dtype=dtype, rngs=rngs),
         lambda neck, tokens: neck(tokens),

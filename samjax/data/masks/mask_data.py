@@ -11,7 +11,7 @@ import numpy as np
 from samjax.core.batches import Batch
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, CountOrNone, Probability, Range, Share, config_class
-from samjax.data.colours import ColourChange
+from samjax.data.colour_change import ColourChange
 from samjax.data.frame import Decoding, frame_photo
 from samjax.data.masks.packing import packed_width
 from samjax.data.masks.sampling import MaskRules, draw_masks

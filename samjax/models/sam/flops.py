@@ -6,10 +6,14 @@ asked of the compiler, which counts the body of a scan once.
 
 import dataclasses
 import enum
+import itertools
 import math
 from dataclasses import dataclass
 
+from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.sam import SamConfig
+from samjax.models.vit.vit import Stem
+from samjax.nn.conv_stem import stem_channels
 from samjax.nn.window import windows_along
 
 PROMPT_TOKENS = 2
@@ -118,7 +122,7 @@ def encoder_flops(config: SamConfig, *, form: Form = Form.MINIMUM) -> EncoderFlo
     projected = padded if form is Form.PLAIN else tokens
     return _doubled(
         EncoderFlops(
-            patch_embedding=tokens * encoder.patch**2 * 3 * width,
+            patch_embedding=_stem(encoder, tokens),
             projections=4 * width**2 * (windowed_blocks * projected + full_blocks * tokens),
             windowed_attention=windowed_blocks * _map_attention(padded, (window, window), width),
             global_attention=full_blocks * _map_attention(tokens, config.grid, width),
@@ -126,6 +130,16 @@ def encoder_flops(config: SamConfig, *, form: Form = Form.MINIMUM) -> EncoderFlo
             neck=tokens * (width * config.embedding + 9 * config.embedding**2),
         )
     )
+
+
+def _stem(encoder: ImageEncoderConfig, tokens: int) -> int:
+    """Return the products that make a photo's tokens of its pixels."""
+    if encoder.stem is Stem.PATCHES:
+        return tokens * encoder.patch**2 * 3 * encoder.width
+    channels = stem_channels(3, encoder.width, encoder.patch)
+    pairs = enumerate(itertools.pairwise(channels), 1)
+    convolutions = (9 * of * to * tokens * encoder.patch**2 // 4**stage for stage, (of, to) in pairs)
+    return sum(convolutions) + tokens * channels[-1] * encoder.width
 
 
 def decoder_flops(

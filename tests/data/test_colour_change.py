@@ -8,7 +8,7 @@ from PIL import Image
 from streams import mask_validation, take
 
 from samjax.core.errors import UserError
-from samjax.data.colours import ColourChange
+from samjax.data.colour_change import ColourChange
 from samjax.data.masks.mask_data import MaskDataConfig
 
 PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8))
