@@ -29,7 +29,7 @@ class PhotoOverlaps:
     first: Int64[np.ndarray, "_"]
     object: Int64[np.ndarray, "p"]
     iou: Float64[np.ndarray, "p"]
-    ignored: Bool[np.ndarray, "m"]
+    optional: Bool[np.ndarray, "m"]
     """Objects that need not be found; they come last."""
     crowd: Bool[np.ndarray, "m"]
 
@@ -46,7 +46,7 @@ class PhotoOverlaps:
             iou = np.asarray(coco.iou(list(masks), [one["segmentation"] for one in objects], flags))  # type: ignore[arg-type]
         mask, place = np.nonzero(iou >= IOU)
         first = np.searchsorted(mask, np.arange(len(masks) + 1))
-        return cls(first=first, object=place, iou=iou[mask, place], ignored=ignored[order], crowd=crowd)
+        return cls(first=first, object=place, iou=iou[mask, place], optional=ignored[order], crowd=crowd)
 
     @classmethod
     def join(cls, parts: Sequence["PhotoOverlaps"]) -> "PhotoOverlaps":
@@ -57,14 +57,14 @@ class PhotoOverlaps:
             first=np.concatenate([*first, starts[-1:]]),
             object=np.concatenate([part.object for part in parts]),
             iou=np.concatenate([part.iou for part in parts]),
-            ignored=parts[0].ignored,
+            optional=parts[0].optional,
             crowd=parts[0].crowd,
         )
 
     @property
     def objects(self) -> int:
         """How many objects are to be found."""
-        return int(np.count_nonzero(~self.ignored))
+        return int(np.count_nonzero(~self.optional))
 
     def judge(self, masks: Int[np.ndarray, "k"]) -> Int8[np.ndarray, "k"]:
         """Return of each of `masks`, indices by descending score, whether it is TRUE, FALSE or IGNORED.
@@ -72,7 +72,7 @@ class PhotoOverlaps:
         Each in turn takes the object that it overlaps most of those that no mask before it has taken.
         """
         verdicts = np.empty(len(masks), np.int8)
-        match_masks(masks, self.first, self.object, self.iou, self.ignored, self.crowd, verdicts)
+        match_masks(masks, self.first, self.object, self.iou, self.optional, self.crowd, verdicts)
         return verdicts
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 
 import numpy as np
-from generators import DiscEngine, disc_engine
+from helpers.generators import DiscEngine, disc_engine
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,11 +48,11 @@ def test_a_replay_is_what_the_generator_finds():
         assert numbers[3] == 0
 
 
-BOXES = st.lists(st.tuples(*[st.integers(0, 12)] * 4, st.integers(0, 5)), max_size=24)
+BOXES = st.lists(st.tuples(*[st.integers(0, 12)] * 4, st.integers(0, 5)), max_size=16)
 
 
-@settings(max_examples=60, deadline=None)
-@given(BOXES, st.sampled_from([0.0, 0.3, 0.5, 2 / 3, 0.7, 1.0]))
+@settings(max_examples=40, deadline=None)
+@given(BOXES, st.sampled_from([0.0, 0.5, 0.7]))
 def test_the_loop_suppresses_as_the_device_does(drawn, threshold):
     """Boxes with and without an area, equal scores, thresholds that an IoU equals."""
     boxes = np.array([(x, y, x + w, y + h) for x, y, w, h, _ in drawn], np.float32).reshape(-1, 4)
