@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from samjax.core.errors import UserError
+from samjax.core.sizes import power_of_two
 from samjax.data.annotations.dataset import Photo
 from samjax.eval.tuning.grids import Grid, Layer
 from samjax.predict.automatic.generator import MaskGenerator
@@ -53,7 +54,8 @@ class CandidateStore:
         for layer in layers:
             if layer not in self._generators:
                 every = every_candidate(layer.config(self.config))
-                self._generators[layer] = MaskGenerator(self.engine, every, batch_size=self.batch_size)
+                slots = power_of_two(layer.points_per_side**2 * every.masks_per_point)
+                self._generators[layer] = MaskGenerator(self.engine, every, batch_size=self.batch_size, slots=slots)
         at_once = next(iter(self._generators.values())).batch_size
         for start in range(0, len(todo), at_once):
             part = todo[start : start + at_once]

@@ -16,9 +16,9 @@ from samjax.scores.truth import Truth
 
 Metric = Literal["ap50", "f1"]
 
-SLACK = 0.005
-"""AP50 that is given up for fewer false masks. A false mask at the end of the ranking costs no AP, so the highest AP50
-keeps nearly all of them."""
+SLACK = 0.01
+"""Share of AP50 that is given up for fewer false masks. A false mask at the end of the ranking costs no AP, so that the
+highest AP50 keeps nearly all of them."""
 _STEPS: Mapping[str, tuple[float, ...]] = {
     "stability_threshold": (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.95, 0.97),
     "box_nms_threshold": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
@@ -60,12 +60,12 @@ class Search:
     def best(self, metric: Metric) -> GeneratorConfig:
         """Return the settings that are best by `metric`.
 
-        By AP50: those with the highest F1 of all that are within `SLACK` of the highest AP50.
+        By AP50: those with the highest F1 of all whose AP50 is within `SLACK` of the highest.
         """
         if metric == "f1":
             return self._climb(self.base, lambda score: score.f1)
         highest = self._climb(self.base, lambda score: score.ap50)
-        least = self.score(highest).ap50 - SLACK
+        least = (1 - SLACK) * self.score(highest).ap50
         return self._climb(highest, lambda score: score.f1 if score.ap50 >= least else -1.0)
 
     def best_with_specks(self, config: GeneratorConfig, metric: Metric) -> GeneratorConfig:
@@ -122,7 +122,7 @@ class Search:
 
 
 def _largest(photos: Sequence[PhotoCandidates], truth: Truth) -> tuple[float, ...]:
-    """Return shares of a photo to try as the largest of a mask: all, and twice and once that of the largest object."""
+    """Return shares of a photo to try as the largest of a mask: all, and 1.5 and 3 times the largest object's."""
     shares = [
         one["area"] / (photo.candidates.size[0] * photo.candidates.size[1])
         for photo in photos
@@ -130,7 +130,7 @@ def _largest(photos: Sequence[PhotoCandidates], truth: Truth) -> tuple[float, ..
         if not one["iscrowd"] and one["area"] > 0
     ]
     largest = max(shares, default=1.0)
-    return tuple(sorted({min(1.0, _rounded_up(times * largest)) for times in (1.0, 2.0)} | {1.0}))
+    return tuple(sorted({min(1.0, _rounded_up(times * largest)) for times in (1.5, 3.0)} | {1.0}))
 
 
 def _rounded_up(share: float) -> float:

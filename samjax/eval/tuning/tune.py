@@ -17,8 +17,8 @@ from samjax.scores.truth import Truth
 
 GRID_PHOTOS = 48
 """Photos that grids are compared on, at most."""
-GRID_SLACK = 0.01
-"""What a grid of more points must be better by, of AP50 or F1, to be worth its time."""
+GRID_SLACK = 0.02
+"""Share of AP50, or F1, by which a grid of more points must be better to be worth its time."""
 
 
 def tune(
@@ -63,8 +63,8 @@ def tune(
         search = Search(list(store.of(few, grid)), truth, grid.config(base), fixed=fixed)
         config = search.best(metric)
         trials.append(Trial(config=config, photos=len(few), score=search.score(config)))
-    most = max(getattr(trial.score, metric) for trial in trials)
-    grid = next(grid for grid, trial in zip(grids, trials, strict=True) if _value(trial, metric) >= most - GRID_SLACK)
+    values = [getattr(trial.score, metric) for trial in trials]
+    grid = next(grid for grid, value in zip(grids, values, strict=True) if value >= (1 - GRID_SLACK) * max(values))
     store.drop_all_but(grid.layers)
     missing = store.missing(photos, grid.layers)
     if missing:
@@ -81,10 +81,6 @@ def tune(
         trials=search.scores,
         objects=sum(not one["iscrowd"] for one in truth.annotations),
     )
-
-
-def _value(trial: Trial, metric: Metric) -> float:
-    return getattr(trial.score, metric)
 
 
 def _some(photos: Sequence[Photo], truth: Truth) -> list[Photo]:

@@ -52,20 +52,28 @@ class _Found:
 class MaskGenerator:
     """Finds the objects of photos with the model of `engine`, `batch_size` crops at a time, split over its mesh.
 
-    `batch_size` is the number of ways the mesh splits a batch if it is not given.
+    `batch_size` is the number of ways the mesh splits a batch if it is not given. `slots` are those of a crop's
+    candidates at first: what is known to be needed saves compiling programs for less.
 
     Raises:
       UserError: the mesh cannot split such a batch.
     """
 
-    def __init__(self, engine: Engine, config: GeneratorConfig | None = None, *, batch_size: int | None = None):
+    def __init__(
+        self,
+        engine: Engine,
+        config: GeneratorConfig | None = None,
+        *,
+        batch_size: int | None = None,
+        slots: int = _FIRST_SLOTS,
+    ):
         self.engine, self.config = engine, config or GeneratorConfig()
         self.batch_size = engine.ways if batch_size is None else batch_size
         if self.batch_size < 1 or self.batch_size % engine.ways:
             raise UserError(
                 f"batch size {batch_size} cannot be split over {engine.ways} devices: give a multiple of {engine.ways}"
             )
-        self._slots = _FIRST_SLOTS
+        self._slots = slots
         self.highest: list[Highest] = []
         """Of each photo that `generate` was last given: why one has no mask."""
 

@@ -96,8 +96,9 @@ def test_the_generator_scores_what_the_tuning_says(engine, data, outcome):
 def test_it_finds_better_settings(outcome):
     """Large discs are the most confident and must be left out; the best AP50 of all tried is given up by little."""
     before, after = outcome.before.score, outcome.after.score
-    assert after.ap50 > before.ap50 + 0.3
-    assert after.ap50 >= max(score.ap50 for score in outcome.trials.values()) - search.SLACK
+    loosest = next(iter(outcome.trials.values()))
+    assert after.ap50 > 1.5 * loosest.ap50 > before.ap50
+    assert after.ap50 >= (1 - search.SLACK) * max(score.ap50 for score in outcome.trials.values())
     near = [score for score in outcome.trials.values() if score.ap50 >= after.ap50]
     assert after.f1 == max(score.f1 for score in near)
     assert outcome.after.config.max_area_fraction < 0.1
@@ -106,7 +107,7 @@ def test_it_finds_better_settings(outcome):
 def test_the_cheapest_grid_is_chosen_of_those_that_are_as_good(outcome):
     assert [Grid.of(trial.config).points for trial in outcome.grids] == [25, 81, 125]
     best = max(trial.score.ap50 for trial in outcome.grids)
-    cheap = next(trial for trial in outcome.grids if trial.score.ap50 >= best - 0.01)
+    cheap = next(trial for trial in outcome.grids if trial.score.ap50 >= 0.98 * best)
     assert Grid.of(outcome.after.config) == Grid.of(cheap.config)
 
 
