@@ -1,5 +1,6 @@
 """`samjax generate --tune` and `--settings` as they are typed."""
 
+import dataclasses
 import json
 import shutil
 
@@ -7,6 +8,7 @@ import pytest
 from helpers.made_annotations import rectangles, write_formats
 
 from samjax.cli.main import main
+from samjax.eval.results import Results
 from samjax.predict.automatic.settings_file import read_settings
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -43,12 +45,19 @@ def test_what_it_chooses_is_used(checkpoint, data, tmp_path, capsys):
     before = {name: value for name, value in content["before"].items() if name != "settings"}
     assert before["ap50"] <= content["after"]["ap50"] + 0.005
     given = ["--checkpoint", str(checkpoint), "--settings", str(file), "--images", str(data / "images" / "*.png")]
-    assert main(["generate", *given, "--out", str(tmp_path / "masks"), "--max-area-fraction", "0.9"]) == 0
-    used = json.loads((tmp_path / "masks" / "generate.json").read_text())["settings"]
-    assert used == {**{name: used[name] for name in used}, **{name: content["settings"][name] for name in used}} | {
-        "max_area_fraction": 0.9
-    }
-    assert read_settings(tmp_path / "masks" / "generate.json").max_area_fraction == 0.9
+    assert main(["generate", *given, "--out", str(tmp_path / "masks")]) == 0
+    truth = ["--annotations", str(data / "coco.json"), "--images", str(data / "images"), "--allow-unannotated"]
+    results = ["--predictions", str(tmp_path / "masks"), *truth, "--out", str(tmp_path / "results")]
+    assert main(["evaluate", "masks", *results]) == 0
+    _, every = Results.read(tmp_path / "results").rows
+    scores = {name: every.metrics[name] for name in ("AP50", "F1@50", "masks per photo")}
+    after = content["after"]
+    assert scores == pytest.approx(
+        {"AP50": 100 * after["ap50"], "F1@50": 100 * after["f1"], "masks per photo": after["masks"] / 3}
+    )
+    assert main(["generate", *given, "--out", str(tmp_path / "other"), "--max-area-fraction", "0.9"]) == 0
+    other = read_settings(tmp_path / "other" / "generate.json")
+    assert other == dataclasses.replace(settings, max_area_fraction=0.9, points_per_batch=64)
     assert tune(checkpoint, data, tmp_path / "tuned", *GRID) == 2
     assert "holds a generator.json already" in capsys.readouterr().err
 
