@@ -7,8 +7,10 @@ import shutil
 import pytest
 from helpers.made_annotations import rectangles, write_formats
 
+from samjax.cli import tuning_options
 from samjax.cli.main import main
 from samjax.eval.results import Results
+from samjax.predict.automatic.generator_config import GeneratorConfig
 from samjax.predict.automatic.settings_file import read_settings
 
 pytestmark = pytest.mark.usefixtures("compiled_once")
@@ -31,7 +33,7 @@ def tune(checkpoint, data, out, *options: str, images: str = "images", annotatio
 
 
 def test_what_it_chooses_is_used(checkpoint, data, tmp_path, capsys):
-    """Fixed settings stay in the file; a setting on the command line replaces the file's."""
+    """Fixed settings stay in the file, and masks that are generated with it score what it says."""
     assert tune(checkpoint, data, tmp_path / "tuned", *GRID, "--allow-unannotated") == 0
     said = capsys.readouterr().out
     file = tmp_path / "tuned" / "generator.json"
@@ -55,9 +57,8 @@ def test_what_it_chooses_is_used(checkpoint, data, tmp_path, capsys):
     assert scores == pytest.approx(
         {"AP50": 100 * after["ap50"], "F1@50": 100 * after["f1"], "masks per photo": after["masks"] / 3}
     )
-    assert main(["generate", *given, "--out", str(tmp_path / "other"), "--max-area-fraction", "0.9"]) == 0
-    other = read_settings(tmp_path / "other" / "generate.json")
-    assert other == dataclasses.replace(settings, max_area_fraction=0.9, points_per_batch=64)
+    written = read_settings(tmp_path / "masks" / "generate.json")
+    assert written == dataclasses.replace(settings, points_per_batch=written.points_per_batch)
     assert tune(checkpoint, data, tmp_path / "tuned", *GRID) == 2
     assert "holds a generator.json already" in capsys.readouterr().err
 
@@ -119,6 +120,15 @@ def crowd_of(annotation: dict, content: dict) -> dict:
     image = next(one for one in content["images"] if one["id"] == annotation["image_id"])
     pixels = image["height"] * image["width"]
     return {"size": [image["height"], image["width"]], "counts": [0, pixels // 2, pixels - pixels // 2]}
+
+
+def test_a_setting_on_the_command_line_replaces_the_files(checkpoint, data, tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text('{"settings": {"points_per_side": 7, "crop_layers": 1}}')
+    configs = []
+    monkeypatch.setattr(tuning_options, "tune_settings", lambda known, config, rest: configs.append(config) or 0)
+    options = ("--settings", str(tmp_path / "a.json"), "--points-per-side", "9")
+    assert tune(checkpoint, data, tmp_path / "out", *options) == 0
+    assert configs == [GeneratorConfig(points_per_side=9, crop_layers=1)]
 
 
 @pytest.mark.parametrize("option", ["--limit=3", "--tune-metric=f1", "--allow-missing", "--allow-unannotated"])

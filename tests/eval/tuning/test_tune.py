@@ -22,7 +22,7 @@ from samjax.scores.average_precision import ResultPart, average_precision
 from samjax.scores.truth import Truth
 
 SIZE = (96, 128)
-GRIDS = ((5, 0, 1), (9, 0, 1), (5, 1, 1))
+GRIDS = ((5, 0, 1), (5, 1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,7 @@ def test_it_finds_better_settings(outcome):
 
 
 def test_the_cheapest_grid_is_chosen_of_those_that_are_as_good(outcome):
-    assert [Grid.of(trial.config).points for trial in outcome.grids] == [25, 81, 125]
+    assert [Grid.of(trial.config).points for trial in outcome.grids] == [25, 125]
     best = max(trial.score.ap50 for trial in outcome.grids)
     cheap = next(trial for trial in outcome.grids if trial.score.ap50 >= 0.98 * best)
     assert Grid.of(outcome.after.config) == Grid.of(cheap.config)
