@@ -59,7 +59,7 @@ class RunHistory:
             for row in JsonLines.read(path / METRICS):
                 prefix = "" if row.get("split", "train") == "train" else f"{row['split']}/"
                 for name, value in row.items():
-                    if name not in ("step", "split") and type(value) in (int, float) and math.isfinite(value):
+                    if name not in ("step", "split") and not isinstance(value, str) and math.isfinite(value):
                         found.setdefault(prefix + name, {})[int(row["step"])] = float(value)
         except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
             raise UserError(f"{path / METRICS} is not as a run writes it: {error!r}") from error
