@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 from helpers.generators import DiscEngine, disc_engine
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from samjax.predict.automatic.generator import MaskGenerator
@@ -52,6 +52,7 @@ BOXES = st.lists(st.tuples(*[st.integers(0, 12)] * 4, st.integers(0, 5)), max_si
 
 
 @settings(max_examples=40, deadline=None)
+@example([(0, 0, 2, 1, 1), (0, 0, 1, 1, 0)], 0.5)
 @given(BOXES, st.sampled_from([0.0, 0.5, 0.7]))
 def test_the_loop_suppresses_as_the_device_does(drawn, threshold):
     """Boxes with and without an area, equal scores, thresholds that an IoU equals."""

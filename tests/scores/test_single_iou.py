@@ -99,6 +99,28 @@ def test_scores_are_pycocotools(seed):
     assert quick(truth.class_agnostic(), results).ap50 == pytest.approx(stats[1], abs=1e-12)
 
 
+def test_of_equal_overlaps_the_last_object_is_taken():
+    """As pycocotools does: the first object is then free for the second mask, which overlaps no other."""
+
+    def columns(first: int, last: int) -> dict:
+        mask = np.zeros(SIZE, bool)
+        mask[:, first : last + 1] = True
+        return rle.encode(mask)
+
+    annotations = [
+        {"id": n, "image_id": 1, "category_id": 1, "segmentation": columns(*ends)}
+        for n, ends in enumerate(((3, 12), (5, 14)), 1)
+    ]
+    image = {"id": 1, "height": SIZE[0], "width": SIZE[1]}
+    truth = Truth.of({"images": [image], "annotations": annotations, "categories": [{"id": 1}]})
+    results = [
+        {"image_id": 1, "category_id": 1, "segmentation": columns(*ends), "score": score}
+        for ends, score in (((4, 13), 0.9), ((0, 9), 0.8))
+    ]
+    assert reference(truth, results)[1] == pytest.approx(1.0)
+    assert quick(truth, results).recall == 1.0
+
+
 def test_more_than_a_hundred_masks_count():
     """120 objects, each found: COCO's 100 a photo leave a sixth of them out."""
     objects = [np.zeros((40, 120), bool) for _ in range(120)]

@@ -28,7 +28,7 @@ GRIDS = ((5, 0, 1), (5, 1, 1))
 @pytest.fixture(scope="module")
 def engine():
     """Discs of three sizes around every point, rough; the largest are the most confident."""
-    return disc_engine(radii=(3.0, 8.0, 20.0), ripple=2.5)
+    return disc_engine(radii=(3.0, 8.0, 20.0), ripple=4.0)
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +89,8 @@ def test_the_generator_scores_what_the_tuning_says(engine, data, outcome):
     assert outcome.after.score.ap50 == pytest.approx(generated_ap50(engine, data, outcome.after.config), abs=1e-9)
     areas = {config.min_region_area for config in outcome.trials}
     assert len(areas) > 1
-    cleaned = next(config for config in outcome.trials if config.min_region_area)
-    assert outcome.trials[cleaned].ap50 == pytest.approx(generated_ap50(engine, data, cleaned), abs=1e-9)
+    for config in (config for config in outcome.trials if config.min_region_area):
+        assert outcome.trials[config].ap50 == pytest.approx(generated_ap50(engine, data, config), abs=1e-9)
 
 
 def test_it_finds_better_settings(outcome):
