@@ -4,6 +4,7 @@ from samjax.cli import (
     evaluate_compare,
     evaluate_edges,
     evaluate_instances,
+    evaluate_masks,
     evaluate_point_to_mask,
     evaluate_proposals,
 )
@@ -13,6 +14,7 @@ PROTOCOLS = {
     "edges": evaluate_edges,
     "proposals": evaluate_proposals,
     "instances": evaluate_instances,
+    "masks": evaluate_masks,
     "compare": evaluate_compare,
 }
 

@@ -12,10 +12,15 @@ from samjax.core.text import printable
 
 
 def add_common(parser: argparse.ArgumentParser, *, needs_checkpoint: bool = True) -> None:
-    """Add the arguments that every protocol takes."""
+    """Add the arguments that every protocol of a model takes."""
     parser.add_argument(
         "--checkpoint", required=needs_checkpoint, metavar="C", help="a run's workdir, a checkpoint, or weights"
     )
+    add_out(parser)
+
+
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """Add `--out`, `--resume` and `--limit`."""
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write results, table and pictures to")
     parser.add_argument("--resume", action="store_true", help="resume the evaluation in --out")
     parser.add_argument(
@@ -36,8 +41,8 @@ def add_allow_missing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-unannotated",
         action="store_true",
-        help="accept photos without annotations: `instances` counts every detection on them as a false positive, other "
-        "protocols skip and count them",
+        help="accept photos without annotations: `instances` and `masks` count every mask on them as a false positive, "
+        "other protocols skip and count them",
     )
 
 

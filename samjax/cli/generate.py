@@ -9,16 +9,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from samjax.cli import tuning_options
 from samjax.cli.arguments import whole_number
 from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write
 from samjax.core.patterns import expand_pattern
 from samjax.predict.automatic.generator_config import GeneratorConfig
+from samjax.predict.automatic.settings_file import read_settings
 
 _DESCRIPTION = """\
 Generate masks for every object in the photos that PATH names, and write photos and masks to DIR in SA-1B's layout: a
-folder to train on. Run the same command again to resume. Photos that cannot be read are listed at the end."""
+folder to train on. Run the same command again to resume. Photos that cannot be read are listed at the end. With --tune,
+choose the settings on annotated photos instead."""
 
 _PRESETS = {"default": GeneratorConfig, "sa1b": GeneratorConfig.sa1b}
 _TOLD = 20
@@ -50,8 +53,10 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument(
         "--preset",
         choices=_PRESETS,
-        default="default",
         help="default: the released generator's settings; sa1b: those that made SA-1B, 20 crops per photo",
+    )
+    parser.add_argument(
+        "--settings", metavar="FILE", help="settings in place of a preset: the generator.json that --tune wrote"
     )
     parser.add_argument("--draw", action="store_true", help="also draw each photo's masks, to DIR/overlays")
     parser.add_argument(
@@ -60,13 +65,17 @@ def add_parser(commands, name: str) -> None:
         metavar="N",
         help="photos or crops per batch, over all devices (default: one per device)",
     )
+    tuning_options.add_options(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.cli.train import override
 
-    config = override(_PRESETS[known.preset](), rest, command="generate")
+    config = override(_settings(known), rest, command="generate")
+    if known.tune:
+        return tuning_options.tune_settings(known, config, rest)
+    tuning_options.refuse_options(known)
     photos = find_photos(known.images, out=Path(known.out))
     check_can_write(known.out)
 
@@ -84,6 +93,15 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     if todo:
         _generate(generator, todo, folder, draw=known.draw)
     return 0
+
+
+def _settings(known: argparse.Namespace) -> GeneratorConfig:
+    """Return the settings of `--settings` or `--preset`, without overrides."""
+    if known.settings is None:
+        return _PRESETS[known.preset or "default"]()
+    if known.preset is not None:
+        raise UserError(f"--settings {known.settings} and --preset {known.preset} are both settings: give one of them")
+    return read_settings(known.settings)
 
 
 def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:

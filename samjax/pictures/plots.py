@@ -26,19 +26,24 @@ class Curve:
     y: Sequence[float]
 
 
-def figure(*titles: str, width: float = 7.0, height: float = 4.6) -> tuple[Any, list[Any]]:
+def figure(*titles: str, width: float = 7.0, height: float = 4.6, columns: int | None = None) -> tuple[Any, list[Any]]:
     """Return a matplotlib figure and its axes, a panel for each title from left to right.
 
     Draw on the axes, then `save` the figure. No window system is needed.
 
     Args:
       width: of the figure, in inches of 130 pixels; so is `height`.
+      columns: panels side by side, further ones below; all of them if not given.
     """
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     drawn = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=_AIR, h_pad=_AIR))
-    panels = list(drawn.subplots(1, len(titles), squeeze=False)[0])
+    columns = columns or len(titles)
+    places = drawn.subplots(-(-len(titles) // columns), columns, squeeze=False).ravel()
+    panels = list(places[: len(titles)])
+    for empty in places[len(titles) :]:
+        empty.set_visible(False)
     for axes, title in zip(panels, titles, strict=True):
         axes.set_title(title, loc="left", color=_INK, fontsize=11)
         axes.grid(color=_GRID, linewidth=0.6)

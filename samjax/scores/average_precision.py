@@ -13,12 +13,13 @@ from pycocotools.cocoeval import COCOeval
 from samjax.scores.truth import NO_SIZE, Truth, make_index, quiet
 
 MOST_OF_LVIS = 300
-"""Detections per photo that LVIS evaluates, those with the highest scores. COCO: 100 per category."""
+"""Detections per photo that LVIS evaluates, those with the highest scores."""
+MOST_OF_COCO = 100
+"""Detections per photo and category that COCO evaluates."""
 
 _THRESHOLDS, _RECALLS, _SIZES = 10, 101, 4
 _AT_50, _AT_75 = 0, 5
 _FREQUENCIES = {"APr": "r", "APc": "c", "APf": "f"}
-_MOST_OF_COCO = 100
 
 Result = Mapping[str, Any]
 """A detection as COCO writes it: `image_id`, `category_id`, `score`, and `segmentation`, compressed run lengths, or
@@ -32,7 +33,9 @@ class ResultPart(enum.Enum):
     BOXES = "bbox"
 
 
-def average_precision(truth: Truth, results: Sequence[Result], *, of: ResultPart) -> dict[str, float | None]:
+def average_precision(
+    truth: Truth, results: Sequence[Result], *, of: ResultPart, most: int | None = None
+) -> dict[str, float | None]:
     """Return AP, AP50, AP75, APs, APm and APl of `results`, from 0 to 1; of LVIS APr, APc and APf too.
 
     Equal to pycocotools' figures, and to those of LVIS's package where `truth` is federated. There, detections of a
@@ -42,7 +45,10 @@ def average_precision(truth: Truth, results: Sequence[Result], *, of: ResultPart
 
     Args:
       results: of photos and categories that `truth` has.
+      most: detections of a photo and category that count, those with the highest scores; COCO's 100 if not given.
+        LVIS's rules have their own number.
     """
+    most = MOST_OF_LVIS if truth.federated else most or MOST_OF_COCO
     kept = _as_lvis(truth, results, of=of) if truth.federated else [(one, _size(one, of)) for one in results]
     detections, objects = defaultdict(list), defaultdict(list)
     for number, (result, area) in enumerate(kept, 1):
@@ -54,7 +60,7 @@ def average_precision(truth: Truth, results: Sequence[Result], *, of: ResultPart
     with quiet():
         for place, category in enumerate(categories):
             if objects[category]:
-                precision[:, :, place] = _precision(truth, objects[category], detections[category], of=of)
+                precision[:, :, place] = _precision(truth, objects[category], detections[category], of=of, most=most)
     found = {"AP": precision[..., 0], "AP50": precision[_AT_50, ..., 0], "AP75": precision[_AT_75, ..., 0]}
     found |= {name: precision[..., size] for size, name in enumerate(("APs", "APm", "APl"), 1)}
     if truth.federated:
@@ -110,12 +116,16 @@ def _detection(result: Result, *, id: int, area: float, of: ResultPart) -> dict[
 
 
 def _precision(
-    truth: Truth, objects: Sequence[Mapping[str, Any]], detections: Sequence[Mapping[str, Any]], *, of: ResultPart
+    truth: Truth,
+    objects: Sequence[Mapping[str, Any]],
+    detections: Sequence[Mapping[str, Any]],
+    *,
+    of: ResultPart,
+    most: int,
 ) -> Float64[np.ndarray, "t r a"]:
     """Return a category's precision at each threshold of IoU and recall, for each size; -1 where there is no object."""
     photos = {one["image_id"]: truth.images[one["image_id"]] for one in (*objects, *detections)}
     evaluation = COCOeval(make_index(objects, photos), make_index(detections, photos), of.value)
-    most = MOST_OF_LVIS if truth.federated else _MOST_OF_COCO
     evaluation.params.maxDets = [most]  # type: ignore[assignment]
     evaluation.evaluate()
     evaluation.accumulate()

@@ -1,6 +1,7 @@
 """Annotations in the form that COCO's library needs, whatever their file omits."""
 
 import contextlib
+import dataclasses
 import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ _OF_LVIS = ("neg_category_ids", "not_exhaustive_category_ids")
 NO_SIZE = -1.0
 """An area outside the range of every size: COCO's library ignores an object that has it, and a detection that has it
 and matches none."""
+
+ANY = 1
+"""The only category of a class-agnostic truth, and of what is scored by it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,16 @@ class Truth:
             annotations=[one for photo in photos for one in self.by_photo.get(photo, ())],
             frequencies=self.frequencies,
             federated=self.federated,
+        )
+
+    def class_agnostic(self) -> "Truth":
+        """Return it with all objects in the category `ANY`, to be scored by COCO's rules: as `useCats` 0 does there."""
+        by_category = sorted(self.annotations, key=lambda one: one["category_id"])  # where masks overlap two equally
+        return dataclasses.replace(
+            self,
+            annotations=[{**one, "category_id": ANY} for one in by_category],
+            frequencies={ANY: None},
+            federated=False,
         )
 
 
@@ -149,12 +163,12 @@ def is_box(value: Any) -> bool:
 
 
 def make_index(annotations: Sequence[Mapping[str, Any]], images: Mapping[int, Mapping[str, Any]]) -> COCO:
-    """Return copies of the annotations as COCO's library takes them, all of category 1: it changes what it is given."""
+    """Return copies of the annotations as COCO's library takes them, in category `ANY`: it changes what it is given."""
     index = COCO()
     content: Any = {
         "images": [{"id": number, "height": one["height"], "width": one["width"]} for number, one in images.items()],
-        "annotations": [{**one, "category_id": 1} for one in annotations],
-        "categories": [{"id": 1}],
+        "annotations": [{**one, "category_id": ANY} for one in annotations],
+        "categories": [{"id": ANY}],
     }
     index.dataset = content
     index.createIndex()

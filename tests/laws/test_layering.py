@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "samjax.training": TRAIN,
     "samjax.tasks": (*TASKS, "pictures"),
     "samjax.plan": ("core", "parallel", "training"),
+    "samjax.runs": ("core", "pictures", "training"),
     "samjax.eval": ("core", "data", "prompting", "losses", "scores", "parallel", "models", "pictures", "predict"),
     "samjax.api": ("core", "data", "parallel", "checkpoint", "training", "predict", "data_pipelines"),
     "samjax.cli": (
@@ -48,6 +49,7 @@ MAY_IMPORT = {
         "pictures",
         "predict",
         "plan",
+        "runs",
         "scores",
         "eval",
         "api",

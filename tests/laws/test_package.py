@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from samjax.api import training_run
-from samjax.cli import evaluate, export, generate, import_weights, plan, predict, train
+from samjax.cli import compare, evaluate, export, generate, import_weights, plan, predict, train
 from samjax.cli.main import main
 from samjax.core import distributed
 from samjax.core.experiment import load_experiment
@@ -94,7 +94,7 @@ def test_one_liner_prints_the_parameters_of_vit_h():
     assert said.stdout == "641,090,608\n"
 
 
-OTHERS = {"predict": predict, "generate": generate, "export": export, "import": import_weights}
+OTHERS = {"predict": predict, "generate": generate, "compare": compare, "export": export, "import": import_weights}
 
 
 def documented_others() -> list[str]:

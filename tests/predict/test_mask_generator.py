@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from generators import as_function, disc_engine, given_engine, micro_engine
+from helpers.generators import as_function, disc_engine, given_engine, micro_engine
 from restated import Restated, restated
 
 from samjax.core.errors import UserError

@@ -1,6 +1,5 @@
 """Every object of a photo, without a prompt (Segment Anything, section 4 and appendix B)."""
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,15 +9,13 @@ from jaxtyping import Array, Bool, Float, Float32, UInt8
 
 from samjax.core.errors import UserError
 from samjax.core.sizes import power_of_two
-from samjax.data.masks import rle
 from samjax.predict.automatic.candidate_programs import add_to, choose_from, draw_from, new_pool
 from samjax.predict.automatic.candidates import Choice, ChosenLogits, Pool, Window, filters_of
+from samjax.predict.automatic.conclusion import conclude
 from samjax.predict.automatic.crops import Crop, crops_of, point_grid
 from samjax.predict.automatic.generated_mask import GeneratedMask, Highest
 from samjax.predict.automatic.generator_config import CANDIDATES, GeneratorConfig
-from samjax.predict.automatic.nms import kept_boxes
 from samjax.predict.automatic.run_lengths import encode_words
-from samjax.predict.automatic.specks import without_specks
 from samjax.predict.automatic.tiles import tilings
 from samjax.predict.engine import Engine
 from samjax.predict.promptable.photo_input import as_photos, fit_photo, to_frame
@@ -55,20 +52,28 @@ class _Found:
 class MaskGenerator:
     """Finds the objects of photos with the model of `engine`, `batch_size` crops at a time, split over its mesh.
 
-    `batch_size` is the number of ways the mesh splits a batch if it is not given.
+    `batch_size` is the number of ways the mesh splits a batch if it is not given. `slots` are those of a crop's
+    candidates at first: what is known to be needed saves compiling programs for less.
 
     Raises:
       UserError: the mesh cannot split such a batch.
     """
 
-    def __init__(self, engine: Engine, config: GeneratorConfig | None = None, *, batch_size: int | None = None):
+    def __init__(
+        self,
+        engine: Engine,
+        config: GeneratorConfig | None = None,
+        *,
+        batch_size: int | None = None,
+        slots: int = _FIRST_SLOTS,
+    ):
         self.engine, self.config = engine, config or GeneratorConfig()
         self.batch_size = engine.ways if batch_size is None else batch_size
         if self.batch_size < 1 or self.batch_size % engine.ways:
             raise UserError(
                 f"batch size {batch_size} cannot be split over {engine.ways} devices: give a multiple of {engine.ways}"
             )
-        self._slots = _FIRST_SLOTS
+        self._slots = slots
         self.highest: list[Highest] = []
         """Of each photo that `generate` was last given: why one has no mask."""
 
@@ -86,33 +91,40 @@ class MaskGenerator:
         photos = as_photos(photos)
         found: list[list[list[GeneratedMask]]] = [[] for _ in photos]
         highest = np.full((len(photos), 2), -np.inf)
-        crops = [
-            crops_of(
-                height=photo.shape[0],
-                width=photo.shape[1],
-                layers=self.config.crop_layers,
-                overlap=self.config.crop_overlap,
-            )
-            for photo in photos
-        ]
         for layer in range(self.config.crop_layers + 1):
-            looks = [
-                _Look(photo=number, crop=crop)
-                for number, of_photo in enumerate(crops)
-                for crop in of_photo
-                if crop.layer == layer
-            ]
-            for start in range(0, len(looks), self.batch_size):
-                batch = looks[start : start + self.batch_size]
-                candidates = self._find(batch, photos)
-                for row, (look, masks) in enumerate(zip(batch, self._masks(batch, photos, candidates), strict=True)):
-                    found[look.photo].append(masks)
-                    highest[look.photo] = np.maximum(highest[look.photo], candidates.choice.highest[row])
+            for of_photo, more in zip(found, self._look(photos, layer, highest), strict=True):
+                of_photo += more
         self.highest = [
             Highest(iou=iou, stability=stability if np.isfinite(stability) else None)
             for iou, stability in highest.tolist()
         ]
-        return [self._conclude(of_crops) for of_crops in found]
+        return [conclude(of_crops, self.config) for of_crops in found]
+
+    def look(self, photos: Sequence[UInt8[np.ndarray, "_ _ 3"]], layer: int) -> list[list[list[GeneratedMask]]]:
+        """Return the masks of each crop of `layer`, of each photo: `generate` compares those of crops and cleans them.
+
+        Crops are in the order of `crops_of`; a crop's masks come by descending predicted IoU.
+        """
+        return self._look(photos, layer, np.full((len(photos), 2), -np.inf))
+
+    def _look(self, photos: Sequence[np.ndarray], layer: int, highest: np.ndarray) -> list[list[list[GeneratedMask]]]:
+        """See `look`; `highest` is raised to each photo's highest predicted IoU and stability."""
+        looks = [
+            _Look(photo=number, crop=crop)
+            for number, photo in enumerate(photos)
+            for crop in crops_of(
+                height=photo.shape[0], width=photo.shape[1], layers=layer, overlap=self.config.crop_overlap
+            )
+            if crop.layer == layer
+        ]
+        found: list[list[list[GeneratedMask]]] = [[] for _ in photos]
+        for start in range(0, len(looks), self.batch_size):
+            batch = looks[start : start + self.batch_size]
+            candidates = self._find(batch, photos)
+            for row, (look, masks) in enumerate(zip(batch, self._masks(batch, photos, candidates), strict=True)):
+                found[look.photo].append(masks)
+                highest[look.photo] = np.maximum(highest[look.photo], candidates.choice.highest[row])
+        return found
 
     def chosen_logits(self, photos: Sequence[UInt8[np.ndarray, "_ _ 3"]]) -> ChosenLogits:
         """Return, on the devices, what `generate` makes masks of: of up to a batch of photos, each looked at whole."""
@@ -224,41 +236,3 @@ class MaskGenerator:
                         )
                     )
         return found
-
-    def _conclude(self, of_crops: list[list[GeneratedMask]]) -> list[GeneratedMask]:
-        """Return a photo's masks: those of its crops without repetitions, and without specks."""
-        masks = [mask for of_crop in of_crops for mask in of_crop]
-        if self.config.crop_layers:
-            areas = [(mask.crop_box[2] - mask.crop_box[0]) * (mask.crop_box[3] - mask.crop_box[1]) for mask in masks]
-            masks = _distinct(masks, 1 / np.array(areas, np.float32), threshold=self.config.crop_nms_threshold)
-        if self.config.min_region_area:
-            masks = self._without_specks(masks)
-        return masks
-
-    def _without_specks(self, masks: list[GeneratedMask]) -> list[GeneratedMask]:
-        """Clean each mask; of those that are the same then, those that were so before stay."""
-        cleaned = [_clean(mask, min_area=self.config.min_region_area) for mask in masks]
-        unchanged = np.array([new is old for new, old in zip(cleaned, masks, strict=True)], np.float32)
-        threshold = max(self.config.box_nms_threshold, self.config.crop_nms_threshold)
-        return _distinct(cleaned, unchanged, threshold=threshold)
-
-
-def _distinct(masks: list[GeneratedMask], scores: Float32[np.ndarray, "n"], *, threshold: float) -> list[GeneratedMask]:
-    """Return the masks that suppression of their boxes leaves, by descending score."""
-    boxes = np.array([mask.box for mask in masks], np.float32).reshape(-1, 4)
-    return [masks[index] for index in kept_boxes(boxes, scores, threshold=threshold)]
-
-
-def _clean(mask: GeneratedMask, *, min_area: int) -> GeneratedMask:
-    """Return the mask without specks: itself if it has none."""
-    height, width = mask.segmentation["size"]
-    cleaned = without_specks(rle.decode(mask.segmentation["counts"], height=height, width=width), min_area=min_area)
-    if not cleaned.differs:
-        return mask
-    rows, columns = np.flatnonzero(cleaned.mask.any(axis=1)), np.flatnonzero(cleaned.mask.any(axis=0))
-    return dataclasses.replace(
-        mask,
-        segmentation=rle.encode(cleaned.mask),
-        area=int(cleaned.mask.sum()),
-        box=(int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])),
-    )

@@ -25,7 +25,7 @@ def suppress(
     Each step compares one kept box with all others, so NMS takes one step per kept box and needs no table of all pairs.
     A box without an area overlaps nothing. Boxes are (x0, y0, x1, y1); those not `valid` are ignored.
     """
-    limit = _below(threshold)
+    limit = highest_below(threshold)
     order = jnp.argsort(jnp.where(valid, -scores, jnp.inf), stable=True)
     boxes = boxes[order]
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
@@ -47,7 +47,7 @@ def suppress(
     return KeptBoxes(order=order[jnp.argsort(~kept, stable=True)].astype(jnp.int32), count=kept.sum(dtype=jnp.int32))
 
 
-def _below(threshold: float) -> np.float32:
+def highest_below(threshold: float) -> np.float32:
     """Return the largest float32 up to `threshold`: to be above the one is to be above the other."""
     near = np.float32(threshold)
     return near if float(near) <= threshold else np.nextafter(near, np.float32(-np.inf))

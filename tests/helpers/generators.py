@@ -5,8 +5,8 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from helpers.micro import drawn_micro, micro_model
 
+from helpers.micro import drawn_micro, micro_model
 from samjax.core.prompts import MaskOutput
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.predict.engine import Engine

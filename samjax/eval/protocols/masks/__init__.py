@@ -1,0 +1,1 @@
+"""Masks that exist already, scored as a segmenter's."""

@@ -1,0 +1,1 @@
+"""Settings of automatic masks, chosen on annotated photos."""

@@ -1,0 +1,1 @@
+"""What runs wrote: their metrics and configs, read and compared."""
