@@ -36,6 +36,7 @@ from samjax.models.sam.sam import Prompting, Sam, SamConfig
 from samjax.parallel.sharding import platform, replicated
 from samjax.prompting.interactive import InteractionConfig, interact
 from samjax.tasks.click_validation import ClickValidator, figures
+from samjax.tasks.frozen_encoder import frozen_embedding, what_trains
 from samjax.tasks.mask_groups import play_in_groups
 from samjax.training.config import Metrics, StepKeys, TrainConfig, ValidationConfig
 from samjax.training.validation import Better, Validator
@@ -119,10 +120,17 @@ class PromptableTraining(TrainConfig):
 
     def play(self, model: Sam, batch: Batch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics, PlayedMasks]:
         """Return what `objective` does, and what became of each mask."""
-        embedding = model.encode(batch.image, batch.valid_size, key=keys.model, rows=keys.rows)
+        embedding = self.embed(model, batch, keys=keys)
         played, slope = self._play_masks(model.prompting, embedding, batch, keys=keys)
         loss, metrics = sam_loss(played.rounds, batch.mask_valid, self.loss)
         return loss + slope, metrics, played
+
+    def embed(self, model: Sam, batch: Batch, *, keys: StepKeys | None = None) -> Float[Array, "b gh gw c"]:
+        """Return the photos' embeddings; `keys` turns drop path on where the encoder trains."""
+        if not what_trains(self.model, self.trainable, self.adapters):
+            return frozen_embedding(model, batch.image, batch.valid_size)
+        noise = {} if keys is None else {"key": keys.model, "rows": keys.rows}
+        return model.encode(batch.image, batch.valid_size, **noise)
 
     def _play_masks(
         self, prompting: Prompting, embedding: Float[Array, "b gh gw c"], batch: Batch, *, keys: StepKeys
@@ -245,6 +253,7 @@ class PromptableTraining(TrainConfig):
         return ClickValidator(
             merge,
             self.model,
+            embed=self.embed,
             batches=lambda: self.validation_batches(mesh),
             clicks=self.validation.clicks,
             sheet_rows=self.validation.sheet_rows,
