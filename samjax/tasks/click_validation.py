@@ -39,6 +39,7 @@ Embed = Callable[[Sam, Batch], Float[Array, "b gh gw c"]]
 
 def embed_photos(model: Sam, batch: Batch) -> Float[Array, "b gh gw c"]:
     """Return the embeddings of a batch's photos."""
+    assert batch.image is not None
     return model.encode(batch.image, batch.valid_size)
 
 
@@ -133,6 +134,7 @@ class ClickValidator:
         """The largest object of each photo."""
         batch, prompts = jax.device_get((self._everywhere(batch), prompts))
         iou, predicted = jax.device_get((result.iou, result.predicted_iou))
+        assert batch.image is not None
         rows = []
         for b in range(batch.image.shape[0]):
             if len(rows) == limit or not batch.mask_valid[b].any():
