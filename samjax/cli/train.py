@@ -159,7 +159,7 @@ def run(config, *, workdir: str, profile=None, dry: bool = False) -> bool:
     with contextlib.ExitStack() as stack:
         locked = is_lead() and stack.enter_context(lock_folder(workdir))
         config = _prepared(config, Path(workdir))
-        stream = config.stream(sharding=batch_sharding(mesh))
+        stream = (config.without_caches() if dry else config).stream(sharding=batch_sharding(mesh))
         stack.callback(stream.close)
         open_validation(config)
         if dry:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from compiled_steps import share
+from helpers.compiled_steps import share
 from jax.experimental.compilation_cache import compilation_cache
 
 from samjax.core.errors import UserError
