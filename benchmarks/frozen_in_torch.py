@@ -1,4 +1,4 @@
-"""What a plain PyTorch loop trains of `SamModel`: everything, the decoder, or also low-rank adapters written by hand."""
+"""What a plain PyTorch loop trains of `SamModel`: everything, the decoder, or that and adapters written by hand."""
 
 import math
 
