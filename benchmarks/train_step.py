@@ -41,6 +41,8 @@ class Case:
     """Of our side; None is what it chooses."""
     torch_masks_at_once: int | None = None
     """Of PyTorch's side; None is all."""
+    trains: str = "everything"
+    """See `finetune.py`, which has the other kinds."""
 
     def config(self):
         """Return the run's configuration."""
@@ -138,6 +140,7 @@ def samjax(case: Case, folder: str) -> Actions:
 
 def pytorch(case: Case, folder: str) -> Actions:
     import torch
+    from frozen_in_torch import freeze
     from reference import reference
     from torch.utils.checkpoint import checkpoint
     from torch_losses import object_loss
@@ -153,6 +156,7 @@ def pytorch(case: Case, folder: str) -> Actions:
     model = reference(config.model, attention="sdpa")
     with np.load(Path(folder) / "weights.npz") as arrays:
         model.load_state_dict({name: torch.as_tensor(array) for name, array in arrays.items()})
+    parameters = freeze(model, trains=case.trains)
     model.to(torch.device(case.device))  # type: ignore[arg-type]  # of a decorated method
     encode = model.vision_encoder if on_cpu else torch.compile(model.vision_encoder)
     decode = model.mask_decoder if on_cpu else torch.compile(model.mask_decoder)
@@ -168,7 +172,7 @@ def pytorch(case: Case, folder: str) -> Actions:
     at = (2 * torch.arange(LOSS_SIZE) + 1) * case.side // (2 * LOSS_SIZE)
     target = torch.as_tensor(masks, device=case.device)[:, at][:, :, at].float()
     inside = torch.ones_like(target)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, weight_decay=0.1, fused=True)
+    optimizer = torch.optim.AdamW(parameters, lr=0.0, weight_decay=0.1, fused=True)
 
     def prompt(coords: torch.Tensor, labels: torch.Tensor, given: int) -> torch.Tensor:
         """Return the prompt tokens of these masks after so many clicks: those that began with a point, a box."""
@@ -225,21 +229,25 @@ def pytorch(case: Case, folder: str) -> Actions:
             loss = loss + of_round
         return loss
 
+    with torch.no_grad():
+        cache = encode(pixels).last_hidden_state if case.trains == "cached" else None
     at_once = case.torch_masks_at_once or case.masks
     groups = [slice(start, start + at_once) for start in range(0, case.masks, at_once)]
 
     def step():
         optimizer.zero_grad(set_to_none=True)
         with torch.autocast(case.device, dtype=torch.bfloat16, enabled=not on_cpu):
-            embeddings = encode(pixels).last_hidden_state
-            ends = embeddings.detach().requires_grad_()  # to which each group goes back by itself
+            embeddings = encode(pixels).last_hidden_state if cache is None else cache
+            learns = embeddings.requires_grad
+            ends = embeddings.detach().requires_grad_(learns)  # to which each group goes back by itself
             total = torch.zeros(())
             for photo in range(case.photos):
                 for group in groups:
                     loss = play_group(ends[photo][None], photo, group)
                     loss.backward()
                     total += loss.detach()
-        embeddings.backward(ends.grad)
+        if learns:
+            embeddings.backward(ends.grad)
         optimizer.step()
         return {"loss": total.cpu().numpy()}  # which waits for the device
 

@@ -7,11 +7,12 @@ from etils import epath
 from jax.sharding import Mesh
 
 from samjax.checkpoint.manager import Checkpoints, state_shapes
+from samjax.checkpoint.weights import load_weights
 from samjax.core.errors import CorruptCheckpointError, UserError
 from samjax.data.stream.loader import TrainStream
 from samjax.data.stream.mixture import Mixture, open_mixture
 from samjax.training.config import TrainConfig
-from samjax.training.start import find_starting_weights
+from samjax.training.start import find_starting_weights, fresh_start
 from samjax.training.state import make_blueprint
 
 
@@ -34,12 +35,15 @@ def check(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str)
     """Read what the run would read, write to the workdir, and return this process's findings as one line.
 
     Checks starting weights, or the checkpoint to resume from, against the model of the run, and reads one batch of
-    training data and one of validation data.
+    training data and one of validation data; `stream` is that of `config.without_caches()`. Caches are checked against
+    the weights that the run would start with, and not filled.
 
     Raises:
       UserError: data or weights cannot be used, or the workdir cannot be written to.
     """
     start = _check_start(config, mesh=mesh, stream=stream, workdir=workdir)
+    _check_caches(config, mesh=mesh, workdir=workdir)
+    config = config.without_caches()
     batch = next(stream)
     rows = sum(shard.data.shape[0] for shard in batch.record_id.addressable_shards if shard.replica_id == 0)
     validated = _check_validation(config, mesh)
@@ -78,6 +82,20 @@ def _check_start(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdi
         return "starts from random weights"
     found = find_starting_weights(config, blueprint)
     return f"starts from {len(found.shapes)} arrays of {found.path}"
+
+
+def _check_caches(config: TrainConfig, *, mesh: Mesh, workdir: str) -> None:
+    """Check what the run's batches are to be read from against the weights that it would start with."""
+    caches = config.caches()
+    if caches is None:
+        return
+    blueprint = make_blueprint(config, mesh)
+    with jax.set_mesh(mesh):
+        if any(entry.name.isdecimal() for entry in (epath.Path(workdir) / "checkpoints").glob("*")):
+            state = load_weights(workdir, average=False)
+        else:
+            state = fresh_start(config, blueprint, jax.random.key(config.seed)).state
+        caches.check(state)
 
 
 def _check_validation(config: TrainConfig, mesh: Mesh) -> str:

@@ -84,7 +84,7 @@ def rehearse(config: TrainConfig, *, workdir: str | Path) -> str:
       UserError: as `train`.
     """
     workdir = str(workdir)
-    with _inputs(config, workdir) as run:
+    with _inputs(config, workdir, dry=True) as run:
         return check(run.config, mesh=run.mesh, stream=run.stream, workdir=workdir)
 
 
@@ -100,8 +100,11 @@ class _Inputs:
 
 
 @contextlib.contextmanager
-def _inputs(config: TrainConfig, workdir: str) -> Iterator[_Inputs]:
-    """Check the config against the devices, lock the workdir, prepare the data and open the stream."""
+def _inputs(config: TrainConfig, workdir: str, *, dry: bool = False) -> Iterator[_Inputs]:
+    """Check the config against the devices, lock the workdir, prepare the data and open the stream.
+
+    A `dry` run fills no caches, so its stream has none.
+    """
     shared = jax.process_count() > 1 and not is_bucket(workdir)
     enable_compile_cache(shared=Path(workdir) / "compiled" if shared else None)
     mesh = make_mesh(config.mesh)
@@ -113,7 +116,7 @@ def _inputs(config: TrainConfig, workdir: str) -> Iterator[_Inputs]:
     with contextlib.ExitStack() as stack:
         locked = is_lead() and stack.enter_context(lock_folder(workdir))
         config = _prepared(config, Path(workdir))
-        stream = config.stream(sharding=batch_sharding(mesh))
+        stream = (config.without_caches() if dry else config).stream(sharding=batch_sharding(mesh))
         stack.callback(stream.close)
         open_validation(config)
         yield _Inputs(config=config, mesh=mesh, stream=stream, locked=locked)

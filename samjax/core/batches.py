@@ -4,7 +4,7 @@ Axis letters, fixed once: b images, m masks (one prompted object each), h w spac
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, UInt8
+from jaxtyping import Array, Bool, Float32, Int, UInt8
 
 from samjax.core.struct import struct
 
@@ -16,13 +16,16 @@ class Batch:
     A photo is scaled to fit the model's frame and sits in its top-left corner; `valid_size` is the part it covers.
     Masks have the same resolution, packed eight pixels per byte along the width (`numpy.packbits` order);
     `unpack_masks` unpacks them on device. Slots of `masks` with `mask_valid` False hold zeros and are ignored.
+
+    Where a run reads its photos' embeddings from a cache, `embedding` holds them, and `image` is None in training.
     """
 
-    image: UInt8[Array, "b h w 3"]
+    image: UInt8[Array, "b h w 3"] | None = None
     valid_size: Int[Array, "b 2"]
     masks: UInt8[Array, "b m h packed_w"]
     mask_valid: Bool[Array, "b m"]
     record_id: Int[Array, "b"]
+    embedding: Float32[Array, "b gh gw c"] | None = None
 
 
 @struct

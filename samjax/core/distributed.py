@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -15,6 +15,8 @@ from jax._src import distributed  # the client's key-value store has no public n
 from jax.experimental import multihost_utils
 
 from samjax.core.errors import MachineError, UserError
+
+T = TypeVar("T")
 
 HEARTBEAT_TIMEOUT_S = 100
 """A process that is silent for this long is given up, and the others exit."""
@@ -76,6 +78,11 @@ def all_say(yes: bool) -> bool:
     if jax.process_count() == 1:
         return yes
     return bool(np.all(multihost_utils.process_allgather(np.asarray(yes))))
+
+
+def lead_decides(values: T) -> T:
+    """Return the lead process's arrays, a pytree, to every process; all have arrays of these shapes."""
+    return values if jax.process_count() == 1 else multihost_utils.broadcast_one_to_all(values)
 
 
 @contextlib.contextmanager

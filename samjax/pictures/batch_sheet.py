@@ -26,6 +26,7 @@ def batch_grid(batch: Batch, prompts: Prompts, *, title: str) -> Grid:
     """
     batch, prompts = jax.device_get((batch, prompts))
     photos = [b for b in range(len(batch.record_id)) if batch.mask_valid[b].any()]
+    assert batch.image is not None
     frame_height, frame_width = batch.image.shape[1:3]
     scale = CELL / max(frame_height, frame_width)
     cell = (max(1, round(frame_height * scale)), max(1, round(frame_width * scale)))
@@ -45,6 +46,7 @@ def _pictures(
     batch: Batch, prompts: Prompts, b: int, *, cell: tuple[int, int]
 ) -> Sequence[UInt8[np.ndarray, "cell_h cell_w 3"]]:
     """Return photo `b` of the batch as it is, with its masks, and with its prompts, each of `cell` = (h, w) pixels."""
+    assert batch.image is not None
     photo = Image.fromarray(np.asarray(batch.image[b])).resize((cell[1], cell[0]), Image.Resampling.BICUBIC)
     unpacked = np.unpackbits(np.asarray(batch.masks[b]), axis=-1, count=batch.image.shape[2]).astype(bool)
     slots = np.flatnonzero(batch.mask_valid[b]).tolist()

@@ -34,8 +34,22 @@ class ClickResult:
     logits: Float16[Array, "*r b m low_h low_w"]
 
 
-def click_through(model: Sam, batch: Batch, config: SamConfig, *, clicks: int) -> tuple[ClickResult, Prompts]:
-    """Give every mask of `batch` `clicks` evaluation clicks; return each round's result and the clicks."""
+Embed = Callable[[Sam, Batch], Float[Array, "b gh gw c"]]
+
+
+def embed_photos(model: Sam, batch: Batch) -> Float[Array, "b gh gw c"]:
+    """Return the embeddings of a batch's photos."""
+    assert batch.image is not None
+    return model.encode(batch.image, batch.valid_size)
+
+
+def click_through(
+    model: Sam, batch: Batch, config: SamConfig, *, clicks: int, embed: Embed = embed_photos
+) -> tuple[ClickResult, Prompts]:
+    """Give every mask of `batch` `clicks` evaluation clicks; return each round's result and the clicks.
+
+    `embed` returns the photos' embeddings.
+    """
     masks = unpack_masks(batch.masks, config.image_size[1])
     valid = valid_pixels(batch.valid_size, config.image_size)[:, None]
 
@@ -53,7 +67,7 @@ def click_through(model: Sam, batch: Batch, config: SamConfig, *, clicks: int) -
         )
 
     interaction = evaluate_clicks(
-        model.decoder(model.encode(batch.image, batch.valid_size)),
+        model.decoder(embed(model, batch)),
         observe,
         masks=masks,
         valid_size=batch.valid_size,
@@ -71,8 +85,8 @@ def figures(clicks: Sequence[int]) -> list[str]:
 class ClickValidator:
     """Validates by clicks on the same held-out photos each time it is called.
 
-    `merge` makes a model from parameters and buffers; each validation reads `batches` again. Results have the sharding
-    `replicated`, so that every process returns the same row and pictures.
+    `merge` makes a model from parameters and buffers; each validation reads `batches` again, whose photos `embed`
+    encodes. Results have the sharding `replicated`, so that every process returns the same row and pictures.
     """
 
     def __init__(
@@ -84,11 +98,14 @@ class ClickValidator:
         clicks: Sequence[int],
         sheet_rows: int,
         replicated: jax.sharding.Sharding,
+        embed: Embed = embed_photos,
     ):
         self._clicks, self._sheet_rows, self._batches = tuple(clicks), sheet_rows, batches
         self._config = config
         self._click_through = jax.jit(
-            lambda params, buffers, batch: click_through(merge(params, buffers), batch, config, clicks=max(clicks)),
+            lambda params, buffers, batch: click_through(
+                merge(params, buffers), batch, config, clicks=max(clicks), embed=embed
+            ),
             out_shardings=replicated,
         )
         self._everywhere = jax.jit(lambda tree: tree, out_shardings=replicated)
@@ -117,6 +134,7 @@ class ClickValidator:
         """The largest object of each photo."""
         batch, prompts = jax.device_get((self._everywhere(batch), prompts))
         iou, predicted = jax.device_get((result.iou, result.predicted_iou))
+        assert batch.image is not None
         rows = []
         for b in range(batch.image.shape[0]):
             if len(rows) == limit or not batch.mask_valid[b].any():

@@ -16,6 +16,7 @@ from samjax.core.errors import UserError
 from samjax.core.random import keys_of_masks
 from samjax.core.ranges import Count, Range, config_class
 from samjax.core.struct import struct
+from samjax.data.masks.embedding_rows import EmbeddingExamples
 from samjax.data.masks.mask_data import MaskDataConfig, MaskExamples
 from samjax.data.stream.data_config import DataConfig
 from samjax.losses.sam_loss import (
@@ -30,13 +31,15 @@ from samjax.losses.sam_loss import (
 )
 from samjax.models.mae import MaeConfig
 from samjax.models.sam.flops import photo_flops
-from samjax.models.sam.from_vit import encoder_from_vit, resize_encoder, vit_arrays
 from samjax.models.sam.grouping import Grouping, best_grouping
 from samjax.models.sam.sam import Prompting, Sam, SamConfig
 from samjax.parallel.sharding import platform, replicated
 from samjax.prompting.interactive import InteractionConfig, interact
 from samjax.tasks.click_validation import ClickValidator, figures
+from samjax.tasks.embedding_filling import EmbeddingFilling, check_cacheable, open_cache, photo_sets
+from samjax.tasks.frozen_encoder import frozen_embedding, what_trains
 from samjax.tasks.mask_groups import play_in_groups
+from samjax.tasks.starting_encoder import encoder_in_frame, encoder_of_mae, frame_tables
 from samjax.training.config import Metrics, StepKeys, TrainConfig, ValidationConfig
 from samjax.training.validation import Better, Validator
 
@@ -96,6 +99,9 @@ class PromptableTraining(TrainConfig):
     platform and model. Changes memory and speed, and no result but for rounding."""
     recompute_rounds: bool | None = None
     """Decode every round again in the backward pass, which stores less and computes more; None chooses by platform."""
+    cache_embeddings: str = ""
+    """Folder where the photos' embeddings are kept, so that each photo is encoded once. Needs an image encoder that
+    does not train, and photos without augmentation; empty encodes them at every step."""
 
     def __post_init__(self):
         super().__post_init__()
@@ -119,10 +125,20 @@ class PromptableTraining(TrainConfig):
 
     def play(self, model: Sam, batch: Batch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics, PlayedMasks]:
         """Return what `objective` does, and what became of each mask."""
-        embedding = model.encode(batch.image, batch.valid_size, key=keys.model, rows=keys.rows)
+        embedding = self.embed(model, batch, keys=keys)
         played, slope = self._play_masks(model.prompting, embedding, batch, keys=keys)
         loss, metrics = sam_loss(played.rounds, batch.mask_valid, self.loss)
         return loss + slope, metrics, played
+
+    def embed(self, model: Sam, batch: Batch, *, keys: StepKeys | None = None) -> Float[Array, "b gh gw c"]:
+        """Return the photos' embeddings; `keys` turns drop path on where the encoder trains."""
+        if batch.embedding is not None:
+            return batch.embedding
+        assert batch.image is not None
+        if not what_trains(self.model, self.trainable, self.adapters):
+            return frozen_embedding(model, batch.image, batch.valid_size)
+        noise = {} if keys is None else {"key": keys.model, "rows": keys.rows}
+        return model.encode(batch.image, batch.valid_size, **noise)
 
     def _play_masks(
         self, prompting: Prompting, embedding: Float[Array, "b gh gw c"], batch: Batch, *, keys: StepKeys
@@ -200,7 +216,7 @@ class PromptableTraining(TrainConfig):
         """Return whether it is a masked autoencoder, or made for another frame, patch or window."""
         if not isinstance(model, SamConfig):
             return True
-        return _tables(model) != _tables(self.model)
+        return frame_tables(model) != frame_tables(self.model)
 
     def convert_weights(self, weights: Weights, model: SamConfig | MaeConfig) -> Weights:
         """Return weights for this model's frame; of a masked autoencoder its encoder alone: the rest stays fresh.
@@ -210,31 +226,38 @@ class PromptableTraining(TrainConfig):
         Raises:
           UserError: the encoder has another width, depth, number of heads or MLP.
         """
-        name = f"init_from: {weights.path}"
         if isinstance(model, SamConfig):
-            try:
-                fitted = resize_encoder(weights.params.get("image_encoder", {}), self.model)
-            except UserError as error:
-                raise UserError(f"{name}: {error}") from None
-            return dataclasses.replace(weights, params={**weights.params, **fitted.params}, notes=fitted.changes)
-        theirs, ours = model.encoder, self.model.image_encoder
-        for size in ("width", "depth", "heads", "mlp_ratio"):
-            if getattr(theirs, size) != getattr(ours, size):
-                raise UserError(
-                    f"{name} holds an encoder whose {size} is {getattr(theirs, size)}, but this run's is "
-                    f"{getattr(ours, size)}; give a masked autoencoder of this size, or train a model of its size"
-                )
-        arrays = vit_arrays(weights.params["encoder"], position=weights.buffers["encoder"]["position"])
-        try:
-            fitted = encoder_from_vit(arrays, self.model)
-        except UserError as error:
-            raise UserError(f"{name}: {error}") from None
-        return dataclasses.replace(weights, params=fitted.params, buffers={}, notes=fitted.changes)
+            return encoder_in_frame(weights, self.model)
+        return encoder_of_mae(weights, model, self.model)
 
     def examples(self, data: DataConfig, *, augment: bool) -> MaskExamples:
-        """Return what makes photos with masks rows of a batch."""
+        """Return what makes photos with masks rows of a batch, with their embeddings if there is a cache of them.
+
+        Raises:
+          UserError: there is a cache, and the encoder trains or photos are augmented.
+        """
         assert isinstance(data, MaskDataConfig)
+        if self.cache_embeddings:
+            check_cacheable(self.data, what_trains(self.model, self.trainable, self.adapters))
+            cache = open_cache(self.cache_embeddings, self.model)
+            return EmbeddingExamples(data, image_size=self.model.image_size, cache=cache, pixels=not augment)
         return MaskExamples(data, image_size=self.model.image_size, augment=augment)
+
+    def caches(self) -> EmbeddingFilling | None:
+        """Return what fills the cache of embeddings with the photos of training and validation, None without one."""
+        if not self.cache_embeddings:
+            return None
+        validation = self.validation_data() if self.validation.source else None
+        return EmbeddingFilling(
+            cache=open_cache(self.cache_embeddings, self.model),
+            model=self.model,
+            sets=photo_sets(self.data, validation, limit=self.validation.photos),
+            threads=self.data.threads,
+        )
+
+    def without_caches(self) -> "PromptableTraining":
+        """Return the run that encodes its photos at every step."""
+        return dataclasses.replace(self, cache_embeddings="") if self.cache_embeddings else self
 
     def validation_data(self) -> MaskDataConfig:
         """Return the held-out photos, with the validation's own bounds on masks."""
@@ -257,6 +280,7 @@ class PromptableTraining(TrainConfig):
         return ClickValidator(
             merge,
             self.model,
+            embed=self.embed,
             batches=lambda: self.validation_batches(mesh),
             clicks=self.validation.clicks,
             sheet_rows=self.validation.sheet_rows,
@@ -268,9 +292,3 @@ class PromptableTraining(TrainConfig):
         if not self.trains_everything:
             return None
         return photo_flops(self.model, masks=self.data.max_masks, rounds=self.prompting.rounds).training
-
-
-def _tables(model: SamConfig) -> tuple[Any, ...]:
-    """Return what the shapes of position tables and of the patch embedding follow from."""
-    encoder = model.image_encoder
-    return model.grid, encoder.patch, encoder.window, encoder.global_every

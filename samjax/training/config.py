@@ -30,6 +30,7 @@ from samjax.optim.averaging import AverageDecay
 from samjax.optim.build import OptimConfig
 from samjax.parallel.mesh import MeshConfig
 from samjax.parallel.sharding import batch_sharding
+from samjax.training.caches import Caches
 from samjax.training.validation import Better, Validator
 
 Metrics = dict[str, Float[Array, ""]]
@@ -185,6 +186,14 @@ class TrainConfig(abc.ABC):
         """Return what this task decides by `platform` (cpu, gpu, tpu), as names and values for the plan and the log."""
         del platform
         return {}
+
+    def caches(self) -> Caches | None:
+        """Return what the run's batches are read from and must be computed first; None for most tasks."""
+        return None
+
+    def without_caches(self) -> "TrainConfig":
+        """Return the same run with batches that are read from no `caches`."""
+        return self
 
     def starting_models(self) -> tuple[type, ...]:
         """Return the config classes of the models that `init_from` may hold: its own, and those that it converts."""

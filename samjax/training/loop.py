@@ -88,6 +88,9 @@ def train(
         linked: int | None = None
         validator = config.validator(blueprint.model, mesh)
 
+        ends = start >= config.steps or best.patience_is_over
+        if (caches := config.caches()) is not None and not (ends and (validator is None or start in validated)):
+            caches.fill(blueprint.model, state, mesh, say=terminal.say, is_stopping=lambda: stopping.came)
         step_function = None
         if start < config.steps and not best.patience_is_over and not (stopping.came and jax.process_count() == 1):
             for name, value in config.choices(mesh.devices.flat[0].platform).items():

@@ -43,6 +43,11 @@ def begin(
         return Beginning(
             step=step, state=TrainState(**state), message=f"resumed from step {step} in {checkpoints.directory}"
         )
+    return fresh_start(config, blueprint, run)
+
+
+def fresh_start(config: TrainConfig, blueprint: Blueprint, run: Key[Array, ""]) -> Beginning:
+    """Return a fresh state, with arrays from `config.init_from`; see `begin`."""
     if not config.init_from:
         return Beginning(step=0, state=init_state(blueprint, config, run), message="")
     found = find_starting_weights(config, blueprint)

@@ -22,7 +22,14 @@ class _Compiled:
 def shapes_the_program(config) -> tuple:
     """Return the parts of a run's config that its training step is compiled from."""
     learning = (config.loss, config.optim, config.trainable, config.accumulate, config.adapters, config.ema)
-    return (config.model, config.prompting, *learning, config.data.max_masks, config.batch_size)
+    return (
+        config.model,
+        config.prompting,
+        *learning,
+        config.data.max_masks,
+        config.batch_size,
+        config.caches() is None,
+    )
 
 
 def share(patch) -> None:
@@ -37,7 +44,11 @@ def share(patch) -> None:
         return _programs[key]
 
     def init_once(blueprint, config, run):
-        key = (config, jax.tree.leaves(blueprint.shardings)[0].mesh, tuple(jax.random.key_data(run).tolist()))
+        key = (
+            config.without_caches(),
+            jax.tree.leaves(blueprint.shardings)[0].mesh,
+            tuple(jax.random.key_data(run).tolist()),
+        )
         key = (*key, jax.tree.structure(blueprint.shapes))
         if key not in _programs:
             _programs[key] = init(blueprint, config, run)

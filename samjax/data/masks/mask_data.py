@@ -19,7 +19,7 @@ from samjax.data.records import masks as records
 from samjax.data.records.schema import Schema
 from samjax.data.stream.data_config import DataConfig
 from samjax.data.stream.example import Example, UnusableRecordError
-from samjax.data.view import ViewRules
+from samjax.data.view import View, ViewRules
 
 _Scale = Annotated[float, Range(above=0, below=16, why="a photo's size is multiplied by it")]
 
@@ -127,16 +127,25 @@ class MaskExamples:
         )
         # After the masks, which are cheaper to find broken; also of a photo without masks, to count it as corrupt.
         colours = ColourChange.draw(rng, strength=self._colour_jitter) if self._colour_jitter else None
-        image = frame_photo(record.jpeg, view=view, frame=self._frame, decoding=self._decoding, colours=colours)
+        photo = self.photo(record, view, colours)
         drawn = len(masks.masks)
         counts = {"without_masks": int(not drawn), "masks": drawn}
         counts |= {f"masks_{reason}": count for reason, count in masks.left_out._asdict().items()}
         if not drawn:
             raise UnusableRecordError(f"no usable mask: {masks.left_out}", counts)
         arrays = {
-            "image": image,
+            **photo,
             "valid_size": np.array(view.window, np.int32),
             "masks": masks.masks,
             "mask_valid": np.ones(drawn, bool),
         }
         return Example(arrays=arrays, record_id=record.image_id, counts=counts)
+
+    def photo(self, record: records.Record, view: View, colours: ColourChange | None = None) -> dict[str, np.ndarray]:
+        """Return what the model gets of the photo itself.
+
+        Raises:
+          PhotoError: the record is corrupt.
+        """
+        frame, decoding = self._frame, self._decoding
+        return {"image": frame_photo(record.jpeg, view=view, frame=frame, decoding=decoding, colours=colours)}
