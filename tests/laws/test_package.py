@@ -50,6 +50,7 @@ def test_documented_overrides_exist(command, monkeypatch, capsys):
         return training_run.TrainingRun(workdir=workdir, step=config.steps, is_over=True)
 
     monkeypatch.setattr(training_run, "train", take)
+    monkeypatch.setattr(training_run, "rehearse", lambda config, **_: str(taken.append(config)))
     monkeypatch.setattr(distributed, "join", lambda **_: None)
     arguments = ["train", *shlex.split(command)]
     if "--help" in arguments:
