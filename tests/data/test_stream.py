@@ -25,7 +25,8 @@ def test_a_batch_holds_photos_and_their_masks(config, start, prepared):
     (batch,) = take(start(config), 1)
     assert batch.image.shape == (6, *SIZE, 3)
     assert batch.masks.shape == (6, 5, 64, 9)
-    assert {name: str(value.dtype) for name, value in vars(batch).items()} == {
+    assert batch.embedding is None
+    assert {name: str(value.dtype) for name, value in vars(batch).items() if name != "embedding"} == {
         "image": "uint8",
         "valid_size": "int32",
         "masks": "uint8",

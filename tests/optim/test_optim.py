@@ -143,6 +143,6 @@ def test_bad_rates(rate, sentence):
 
 
 def test_a_rate_must_match_a_trainable_parameter(capsys, tmp_path):
-    run = ["train", "experiments/sam/smoke.py", "--workdir", str(tmp_path / "w"), "--dry-run"]
+    run = ["train", "experiments/sam/smoke.py", "--batch-size", "8", "--workdir", str(tmp_path / "w"), "--dry-run"]
     assert main([*run, "--trainable", "mask_decoder/**", "--optim.rates", "image_encoder/**=0.1"]) == 2
     assert "optim.rates: 'image_encoder/**' matches no parameter; there are mask_decoder/**" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 from helpers.compiled_steps import share
 from helpers.micro import micro_run
 
-from samjax.cli import dry_run
+from samjax.api import dry_run
 from samjax.cli.main import main
 from samjax.core.errors import MachineError, UserError
 from samjax.core.tree import named_leaves

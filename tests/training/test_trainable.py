@@ -171,7 +171,7 @@ def test_what_trains_nothing_is_refused(micro_run, patterns, sentence):
 
 
 def test_bad_pattern_on_the_command_line(capsys, tmp_path):
-    run = ["train", "experiments/sam/smoke.py", "--workdir", str(tmp_path / "w"), "--dry-run"]
+    run = ["train", "experiments/sam/smoke.py", "--batch-size", "8", "--workdir", str(tmp_path / "w"), "--dry-run"]
     assert main([*run, "--trainable", "mask_decoder/**", "neck/*"]) == 2
     assert "trainable: 'neck/*' matches no parameter" in capsys.readouterr().err
 
