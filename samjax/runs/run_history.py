@@ -83,13 +83,14 @@ def _fields(file: Path) -> dict[str, Any] | None:
         raise UserError(f"{file} is not JSON: {error}") from None
     if not isinstance(config, dict):
         raise UserError(f"{file} is no config: it must be a JSON object")
-    return _flat(config, "")
+    return flat_fields(config)
 
 
-def _flat(value: Any, name: str) -> dict[str, Any]:
+def flat_fields(value: Any, name: str = "") -> dict[str, Any]:
+    """Return a config's fields, parsed from JSON, by their dotted names."""
     if not isinstance(value, dict) or not value:
         return {name: value}
     found: dict[str, Any] = {}
     for key, one in value.items():
-        found |= _flat(one, f"{name}.{key}" if name else key)
+        found |= flat_fields(one, f"{name}.{key}" if name else key)
     return found

@@ -64,7 +64,7 @@ def test_lines_of_readme_train_and_predict(cells, monkeypatch, capsys):
     monkeypatch.chdir(cells)
     photo = np.asarray(Image.open("cells/cell_0.png"))
     names = {"photo": photo}
-    exec(compile(lines, "README.md", "exec"), names)  # noqa: S102: what is tested
+    exec(compile(lines, "README.md", "exec"), names)
     assert (names["run"].step, names["run"].is_over) == (2, True)
     assert {"miou@1", "miou@8"} <= set(names["run"].validation)
     assert names["answer"].masks.shape == (1, 3, 60, 80)
