@@ -8,7 +8,14 @@ TOP = ("samjax", "tests", "docs", "experiments", "launch", "benchmarks", "data_p
 
 PAGES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").glob("*.md"))
 LAUNCHERS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "launch").glob("*.md"))
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", *LAUNCHERS, "experiments/sam/photos/README.md", *PAGES)
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    *LAUNCHERS,
+    "experiments/sam/photos/README.md",
+    "runs/reference/README.md",
+    *PAGES,
+)
 EXPERIMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiments").rglob("[!_]*.py"))
 
 
