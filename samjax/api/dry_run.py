@@ -13,7 +13,7 @@ from samjax.data.stream.loader import TrainStream
 from samjax.data.stream.mixture import Mixture, open_mixture
 from samjax.training.config import TrainConfig
 from samjax.training.start import find_starting_weights, fresh_start
-from samjax.training.state import make_blueprint
+from samjax.training.state import Blueprint, make_blueprint
 
 
 def open_validation(config: TrainConfig) -> Mixture | None:
@@ -41,8 +41,9 @@ def check(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str)
     Raises:
       UserError: data or weights cannot be used, or the workdir cannot be written to.
     """
-    start = _check_start(config, mesh=mesh, stream=stream, workdir=workdir)
-    _check_caches(config, mesh=mesh, workdir=workdir)
+    blueprint = make_blueprint(config, mesh)
+    start = _check_start(config, blueprint, stream=stream, workdir=workdir)
+    _check_caches(config, blueprint, mesh=mesh, workdir=workdir)
     config = config.without_caches()
     batch = next(stream)
     rows = sum(shard.data.shape[0] for shard in batch.record_id.addressable_shards if shard.replica_id == 0)
@@ -65,12 +66,10 @@ def check(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str)
     )
 
 
-def _check_start(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdir: str) -> str:
+def _check_start(config: TrainConfig, blueprint: Blueprint, *, stream: TrainStream, workdir: str) -> str:
     """Check what the run would start from against its model and data; return it in words."""
-    blueprint = make_blueprint(config, mesh)
-    folder = epath.Path(workdir) / "checkpoints"
-    if folder.exists() and any(entry.name.isdecimal() for entry in folder.iterdir()):
-        checkpoints = Checkpoints(folder, keep=config.checkpoint.keep)
+    if _resumes(workdir):
+        checkpoints = Checkpoints(epath.Path(workdir) / "checkpoints", keep=config.checkpoint.keep)
         try:
             like = state_shapes(blueprint.shapes.as_dict(), blueprint.shardings.as_dict())
             return f"resumes from step {checkpoints.check_newest(like=like, stream=stream)}"
@@ -84,14 +83,19 @@ def _check_start(config: TrainConfig, *, mesh: Mesh, stream: TrainStream, workdi
     return f"starts from {len(found.shapes)} arrays of {found.path}"
 
 
-def _check_caches(config: TrainConfig, *, mesh: Mesh, workdir: str) -> None:
+def _resumes(workdir: str) -> bool:
+    """Return whether there is a checkpoint, damaged or not."""
+    folder = epath.Path(workdir) / "checkpoints"
+    return folder.exists() and any(entry.name.isdecimal() for entry in folder.iterdir())
+
+
+def _check_caches(config: TrainConfig, blueprint: Blueprint, *, mesh: Mesh, workdir: str) -> None:
     """Check what the run's batches are to be read from against the weights that it would start with."""
     caches = config.caches()
     if caches is None:
         return
-    blueprint = make_blueprint(config, mesh)
     with jax.set_mesh(mesh):
-        if any(entry.name.isdecimal() for entry in (epath.Path(workdir) / "checkpoints").glob("*")):
+        if _resumes(workdir):
             state = load_weights(workdir, average=False)
         else:
             state = fresh_start(config, blueprint, jax.random.key(config.seed)).state

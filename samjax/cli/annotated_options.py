@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
-from samjax.cli.arguments import real_number
+from samjax.cli.arguments import real_number, refuse_any
 from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 
@@ -49,10 +49,8 @@ def refuse_options(known: argparse.Namespace) -> None:
     Raises:
       UserError: there is one.
     """
-    for name in ("annotations", "images", "holdout", "allow_missing", "allow_unannotated"):
-        if getattr(known, name):
-            option = f"--{name.replace('_', '-')}"
-            raise UserError(f"{option} is for annotated photos: give --format, one of {', '.join(FORMATS)}, too")
+    names = ("annotations", "images", "holdout", "allow_missing", "allow_unannotated")
+    refuse_any(known, names, f"annotated photos: give --format, one of {', '.join(FORMATS)}, too")
 
 
 def preparer(known: argparse.Namespace, rest: list[str]) -> Callable[..., Any]:

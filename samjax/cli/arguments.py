@@ -54,6 +54,17 @@ def refuse_more(rest: list[str], command: str) -> None:
         raise UserError(f"samjax {command} does not know {' '.join(rest)}; see samjax {command} --help")
 
 
+def refuse_any(known: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Refuse those of the options called `names` that were given; `why` ends the sentence `--OPTION is for ...`.
+
+    Raises:
+      UserError: one was.
+    """
+    for name in names:
+        if getattr(known, name):
+            raise UserError(f"--{name.replace('_', '-')} is for {why}")
+
+
 def whole_number(option: str, within: Range = COUNT) -> Callable[[str], int]:
     """Return argparse's `type` for `option`, a whole number in a range, COUNT by default.
 

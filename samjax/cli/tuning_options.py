@@ -9,15 +9,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from samjax.cli.arguments import whole_number
+from samjax.cli.arguments import refuse_any, whole_number
 from samjax.cli.evaluation import open_images
 from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write
 from samjax.core.patterns import expand_pattern
+from samjax.predict.automatic.settings_file import FILE
 
 _METRICS = ("ap50", "f1")
-_FILE = "generator.json"
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tune",
         metavar="JSON",
-        help=f"choose the settings by these annotations, as COCO or LVIS write them, and write them to DIR/{_FILE}: "
+        help=f"choose the settings by these annotations, as COCO or LVIS write them, and write them to DIR/{FILE}: "
         "no masks are generated",
     )
     group.add_argument("--limit", type=whole_number("--limit"), metavar="N", help="use only the first N photos")
@@ -58,10 +58,8 @@ def refuse_options(known: argparse.Namespace) -> None:
     Raises:
       UserError: one is given.
     """
-    for name in ("limit", "tune_metric", "allow_missing", "allow_unannotated"):
-        if getattr(known, name):
-            option = f"--{name.replace('_', '-')}"
-            raise UserError(f"{option} is for --tune: give annotations with --tune, or leave it out")
+    names = ("limit", "tune_metric", "allow_missing", "allow_unannotated")
+    refuse_any(known, names, "--tune: give annotations with --tune, or leave it out")
 
 
 def tune_settings(known: argparse.Namespace, config, rest: Sequence[str]) -> int:
@@ -70,8 +68,8 @@ def tune_settings(known: argparse.Namespace, config, rest: Sequence[str]) -> int
         raise UserError("--draw is not for --tune, which writes no masks: leave it out")
     out = Path(known.out).expanduser()
     check_can_write(out)
-    if (out / _FILE).exists():
-        raise UserError(f"--out {out} holds a {_FILE} already: give another folder, or remove the file")
+    if (out / FILE).exists():
+        raise UserError(f"--out {out} holds a {FILE} already: give another folder, or remove the file")
 
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.eval.ground_truth import read_annotated_photos

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
+from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves, nest
 from samjax.interop.array_shapes import key_of
 from samjax.interop.mapping import Entry, Naming, Row, Slot, arrays_from_torch, arrays_to_torch, write_out
@@ -111,10 +112,19 @@ class Family:
         """Return the state dict with these weights, every key that `naming` has of them.
 
         Raises:
-          UserError: names every path that is missing, unexpected or of another shape.
+          UserError: `naming` needs arrays that a model of `config` has not; or names every path that is missing,
+            unexpected or of another shape.
         """
+        naming = naming or self.namings[0]
+        entries, shapes = self.entries(config, naming), self.shapes(config)
+        lacking = sorted({entry.path for entry in entries} - set(shapes))
+        if lacking:
+            raise UserError(
+                f"{naming.title} cannot hold this model, which has no {', '.join(lacking)}: give another --format, "
+                "such as stablehlo or onnx"
+            )
         arrays = {path: np.asarray(leaf) for tree in (params, buffers) for path, leaf in named_leaves(tree).items()}
-        return arrays_to_torch(self.entries(config, naming), arrays, self.shapes(config))
+        return arrays_to_torch(entries, arrays, shapes)
 
 
 def without_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

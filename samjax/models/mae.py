@@ -19,7 +19,7 @@ from samjax.core.struct import struct
 from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_frame, check_multiples
 from samjax.models.vit.blocks import BlocksConfig, apply_groups, stack_groups
-from samjax.models.vit.vit import Positions, Vit, VitConfig, VitFeatures
+from samjax.models.vit.vit import Positions, Stem, Vit, VitConfig, VitFeatures
 from samjax.nn.init import XAVIER, XAVIER_PATCH, Buffer, parameter
 from samjax.nn.norm import layer_norm
 from samjax.nn.pixels import normalise
@@ -72,6 +72,8 @@ class MaeConfig:
                 f"model.visible is {self.visible}, but a photo has {self.tokens} patches; hide at least one, the paper "
                 f"shows {max(1, self.tokens // 4)}"
             )
+        if self.encoder.stem is not Stem.PATCHES:
+            raise UserError("model.encoder.stem must be PATCHES: convolutions would show the encoder hidden patches")
         if not self.encoder.takes_sequences:
             raise UserError(
                 "model.encoder sees some of a photo's patches, so it can have no windows and no relative positions: "

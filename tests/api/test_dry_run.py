@@ -86,6 +86,26 @@ def test_weights_of_another_frame_and_width_name_the_arrays(capsys, experiment, 
     assert f"init_from: {weights}: the arrays are not those of this image encoder" in said
 
 
+@pytest.mark.slow
+def test_it_checks_the_checkpoint_that_the_run_would_resume(capsys, experiment, tmp_path):
+    assert main(["train", str(experiment), "--steps", "1", "--workdir", str(tmp_path / "w")]) == 0
+    code, said = rehearse(capsys, experiment, tmp_path / "w")
+    assert code == 0, said
+    assert "resumes from step 1" in said
+    code, said = rehearse(capsys, experiment, tmp_path / "w", "--model.embedding", 48)
+    assert code == 2, said
+    assert "checkpoints/1" in said
+
+
+def test_a_cache_is_checked_and_not_filled(capsys, experiment, weights, tmp_path):
+    """The rehearsal reads its batches as a run without the cache would."""
+    frozen = ("--init-from", weights, "--trainable", "mask_decoder/**", "prompt_encoder/**")
+    code, said = rehearse(capsys, experiment, tmp_path / "w", *frozen, "--cache-embeddings", tmp_path / "embeddings")
+    assert code == 0, said
+    assert "8 of 8 photos a step" in said
+    assert not (tmp_path / "embeddings").exists()
+
+
 def test_weights_of_another_width_name_an_array(capsys, experiment, weights, tmp_path):
     code, said = rehearse(capsys, experiment, tmp_path / "w", "--init-from", weights, "--model.embedding", 48)
     assert code == 2

@@ -15,6 +15,7 @@ from samjax.api import training_run
 from samjax.core.errors import UserError
 from samjax.core.experiment import load_experiment
 from samjax.parallel.mesh import make_mesh
+from samjax.predict import engine
 from samjax.training.config import TrainConfig
 
 README = Path(__file__).parents[2] / "README.md"
@@ -53,6 +54,7 @@ def cells(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_lines_of_readme_train_and_predict(cells, monkeypatch, capsys):
     (lines,) = re.findall(r"```python\n(import samjax\n.*?)```", README.read_text(), re.DOTALL)
     assert len([line for line in lines.splitlines() if line.strip()]) <= 11
@@ -60,7 +62,9 @@ def test_lines_of_readme_train_and_predict(cells, monkeypatch, capsys):
         assert lines.count(shown) == 1
         lines = lines.replace(shown, here)
     share(monkeypatch)
-    monkeypatch.setattr(training_run, "make_mesh", lambda config: make_mesh(config, jax.devices()[:1]))
+    one = jax.devices()[:1]
+    monkeypatch.setattr(training_run, "make_mesh", lambda config: make_mesh(config, one))
+    monkeypatch.setattr(engine, "make_mesh", lambda config: make_mesh(config, one))
     monkeypatch.chdir(cells)
     photo = np.asarray(Image.open("cells/cell_0.png"))
     names = {"photo": photo}

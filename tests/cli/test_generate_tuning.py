@@ -32,6 +32,7 @@ def tune(checkpoint, data, out, *options: str, images: str = "images", annotatio
     return main(["generate", *given, "--out", str(out), *options])
 
 
+@pytest.mark.slow
 def test_what_it_chooses_is_used(checkpoint, data, tmp_path, capsys):
     """Fixed settings stay in the file, and masks that are generated with it score what it says."""
     assert tune(checkpoint, data, tmp_path / "tuned", *GRID, "--allow-unannotated") == 0

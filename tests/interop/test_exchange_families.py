@@ -1,5 +1,6 @@
 """Families of models: told apart by their keys, and known to nobody but their own tables and formats."""
 
+import dataclasses
 import re
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from samjax.core.errors import UserError
 from samjax.interop.families import FAMILIES
 from samjax.interop.read_weights import recognise
 from samjax.interop.tables.sam import SAM
+from samjax.models.vit.vit import Stem
 
 
 def test_one_class_of_configs_is_one_familys():
@@ -31,6 +33,16 @@ def test_every_sign_is_a_row_of_its_naming(family):
 def test_a_segment_anything_is_recognised(naming):
     found = recognise(as_large_as(MICRO, naming), name="x")
     assert (found.family, found.naming) == (SAM, naming)
+
+
+@pytest.mark.parametrize("naming", SAM.namings[:2], ids=lambda naming: naming.name)
+def test_a_layout_that_cannot_hold_a_model_says_what_it_lacks(naming):
+    """No other codebase has a convolutional stem: nothing is written of such a model but by formats that hold any."""
+    encoder = dataclasses.replace(MICRO.image_encoder, stem=Stem.CONVOLUTIONS)
+    config = dataclasses.replace(MICRO, image_encoder=encoder)
+    lacking = "image_encoder/patch_embed/bias, image_encoder/patch_embed/kernel"
+    with pytest.raises(UserError, match=rf"{naming.title} cannot hold this model, which has no {lacking}: .*stablehlo"):
+        SAM.to_torch({}, {}, config, naming)
 
 
 def test_a_plain_vit_with_trained_positions_is_the_start_of_an_image_encoder():

@@ -16,7 +16,7 @@ from samjax.core.tree import first_match, named_leaves
 from samjax.models.mae import Mae, MaeConfig, MaeDecoderConfig
 from samjax.models.mae_flops import mae_flops
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
-from samjax.models.vit.vit import Positions, VitConfig
+from samjax.models.vit.vit import Positions, Stem, VitConfig
 from samjax.nn.pixels import normalise
 from samjax.nn.stack import Remat
 from samjax.nn.structure import abstract_model
@@ -260,6 +260,7 @@ def test_rematerialisation_is_in_encoder_and_decoder(remat):
         (lambda: MaeConfig(image_size=(224, 230)), "is not a multiple of the patch, 16; use 224 instead of 230"),
         (lambda: MaeConfig(encoder=VitConfig(global_every=2)), "can have no windows and no relative positions"),
         (lambda: MaeConfig(encoder=VitConfig(relative_positions=True)), "can have no windows and no relative"),
+        (lambda: MaeConfig(encoder=VitConfig(stem=Stem.CONVOLUTIONS)), "stem must be PATCHES: .* hidden patches"),
         (lambda: MaeConfig(decoder=MaeDecoderConfig(width=500)), "model.decoder.width is 500; .* multiple of 16"),
     ],
 )

@@ -26,6 +26,21 @@ def read_lists(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_results(path: Path, *, what: str, expected: str) -> list[Any]:
+    """Return the entries of COCO's results JSON, each a dict of the file's own values.
+
+    Args:
+      what: the entries, in words, and `expected`, what to give instead of another JSON: both for the error.
+
+    Raises:
+      UserError: the file cannot be read, is too large, or is no list of objects.
+    """
+    content = read_json(path)
+    if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
+        raise UserError(f"{path} is no list of {what}: give COCO's results JSON, a list of objects with {expected}")
+    return content
+
+
 def read_json(path: Path) -> Any:
     """Return what the JSON holds. Bytes that are not UTF-8 are kept as the names of files keep them.
 

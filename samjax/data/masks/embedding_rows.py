@@ -39,9 +39,8 @@ class EmbeddingExamples(MaskExamples):
         pixels = super().photo(record, view, colours) if self._pixels else {}
         embedding = self._cache.read(photo_key(record, self._decoding))
         if embedding is None:
-            super().photo(
-                record, view, colours
-            )  # a photo that cannot be decoded was not encoded either: it is counted as such
+            # A photo that cannot be decoded was not encoded either: it is counted as such.
+            super().photo(record, view, colours)
             raise MachineError(
                 f"{self._cache.folder} holds no embedding of its photo: start the run again to encode it"
             )

@@ -11,9 +11,8 @@ from samjax.core.files import write_whole
 from samjax.eval.results import align_columns
 from samjax.eval.tuning.grids import Grid
 from samjax.predict.automatic.generator_config import GeneratorConfig
+from samjax.predict.automatic.settings_file import FILE
 from samjax.scores.single_iou import MaskScore
-
-FILE = "generator.json"
 
 
 @dataclass(frozen=True, kw_only=True)

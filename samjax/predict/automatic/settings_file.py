@@ -7,6 +7,9 @@ from samjax.core.folder import read_request
 from samjax.core.json_config import from_json
 from samjax.predict.automatic.generator_config import GeneratorConfig
 
+FILE = "generator.json"
+"""What `samjax generate --tune` writes."""
+
 
 def read_settings(path: str | Path) -> GeneratorConfig:
     """Return the `settings` in a JSON that `samjax generate` wrote: `generator.json` by --tune, or `generate.json`.

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from samjax.core.errors import UserError
-from samjax.data.annotations.annotation_json import is_number, is_whole, read_json
+from samjax.data.annotations.annotation_json import is_number, is_whole, read_results
 from samjax.data.annotations.dataset import Photo
 from samjax.data.annotations.problems import Problems, quote
 from samjax.scores.truth import Truth, is_box
@@ -52,12 +51,8 @@ def read_detections(
       UserError: not such a JSON; or, all of it in one message and unless `allow_missing`, detections on other photos or
         of other categories, boxes without an area in their photo, scores that are no numbers.
     """
-    content = read_json(Path(path).expanduser())
-    if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
-        raise UserError(
-            f"{path} is no list of detections: give COCO's results JSON, a list of objects with image_id, category_id, "
-            "bbox and score"
-        )
+    expected = "image_id, category_id, bbox and score"
+    content = read_results(Path(path).expanduser(), what="detections", expected=expected)
     there = {photo.id: photo for photo in photos}
     problems = Problems(str(path))
     found: dict[int, list[Detection]] = {}

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from samjax.core.errors import UserError
-from samjax.data.annotations.annotation_json import is_number, is_whole, read_json
+from samjax.data.annotations.annotation_json import is_number, is_whole, read_json, read_results
 from samjax.data.annotations.coco_masks import parse_mask
 from samjax.data.annotations.dataset import Photo
 from samjax.data.annotations.problems import Problems, quote
@@ -73,12 +73,8 @@ def read_predictions(
 
 
 def _of_results(path: Path, among: Sequence[Photo], problems: Problems) -> dict[int, list[ScoredMask]]:
-    content = read_json(path)
-    if not isinstance(content, list) or not all(isinstance(one, dict) for one in content):
-        raise UserError(
-            f"{path} is no list of masks: give COCO's results JSON, a list of objects with image_id, segmentation and "
-            "score, or a folder that samjax generate wrote"
-        )
+    expected = "image_id, segmentation and score, or a folder that samjax generate wrote"
+    content = read_results(path, what="masks", expected=expected)
     known = {photo.id: photo for photo in among}
     found: dict[int, list[ScoredMask]] = {}
     for place, one in enumerate(content):
