@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from samjax.checkpoint import pretrained
 from samjax.checkpoint.checksums import Record, differences, record
 from samjax.checkpoint.damage import is_its_fault, reason, summary
 from samjax.core.errors import CorruptCheckpointError, UserError
@@ -72,10 +74,25 @@ def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dic
     folder = epath.Path(path).absolute()
     if folder.exists():
         raise UserError(f"{folder} exists already, and nothing is overwritten: give another folder")
+    if is_bucket(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        write_weights(folder, params=params, buffers=buffers, config=config)
+        return
+    check_room(Path(folder), sum(leaf.nbytes for leaf in jax.tree.leaves((params, buffers))))
+    with whole_folder(Path(folder)) as partial:
+        write_weights(partial, params=params, buffers=buffers, config=config)
+
+
+def write_weights(folder: epath.PathLike, *, params: Any, buffers: Any, config: dict[str, Any]) -> None:
+    """Write a folder of weights as `save_weights` does, but in place: `folder` is new or empty.
+
+    Raises:
+      UserError: a value is not finite.
+    """
     state = {"params": params, "buffers": buffers}
     arrays, finite = record(state)
     if not finite:
-        raise UserError(f"the weights for {folder} hold non-finite values and are not saved")
+        raise UserError("the weights hold non-finite values and are not saved")
     args = ocp.args.Composite(
         **{
             _STATE: ocp.args.PyTreeSave(state),  # type: ignore[call-arg]
@@ -83,14 +100,8 @@ def save_weights(path: epath.PathLike, *, params: Any, buffers: Any, config: dic
             _CHECKSUMS: ocp.args.JsonSave(arrays),  # type: ignore[call-arg]
         }
     )
-    if is_bucket(folder):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _checkpointer() as checkpointer:
-            checkpointer.save(folder, args)
-        return
-    check_room(Path(folder), sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
-    with whole_folder(Path(folder)) as partial, _checkpointer() as checkpointer:
-        checkpointer.save(partial, args, force=True)  # into the empty folder
+    with _checkpointer() as checkpointer:
+        checkpointer.save(epath.Path(folder), args, force=True)  # into the empty folder
 
 
 def read_shapes(path: epath.PathLike) -> SavedShapes:
@@ -108,10 +119,11 @@ def read_shapes(path: epath.PathLike) -> SavedShapes:
 
 
 def load_weights(path: epath.PathLike, *, average: bool = True) -> Weights:
-    """Return the weights at `path`: a run's workdir (its newest checkpoint), one of its checkpoints, or such a folder.
+    """Return the weights at `path`: a run's workdir (its newest checkpoint), one of its checkpoints, such a folder, or
+    the name of weights that come with samjax.
 
-    A run's low-rank adapters are added to their kernels. Of a run that keeps a moving average of its parameters, these
-    are the average, or with `average` False those of the last step.
+    bfloat16 is widened to float32. A run's low-rank adapters are added to their kernels. Of a run that keeps a moving
+    average of its parameters, these are the average, or with `average` False those of the last step.
 
     Raises:
       UserError: there is no checkpoint at `path`, or the file system does not give it.
@@ -143,8 +155,8 @@ def load_weights(path: epath.PathLike, *, average: bool = True) -> Weights:
     adapters = config.get("adapters") or {}
     scale = adapters["alpha"] / adapters["rank"] if adapters.get("rank") else 0.0
     return Weights(
-        params=merge_adapters(state["params"], part, scale=scale),
-        buffers=state.get("buffers", {}),
+        params=_widened(merge_adapters(state["params"], part, scale=scale)),
+        buffers=_widened(state.get("buffers", {})),
         config=config,
         path=folder,
         notes=("trained parameters are their moving average",) if "average" in state else (),
@@ -152,12 +164,14 @@ def load_weights(path: epath.PathLike, *, average: bool = True) -> Weights:
 
 
 def find_checkpoint(path: epath.PathLike) -> epath.Path:
-    """Return the checkpoint's own folder at `path`, of a run's the newest.
+    """Return the checkpoint's own folder at `path`, of a run's the newest, or of the weights with that name.
 
     Raises:
       UserError: there is none.
     """
     folder = epath.Path(path).absolute()
+    if not folder.exists() and str(path) in pretrained.names():
+        return epath.Path(pretrained.folder(str(path)))
     for place in (folder, folder / "checkpoints"):
         if (place / _STATE).exists():
             return place
@@ -167,7 +181,8 @@ def find_checkpoint(path: epath.PathLike) -> epath.Path:
                 return max(steps, key=lambda entry: int(entry.name))
     what = "no checkpoint in it" if folder.exists() else "no such folder"
     raise UserError(
-        f"{path}: {what}; give the --workdir of a run, one of its checkpoints/STEP, or what `samjax import` wrote"
+        f"{path}: {what}; give the --workdir of a run, one of its checkpoints/STEP, what `samjax import` wrote, or the "
+        f"name of weights that come with samjax: {', '.join(pretrained.names())}"
     )
 
 
@@ -214,6 +229,11 @@ def _of_model(saved: Any) -> Record:
     if not any(name.startswith("params/") for name in kept):
         raise ValueError(f"its record names no parameters, only {json.dumps(list(saved)[:3])}")
     return kept
+
+
+def _widened(tree: Any) -> Any:
+    """Return a tree with its bfloat16 arrays in float32."""
+    return jax.tree.map(lambda leaf: leaf.astype(np.float32) if leaf.dtype == jnp.bfloat16 else leaf, tree)
 
 
 def _corrupt(folder: epath.Path, what: str) -> CorruptCheckpointError:

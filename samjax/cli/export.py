@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from samjax.cli.arguments import refuse_more
+from samjax.core.errors import UserError
 
 _FORMATS = {
     "huggingface": "a folder for transformers' SamModel and SamProcessor, or its ViTMAEForPreTraining (extra interop)",
@@ -11,11 +13,12 @@ _FORMATS = {
     "mae": "a masked autoencoder as a .pth for its released code (extra interop)",
     "stablehlo": "encoder and decoder by jax.export for CPUs, TPUs and GPUs, loaded without samjax (extra interop)",
     "onnx": "encoder and decoder with dynamic axes (extra onnx)",
+    "samjax": "a checkpoint for samjax: the model alone, without the optimiser's state",
 }
 
 _DESCRIPTION = """\
-Write a checkpoint's weights as a folder that other software reads, with a model card that says what they are and how to
-load them. Nothing is overwritten; a failed export leaves nothing behind.
+Write a checkpoint's weights as a folder to publish or for other software, with a model card that says what they are and
+how to load them. Nothing is overwritten; a failed export leaves nothing behind.
 
 formats:
 """
@@ -49,6 +52,12 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument(
         "--photo-masks", action="store_true", help="onnx: the decoder also resizes its masks to the photo"
     )
+    parser.add_argument("--bfloat16", action="store_true", help="samjax: store parameters in half the bytes")
+    parser.add_argument(
+        "--settings",
+        metavar="FILE",
+        help="samjax: the generator.json that samjax generate --tune wrote, to be used with these weights",
+    )
     parser.add_argument(
         "--last-step", action="store_true", help="write the last step's parameters, not the average of a run with --ema"
     )
@@ -57,20 +66,41 @@ def add_parser(commands, name: str) -> None:
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "export")
-    from samjax.interop.formats.onnx.model import OnnxOptions
     from samjax.interop.write_weights import Format, export
 
-    is_default = not known.single_file and not known.photo_masks
-    onnx = None if is_default else OnnxOptions(single_file=known.single_file, photo_masks=known.photo_masks)
     folder = export(
         known.checkpoint,
         known.out,
         Format(known.format),
         license=known.license,
-        onnx=onnx,
+        options=_options(known),
         average=not known.last_step,
     )
     for path in sorted(folder.iterdir()):
         print(f"{path.stat().st_size:>15,} bytes  {path}")
     print("README.md says how to load it; read it before you publish it", file=sys.stderr)
     return 0
+
+
+def _options(known: argparse.Namespace):
+    """Return the options of a format, or None if none is given.
+
+    Raises:
+      UserError: they are of two formats, or the settings cannot be read.
+    """
+    from samjax.interop.formats.onnx.model import OnnxOptions
+    from samjax.interop.formats.samjax_folder import FolderOptions
+    from samjax.predict.automatic.settings_file import FILE, read_settings
+
+    given = []
+    if known.single_file or known.photo_masks:
+        given.append(OnnxOptions(single_file=known.single_file, photo_masks=known.photo_masks))
+    if known.bfloat16 or known.settings:
+        files = {}
+        if known.settings:
+            read_settings(known.settings)
+            files = {FILE: Path(known.settings).expanduser().read_text()}
+        given.append(FolderOptions(dtype="bfloat16" if known.bfloat16 else "float32", files=files))
+    if len(given) > 1:
+        raise UserError(f"{' and '.join(one.FLAGS for one in given)}: remove those of one")
+    return given[0] if given else None

@@ -16,7 +16,7 @@ from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write
 from samjax.core.patterns import expand_pattern
 from samjax.predict.automatic.generator_config import GeneratorConfig
-from samjax.predict.automatic.settings_file import read_settings
+from samjax.predict.automatic.settings_file import read_settings, settings_of
 
 _DESCRIPTION = """\
 Generate masks for every object in the photos that PATH names, and write photos and masks to DIR in SA-1B's layout: a
@@ -53,7 +53,8 @@ def add_parser(commands, name: str) -> None:
     parser.add_argument(
         "--preset",
         choices=_PRESETS,
-        help="default: the released generator's settings; sa1b: those that made SA-1B, 20 crops per photo",
+        help="default: the released generator's settings; sa1b: those that made SA-1B, 20 crops per photo. Without it, "
+        "settings that come with the weights, if any, else the default",
     )
     parser.add_argument(
         "--settings", metavar="FILE", help="settings in place of a preset: the generator.json that --tune wrote"
@@ -70,23 +71,23 @@ def add_parser(commands, name: str) -> None:
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    from samjax.checkpoint.weights import find_checkpoint
     from samjax.cli.train import override
 
-    config = override(_settings(known), rest, command="generate")
+    checkpoint = str(find_checkpoint(known.checkpoint))
+    config = override(_settings(known, checkpoint), rest, command="generate")
     if known.tune:
-        return tuning_options.tune_settings(known, config, rest)
+        return tuning_options.tune_settings(known, config, rest, checkpoint=checkpoint)
     tuning_options.refuse_options(known)
     photos = find_photos(known.images, out=Path(known.out))
     check_can_write(known.out)
 
-    from samjax.checkpoint.weights import find_checkpoint
     from samjax.predict.automatic.generator import MaskGenerator
     from samjax.predict.automatic.mask_folder import open_folder
     from samjax.predict.engine import Engine
 
-    checkpoint = find_checkpoint(known.checkpoint)
     generator = MaskGenerator(Engine.from_checkpoint(checkpoint), config, batch_size=known.batch_size)
-    folder = open_folder(known.out, checkpoint=str(checkpoint), config=config, photos=photos)
+    folder = open_folder(known.out, checkpoint=checkpoint, config=config, photos=photos)
     todo = [photo for photo in photos if not folder.is_done(photo)]
     if len(todo) < len(photos):
         print(f"{known.out} has {len(photos) - len(todo):,} of {len(photos):,} photos already", flush=True)
@@ -95,13 +96,17 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def _settings(known: argparse.Namespace) -> GeneratorConfig:
-    """Return the settings of `--settings` or `--preset`, without overrides."""
-    if known.settings is None:
-        return _PRESETS[known.preset or "default"]()
-    if known.preset is not None:
+def _settings(known: argparse.Namespace, checkpoint: str) -> GeneratorConfig:
+    """Return the settings of `--settings` or `--preset`, or those beside the weights, without overrides."""
+    if known.settings is not None and known.preset is not None:
         raise UserError(f"--settings {known.settings} and --preset {known.preset} are both settings: give one of them")
-    return read_settings(known.settings)
+    if known.settings is not None:
+        return read_settings(known.settings)
+    tuned = settings_of(checkpoint) if known.preset is None and not known.tune else None
+    if tuned is None:
+        return _PRESETS[known.preset or "default"]()
+    print(f"settings tuned for these weights: {tuned}", flush=True)
+    return read_settings(tuned)
 
 
 def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:

@@ -62,7 +62,7 @@ def refuse_options(known: argparse.Namespace) -> None:
     refuse_any(known, names, "--tune: give annotations with --tune, or leave it out")
 
 
-def tune_settings(known: argparse.Namespace, config, rest: Sequence[str]) -> int:
+def tune_settings(known: argparse.Namespace, config, rest: Sequence[str], *, checkpoint: str) -> int:
     """Choose settings, `config` but for what is searched, and write and print them."""
     if known.draw:
         raise UserError("--draw is not for --tune, which writes no masks: leave it out")
@@ -71,12 +71,10 @@ def tune_settings(known: argparse.Namespace, config, rest: Sequence[str]) -> int
     if (out / FILE).exists():
         raise UserError(f"--out {out} holds a {FILE} already: give another folder, or remove the file")
 
-    from samjax.checkpoint.weights import find_checkpoint
     from samjax.eval.ground_truth import read_annotated_photos
     from samjax.eval.tuning.tune import tune
     from samjax.predict.engine import Engine
 
-    checkpoint = find_checkpoint(known.checkpoint)
     folder, chosen = _photos(known.images)
     data = read_annotated_photos(
         known.tune,
@@ -101,7 +99,7 @@ def tune_settings(known: argparse.Namespace, config, rest: Sequence[str]) -> int
         progress=progress,
     )
     about = {"annotations": known.tune, "images": known.images, "limit": known.limit, **data.left_out}
-    file = outcome.write(out, checkpoint=str(checkpoint), data=about)
+    file = outcome.write(out, checkpoint=checkpoint, data=about)
     print(outcome.table())
     print(f"\n{len(photos):,} photos, {outcome.objects:,} objects in {time.perf_counter() - started:.0f} s: {file}")
     told = ["samjax", "generate", "--checkpoint", known.checkpoint, "--settings", str(file)]

@@ -3,6 +3,7 @@
 import enum
 import re
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -11,7 +12,6 @@ from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write, check_room, whole_folder
 from samjax.core.optional import optional
 from samjax.interop.card import UNSPECIFIED, card
-from samjax.interop.formats.onnx.model import OnnxOptions
 from samjax.interop.formats.sam_writers import SAM_WRITERS
 from samjax.interop.formats.vit_mae import MAE_WRITERS
 from samjax.interop.formats.writer import Writer
@@ -32,6 +32,8 @@ class Format(enum.Enum):
     """JAX, without samjax."""
     ONNX = "onnx"
     """ONNX Runtime and others."""
+    SAMJAX = "samjax"
+    """A folder of weights for samjax."""
 
 
 def export(
@@ -40,7 +42,7 @@ def export(
     format: Format,
     *,
     license: str = UNSPECIFIED,
-    onnx: OnnxOptions | None = None,
+    options: Any = None,
     average: bool = True,
 ) -> Path:
     """Write the weights of `checkpoint` and a model card to the folder `out`, atomically; return the folder.
@@ -50,7 +52,7 @@ def export(
       out: a folder that does not exist yet, or is empty.
       format: the target software.
       license: licence of the weights, an SPDX or Hugging Face identifier.
-      onnx: options of the ONNX format.
+      options: the format's own, an `OnnxOptions` or a `FolderOptions`; None takes its defaults.
       average: write the moving average of parameters where the run kept one; False writes the last step's.
 
     Raises:
@@ -61,18 +63,20 @@ def export(
     _check_out(out, folder)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", license):
         raise UserError(f"--license {license!r}: give an identifier, such as apache-2.0 or cc-by-nc-4.0")
-    if onnx is not None and format is not Format.ONNX:
-        raise UserError(f"--single-file and --photo-masks are for --format onnx, not {format.value}: remove them")
     writers = {writer.family.config: writer for writer in WRITERS if writer.format == format.value}
+    if options is not None and not any(type(options) is writer.options for writer in writers.values()):
+        raise UserError(f"{options.FLAGS}, not {format.value}: remove them")
     for package, extra in dict.fromkeys(needed for writer in writers.values() for needed in writer.needs):
         optional(package, extra=extra)
     loaded = load_weights_and_config(checkpoint, *writers, needed_by=f"--format {format.value}", average=average)
     weights, writer = loaded.weights, writers[type(loaded.config)]
+    if options is None and writer.options is not None:
+        options = writer.options()
     if not writer.takes_parts:
         loaded.check_whole()
     check_room(folder, sum(leaf.nbytes for leaf in jax.tree.leaves((weights.params, weights.buffers))))
     with whole_folder(folder) as partial:
-        use = writer.write(weights.params, weights.buffers, loaded.config, partial, onnx or OnnxOptions())
+        use = writer.write(weights.params, weights.buffers, loaded.config, partial, options)
         (partial / "README.md").write_text(card(weights, writer.about(loaded.config), use, license=license))
     return folder
 

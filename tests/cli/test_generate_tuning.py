@@ -126,7 +126,9 @@ def crowd_of(annotation: dict, content: dict) -> dict:
 def test_a_setting_on_the_command_line_replaces_the_files(checkpoint, data, tmp_path, monkeypatch):
     (tmp_path / "a.json").write_text('{"settings": {"points_per_side": 7, "crop_layers": 1}}')
     configs = []
-    monkeypatch.setattr(tuning_options, "tune_settings", lambda known, config, rest: configs.append(config) or 0)
+    monkeypatch.setattr(
+        tuning_options, "tune_settings", lambda known, config, rest, checkpoint: configs.append(config) or 0
+    )
     options = ("--settings", str(tmp_path / "a.json"), "--points-per-side", "9")
     assert tune(checkpoint, data, tmp_path / "out", *options) == 0
     assert configs == [GeneratorConfig(points_per_side=9, crop_layers=1)]

@@ -7,6 +7,7 @@ from samjax.interop.card import About, Use
 from samjax.interop.formats.huggingface import write_huggingface
 from samjax.interop.formats.onnx.model import OnnxOptions, write_onnx
 from samjax.interop.formats.portable import decoder, encoder
+from samjax.interop.formats.samjax_folder import FolderOptions, write_folder
 from samjax.interop.formats.segment_anything import write_segment_anything
 from samjax.interop.formats.stablehlo import write_stablehlo
 from samjax.interop.formats.usage import huggingface_use, onnx_use, segment_anything_use, stablehlo_use
@@ -34,17 +35,17 @@ def sam_about(config: SamConfig) -> About:
     )
 
 
-def _huggingface(params: Any, buffers: Any, config: SamConfig, folder: Path, _: OnnxOptions) -> Use:
+def _huggingface(params: Any, buffers: Any, config: SamConfig, folder: Path, _: None) -> Use:
     write_huggingface(params, buffers, config, folder)
     return huggingface_use(config)
 
 
-def _segment_anything(params: Any, buffers: Any, config: SamConfig, folder: Path, _: OnnxOptions) -> Use:
+def _segment_anything(params: Any, buffers: Any, config: SamConfig, folder: Path, _: None) -> Use:
     write_segment_anything(params, buffers, config, folder)
     return segment_anything_use(config)
 
 
-def _stablehlo(params: Any, buffers: Any, config: SamConfig, folder: Path, _: OnnxOptions) -> Use:
+def _stablehlo(params: Any, buffers: Any, config: SamConfig, folder: Path, _: None) -> Use:
     for half in (encoder, decoder):
         write_stablehlo(half(params, buffers, config), folder)
     return stablehlo_use(config)
@@ -59,11 +60,12 @@ def _onnx(params: Any, buffers: Any, config: SamConfig, folder: Path, options: O
 
 
 SAM_WRITERS = tuple(
-    Writer(family=SAM, format=format, needs=needs, about=sam_about, write=write)
-    for format, needs, write in (
-        ("huggingface", (("safetensors", "interop"),), _huggingface),
-        ("segment-anything", (("torch", "interop"),), _segment_anything),
-        ("stablehlo", (("safetensors", "interop"), ("flatbuffers", "interop")), _stablehlo),
-        ("onnx", (("onnx", "onnx"),), _onnx),
+    Writer(family=SAM, format=format, needs=needs, about=sam_about, write=write, options=options)
+    for format, needs, write, options in (
+        ("huggingface", (("safetensors", "interop"),), _huggingface, None),
+        ("segment-anything", (("torch", "interop"),), _segment_anything, None),
+        ("stablehlo", (("safetensors", "interop"), ("flatbuffers", "interop")), _stablehlo, None),
+        ("onnx", (("onnx", "onnx"),), _onnx, OnnxOptions),
+        ("samjax", (), write_folder, FolderOptions),
     )
 )

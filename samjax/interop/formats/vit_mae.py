@@ -6,7 +6,7 @@ from typing import Any
 from samjax.core.errors import UserError
 from samjax.core.optional import optional
 from samjax.interop.card import About, Use
-from samjax.interop.formats.onnx.model import OnnxOptions
+from samjax.interop.formats.samjax_folder import FolderOptions, write_folder
 from samjax.interop.formats.transformers_folder import write_transformers_folder
 from samjax.interop.formats.writer import Writer
 from samjax.interop.tables.mae import MAE
@@ -78,7 +78,7 @@ def _mask_ratio(config: MaeConfig) -> float:
     return ratio if is_exact else 1 - (config.visible + 0.5) / config.tokens
 
 
-def _release(params: Any, buffers: Any, config: MaeConfig, folder: Path, _: OnnxOptions) -> Use:
+def _release(params: Any, buffers: Any, config: MaeConfig, folder: Path, _: None) -> Use:
     torch = optional("torch", extra="interop")
     is_whole = "decoder" in params
     state = MAE.to_torch(params, buffers, config, RELEASE if is_whole else RELEASE_ENCODER)
@@ -92,7 +92,7 @@ def _release(params: Any, buffers: Any, config: MaeConfig, folder: Path, _: Onnx
     )
 
 
-def _huggingface(params: Any, buffers: Any, config: MaeConfig, folder: Path, _: OnnxOptions) -> Use:
+def _huggingface(params: Any, buffers: Any, config: MaeConfig, folder: Path, _: None) -> Use:
     height, width = config.image_size
     if height != width:
         raise UserError(f"the model's frame is {height} x {width}, and transformers' ViTMAE takes square ones alone")
@@ -131,4 +131,13 @@ MAE_WRITERS = (
         takes_parts=True,
     ),
     Writer(family=MAE, format="mae", needs=(("torch", "interop"),), about=mae_about, write=_release, takes_parts=True),
+    Writer(
+        family=MAE,
+        format="samjax",
+        needs=(),
+        about=mae_about,
+        write=write_folder,
+        takes_parts=True,
+        options=FolderOptions,
+    ),
 )

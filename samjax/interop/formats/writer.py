@@ -7,7 +7,6 @@ from typing import Any
 
 from samjax.interop.card import About, Use
 from samjax.interop.family import Family
-from samjax.interop.formats.onnx.model import OnnxOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +20,10 @@ class Writer:
     """Optional packages that write it, each with the extra of ours that brings it."""
     about: Callable[[Any], About]
     """What the card says of a model of this config."""
-    write: Callable[[Any, Any, Any, Path, OnnxOptions], Use]
-    """Write (parameters, buffers, config) to a folder and return how it is loaded, or raise a UserError."""
+    write: Callable[[Any, Any, Any, Path, Any], Use]
+    """Write (parameters, buffers, config) to a folder, with `options`, and return how it is loaded, or raise a
+    UserError."""
+    options: type | None = None
+    """The class of the format's options, if it has any; every field has a default, and `FLAGS` says what sets them."""
     takes_parts: bool = False
     """Whether it also writes a part of a model, as an encoder alone."""

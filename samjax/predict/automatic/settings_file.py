@@ -11,6 +11,12 @@ FILE = "generator.json"
 """What `samjax generate --tune` writes."""
 
 
+def settings_of(checkpoint: str | Path) -> Path | None:
+    """Return the file of settings tuned for the weights in the folder `checkpoint`, if one lies there."""
+    file = Path(checkpoint) / FILE
+    return file if file.is_file() else None
+
+
 def read_settings(path: str | Path) -> GeneratorConfig:
     """Return the `settings` in a JSON that `samjax generate` wrote: `generator.json` by --tune, or `generate.json`.
 

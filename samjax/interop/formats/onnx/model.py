@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import jax
 import numpy as np
@@ -18,6 +19,8 @@ _MOST_BYTES = 2**31 - 2**26
 @dataclass(frozen=True, kw_only=True)
 class OnnxOptions:
     """How models are laid out."""
+
+    FLAGS: ClassVar[str] = "--single-file and --photo-masks are for --format onnx"
 
     single_file: bool = False
     """Weights are in the .onnx itself, not in .onnx.data beside it."""
