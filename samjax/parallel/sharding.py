@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import jax
 from flax import nnx
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Shaped
 
 from samjax.core.errors import UserError
@@ -105,7 +105,7 @@ def batch_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
 
 
-def check_batch(name: str, size: int, mesh: Mesh) -> None:
+def check_batch(name: str, size: int, mesh: Mesh | AbstractMesh) -> None:
     """Refuse a batch, called `name` by its user, that the mesh cannot split into equal parts.
 
     Raises:
