@@ -59,6 +59,25 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(undisturbed, exper
 
 
 @pytest.mark.multihost
+def test_two_processes_fill_one_cache_and_compute_what_they_would_without(experiment, tmp_path):
+    """Bit for bit, each photo encoded by one of them; the next run encodes none."""
+    frozen = ("--trainable", "mask_decoder/**", "prompt_encoder/**", "--steps", "2")
+    cached = (*frozen, "--cache-embeddings", str(tmp_path / "embeddings"))
+    said, losses = [], []
+    for name, options in (("plain", frozen), ("filling", cached), ("filled", cached)):
+        run = Started(experiment, tmp_path / name, processes=2, options=options)
+        code, text = run.end()
+        assert code == 0, text
+        said.append(text)
+        losses.append(run.losses())
+    assert losses[1] == losses[2] == losses[0]
+    photos = len(list((tmp_path / "embeddings").rglob("*.npy")))
+    assert photos > 0
+    assert f"holds the embeddings of 0 of {photos} photos" in said[1]
+    assert f"holds the embeddings of all {photos} photos" in said[2]
+
+
+@pytest.mark.multihost
 @pytest.mark.long  # tests/launch/test_faults.py has the signal in two phases of a run
 def test_sigterm_to_one_saves_and_ends_all(undisturbed, experiment, tmp_path):
     run = Started(experiment, tmp_path, processes=2, options=("--checkpoint.every", "1000", "--validation.source", ""))
