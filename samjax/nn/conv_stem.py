@@ -55,6 +55,14 @@ class ConvStem(nnx.Module):
 
     def __call__(self, image: Float[Array, "n h w c"]) -> Float[Array, "n gh gw d"]:
         """Return the map of tokens; sides must be multiples of `size`."""
+        return self.with_maps(image)[0]
+
+    def with_maps(
+        self, image: Float[Array, "n h w c"]
+    ) -> tuple[Float[Array, "n gh gw d"], tuple[Float[Array, "n _ _ _"], ...]]:
+        """Return the map of tokens, and the map after each convolution, half as large as the one before."""
+        maps = []
         for conv, norm in zip(self.convs, self.norms, strict=True):
             image = gelu(norm(conv(image)))
-        return self.out(image)
+            maps.append(image)
+        return self.out(image), tuple(maps)

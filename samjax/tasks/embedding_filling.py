@@ -33,7 +33,7 @@ _TELL_EVERY_S = 60.0
 
 def open_cache(folder: str, model: SamConfig) -> EmbeddingCache:
     """Return the cache in a folder, for embeddings of the model's shape."""
-    return EmbeddingCache(folder, shape=(*model.grid, model.embedding), option=OPTION)
+    return EmbeddingCache(folder, shape=model.embedding_shape, option=OPTION)
 
 
 def check_cacheable(data: MaskDataConfig, in_encoder: str) -> None:
@@ -84,7 +84,7 @@ def describe_encoder(model: SamConfig, params: Mapping[str, Any], buffers: Mappi
     return {
         "format": 1,
         "frame": list(model.image_size),
-        "channels": model.embedding,
+        "channels": model.embedding_shape[-1],
         "dtype": model.dtype,
         "encoder": {name: getattr(value, "value", value) for name, value in encoder.items()},
         "weights": hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest(),

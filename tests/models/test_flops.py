@@ -9,13 +9,14 @@ from counted import products
 from flax import nnx
 
 from samjax.core.prompts import Prompts
+from samjax.models.sam.details import Details
 from samjax.models.sam.flops import Form, decoder_flops, encoder_flops, photo_flops
 from samjax.models.sam.image_encoder import ImageEncoderConfig, Neck
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import Sam, SamConfig
 from samjax.models.vit.blocks import Block
 from samjax.models.vit.vit import Stem
-from samjax.nn.conv_stem import ConvStem
+from samjax.nn.conv_stem import ConvStem, stem_channels
 from samjax.nn.init import VIT_INIT
 from samjax.nn.patch import Patchify
 
@@ -125,6 +126,18 @@ def test_patches_and_neck_are_counted_as_the_compiler_does():
     border = 1 - (1 - 2 / (3 * SIDE)) ** 2  # taps of the 3 x 3 convolution outside the frame: the compiler leaves them
     inside = parts.neck - border * 2 * SIDE**2 * 9 * CONFIG.embedding**2
     assert neck == pytest.approx(inside, rel=0.01)
+
+
+def test_details_are_counted_as_the_compiler_does():
+    convolved = dataclasses.replace(CONFIG.image_encoder, stem=Stem.CONVOLUTIONS)
+    plain = dataclasses.replace(CONFIG, image_encoder=convolved)
+    counted = lowered_flops(
+        lambda rngs: Details(stem_channels(3, WIDTH, 16), CONFIG.embedding, dtype=CONFIG.compute_dtype, rngs=rngs),
+        lambda details, *maps: details(maps),
+        *(floats(1, SIDE * 2**finer, SIDE * 2**finer, WIDTH // 2**finer) for finer in (2, 1, 0)),
+    )
+    more = encoder_flops(dataclasses.replace(plain, details=True)).neck - encoder_flops(plain).neck
+    assert counted == pytest.approx(more, rel=0.01)
 
 
 @pytest.mark.parametrize("prompts", [2, 7, 11])

@@ -1,5 +1,6 @@
 """Where a prompt is, and what it is."""
 
+import dataclasses
 import math
 
 import jax
@@ -95,6 +96,24 @@ def test_positions_are_float32_at_the_highest_precision():
     assert [product.params["precision"] for product in products] == [(jax.lax.Precision.HIGHEST,) * 2]
     assert {operand.aval.dtype for operand in products[0].invars} == {jnp.dtype("float32")}
     assert jaxpr.out_avals[0].dtype == jnp.float32
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+def test_places_are_alike_by_a_gaussian_of_their_distance(scale):
+    """Of random Fourier features: exp(-(2 pi * scale * distance)^2 / 2), the frame being 2 wide."""
+    position = PositionEncoding(2**15, scale=scale, rngs=nnx.Rngs(0))
+    apart = np.array([0, 0.25, 0.5, 1, 2]) / 12 / scale  # shares of the frame
+    codes = position(jnp.asarray(50 + 100 * np.stack([apart, 0 * apart], axis=-1), jnp.float32), (100, 100))
+    alike = np.asarray(codes @ codes[0]) / float(codes[0] @ codes[0])
+    np.testing.assert_allclose(alike, np.exp(-((2 * np.pi * scale * 2 * apart) ** 2) / 2), atol=0.02)
+    assert alike[3] == pytest.approx(0.58, abs=0.02)
+
+
+def test_the_scale_of_a_configs_positions_is_the_models():
+    config = SamConfig.tiny(image_size=(64, 64), position_scale=4.0)
+    plain = dataclasses.replace(config, position_scale=1.0)
+    of = [model.make(rngs=nnx.Rngs(0)).prompt_encoder.position.gaussian[...] for model in (plain, config)]
+    np.testing.assert_array_equal(of[1], 4 * of[0])
 
 
 def test_positions_and_tokens_of_a_bfloat16_model_are_the_float32_ones(encoder):

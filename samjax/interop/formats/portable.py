@@ -75,7 +75,7 @@ def decoder(params: Any, buffers: Any, config: SamConfig) -> Half:
         return {"logits": output.logits, "iou": output.iou}
 
     inputs = {
-        "embedding": jax.ShapeDtypeStruct((images, *config.grid, config.embedding), jnp.float32),
+        "embedding": jax.ShapeDtypeStruct((images, *config.embedding_shape), jnp.float32),
         "coords": jax.ShapeDtypeStruct((images, masks, slots, 2), jnp.float32),
         "labels": jax.ShapeDtypeStruct((images, masks, slots), jnp.int32),
         "valid": jax.ShapeDtypeStruct((images, masks, slots), jnp.bool_),

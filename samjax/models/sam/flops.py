@@ -127,7 +127,7 @@ def encoder_flops(config: SamConfig, *, form: Form = Form.MINIMUM) -> EncoderFlo
             windowed_attention=windowed_blocks * _map_attention(padded, (window, window), width),
             global_attention=full_blocks * _map_attention(tokens, config.grid, width),
             mlp=encoder.depth * tokens * 2 * encoder.mlp_ratio * width**2,
-            neck=tokens * (width * config.embedding + 9 * config.embedding**2),
+            neck=tokens * (width * config.embedding + 9 * config.embedding**2 + _details(config)),
         )
     )
 
@@ -140,6 +140,14 @@ def _stem(encoder: ImageEncoderConfig, tokens: int) -> int:
     pairs = enumerate(itertools.pairwise(channels), 1)
     convolutions = (9 * of * to * tokens * encoder.patch**2 // 4**stage for stage, (of, to) in pairs)
     return sum(convolutions) + tokens * channels[-1] * encoder.width
+
+
+def _details(config: SamConfig) -> int:
+    """Return the multiply-adds of a cell's details."""
+    if not config.details:
+        return 0
+    *_, fine, coarse, _ = stem_channels(3, config.image_encoder.width, config.image_encoder.patch)
+    return coarse * 4 * (config.embedding // 4) + fine * 16 * (config.embedding // 8)
 
 
 def decoder_flops(

@@ -8,8 +8,10 @@ from jaxtyping import Array, Float, Key
 
 from samjax.core.random import Rows
 from samjax.core.ranges import Count, Pixels, config_class
+from samjax.models.sam.details import Details
 from samjax.models.vit.blocks import BlockSizes
 from samjax.models.vit.vit import Stem, Vit, VitConfig
+from samjax.nn.conv_stem import stem_channels
 from samjax.nn.init import VIT_INIT
 from samjax.nn.norm import layer_norm
 
@@ -42,20 +44,34 @@ class ImageEncoderConfig(BlockSizes):
 class ImageEncoder(Vit):
     """Photo in, embedding out, at a `patch`-th of its resolution: a plain ViT and a neck.
 
-    `grid` is the (height, width) of the embedding, in tokens, and `embedding` its channels.
+    `grid` is the (height, width) of the embedding, in tokens, and `embedding` its channels. With `details` those of the
+    stem's maps follow, see `samjax.models.sam.details`.
     """
 
     def __init__(
-        self, config: ImageEncoderConfig, *, grid: tuple[int, int], embedding: int, dtype: jnp.dtype, rngs: nnx.Rngs
+        self,
+        config: ImageEncoderConfig,
+        *,
+        grid: tuple[int, int],
+        embedding: int,
+        details: bool,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
     ):
         super().__init__(config.vit(), grid=grid, dtype=dtype, rngs=rngs)
         self.neck = Neck(config.width, embedding, dtype=dtype, rngs=rngs)
+        channels = stem_channels(3, config.width, config.patch)
+        self.details = Details(channels, embedding, dtype=dtype, rngs=rngs) if details else None
 
     def __call__(
         self, image: Float[Array, "b h w 3"], *, key: Key[Array, ""] | None = None, rows: Rows | None = None
     ) -> Float[Array, "b gh gw c"]:
         """Encode normalised photos; a `key` turns drop path on, `rows` is as for `Vit.attend`. float32 out."""
-        return self.neck(self.features(image, key=key, rows=rows).map).astype(jnp.float32)
+        features = self.features(image, key=key, rows=rows)
+        embedding = self.neck(features.map)
+        if self.details is not None:
+            embedding = jnp.concatenate([embedding, self.details(features.stem)], axis=-1)
+        return embedding.astype(jnp.float32)
 
 
 class Neck(nnx.Module):

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Float32, Key
 
 from samjax.core.prompts import MaskOutput
 from samjax.core.ranges import Count, DropRate, config_class
+from samjax.models.sam.details import CellDetails, split_details
 from samjax.models.sam.image_side import PromptedImage
 from samjax.models.sam.mask_sweep import CellKernel
 from samjax.models.sam.pixel_order import rows_of_cells
@@ -50,9 +51,12 @@ class Upscaler(nnx.Module):
         self.norm = layer_norm(width // 4, epsilon=1e-6, dtype=dtype, rngs=rngs)
         self.conv2 = Unpatchify(width // 4, width // 8, init=DECODER_INIT, dtype=dtype, rngs=rngs)
 
-    def __call__(self, cells: Float[Array, "*n c"]) -> Float[Array, "*n 2 2 2 2 o"]:
-        """Upscale."""
-        return gelu(self.conv2(gelu(self.norm(self.conv1(cells)))))
+    def __call__(
+        self, cells: Float[Array, "b m i c"], details: CellDetails | None = None
+    ) -> Float[Array, "b m i 2 2 2 2 o"]:
+        """Upscale, with the photo's details added to the pixels of each resolution."""
+        coarse, fine = (0, 0) if details is None else (details.coarse, details.fine)
+        return gelu(self.conv2(gelu(self.norm(self.conv1(cells) + coarse))) + fine)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,20 +136,24 @@ class MaskDecoder(nnx.Module):
 
     def __call__(
         self,
-        image: Float[Array, "b h w c"],
+        image: Float[Array, "b h w d"],
         prompts: PromptEmbedding,
         *,
         image_positions: Float[Array, "h w c"],
         keys: Key[Array, "b m"] | None = None,
     ) -> DecodedMasks:
-        """Decode m prompted masks in each of b images; a key for each mask turns dropout on."""
+        """Decode m prompted masks in each of b images; a key for each mask turns dropout on.
+
+        The channels of `image` are those of the embedding, with or without details behind them.
+        """
+        embedding, details = split_details(
+            einops.rearrange(image, "b h w d -> b (h w) d").astype(self.dtype), self.iou_token.shape[-1]
+        )
         own = jnp.concatenate([self.iou_token[...], self.mask_tokens[...]])
         own = jnp.broadcast_to(own, (*prompts.sparse.shape[:2], *own.shape))
         tokens, cells = self.transformer(
             jnp.concatenate([own, prompts.sparse], axis=2).astype(self.dtype),
-            PromptedImage(
-                image=einops.rearrange(image, "b h w c -> b (h w) c").astype(self.dtype), prompt=prompts.dense
-            ),
+            PromptedImage(image=embedding, prompt=prompts.dense),
             image_positions=einops.rearrange(image_positions, "h w c -> 1 (h w) c").astype(self.dtype),
             token_valid=jnp.pad(prompts.sparse_valid, ((0, 0), (0, 0), (1 + MASK_TOKENS, 0)), constant_values=True),
             keys=keys,
@@ -156,6 +164,6 @@ class MaskDecoder(nnx.Module):
         return DecodedMasks(
             grid=(image.shape[1], image.shape[2]),
             weights=weights,
-            upscaled_map=self.upscaler(cells),
+            upscaled_map=self.upscaler(cells, details),
             iou=self.iou_head(tokens[:, :, 0]).astype(jnp.float32),
         )

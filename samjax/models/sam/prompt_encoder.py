@@ -27,12 +27,12 @@ class PromptEmbedding:
 class PositionEncoding(nnx.Module):
     """Random Fourier features of a place in the frame (Tancik et al. 2020).
 
-    The matrix is drawn from N(0, 1) once, saved with the model and never trained. Everything is float32 at the
+    The matrix is drawn from N(0, scale^2) once, saved with the model and never trained. Everything is float32 at the
     highest matrix product precision: bfloat16 here costs 0.08.
     """
 
-    def __init__(self, channels: int, *, rngs: nnx.Rngs):
-        self.gaussian = Buffer(jax.random.normal(rngs.params(), (2, channels // 2)), axes=(None, None))
+    def __init__(self, channels: int, *, scale: float = 1.0, rngs: nnx.Rngs):
+        self.gaussian = Buffer(scale * jax.random.normal(rngs.params(), (2, channels // 2)), axes=(None, None))
 
     def __call__(self, coords: Float[Array, "*n 2"], size: tuple[int, int]) -> Float[Array, "*n c"]:
         """Encode (x, y) in a frame of `size` = (h, w), in the same unit; pixel centres are at +0.5."""
@@ -72,6 +72,7 @@ class PromptEncoder(nnx.Module):
       image_size: (height, width) of the model's frame, in pixels.
       grid: (height, width) of the image embedding, in tokens.
       mask_channels: channels of a mask prompt before its last convolution.
+      position_scale: see `SamConfig`.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class PromptEncoder(nnx.Module):
         image_size: tuple[int, int],
         grid: tuple[int, int],
         mask_channels: int,
+        position_scale: float = 1.0,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
@@ -90,7 +92,7 @@ class PromptEncoder(nnx.Module):
         def learned(*shape: int) -> nnx.Param:
             return parameter(normal, (*shape, embedding), axes=(None,) * (len(shape) + 1), rngs=rngs)
 
-        self.position = PositionEncoding(embedding, rngs=rngs)
+        self.position = PositionEncoding(embedding, scale=position_scale, rngs=rngs)
         self.points = learned(4)  # by PointLabel: background, foreground, box minimum, box maximum
         self.not_a_point = learned()
         self.no_mask = learned()

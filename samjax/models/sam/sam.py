@@ -8,15 +8,18 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Int, Key, UInt8
 
+from samjax.core.errors import UserError
 from samjax.core.prompts import MaskOutput, Prompts
 from samjax.core.random import Rows
 from samjax.core.ranges import Count, Pixels, Range, config_class
 from samjax.core.struct import struct
 from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_frame, check_multiples
+from samjax.models.sam.details import FINEST, embedding_channels
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.sam.mask_decoder import DecodedMasks, MaskDecoder, MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEncoder
+from samjax.models.vit.vit import Stem
 from samjax.nn.pixels import normalise
 
 Decode = Callable[[Prompts, Key[Array, "b m"] | None], DecodedMasks]
@@ -33,6 +36,12 @@ class SamConfig:
     """The model's frame, (height, width) in pixels, multiples of the patch."""
     embedding: Count = 256
     """Channels of the image embedding, of the prompts and of the decoder."""
+    details: bool = False
+    """Whether a convolutional stem's maps at two and four times the embedding's resolution also reach the masks, as in
+    SAM 2: small objects get their outlines from there. No other codebase's SAM has them."""
+    position_scale: Annotated[float, Range(above=0, why="it multiplies frequencies")] = 1.0
+    """Of the random frequencies that encode places, when a model is made. With the paper's 1 two places a twelfth of
+    the frame apart are still 0.6 alike: smaller neighbours need more, in proportion."""
     mask_prompt_channels: Annotated[int, Range(at_least=4, why="its first layer has a quarter of them")] = 16
     """Channels that a mask prompt passes through on its way to the embedding's."""
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
@@ -45,11 +54,22 @@ class SamConfig:
         check_multiples(
             ("model.embedding", self.embedding, 2 * self.mask_decoder.heads), ("model.embedding", self.embedding, 8)
         )
+        encoder = self.image_encoder
+        if self.details and (encoder.stem is not Stem.CONVOLUTIONS or encoder.patch < 2 * FINEST):
+            raise UserError(
+                f"model.details needs a stem with maps at up to {FINEST} times the embedding's resolution: give "
+                f"model.image-encoder.stem CONVOLUTIONS and a patch of at least {2 * FINEST}"
+            )
 
     @property
     def grid(self) -> tuple[int, int]:
         """Tokens of the image embedding, (height, width)."""
         return self.image_size[0] // self.image_encoder.patch, self.image_size[1] // self.image_encoder.patch
+
+    @property
+    def embedding_shape(self) -> tuple[int, int, int]:
+        """Of a photo's embedding, (height, width, channels); channels are `embedding`, and more with `details`."""
+        return (*self.grid, embedding_channels(self.embedding) if self.details else self.embedding)
 
     @property
     def logits_size(self) -> tuple[int, int]:
@@ -116,13 +136,19 @@ class Sam(nnx.Module):
     def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
         embedding, dtype = config.embedding, config.compute_dtype
         self.image_encoder = ImageEncoder(
-            config.image_encoder, grid=config.grid, embedding=embedding, dtype=dtype, rngs=rngs
+            config.image_encoder,
+            grid=config.grid,
+            embedding=embedding,
+            details=config.details,
+            dtype=dtype,
+            rngs=rngs,
         )
         self.prompt_encoder = PromptEncoder(
             embedding,
             image_size=config.image_size,
             grid=config.grid,
             mask_channels=config.mask_prompt_channels,
+            position_scale=config.position_scale,
             dtype=dtype,
             rngs=rngs,
         )

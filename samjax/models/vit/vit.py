@@ -96,6 +96,8 @@ class VitFeatures:
     class_token: Float[Array, "b d"] | None
     taps: tuple[Float[Array, "b gh gw d"], ...]
     """Maps after the blocks of `VitConfig.taps`, without the final norm."""
+    stem: tuple[Float[Array, "b _ _ _"], ...]
+    """Maps after each convolution of a convolutional stem, the finest first."""
 
 
 class Vit(nnx.Module):
@@ -138,8 +140,15 @@ class Vit(nnx.Module):
 
     def embed(self, image: Float[Array, "b h w 3"]) -> Float[Array, "b gh gw d"]:
         """Return the embedded patches of normalised photos, positions added."""
-        tokens = self.patch_embed(image) + self.position[...].astype(self.dtype)
-        return constrain(tokens, "batch", None, None, None)
+        return self._embed(image)[0]
+
+    def _embed(self, image: Float[Array, "b h w 3"]) -> tuple[Float[Array, "b gh gw d"], tuple[Array, ...]]:
+        """Return the embedded patches, and the stem's maps."""
+        if isinstance(self.patch_embed, ConvStem):
+            tokens, maps = self.patch_embed.with_maps(image)
+        else:
+            tokens, maps = self.patch_embed(image), ()
+        return constrain(tokens + self.position[...].astype(self.dtype), "batch", None, None, None), maps
 
     def attend(
         self, tokens: Float[Array, "b *places d"], *, key: Key[Array, ""] | None = None, rows: Rows | None = None
@@ -162,11 +171,11 @@ class Vit(nnx.Module):
         self, image: Float[Array, "b h w 3"], *, key: Key[Array, ""] | None = None, rows: Rows | None = None
     ) -> VitFeatures:
         """Encode normalised photos; a `key` turns drop path on, `rows` is as for `attend`."""
-        tokens = self.embed(image)
+        tokens, stem = self._embed(image)
         if self.class_token is None:
             tokens, taps = self.attend(tokens, key=key, rows=rows)
-            return VitFeatures(map=tokens, class_token=None, taps=taps)
+            return VitFeatures(map=tokens, class_token=None, taps=taps, stem=stem)
         grid = tokens.shape[1:3]
         tokens, taps = self.attend(einops.rearrange(tokens, "b h w d -> b (h w) d"), key=key, rows=rows)
         tokens_map, *taps_maps = (part[:, 1:].reshape(part.shape[0], *grid, -1) for part in (tokens, *taps))
-        return VitFeatures(map=tokens_map, class_token=tokens[:, 0], taps=tuple(taps_maps))
+        return VitFeatures(map=tokens_map, class_token=tokens[:, 0], taps=tuple(taps_maps), stem=stem)
