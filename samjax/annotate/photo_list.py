@@ -4,7 +4,7 @@ import collections
 import io
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +44,7 @@ class ListedPhoto:
     height: int
 
 
-class PhotoList(Mapping[int, ListedPhoto]):
+class PhotoList:
     """Photos by id, in listed order: sorted by path."""
 
     def __init__(self, photos: Sequence[ListedPhoto], *, unreadable: Sequence[str] = (), beside: Sequence[Path] = ()):
@@ -76,6 +76,10 @@ class PhotoList(Mapping[int, ListedPhoto]):
 
     def __len__(self) -> int:
         return len(self._photos)
+
+    def values(self) -> Collection[ListedPhoto]:
+        """Return the photos in listed order."""
+        return self._photos.values()
 
     def jpeg(self, id: int) -> bytes:
         """Return the upright JPEG that will be stored: the file's own bytes where they can be.

@@ -31,5 +31,9 @@ class LostLeaseError(UserError):
     """The photo is leased to somebody else, or the lease has ended."""
 
 
+class NotAllowedError(UserError):
+    """This person may not do this, or not any more."""
+
+
 class NotSavedError(UserError):
     """The disk is full or fails: what was to be saved is not, what was saved before still is."""

@@ -1,6 +1,5 @@
 """A mask that a person committed, and what is known of how it was made."""
 
-import dataclasses
 import enum
 from dataclasses import dataclass
 from typing import Any
