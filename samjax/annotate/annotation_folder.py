@@ -159,7 +159,7 @@ class AnnotationFolder:
         with self.events.lock:
             return set_proposal_state(self, id, number, state, annotator=annotator)
 
-    def close_photo(self, id: int, *, annotator: str) -> None:
+    def finish(self, id: int, *, annotator: str) -> None:
         """Record that a person says the photo is done; without a mask it gets a JSON without annotations.
 
         Raises:

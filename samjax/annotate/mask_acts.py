@@ -43,7 +43,7 @@ def commit_mask(
 def delete_mask(folder: "AnnotationFolder", id: int, uuid: str, revision: int, *, annotator: str) -> int:
     """Delete a mask, see `AnnotationFolder.delete`."""
     state = folder.files.state(id)
-    if tombstone := state.deleted.get(uuid):
+    if tombstone := state.tombstones.get(uuid):
         if tombstone.revision == revision + 1:  # the request came twice
             return tombstone.revision
         raise ConflictError(f"the mask {uuid} has been deleted by another request", None)
@@ -59,7 +59,7 @@ def judge_mask(
 ) -> SavedMask | None:
     """Record a verdict, see `AnnotationFolder.judge`."""
     state = folder.files.state(id)
-    if verdict is MaskVerdict.NO and uuid in state.deleted:
+    if verdict is MaskVerdict.NO and uuid in state.tombstones:
         return None
     stored = _stored(state, uuid)
     if stored.annotator == annotator:
@@ -77,7 +77,7 @@ def judge_mask(
 
 def _new(state: PhotoState, mask: SavedMask, revision: int | None) -> SavedMask:
     """Return a mask that the photo does not have, with an id of its own or the one that it had before."""
-    tombstone = state.deleted.get(mask.uuid)
+    tombstone = state.tombstones.get(mask.uuid)
     if revision is not None and (tombstone is None or tombstone.revision != revision):
         raise ConflictError(f"there is no mask {mask.uuid} with revision {revision}: it is deleted", None)
     if tombstone is None and state.places >= MOST_MASKS:

@@ -99,7 +99,7 @@ class PhotoQueue:
         with self._folder.events.lock:
             return self._first(annotator, count)
 
-    def done(self, photo: int, *, lease: int) -> None:
+    def finish(self, photo: int, *, lease: int) -> None:
         """Take a photo out of the queue: the annotator who has it says that it is done.
 
         In the mode VERIFY the photo stays for others if it has masks without a verdict.
@@ -113,7 +113,7 @@ class PhotoQueue:
             if self.config.mode is QueueMode.VERIFY:
                 self._folder.events.record(Act.SKIP, photo=photo, annotator=annotator)
             else:
-                self._folder.close_photo(photo, annotator=annotator)
+                self._folder.finish(photo, annotator=annotator)
             self.leases.release(photo, lease)
 
     def skip(self, photo: int, *, lease: int) -> None:

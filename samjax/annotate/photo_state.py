@@ -47,13 +47,13 @@ class PhotoState:
     photo: ListedPhoto
     annotations: Mapping[str, Annotation] = field(default_factory=dict)
     """By UUID."""
-    deleted: Mapping[str, Tombstone] = field(default_factory=dict)
-    """By UUID."""
+    tombstones: Mapping[str, Tombstone] = field(default_factory=dict)
+    """Of deleted masks, by UUID."""
     places: int = 0
     """How many masks the photo has ever had."""
     event: int = 0
     """Number of the last event that changed the photo."""
-    done_by: str | None = None
+    finisher: str | None = None
     """Who said that the photo is done."""
 
     def after(self, event: Event) -> "PhotoState":
@@ -66,20 +66,21 @@ class PhotoState:
         if not event.changes_photo:
             return self
         details = event.details
-        annotations, deleted, places, done_by = dict(self.annotations), dict(self.deleted), self.places, self.done_by
+        annotations, tombstones = dict(self.annotations), dict(self.tombstones)
+        places, finisher = self.places, self.finisher
         for content in [details["mask"]] if "mask" in details else details.get("masks", ()):
             uuid = content["uuid"]
             annotations[uuid] = Annotation(content)
-            places += uuid not in self.annotations and deleted.pop(uuid, None) is None
+            places += uuid not in self.annotations and tombstones.pop(uuid, None) is None
         if "uuid" in details:
             uuid = details["uuid"]
-            deleted[uuid] = Tombstone(id=annotations.pop(uuid).content["id"], revision=details["revision"])
+            tombstones[uuid] = Tombstone(id=annotations.pop(uuid).content["id"], revision=details["revision"])
         if event.act is Act.DONE:
-            done_by = event.annotator
+            finisher = event.annotator
         elif event.act is Act.VERDICT and details["verdict"] == MaskVerdict.REDO.value:
-            done_by = None
+            finisher = None
         return replace(
-            self, annotations=annotations, deleted=deleted, places=places, event=event.number, done_by=done_by
+            self, annotations=annotations, tombstones=tombstones, places=places, event=event.number, finisher=finisher
         )
 
     def masks(self) -> list[SavedMask]:
@@ -101,8 +102,8 @@ class PhotoState:
             "source": printable(str(photo.path)),
             "event": self.event,
             "places": self.places,
-            "deleted": {uuid: [one.id, one.revision] for uuid, one in self.deleted.items()},
-            "done_by": self.done_by,
+            "deleted": {uuid: [one.id, one.revision] for uuid, one in self.tombstones.items()},
+            "done_by": self.finisher,
         }
         annotations = ",".join(annotation.text for annotation in self._ordered())
         return f'{{"image":{_dump(image)},"annotations":[{annotations}]}}'
@@ -124,12 +125,12 @@ def read_state(path: Path, photo: ListedPhoto) -> PhotoState:
         state = PhotoState(
             photo=photo,
             annotations={one["uuid"]: Annotation(one) for one in content["annotations"]},
-            deleted={
+            tombstones={
                 uuid: Tombstone(id=number, revision=revision) for uuid, (number, revision) in image["deleted"].items()
             },
             places=image["places"],
             event=image["event"],
-            done_by=image["done_by"],
+            finisher=image["done_by"],
         )
         state.masks()
     except FileNotFoundError:

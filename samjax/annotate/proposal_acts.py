@@ -59,7 +59,7 @@ def accept_proposals(
     places = state.places
     for proposal in new:
         name = _uuid_of(id, proposal)
-        tombstone = state.deleted.get(name)
+        tombstone = state.tombstones.get(name)
         mask = SavedMask(
             uuid=name,
             runs=proposal.runs,
