@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from samjax.annotate.event_log import Act, EventLog
 from samjax.annotate.folder_about import INSIDE, FolderAbout, read_about
@@ -18,7 +18,7 @@ from samjax.annotate.folder_progress import FolderProgress
 from samjax.annotate.mask_acts import commit_mask, delete_mask, judge_mask
 from samjax.annotate.mask_checks import check_annotator, check_mask
 from samjax.annotate.photo_list import PhotoList
-from samjax.annotate.photo_state import PhotoState
+from samjax.annotate.photo_state import PhotoState, written_event
 from samjax.annotate.proposal import Proposal, ProposalState
 from samjax.annotate.proposal_acts import accept_proposals, place_proposals, set_proposal_state
 from samjax.annotate.proposal_files import read_proposals
@@ -193,7 +193,7 @@ class AnnotationFolder:
         """Close the files and let other processes in."""
         self._release.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "AnnotationFolder":
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -204,18 +204,14 @@ class AnnotationFolder:
         event = self.progress.last_change
         if event is None or event.photo is None:
             return
+        if written_event(self.files.json_path(event.photo)) >= event.number:
+            return
         if event.photo not in self.photos:
-            # ids of photos that are not listed any more may have files, which then must have the event
-            path = self.files.json_path(event.photo)
-            if path.exists() and f'"event":{event.number},' in path.read_text():
-                return
             raise UserError(
                 f"the last change of photo {event.photo} was cut short by a kill, and the photo is not among --images: "
                 "start once with it to finish"
             )
-        state = self.files.state(event.photo)
-        if state.event < event.number:
-            self.files.write(state.after(event))
+        self.files.write(self.files.state(event.photo).after(event))
 
 
 def open_annotations(

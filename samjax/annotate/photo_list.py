@@ -56,13 +56,13 @@ class PhotoList:
         self._recent: collections.OrderedDict[int, bytes] = collections.OrderedDict()
         self._lock = threading.Lock()
 
-    def __getitem__(self, id: int) -> ListedPhoto:
+    def __getitem__(self, id: object) -> ListedPhoto:
         """Return the photo with this id.
 
         Raises:
           UnknownPhotoError: there is none.
         """
-        if type(id) is not int:
+        if not isinstance(id, int) or isinstance(id, bool):
             raise UnknownPhotoError(f"{id!r} is no photo's id: give an integer")
         if id not in self._photos:
             raise UnknownPhotoError(f"there is no photo with the id {id}: it may not be among --images any more")

@@ -1,7 +1,8 @@
 """All masks of one photo: what its JSON holds, and what an event makes of it."""
 
+import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -118,8 +119,10 @@ def read_state(path: Path, photo: ListedPhoto) -> PhotoState:
     Raises:
       UserError: the JSON is damaged, or of a photo of another size.
     """
-    try:
-        content = json.loads(path.read_bytes())
+    with _told(path):
+        content = _load(path)
+        if content is None:
+            return PhotoState(photo=photo)
         image = content["image"]
         size = (image["width"], image["height"])
         state = PhotoState(
@@ -133,18 +136,42 @@ def read_state(path: Path, photo: ListedPhoto) -> PhotoState:
             finisher=image["done_by"],
         )
         state.masks()
-    except FileNotFoundError:
-        return PhotoState(photo=photo)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): restore it from a copy") from error
     if size != (photo.width, photo.height):
         raise UserError(
             f"{photo.path} is {photo.width} x {photo.height}, its masks in {path.name} are of {size[0]} x {size[1]}: "
             "restore the photo, or exclude it from --images"
         )
     return state
+
+
+def written_event(path: Path) -> int:
+    """Return the number of the last event that a photo's JSON at `path` has in it, 0 if there is none.
+
+    Raises:
+      UserError: the JSON is damaged.
+    """
+    with _told(path):
+        content = _load(path)
+        return 0 if content is None else int(content["image"]["event"])
+
+
+def _load(path: Path) -> Any:
+    """Return the content of a JSON, None if there is no such file."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn errors about a photo's JSON into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): restore it from a copy") from error
 
 
 def _dump(content: dict[str, Any]) -> str:
