@@ -11,11 +11,11 @@ import time
 from collections import Counter
 
 import pytest
-from helpers.annotators import events_say, files_say, new_uuid, open_folder, some_mask
+from helpers.annotators import agree, files_say, new_uuid, open_folder, some_mask
 
 from data_pipelines.sa1b import prepare
 from samjax.annotate import state_files
-from samjax.annotate.annotation_folder import EVENTS, AnnotationFolder
+from samjax.annotate.annotation_folder import EVENTS
 from samjax.annotate.event_log import EventLog
 from samjax.annotate.refusals import NotSavedError
 from samjax.core import files
@@ -24,15 +24,6 @@ from samjax.core.errors import UserError
 
 class Killed(BaseException):
     """Stands for a kill: nothing after it is done."""
-
-
-def agree(folder: AnnotationFolder) -> bool:
-    """Return whether the events, the files and what the folder says of them are the same."""
-    said = events_say(folder.path, folder.photos)
-    shown = {id: sorted(mask.uuid for mask in folder.masks(id)) for id in folder.photos}
-    counted = {id: sorted(folder.progress.photo(id).masks) for id in folder.photos}
-    names = {path.stem for path in folder.path.glob("sa_*.jpg")}
-    return files_say(folder.path) == said and shown == counted and names == {f"sa_{id}" for id in said}
 
 
 @pytest.fixture

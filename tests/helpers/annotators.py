@@ -92,3 +92,12 @@ def events_say(out: Path, photos: PhotoList) -> dict[int, str]:
             state = states.get(event.photo) or PhotoState(photo=photos[event.photo])
             states[event.photo] = state.after(event)
     return {id: state.write_text() for id, state in states.items()}
+
+
+def agree(folder: AnnotationFolder) -> bool:
+    """Return whether the events, the files and what the folder says of them are the same."""
+    said = events_say(folder.path, folder.photos)
+    shown = {id: sorted(mask.uuid for mask in folder.masks(id)) for id in folder.photos}
+    counted = {id: sorted(folder.progress.photo(id).masks) for id in folder.photos}
+    names = {path.stem for path in folder.path.glob("sa_*.jpg")}
+    return files_say(folder.path) == said and shown == counted and names == {f"sa_{id}" for id in said}
