@@ -170,7 +170,7 @@ class AnnotationFolder:
         with self.events.lock:
             self.save(self.files.state(id), Act.DONE, annotator)
 
-    def save(self, state: PhotoState, act: Act, annotator: str, **details: Any) -> PhotoState:
+    def save(self, state: PhotoState, act: Act, annotator: str, /, **details: Any) -> PhotoState:
         """Append an event and write what it makes of a photo; for the acts of this package, with `events.lock` held.
 
         Raises:

@@ -3,9 +3,10 @@
 from typing import Any
 
 from samjax.annotate.mask_checks import MaskShape
+from samjax.annotate.mask_request import parse_prompts
 from samjax.annotate.photo_list import ListedPhoto
 from samjax.annotate.proposal import Proposal, ProposalState
-from samjax.annotate.saved_mask import MaskVerdict, Prompts, SavedMask, Source
+from samjax.annotate.saved_mask import MaskVerdict, SavedMask, Source
 
 _BY_HAND = 1.0
 """SA-1B's reader needs a predicted IoU and a stability score; no model gives any for what a person drew."""
@@ -41,25 +42,21 @@ def from_annotation(annotation: dict[str, Any]) -> SavedMask:
     """Return the mask that `to_annotation` wrote.
 
     Raises:
-      KeyError, TypeError, ValueError: it did not write this.
+      InvalidMaskError, KeyError, TypeError, ValueError: it did not write this.
     """
-    model, prompts, verdict = annotation["model"], annotation["prompts"], annotation.get("verdict")
+    model, verdict = annotation["model"], annotation.get("verdict")
     return SavedMask(
         uuid=annotation["uuid"],
         runs=annotation["segmentation"],
         source=Source(annotation["source"]),
         annotator=annotation["annotator"],
-        seconds=annotation["seconds"],
-        active_seconds=annotation["active_seconds"],
+        seconds=float(annotation["seconds"]),
+        active_seconds=float(annotation["active_seconds"]),
         clicks=annotation["clicks"],
         model=model,
         predicted_iou=None if model is None else annotation["predicted_iou"],
         stability_score=None if model is None else annotation["stability_score"],
-        prompts=Prompts(
-            points=tuple((x, y) for x, y in prompts["points"]),
-            labels=tuple(prompts["labels"]),
-            box=None if prompts["box"] is None else tuple(prompts["box"]),
-        ),
+        prompts=parse_prompts(annotation["prompts"]),
         revision=annotation["revision"],
         verdict=None if verdict is None else MaskVerdict(verdict),
         verifier=annotation.get("verifier"),

@@ -11,6 +11,7 @@ from typing import Any
 from samjax.annotate.event_log import Act, Event
 from samjax.annotate.mask_annotation import from_annotation
 from samjax.annotate.photo_list import ListedPhoto
+from samjax.annotate.refusals import InvalidMaskError
 from samjax.annotate.saved_mask import MaskVerdict, SavedMask
 from samjax.core.errors import UserError
 from samjax.core.text import printable
@@ -170,7 +171,7 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (InvalidMaskError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): restore it from a copy") from error
 
 

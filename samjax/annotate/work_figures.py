@@ -135,7 +135,7 @@ def work_figures(out: str | Path) -> WorkFigures:
         photos_with_masks=sum(bool(of_photo) for of_photo in masks.values()),
         photos_finished=sum(photo.is_done for photo in progress.photos.values()),
         masks=len(every),
-        masks_per_photo=_average(len(masks[id]) for id in worked),
+        masks_per_photo=_average(float(len(masks[id])) for id in worked),
         all_masks=_group(every, of=len(every)),
         by_source=_groups(every, lambda mask: mask.content["source"]),
         by_annotator=_groups(every, lambda mask: mask.content["annotator"]),
@@ -144,7 +144,7 @@ def work_figures(out: str | Path) -> WorkFigures:
         proposals=_proposals(progress),
         verdicts={verdict.value: verdicts[verdict.value] for verdict in MaskVerdict},
         seconds_over_time=_bins([(mask.time, mask.content["seconds"]) for mask in by_hand]),
-        masks_over_time=_bins([(last[id], len(masks[id])) for id in worked]),
+        masks_over_time=_bins([(last[id], float(len(masks[id]))) for id in worked]),
     )
 
 
@@ -180,7 +180,7 @@ def _group(masks: Sequence[_Mask], *, of: int) -> MaskGroup:
         share=len(masks) / of if of else 0.0,
         seconds=_average(mask["seconds"] for mask in by_hand),
         active_seconds=_average(mask["active_seconds"] for mask in by_hand),
-        clicks=_average(mask["clicks"] for mask in by_hand),
+        clicks=_average(float(mask["clicks"]) for mask in by_hand),
     )
 
 
