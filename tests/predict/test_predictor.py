@@ -118,7 +118,7 @@ def test_a_program_serves_every_size_of_its_bucket(predictor):
             points=np.zeros((objects, 2 + count % 2, 2)), labels=np.ones((objects, 2 + count % 2))
         )
         assert answer.masks.shape == (objects, 3, height, width)
-    assert [program._cache_size() for program in (engine._encode, engine._decode, predictor._masks)] == [1, 1, 1]
+    assert [program._cache_size() for program in (engine._encode, engine._decode, engine._restore)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(
