@@ -7,8 +7,10 @@ import logging
 import multiprocessing
 import os
 import queue
+import signal
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -28,6 +30,14 @@ _XLA_ONE_THREAD = "--xla_cpu_multi_thread_eigen=false"
 _END_S = 5.0
 
 
+@dataclass(frozen=True)
+class _Reply:
+    error: Exception | None = None
+    """Why there is no embedding."""
+    is_over: bool = False
+    """The process cannot encode at all, and ends."""
+
+
 class EncoderProcess:
     """Encodes one photo at a time in a process of its own; the `Worker` of an `EncodingAhead`.
 
@@ -45,6 +55,7 @@ class EncoderProcess:
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._is_closed = False
+        self._start_or_close = threading.Lock()
 
     @property
     def pid(self) -> int | None:
@@ -64,45 +75,49 @@ class EncoderProcess:
                 answer = self._ask(key, jpeg)
             except (EOFError, OSError) as error:
                 if self._is_closed:
-                    raise MachineError("the encoder is stopping") from None
+                    raise MachineError("the server is stopping") from None
                 fault = f"the process that encodes photos died ({self._ending()})"
                 if is_last:
                     raise MachineError(f"{fault} twice on this photo: is there enough memory?") from error
                 log.warning("%s and is started again; the server goes on", fault)
                 continue
-            if isinstance(answer, Exception):
-                raise answer
+            if answer.is_over:
+                self._ending()
+            if answer.error is not None:
+                raise answer.error
             return
 
     def close(self) -> None:
         """End the process, in the middle of a photo too."""
-        self._is_closed = True
-        process, self._process = self._process, None
+        with self._start_or_close:
+            self._is_closed = True
+            process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.join(_END_S)
 
-    def _ask(self, key: bytes, jpeg: bytes) -> Exception | None:
-        """Return None once the embedding is there, or what went wrong.
+    def _ask(self, key: bytes, jpeg: bytes) -> "_Reply":
+        """Return the process's reply, once the embedding is there or cannot be made.
 
         Raises:
           EOFError, OSError: the process died.
         """
-        if self._pipe is None:
-            self._start()
-        pipe = self._pipe
-        assert pipe is not None
+        with self._start_or_close:
+            if self._is_closed:
+                raise EOFError
+            pipe = self._pipe = self._pipe or self._start()
         pipe.send((key, jpeg))
         return pipe.recv()
 
-    def _start(self) -> None:
+    def _start(self) -> Connection:
         context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        ours, theirs = context.Pipe()
         store = self._store
         arguments = (theirs, self._make_engine, str(store.folder), store.encoder, store.shape, store.config)
         self._process = context.Process(target=_serve, args=arguments, name="samjax-encoder", daemon=True)
         self._process.start()
         theirs.close()
+        return ours
 
     def _ending(self) -> str:
         """Return how the process ended, and forget it."""
@@ -126,6 +141,7 @@ def _serve(
     config: EmbeddingStoreConfig,
 ) -> None:
     """Encode what comes through the pipe, until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
     os.nice(_NICE)
     os.environ.update(_ONE_THREAD)  # JAX has not started: it reads them with its first computation
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_ONE_THREAD}".strip()
@@ -135,16 +151,16 @@ def _serve(
         encode = _encoder(make_engine, Path(folder), encoder, shape, config)
     except Exception as error:
         photos.get()
-        pipe.send(_sendable(error))
+        pipe.send(_Reply(_sendable(error), is_over=True))
         return
     while True:
         key, jpeg = photos.get()
         try:
             encode(key, jpeg)
         except Exception as error:
-            pipe.send(_sendable(error))
+            pipe.send(_Reply(_sendable(error)))
         else:
-            pipe.send(None)
+            pipe.send(_Reply())
 
 
 def _receive(pipe: Connection, photos: "queue.SimpleQueue[tuple[bytes, bytes]]") -> None:
@@ -163,8 +179,11 @@ def _encoder(
     shape: tuple[int, int, int],
     config: EmbeddingStoreConfig,
 ) -> Callable[[bytes, bytes], None]:
+    import jax
+
     from samjax.annotate.photo_encoding import encode_jpeg
 
+    jax.config.update("jax_platforms", "cpu")  # an accelerator's memory is the server's
     engine = make_engine()
     if engine.describe_encoder() != encoder:
         raise MachineError("the checkpoint is not the one that the server was started with: start the server again")

@@ -5,6 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from samjax.annotate.embedding_store import EmbeddingStore
 from samjax.annotate.photo_encoding import PhotoSource
@@ -13,11 +14,26 @@ from samjax.core.text import printable
 
 log = logging.getLogger(__name__)
 
-Worker = Callable[[bytes, bytes], None]
-"""Puts a photo's embedding into the store: of the photo's key and its JPEG. Raises if it cannot."""
-
 _MOST_FAULTS = 3
 """Faults of the machine in a row after which nothing more is encoded ahead."""
+
+
+@runtime_checkable
+class Worker(Protocol):
+    """What encodes photos, one at a time."""
+
+    def __call__(self, key: bytes, jpeg: bytes, /) -> None:
+        """Put a photo's embedding into the store: of the photo's key and its JPEG.
+
+        Raises:
+          UserError: the photo cannot be decoded, or the embedding cannot be written.
+          MachineError: the machine fails.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give up the photo under way, and take no more."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +56,10 @@ class EncodingStatus:
 class EncodingAhead:
     """Gives photos to a worker, one at a time: those that somebody waits for, then each annotator's next ones in turn.
 
-    Threads may share it; `close` it at the end.
+    Threads may share it; `close` it, and with it the worker, at the end.
 
     Args:
-      worker: see `Worker`. It is called on one thread.
+      worker: it is called on one thread.
       on_ready: called with the id and the key of each photo whose embedding is in the store.
       on_failure: called with the id of a photo that somebody waits for and that cannot be encoded, and the error.
     """
@@ -77,7 +93,10 @@ class EncodingAhead:
     def set_next(self, annotator: str, photo_ids: Sequence[int]) -> None:
         """Encode these photos for an annotator, in this order, when nobody waits; they replace the annotator's last."""
         with self._wake:
+            is_new = annotator not in self._ahead
             self._ahead[annotator] = list(photo_ids)
+            if is_new:
+                self._ahead.move_to_end(annotator, last=False)  # has had no turn yet
             self._wake.notify()
 
     def status(self) -> EncodingStatus:
@@ -92,11 +111,16 @@ class EncodingAhead:
                 is_ahead=self._is_ahead(),
             )
 
-    def close(self) -> None:
-        """Take no more photos, and wait for the one under way; close the worker before, to end that one too."""
+    def stop(self) -> None:
+        """Take no more photos, and give up the one under way."""
         with self._wake:
             self._is_closed = True
             self._wake.notify()
+        self._worker.close()
+
+    def close(self) -> None:
+        """`stop`, and wait until nothing is under way."""
+        self.stop()
         self._thread.join()
 
     def _is_ahead(self) -> bool:
@@ -143,18 +167,17 @@ class EncodingAhead:
         return key, True
 
     def _fail(self, photo_id: int, error: Exception) -> None:
-        if not isinstance(error, UserError | MachineError):
-            log.exception("photo %d cannot be encoded", photo_id)
+        is_foreseen = isinstance(error, UserError | MachineError)
         with self._wake:
             if self._is_closed:
                 return
             is_waiting = photo_id in self._waiting
             self._waiting.pop(photo_id, None)
             self._failures += 1
-            self._fault = f"photo {photo_id} cannot be encoded: {error}"
+            self._fault = f"photo {photo_id} cannot be encoded: {error if is_foreseen else repr(error)}"
             if not isinstance(error, UserError):
                 self._faults_in_a_row += 1
-        log.warning("%s", printable(self._fault))
+        log.warning("%s", printable(self._fault), exc_info=None if is_foreseen else error)
         if self._faults_in_a_row == _MOST_FAULTS:
             log.warning("after %d such faults photos are encoded only when somebody opens them", _MOST_FAULTS)
         if is_waiting:

@@ -6,34 +6,26 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float32
+from jaxtyping import Float32
 
 from samjax.annotate.click_queue import ClickQueue, Lane
+from samjax.annotate.clickable_photo import ClickablePhoto, compile_steps
 from samjax.annotate.embedding_store import EmbeddingStore
 from samjax.annotate.encoding_ahead import EncodingAhead, EncodingStatus, Worker
-from samjax.annotate.kept_answers import Answer, KeptAnswers
+from samjax.annotate.kept_answers import KeptAnswers
 from samjax.annotate.photo_encoding import PhotoSource, encode_jpeg
 from samjax.annotate.prompt_answer import Candidate, Candidates, ExactMask, screen_logits
 from samjax.annotate.prompt_request import PromptRequest
 from samjax.core.errors import MachineError
 from samjax.core.ranges import Count, config_class
 from samjax.data.masks import rle
-from samjax.data.masks.packing import fitted_size
-from samjax.predict.automatic.mask_statistics import measure
-from samjax.predict.automatic.tiles import Tiling, tilings
 from samjax.predict.engine import Engine
 from samjax.predict.promptable.photo_masks import restore_masks
-from samjax.predict.promptable.predictor import LogitsPrediction, Predictor
 from samjax.predict.promptable.restore import bucket
 
 _TRIES = 3
-_STABILITY_OFFSET = 1.0
-"""Of `samjax generate` by default."""
 
 
 @config_class("model")
@@ -48,32 +40,22 @@ class PromptedMasksConfig:
     """Annotators whose answers are kept."""
 
 
-class _EmbeddingGoneError(Exception):
-    """The photo's embedding was deleted between its encoding and its use."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _OpenPhoto:
-    """A photo whose embedding is in memory."""
-
-    predictor: Predictor
-    valid: tuple[float, float]
-    """Rows and columns of the logits that the photo covers."""
-    tiling: Tiling
-
-
 class PromptedMasks:
     """A model that answers annotators. All of JAX runs on one thread, see `ClickQueue`.
 
-    A photo's embedding comes from memory, from the store, or from the encoder, whichever has it first; clicks on other
+        masks = PromptedMasks(engine, photos=photos, store=store, worker=EncoderProcess(make_engine, store=store))
+        found = await masks.predict(photo_id, PromptRequest(annotator="ann", points=((x, y),), labels=(1,)))
+        mask = await masks.exact_mask(found.candidates[0].handle, photo_id=photo_id)
+
+    A photo's embedding comes from memory, from the store, or from the worker, whichever has it first; clicks on other
     photos are answered meanwhile. `close` it at the end.
 
     Args:
       engine: of one device. With several, each photo is computed on all of them.
       photos: the photos by id.
       store: embeddings of the engine's encoder.
-      worker: encodes photos, such as an `EncoderProcess`. None: the thread of JAX does, between clicks, as is best on
-        an accelerator; on a CPU a click may then wait for seconds.
+      worker: encodes photos, such as an `EncoderProcess`; it is closed with this. None: the thread of JAX encodes,
+        between clicks, as is best on an accelerator; on a CPU a click may then wait for seconds.
     """
 
     def __init__(
@@ -88,11 +70,11 @@ class PromptedMasks:
         self._engine, self._photos, self._store, self._config = engine, photos, store, config
         self._queue = ClickQueue()
         self._kept = KeptAnswers(clicks=config.answers, annotators=config.annotators)
-        self._open: OrderedDict[int, _OpenPhoto] = OrderedDict()
+        self._open: OrderedDict[int, ClickablePhoto] = OrderedDict()  # only the thread of JAX changes it
         self._keys: dict[int, bytes] = {}
-        self._lookups = ThreadPoolExecutor(1, thread_name_prefix="embeddings")
+        self._lookups = ThreadPoolExecutor(2, thread_name_prefix="embeddings")
         self._encoding = EncodingAhead(
-            worker or self._encode_here,
+            worker or _EngineWorker(engine, store=store, queue=self._queue),
             photos=photos,
             store=store,
             on_ready=self._provide,
@@ -114,8 +96,7 @@ class PromptedMasks:
         if request.previous is not None:
             answer, k = self._kept.find(request.previous, photo_id=photo_id)
             previous = answer.logits[k]
-        photo = self._photos[photo_id]
-        size = (photo.height, photo.width)
+        size = self._size(photo_id)
         for _ in range(_TRIES):
             is_open = photo_id in self._open
             future = self._queue.submit(
@@ -141,8 +122,8 @@ class PromptedMasks:
           UserError: the handle is gone, or of another photo.
         """
         answer, k = self._kept.find(handle, photo_id=photo_id)
-        photo = self._photos[photo_id]
-        size = (photo.height, photo.width)
+        size = self._size(photo_id)
+        # all masks of the answer: a program for one alone may round differently
         future = self._queue.submit(
             lambda: restore_masks(self._engine, answer.logits[None], photo=size)[0, k], lane=Lane.CLICK
         )
@@ -151,7 +132,10 @@ class PromptedMasks:
         return ExactMask(runs=runs, iou=float(answer.iou[k]), stability=float(answer.stability[k]))
 
     def set_next(self, annotator: str, photo_ids: Sequence[int]) -> None:
-        """Encode an annotator's photo and the next ones, in this order, before they are clicked on."""
+        """Encode an annotator's photo and the next ones, in this order, before they are clicked on.
+
+        They replace those of the annotator's last call; what somebody waits for goes first.
+        """
         self._encoding.set_next(annotator, photo_ids)
 
     def status(self) -> EncodingStatus:
@@ -159,22 +143,27 @@ class PromptedMasks:
         return self._encoding.status()
 
     async def warm_up(self, sizes: Iterable[tuple[int, int]], *, slots: Sequence[int] = (2, 4, 8)) -> None:
-        """Compile what the first clicks on photos of these sizes, (h, w), run, unless it is cached; clicks go first.
+        """Compile what clicks on photos of these sizes, (h, w), run, or load it from the cache of programs.
 
-        `slots` are numbers of prompt slots, powers of two: a point or box alone takes 2, p points and a box p + 2.
+        It happens between clicks, a program at a time. The first of these numbers of prompt slots is that of a single
+        point or box; further ones serve p points up to p + 1 slots, or p + 2 with a box.
         """
         buckets = {(bucket(height), bucket(width)): (height, width) for height, width in sizes}
-        works = [functools.partial(self._compile, size, slots[:1]) for size in buckets.values()]
-        if buckets:
-            works.append(functools.partial(self._compile, next(iter(buckets.values())), slots))
-        for work in works:
-            await asyncio.wrap_future(self._queue.submit(work, lane=Lane.BACKGROUND))
+        for size in buckets.values():
+            steps = compile_steps(self._engine, size=size, slots=slots)
+            while await asyncio.wrap_future(self._queue.submit(lambda: next(steps, 0) is None, lane=Lane.BACKGROUND)):  # noqa: B023
+                pass
 
     def close(self) -> None:
-        """Stop: what is queued fails, what is under way ends. Close an `EncoderProcess` first."""
+        """Stop: what is queued fails, and what is under way ends."""
+        self._encoding.stop()
         self._lookups.shutdown()
         self._queue.close()
         self._encoding.close()
+
+    def _size(self, photo_id: int) -> tuple[int, int]:
+        photo = self._photos[photo_id]
+        return photo.height, photo.width
 
     def _look_up(self, photo_id: int) -> None:
         """Let the photo's requests go on if its embedding is in the store, else have it encoded."""
@@ -191,14 +180,6 @@ class PromptedMasks:
         self._keys[photo_id] = key
         self._queue.provide(photo_id)
 
-    def _encode_here(self, key: bytes, jpeg: bytes) -> None:
-        """Encode on the thread of JAX, when no click waits."""
-
-        def encode() -> None:
-            self._store.write(key, encode_jpeg(self._engine, jpeg))
-
-        self._queue.submit(encode, lane=Lane.BACKGROUND).result()
-
     def _answer(
         self,
         photo_id: int,
@@ -208,25 +189,18 @@ class PromptedMasks:
     ) -> Candidates:
         start = time.perf_counter()
         photo = self._opened(photo_id, size)
-        found = _predict(photo.predictor, request, previous)
-        order = np.argsort(-found.iou[0], kind="stable")
-        logits, iou = found.logits[0, order], found.iou[0, order]
-        stability = np.asarray(_stability(logits, photo.tiling))
-        answer = Answer(photo_id=photo_id, logits=logits, iou=iou, stability=stability)
+        answer = photo.answer(request, previous)
         handles = self._kept.add(request.annotator, answer, is_hover=request.is_hover)
-        candidates = tuple(
-            Candidate(iou=float(iou[k]), stability=float(stability[k]), handle=handle)
-            for k, handle in enumerate(handles)
-        )
+        figures = zip(answer.iou.tolist(), answer.stability.tolist(), handles, strict=True)
         return Candidates(
-            candidates=candidates,
-            logits=screen_logits(logits, valid=photo.valid),
+            candidates=tuple(Candidate(iou=iou, stability=stable, handle=handle) for iou, stable, handle in figures),
+            logits=screen_logits(answer.logits, valid=photo.valid),
             valid=photo.valid,
             generation=request.generation,
             decode_ms=1000 * (time.perf_counter() - start),
         )
 
-    def _opened(self, photo_id: int, size: tuple[int, int]) -> _OpenPhoto:
+    def _opened(self, photo_id: int, size: tuple[int, int]) -> ClickablePhoto:
         """Return the photo with its embedding in memory.
 
         Raises:
@@ -237,50 +211,27 @@ class PromptedMasks:
             embedding = self._store.read(self._keys[photo_id])
             if embedding is None:
                 raise _EmbeddingGoneError
-            photo = self._with_embedding(embedding, size)
+            photo = ClickablePhoto(self._engine, embedding, photo_id=photo_id, size=size)
             while len(self._open) >= self._config.photos:
                 self._open.popitem(last=False)
             self._open[photo_id] = photo
         self._open.move_to_end(photo_id)
         return photo
 
-    def _with_embedding(self, embedding: Float32[np.ndarray, "gh gw c"], size: tuple[int, int]) -> _OpenPhoto:
-        config = self._engine.config
-        frame, low = config.image_size, config.logits_size
-        predictor = Predictor(self._engine)
-        predictor.set_embedding(embedding, photo=size)
-        fitted = fitted_size(height=size[0], width=size[1], frame=frame)
-        tiling = jax.tree.map(lambda part: jnp.asarray(part[0]), tilings([size], low=low, frame=frame, fitted=[fitted]))
-        valid = (fitted[0] / frame[0] * low[0], fitted[1] / frame[1] * low[1])
-        return _OpenPhoto(predictor=predictor, valid=valid, tiling=tiling)
 
-    def _compile(self, size: tuple[int, int], slots: Sequence[int]) -> None:
-        """Run every program of a photo of this size, on an embedding of zeros."""
-        config = self._engine.config
-        photo = self._with_embedding(np.zeros((*config.grid, config.embedding), np.float32), size)
-        previous = None
-        for points in (max(1, count - 2) for count in slots):
-            request = PromptRequest(annotator="", points=((0.0, 0.0),) * points, labels=(1,) * points)
-            found = _predict(photo.predictor, request, previous)
-            _stability(found.logits[0], photo.tiling)
-            restore_masks(self._engine, found.logits, photo=size)
-            previous = found.logits[0, 0]
+class _EmbeddingGoneError(Exception):
+    """The photo's embedding was deleted between its encoding and its use."""
 
 
-def _predict(
-    predictor: Predictor, request: PromptRequest, previous: Float32[np.ndarray, "low_h low_w"] | None
-) -> LogitsPrediction:
-    return predictor.predict_logits(
-        points=[request.points] if request.points else None,
-        labels=[request.labels] if request.points else None,
-        boxes=[request.box] if request.box else None,
-        mask_logits=None if previous is None else previous[None],
-        multimask=request.is_ambiguous,
-    )
+class _EngineWorker:
+    """Encodes on the thread of JAX, when no click waits."""
 
+    def __init__(self, engine: Engine, *, store: EmbeddingStore, queue: ClickQueue):
+        self._engine, self._store, self._queue = engine, store, queue
 
-@jax.jit
-def _stability(logits: Float32[Array | np.ndarray, "k low_h low_w"], tiling: Tiling) -> Float32[Array, "k"]:
-    """Return the stability of each mask, as `samjax generate` computes it."""
-    wanted = jnp.ones(logits.shape[0], bool)
-    return measure(jnp.asarray(logits), wanted, tiling, offset=_STABILITY_OFFSET).stability()
+    def __call__(self, key: bytes, jpeg: bytes) -> None:
+        work = functools.partial(encode_jpeg, self._engine, jpeg)
+        self._store.write(key, self._queue.submit(work, lane=Lane.BACKGROUND).result())
+
+    def close(self) -> None:
+        """Do nothing: the queue is not this worker's."""
