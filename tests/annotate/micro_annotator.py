@@ -47,15 +47,3 @@ def micro_store(folder, engine, *, precision="float32", gigabytes=0.01):
 def other_engine():
     """Return an engine with other weights than `micro_engine()`'s."""
     return micro_engine(seed=1)
-
-
-def crashing_engine():
-    """End the process as a lack of memory does."""
-    import os
-    import signal
-
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def failing_engine():
-    raise UserError("there is no checkpoint at runs/x")
