@@ -52,6 +52,11 @@ class _File(NamedTuple):
     path: str
 
 
+def default_folder() -> Path:
+    """Return where embeddings go if the user names no folder: `~/.cache/samjax/embeddings`, or under XDG_CACHE_HOME."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "samjax" / "embeddings"
+
+
 class EmbeddingStore:
     """The embeddings of one encoder in `folder`. Processes may share the folder, and threads the store.
 

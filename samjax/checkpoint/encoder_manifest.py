@@ -15,7 +15,6 @@ def describe_encoder(model: Any, params: Mapping[str, Any], buffers: Mapping[str
     `model` is a `SamConfig`. Parameters and buffers are those of the whole model; of their arrays the checksums of a
     checkpoint are taken, so that nothing leaves its device.
     """
-    arrays, _ = record({"params": params["image_encoder"], "buffers": buffers.get("image_encoder", {})})
     encoder = {
         field.name: getattr(model.image_encoder, field.name)
         for field in dataclasses.fields(model.image_encoder)
@@ -27,5 +26,11 @@ def describe_encoder(model: Any, params: Mapping[str, Any], buffers: Mapping[str
         "channels": model.embedding,
         "dtype": model.dtype,
         "encoder": {name: getattr(value, "value", value) for name, value in encoder.items()},
-        "weights": hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest(),
+        "weights": weights_digest(params["image_encoder"], buffers.get("image_encoder", {})),
     }
+
+
+def weights_digest(params: Mapping[str, Any], buffers: Mapping[str, Any]) -> str:
+    """Return 64 hexadecimal digits that stand for these arrays, the same wherever they are."""
+    arrays, _ = record({"params": params, "buffers": buffers})
+    return hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest()

@@ -11,7 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int, UInt8
 
-from samjax.checkpoint.encoder_manifest import describe_encoder
+from samjax.checkpoint.encoder_manifest import describe_encoder, weights_digest
 from samjax.checkpoint.load import load_model
 from samjax.core.prompts import MaskOutput, PointLabel, Prompts, point_slots
 from samjax.core.sizes import map_groups
@@ -110,10 +110,14 @@ class Engine:
             return self._restore(logits, plans)
 
     def describe_encoder(self) -> dict[str, Any]:
-        """Return all that changes an embedding, weights too: the manifest of a cache, see `describe_encoder`."""
+        """Return all that changes an embedding, weights too: the manifest of a cache of embeddings."""
         params, buffers = self._weights
         encoder, constants = jax.device_get((params["image_encoder"], buffers.get("image_encoder", {})))
         return describe_encoder(self.config, {"image_encoder": encoder}, {"image_encoder": constants})
+
+    def digest(self) -> str:
+        """Return 64 hexadecimal digits that stand for all weights."""
+        return weights_digest(*jax.device_get(self._weights))
 
     def split(self, tree):
         """Return arrays with a leading axis of photos on the devices."""
