@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from etils import epath
@@ -37,23 +37,31 @@ def photo_key(record: Record, decoding: Decoding) -> bytes:
 
 
 class EmbeddingCache:
-    """The embeddings in `folder`, each of `shape` (height, width, channels), in float32.
+    """The embeddings in `folder`, each of `shape` (height, width, channels), stored as `dtype`.
 
-    `option` is the flag by which the user gave the folder.
+    `option` is the flag by which the user gave the folder. A manifest should say so where the dtype is not float32.
     """
 
-    def __init__(self, folder: epath.PathLike, *, shape: tuple[int, int, int], option: str = "--cache-embeddings"):
+    def __init__(
+        self,
+        folder: epath.PathLike,
+        *,
+        shape: tuple[int, int, int],
+        dtype: Literal["float32", "float16"] = "float32",
+        option: str = "--cache-embeddings",
+    ):
         self.folder = epath.Path(folder).expanduser()
         self.shape, self._option = shape, option
+        self._dtype = np.dtype(dtype).newbyteorder("<")
         header = io.BytesIO()
-        descr = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        descr = {"descr": self._dtype.str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(header, descr)
         self._header = header.getvalue()
 
     @property
     def bytes_per_photo(self) -> int:
         """The size of a file."""
-        return len(self._header) + 4 * int(np.prod(self.shape)) + _DIGEST_BYTES
+        return len(self._header) + self._dtype.itemsize * int(np.prod(self.shape)) + _DIGEST_BYTES
 
     def check_encoder(self, encoder: Mapping[str, Any]) -> bool:
         """Refuse a folder of another encoder or frame, and one that cannot be used; return whether it has a manifest.
@@ -123,7 +131,8 @@ class EmbeddingCache:
         contents, digest = data[:-_DIGEST_BYTES], data[-_DIGEST_BYTES:]
         if len(data) != self.bytes_per_photo or digest != self._digest(key, contents):
             raise MachineError(f"{path} is damaged, or of another encoder; {self._way_out}")
-        return np.frombuffer(contents, np.float32, offset=len(self._header)).reshape(self.shape)
+        stored = np.frombuffer(contents, self._dtype, offset=len(self._header))
+        return stored.reshape(self.shape).astype(np.float32, copy=False)
 
     def write(self, key: bytes, embedding: Embedding) -> None:
         """Write a photo's embedding atomically.
@@ -133,7 +142,7 @@ class EmbeddingCache:
         """
         if embedding.shape != self.shape:
             raise ValueError(f"an embedding of shape {embedding.shape} for a cache of {self.shape}")
-        contents = self._header + np.ascontiguousarray(embedding, "<f4").tobytes()
+        contents = self._header + np.ascontiguousarray(embedding, self._dtype).tobytes()
         path = self.path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, contents + self._digest(key, contents))

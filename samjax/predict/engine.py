@@ -1,7 +1,7 @@
 """A trained model on its devices: photos in, embeddings out; prompts in, masks out."""
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Float32, Int, UInt8
 
+from samjax.checkpoint.encoder_manifest import describe_encoder, weights_digest
 from samjax.checkpoint.load import load_model
 from samjax.core.prompts import MaskOutput, PointLabel, Prompts, point_slots
 from samjax.core.sizes import map_groups
@@ -19,6 +20,7 @@ from samjax.models.sam.grouping import decoded_at_once
 from samjax.models.sam.sam import Sam, SamConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.parallel.sharding import batch_sharding, platform, replicated
+from samjax.predict.promptable.restore import Resize, packed_masks
 
 
 class Engine:
@@ -59,6 +61,7 @@ class Engine:
         self._encode = jax.jit(encode)
         self._decode = jax.jit(decode, static_argnums=(3, 4))
         self._decode_points = jax.jit(decode_points, static_argnums=3)
+        self._restore = jax.jit(jax.vmap(packed_masks))
 
     @classmethod
     def from_checkpoint(
@@ -100,6 +103,21 @@ class Engine:
         """Predict, as `decode`, for each of m points on an object, alone, in pixels of the frame."""
         with jax.set_mesh(self.mesh):
             return self._decode_points(self._weights, embedding, coords, multimask)
+
+    def restore(self, logits: Float32[Array, "b n low_h low_w"], plans: Resize) -> UInt8[Array, "b n h packed_w"]:
+        """Return masks at the sizes of their photos, eight pixels a byte, see `samjax.predict.promptable.restore`."""
+        with jax.set_mesh(self.mesh):
+            return self._restore(logits, plans)
+
+    def describe_encoder(self) -> dict[str, Any]:
+        """Return all that changes an embedding, weights too: the manifest of a cache of embeddings."""
+        params, buffers = self._weights
+        encoder, constants = jax.device_get((params["image_encoder"], buffers.get("image_encoder", {})))
+        return describe_encoder(self.config, {"image_encoder": encoder}, {"image_encoder": constants})
+
+    def digest(self) -> str:
+        """Return 64 hexadecimal digits that stand for all weights."""
+        return weights_digest(*jax.device_get(self._weights))
 
     def split(self, tree):
         """Return arrays with a leading axis of photos on the devices."""

@@ -1,10 +1,8 @@
 """Fills a cache with the embeddings of a run's photos, by the run's own image encoder on the run's own mesh."""
 
 import dataclasses
-import hashlib
-import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -12,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from samjax.checkpoint.checksums import record
+from samjax.checkpoint.encoder_manifest import describe_encoder
 from samjax.core.distributed import is_lead, lead_decides, wait_for_all
 from samjax.core.errors import UserError
 from samjax.core.folder import check_room
@@ -67,28 +65,6 @@ def photo_sets(data: MaskDataConfig, validation: MaskDataConfig | None, *, limit
         mixture = open_mixture(validation, photos.SCHEMA)
         sets.append(PhotoSet(mixture=mixture, decoding=validation.decoding, limit=limit))
     return sets
-
-
-def describe_encoder(model: SamConfig, params: Mapping[str, Any], buffers: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all that changes a photo's embedding, as JSON takes it: a cache's manifest.
-
-    Parameters and buffers are those of the whole model; of their arrays the checksums of a checkpoint are taken, so
-    that nothing leaves its device.
-    """
-    arrays, _ = record({"params": params["image_encoder"], "buffers": buffers.get("image_encoder", {})})
-    encoder = {
-        field.name: getattr(model.image_encoder, field.name)
-        for field in dataclasses.fields(model.image_encoder)
-        if field.name not in ("drop_path", "remat")
-    }
-    return {
-        "format": 1,
-        "frame": list(model.image_size),
-        "channels": model.embedding_shape[-1],
-        "dtype": model.dtype,
-        "encoder": {name: getattr(value, "value", value) for name, value in encoder.items()},
-        "weights": hashlib.sha256(json.dumps(arrays, sort_keys=True).encode()).hexdigest(),
-    }
 
 
 def encoder_program(merge: Callable[[Any, Any], Any], mesh: Mesh) -> Callable[..., Float[Array, "b gh gw c"]]:

@@ -12,6 +12,7 @@ from samjax.core.errors import UserError
 from samjax.models.sam.sam import Sam
 from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.predict.engine import Engine
+from samjax.predict.promptable.photo_masks import restore_masks
 from samjax.predict.promptable.predictor import Predictor
 
 
@@ -108,6 +109,36 @@ def test_a_masks_logits_are_a_prompt(predictor):
     assert_close(predictor.predict(points=POINTS, labels=LABELS), first)
 
 
+@pytest.mark.parametrize("devices", [1, 8])
+@pytest.mark.parametrize("size", [(40, 60), (300, 35)])
+def test_logits_now_and_masks_later_are_the_prediction_bit_for_bit(model, micro, devices, size):
+    engine = Engine(model, micro, mesh=make_mesh(MeshConfig(), jax.devices()[:devices]))
+    predictor = Predictor(engine)
+    predictor.set_image(photos(size)[0])
+    for count, multimask in ((1, True), (3, True), (3, False)):
+        asked = {"points": POINTS[:count], "labels": LABELS[:count], "multimask": multimask}
+        expected, found = predictor.predict(**asked), predictor.predict_logits(**asked)
+        np.testing.assert_array_equal(found.logits, expected.logits)
+        np.testing.assert_array_equal(found.iou, expected.iou)
+        np.testing.assert_array_equal(restore_masks(engine, found.logits, photo=size), expected.masks)
+
+
+def test_a_photo_set_by_its_embedding_is_the_photo(model, micro, predictor):
+    picture = photos((90, 35))[0]
+    predictor.set_image(picture)
+    expected = predictor.predict(points=POINTS[:1], labels=LABELS[:1])
+    predictor.set_image(photos((40, 60))[0])
+    predictor.predict(points=POINTS[:1], labels=LABELS[:1])
+    other = Predictor(predictor._engine)
+    other.set_image(picture)
+    predictor.set_embedding(np.asarray(other._embedding)[0], photo=(90, 35))
+    found = predictor.predict(points=POINTS[:1], labels=LABELS[:1])
+    for name in ("masks", "iou", "logits"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    with pytest.raises(ValueError, match=r"an embedding of shape \(4, 4, 8\) for \(4, 4, 32\)"):
+        predictor.set_embedding(np.zeros((4, 4, 8), np.float32), photo=(90, 35))
+
+
 def test_a_program_serves_every_size_of_its_bucket(predictor):
     """Photos of 20 sizes and 5 to 8 objects, 3 or 4 slots: after the first call nothing is compiled."""
     engine = predictor._engine
@@ -118,7 +149,7 @@ def test_a_program_serves_every_size_of_its_bucket(predictor):
             points=np.zeros((objects, 2 + count % 2, 2)), labels=np.ones((objects, 2 + count % 2))
         )
         assert answer.masks.shape == (objects, 3, height, width)
-    assert [program._cache_size() for program in (engine._encode, engine._decode, predictor._masks)] == [1, 1, 1]
+    assert [program._cache_size() for program in (engine._encode, engine._decode, engine._restore)] == [1, 1, 1]
 
 
 @pytest.mark.parametrize(

@@ -12,12 +12,15 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float32
 
 from samjax.core.errors import UserError
+from samjax.core.prompts import MaskOutput
 from samjax.core.sizes import power_of_two
+from samjax.data.masks.packing import fitted_size
 from samjax.models.sam.sam import SamConfig
 from samjax.predict.engine import Engine
 from samjax.predict.promptable.photo_input import as_photos, fit_photo
+from samjax.predict.promptable.photo_masks import in_a_row, unpack_masks
 from samjax.predict.promptable.prompt_arrays import PhotoPrompts, no_prompts, photo_prompts, stack_photos
-from samjax.predict.promptable.restore import Resize, packed_masks, resize_plans
+from samjax.predict.promptable.restore import Resize, resize_plans
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,14 @@ class Prediction:
     """The model's estimate of each mask's IoU with the intended object."""
     logits: Float32[np.ndarray, "m k low_h low_w"]
     """Of the frame, at the decoder's resolution; `mask_logits` of a further prediction takes one for each object."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogitsPrediction:
+    """A `Prediction` before its masks are brought to the photo's size."""
+
+    iou: Float32[np.ndarray, "m k"]
+    logits: Float32[np.ndarray, "m k low_h low_w"]
 
 
 class Predictor:
@@ -53,7 +64,6 @@ class Predictor:
         self._fitted: list[tuple[int, int]] = []
         self._embedding: Array | None = None
         self._plans: Resize | None = None
-        self._masks = jax.jit(jax.vmap(packed_masks))
 
     @classmethod
     def from_checkpoint(
@@ -109,6 +119,23 @@ class Predictor:
             self._fitted = [(int(height), int(width)) for height, width in sizes[: len(images)]]
             self._plans = None  # made when a mask is asked for
 
+    def set_embedding(self, embedding: Float32[np.ndarray, "gh gw c"], *, photo: tuple[int, int]) -> None:
+        """Set a photo of (h, w) pixels that an engine with the same weights has encoded: `predict` answers for it.
+
+        Raises:
+          ValueError: the embedding is not of the model's shape.
+        """
+        engine, config = self._engine, self.config
+        if embedding.shape != (*config.grid, config.embedding):
+            raise ValueError(f"an embedding of shape {embedding.shape} for {(*config.grid, config.embedding)}")
+        stacked = np.zeros((engine.ways, *embedding.shape), np.float32)
+        stacked[0] = embedding
+        with self._lock:
+            self._embedding = engine.split(stacked)
+            self._photos = [photo]
+            self._fitted = [fitted_size(height=photo[0], width=photo[1], frame=config.image_size)]
+            self._plans = None
+
     def predict(self, *, points=None, labels=None, boxes=None, mask_logits=None, multimask: bool = True) -> Prediction:
         """Return masks for m objects in the one photo that is set. An object's prompts are taken together.
 
@@ -128,10 +155,24 @@ class Predictor:
         """
         given = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
         with self._lock:
-            embedding = self._require_embedding()
-            if len(self._photos) > 1:
-                raise UserError(f"{len(self._photos)} images are set: ask predict_each, with prompts for each of them")
+            embedding = self._require_one_photo()
             return self._answer(embedding, [self._prompts(0, given)], multimask=multimask)[0]
+
+    def predict_logits(
+        self, *, points=None, labels=None, boxes=None, mask_logits=None, multimask: bool = True
+    ) -> LogitsPrediction:
+        """Return what `predict` returns, without the masks, which take most of its time on a large photo.
+
+        `restore_masks` makes them later, equal to those of `predict` bit for bit.
+        """
+        given = {"points": points, "labels": labels, "boxes": boxes, "mask_logits": mask_logits}
+        with self._lock:
+            embedding = self._require_one_photo()
+            prompts = self._prompts(0, given)
+            output = self._decode(embedding, [prompts], multimask=multimask)
+        m = prompts.labels.shape[0]
+        iou, logits = jax.device_get((output.iou, output.logits))
+        return LogitsPrediction(iou=np.asarray(iou[0, :m], np.float32), logits=np.asarray(logits[0, :m]))
 
     def predict_each(
         self, *, points=None, labels=None, boxes=None, mask_logits=None, multimask: bool = True
@@ -168,6 +209,12 @@ class Predictor:
             raise UserError("no image is set: call set_image or set_images first")
         return self._embedding
 
+    def _require_one_photo(self) -> Array:
+        embedding = self._require_embedding()
+        if len(self._photos) > 1:
+            raise UserError(f"{len(self._photos)} images are set: ask predict_each, with prompts for each of them")
+        return embedding
+
     def _prompts(self, index: int, entries: dict[str, Any]) -> PhotoPrompts:
         """Return the prompts of one photo that is set."""
         return photo_prompts(
@@ -177,31 +224,31 @@ class Predictor:
             logits_size=self.config.logits_size,
         )
 
-    def _answer(self, embedding: Array, asked: list[PhotoPrompts], *, multimask: bool) -> list[Prediction]:
-        engine = self._engine
-        objects = [photo.labels.shape[0] for photo in asked]
+    def _decode(self, embedding: Array, asked: list[PhotoPrompts], *, multimask: bool) -> MaskOutput:
+        """Return the decoder's answer to the prompts of all photos, on the devices, its logits in float32."""
         prompts = stack_photos(
             asked,
             images=embedding.shape[0],
-            objects=power_of_two(max(objects)),
+            objects=power_of_two(max(photo.labels.shape[0] for photo in asked)),
             slots=power_of_two(max(photo.labels.shape[1] for photo in asked)),
             logits_size=self.config.logits_size,
         )
         masked = any(photo.mask_logits is not None for photo in asked)
-        output = engine.decode(embedding, prompts, multimask=multimask, masked=masked)
+        output = self._engine.decode(embedding, prompts, multimask=multimask, masked=masked)
+        return MaskOutput(logits=output.logits.astype(jnp.float32), iou=output.iou)
+
+    def _answer(self, embedding: Array, asked: list[PhotoPrompts], *, multimask: bool) -> list[Prediction]:
+        output = self._decode(embedding, asked, multimask=multimask)
         if self._plans is None:
             self._plans = self._resize_plans(embedding.shape[0])
-        kinds = output.iou.shape[2]
-        logits = output.logits.astype(jnp.float32)
-        with jax.set_mesh(engine.mesh):
-            packed = self._masks(logits.reshape(logits.shape[0], -1, *logits.shape[3:]), self._plans)
-        packed, iou, logits = jax.device_get((packed, output.iou, logits))
+        packed = self._engine.restore(in_a_row(output.logits), self._plans)
+        packed, iou, logits = jax.device_get((packed, output.iou, output.logits))
         answers = []
-        for b, (m, (height, width)) in enumerate(zip(objects, self._photos, strict=True)):
-            masks = np.unpackbits(packed[b, : m * kinds, :height], axis=-1, count=width).astype(bool)
+        for b, (photo, size) in enumerate(zip(asked, self._photos, strict=True)):
+            m = photo.labels.shape[0]
             answers.append(
                 Prediction(
-                    masks=masks.reshape(m, kinds, height, width),
+                    masks=unpack_masks(packed[b], objects=m, kinds=iou.shape[2], photo=size),
                     iou=np.asarray(iou[b, :m], np.float32),
                     logits=np.asarray(logits[b, :m]),
                 )
