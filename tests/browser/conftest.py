@@ -1,5 +1,7 @@
 """A browser, a page in it, and a server of discs. Skipped, with a reason, where any of them is not installed."""
 
+import contextlib
+import importlib
 import json
 import os
 import shutil
@@ -15,6 +17,23 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
+
+
+@pytest.fixture(scope="session")
+def discs():
+    """The module with the server whose model answers discs."""
+    for name in ("starlette", "uvicorn"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install -e '.[browser]'")
+    return importlib.import_module("disc_server")
+
+
+@pytest.fixture
+def serve(discs):
+    """Return a function that starts a server of discs on photos, two by default."""
+    with contextlib.ExitStack() as stack:
+        yield lambda photos=None, **options: stack.enter_context(
+            discs.serving(photos or [discs.DiscPhoto(1), discs.DiscPhoto(2)], **options)
+        )
 
 
 @pytest.fixture(scope="session")
@@ -91,6 +110,19 @@ class PageDriver:
             [layer, x, y],
         )
 
+    def row(self, layer, y, columns):
+        """Return the opacities of a layer along the photo's row y."""
+        return self.page.evaluate(
+            """async ([layer, y, columns]) => {
+              await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+              const {scale, x: left, y: top} = document.querySelector('#stage').dataset;
+              const context = document.querySelector(`canvas[data-layer=${layer}]`).getContext('2d');
+              const place = (start, pixel) => Math.floor((Number(start) + (pixel + 0.5) * scale) * devicePixelRatio);
+              return columns.map((x) => context.getImageData(place(left, x), place(top, y), 1, 1).data[3]);
+            }""",
+            [layer, y, list(columns)],
+        )
+
     def inside(self, layer, x, y):
         return self.colour(layer, x, y)[3] > 0
 
@@ -110,13 +142,22 @@ class PageDriver:
     def text(self, selector):
         return self.page.locator(selector).inner_text()
 
+    def make(self, x, y):
+        """Make a mask by a click and commit it."""
+        self.click(x, y)
+        self.wait_draft(x, y)
+        self.press("Enter")
+        self.wait_saved()
+
     @property
     def masks(self):
-        """Return the masks that the server has of the first photo."""
-        return self.server.photos[min(self.server.photos)].masks
+        """Return the masks that the server has of the first photo, as they were added."""
+        return list(self.server.photos[min(self.server.photos)].masks.values())
 
-    def storage(self):
-        return json.loads(self.page.evaluate("JSON.stringify(localStorage)"))
+    def unsaved_records(self):
+        """Return what the page keeps in the browser because the server has not got it."""
+        stored = json.loads(self.page.evaluate("JSON.stringify(localStorage)"))
+        return [json.loads(value) for key, value in stored.items() if key.startswith("samjax/unsaved/")]
 
 
 @pytest.fixture

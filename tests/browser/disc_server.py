@@ -14,12 +14,14 @@ from urllib.parse import unquote
 import numpy as np
 import uvicorn
 from PIL import Image
-from pycocotools import mask as coco
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+
+from samjax.data.masks import rle
+from samjax.data.masks.rle import encode
 
 STATIC = Path(__file__).parents[2] / "samjax" / "annotate" / "static"
 RADII = (24.0, 40.0, 60.0)
@@ -29,13 +31,9 @@ GRID = 64
 """Cells along the longer side of the logits."""
 
 
-def encode(mask):
-    rle = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(side) for side in rle["size"]], "counts": rle["counts"].decode()}
-
-
 def decode(runs):
-    return coco.decode({"size": runs["size"], "counts": runs["counts"].encode()}).astype(bool)
+    height, width = runs["size"]
+    return rle.decode(runs["counts"], height=height, width=width)
 
 
 def disc(height, width, x, y, radius):
