@@ -37,8 +37,11 @@ def decode(runs):
 
 
 def disc(height, width, x, y, radius):
-    rows, columns = np.mgrid[:height, :width]
-    return (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
+    mask = np.zeros((height, width), bool)
+    top, left = max(0, y - radius), max(0, x - radius)
+    rows, columns = np.mgrid[top : min(height, y + radius + 1), left : min(width, x + radius + 1)]
+    mask[rows, columns] = (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
+    return mask
 
 
 def upscale(logits, valid, height, width):

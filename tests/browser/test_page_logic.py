@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from colour_contrast import contrast, tokens
 from pycocotools import mask as coco
 
 ROOT = Path(__file__).parents[2]
@@ -93,3 +94,14 @@ def test_page_loads_nothing_from_outside():
         )
         assert "//" not in text.replace("data:image/svg+xml", ""), name
     assert sum(path.stat().st_size for path in STATIC.iterdir()) < 160_000
+
+
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [
+        ("text", "ground"), ("text", "panel"), ("text", "raised"), ("faint", "ground"), ("faint", "panel"),
+        ("faint", "raised"), ("on-accent", "accent"), ("accent", "panel"), ("amber", "panel"),
+    ],
+)  # fmt: skip
+def test_contrast(ink, paper):
+    assert contrast(tokens()[ink], tokens()[paper]) >= 4.5

@@ -4,7 +4,6 @@ import re
 
 import numpy as np
 import pytest
-from colour_contrast import contrast, tokens
 
 pytestmark = pytest.mark.browser
 
@@ -42,8 +41,8 @@ def test_review_accepts_rejects_and_opens(serve, browse, proposed):
     assert [(one["uuid"], one["source"]) for one in page.masks] == [(mask["uuid"], "changed")]
     page.click(160, 180)  # beside all proposals a click is a click
     page.wait_draft(160, 180)
-    page.press("Escape", *["Control+z"] * 6)
-    page.wait(lambda: states(server) in (["open"] * 3, ["accepted", "open", "open"]))
+    page.press("Escape", *["Control+z"] * 7)
+    page.wait(lambda: states(server) == ["open"] * 3 and page.masks == [])
 
 
 def test_accepting_above_the_slider_is_one_act(serve, browse, proposed):
@@ -51,7 +50,7 @@ def test_accepting_above_the_slider_is_one_act(serve, browse, proposed):
     page = browse(server)
     assert page.text("#proposals button") == "Accept 2"
     page.page.fill("#proposals input", "0.5")
-    assert page.text("#proposals button") == "Accept 3"
+    page.wait(lambda: page.text("#proposals button") == "Accept 3")
     page.page.fill("#proposals input", "0.9")
     page.page.click("#proposals button")
     page.wait(lambda: states(server) == ["accepted", "accepted", "open"])
@@ -244,14 +243,3 @@ def test_motion_is_reduced_where_asked(serve, browse):
         page = browse(serve(), reduced_motion=motion)
         duration = page.page.evaluate("getComputedStyle(document.querySelector('#tools button')).transitionProperty")
         assert (duration == "none") is still
-
-
-@pytest.mark.parametrize(
-    ("ink", "paper"),
-    [
-        ("text", "ground"), ("text", "panel"), ("text", "raised"), ("faint", "ground"), ("faint", "panel"),
-        ("faint", "raised"), ("on-accent", "accent"), ("accent", "panel"), ("amber", "panel"),
-    ],
-)  # fmt: skip
-def test_contrast(ink, paper):
-    assert contrast(tokens()[ink], tokens()[paper]) >= 4.5

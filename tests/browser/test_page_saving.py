@@ -93,7 +93,7 @@ def test_server_killed_and_back(serve, browse, discs):
     page.wait_draft(220, 150)
     (mask,) = page.masks
     stored = discs.decode(mask["runs"])
-    expected = discs.disc(240, 320, 100, 100, discs.RADII[0])
+    expected = discs.disc(240, 320, 100, 100, int(discs.RADII[0]))
     assert (stored & expected).sum() / (stored | expected).sum() > 0.95
     assert mask["predicted_iou"] == 0.95
     server.handles.clear()

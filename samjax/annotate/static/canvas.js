@@ -44,6 +44,15 @@ export class Stage {
     this.layers = {photo: layer('photo'), masks: layer('masks'), draft: layer('draft'), cursor: layer('cursor')};
     this.ratio = 1;
     this.screen = {width: 1, height: 1};
+    this.grid = new Uint16Array(1);
+    this.image = new ImageData(1, 1);
+    this.rgba = new Uint32Array(this.image.data.buffer);
+    /** @type {import('./rle.js').Runs | null} of the mask whose bitmap is kept, to light it up */
+    this.litRuns = null;
+    /** @type {Uint8Array} */
+    this.litBitmap = new Uint8Array(1);
+    /** Changes with the map of ids. */
+    this.version = {};
     /** @type {ImageBitmap | null} */
     this.bitmap = null;
     this.photo = {width: 1, height: 1};
@@ -54,6 +63,8 @@ export class Stage {
     this.shapes = new Map();
     /** @type {Map<string, number>} */
     this.places = new Map();
+    /** @type {Set<string>} */
+    this.fromModel = new Set();
     this.map = new IdMap(1, 1);
     this.pixels = new DraftPixels(this.photo);
     this.strokes = 0;
@@ -159,6 +170,7 @@ export class Stage {
       if (state === 'open' && number !== doc.draft.proposal) shown.push(this.shape(proposalId(number), runs));
     }
     for (const {uuid} of doc.masks) this.placeOf(uuid);
+    this.fromModel = new Set(doc.masks.filter(({source}) => source === 'proposal').map(({uuid}) => uuid));
     if (this.map.update(shown)) this.version = {};
   }
 
@@ -178,11 +190,14 @@ export class Stage {
     return place;
   }
 
-  /** @param {string} key @param {Scene} scene @returns {number} its colour, as 0xBBGGRR */
-  colourOf(key, {doc, mode}) {
-    if (key.startsWith('#')) return GREY;
-    const isLocked = mode === 'prefill' && doc.masks.find(({uuid}) => uuid === key)?.source === 'proposal';
-    return isLocked ? GREY : hue(this.placeOf(key));
+  /** Whether a mask is grey: the model's, and nobody has touched it. @param {string} key @param {string} mode */
+  isGrey(key, mode) {
+    return key.startsWith('#') || (mode === 'prefill' && this.fromModel.has(key));
+  }
+
+  /** @param {string} key @param {string} mode @returns {number} its colour, as 0xBBGGRR */
+  colourOf(key, mode) {
+    return this.isGrey(key, mode) ? GREY : hue(this.placeOf(key));
   }
 
   drawPhoto() {
@@ -205,13 +220,12 @@ export class Stage {
     const {screen: {width, height}, rgba, grid, map} = this;
     rgba.fill(0);
     if (!scene.hidden && map.shapes.size) {
-      const locked = new Set(scene.doc.masks.filter(({source}) => source === 'proposal').map(({uuid}) => uuid));
       const inks = map.keys.map((key) => {
         if (!key) return {rgb: 0, fill: 0, line: 0};
         const isProposal = key.startsWith('#');
-        const isGrey = isProposal || (scene.mode === 'prefill' && locked.has(key));
-        const fill = scene.outlines || (isProposal && scene.mode === 'review') ? 0 : isGrey ? 70 : FILL;
-        return {rgb: isGrey ? GREY : hue(this.placeOf(key)), fill, line: isGrey ? 190 : 255};
+        const isGrey = this.isGrey(key, scene.mode);
+        const isBare = scene.outlines || scene.mode === 'verify' || (isProposal && scene.mode === 'review');
+        return {rgb: this.colourOf(key, scene.mode), fill: isBare ? 0 : isGrey ? 70 : FILL, line: isGrey ? 190 : 255};
       });
       map.sample(pixelsOnScreen(this.view, this.screen, this.photo), grid);
       colour(grid, width, height, inks, rgba, this.ratio);
@@ -228,8 +242,8 @@ export class Stage {
     if (shape && !scene.hidden && lit !== scene.doc.draft.uuid) {
       grid.fill(0);
       sampleBitmap(this.bitmapFor(shape.runs), photo.height, pixels, grid, () => 1);
-      const rgb = lit.startsWith('#') ? ACCENT : this.colourOf(lit, scene);
-      colour(grid, width, height, [{rgb: 0, fill: 0, line: 0}, {rgb, fill: 60, line: 0}], rgba, this.ratio);
+      const rgb = lit.startsWith('#') ? ACCENT : this.colourOf(lit, scene.mode);
+      colour(grid, width, height, [{rgb: 0, fill: 0, line: 0}, {rgb, fill: scene.mode === 'verify' ? FILL : 60, line: 0}], rgba, this.ratio);
       colour(grid, width, height, [{rgb: 0, fill: 0, line: 0}, {rgb: WHITE, fill: 0, line: 255}], rgba, this.ratio);
     }
     const {draft} = scene.doc;
@@ -244,14 +258,15 @@ export class Stage {
 
   /** @param {import('./rle.js').Runs} runs */
   bitmapFor(runs) {
-    if (this.litRuns !== runs) [this.litRuns, this.lit] = [runs, bitmapOf(runs, this.photo.width * this.photo.height)];
-    return /** @type {Uint8Array} */ (this.lit);
+    if (this.litRuns !== runs) this.litBitmap = bitmapOf(runs, this.photo.width * this.photo.height);
+    this.litRuns = runs;
+    return this.litBitmap;
   }
 
   /** @param {HTMLCanvasElement} canvas */
   put(canvas) {
     canvas.style.transform = '';
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
-    context.putImageData(/** @type {ImageData} */ (this.image), 0, 0);
+    context.putImageData(this.image, 0, 0);
   }
 }

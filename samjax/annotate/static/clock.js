@@ -9,16 +9,15 @@ export const PAUSE_MS = 5000;
 export class MaskClock {
   /** @param {number} now */
   constructor(now) {
-    this.restart(now);
+    this.start = this.last = now;
+    this.active = this.earlier = 0;
+    this.hidden = false;
   }
 
   /** @param {number} now */
   restart(now) {
-    this.start = now;
-    this.last = now;
-    this.active = 0;
-    this.earlier = 0;
-    this.hidden = false;
+    this.start = this.last = now;
+    this.active = this.earlier = 0;
   }
 
   /** The person did something. @param {number} now */

@@ -34,8 +34,8 @@ export class Controls {
     const {ui, work} = this.page;
     if (ui.help) return this.toggle('help');
     ui.corner = ui.drag = null;
+    if (!work || isEmpty(work.draft)) this.use('points');
     work?.drop();
-    if (work && isEmpty(work.draft)) this.use('points');
   }
 
   /** @param {number} step */

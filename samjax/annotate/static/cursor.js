@@ -49,15 +49,14 @@ function drawDisc(context, x, y) {
 
 /** @param {CanvasRenderingContext2D} context @param {number} x @param {number} y */
 function drawRing(context, x, y) {
-  for (const [style, width] of /** @type {[string, number][]} */ ([[INK, 6], [PAPER, 4], [BACKGROUND, 2.5]])) {
-    context.strokeStyle = style;
-    context.lineWidth = width;
+  for (const [radius, style] of /** @type {[number, string][]} */ ([[8.5, PAPER], [7.5, BACKGROUND], [5.25, INK]])) {
     context.beginPath();
-    context.arc(x, y, 6, 0, 2 * Math.PI);
-    context.moveTo(x - 3.5, y);
-    context.lineTo(x + 3.5, y);
-    context.stroke();
+    context.arc(x, y, radius, 0, 2 * Math.PI);
+    context.fillStyle = style;
+    context.fill();
   }
+  context.fillStyle = PAPER;
+  context.fillRect(x - 3.25, y - 1, 6.5, 2);
 }
 
 /** @param {CanvasRenderingContext2D} context @param {[number, number]} cursor @param {number} radius @param {boolean} erases */

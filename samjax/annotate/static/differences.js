@@ -18,7 +18,10 @@
  *   | {kind: 'above', key: string, above: number, numbers: number[]}
  *   | {kind: 'verdict', key: string, uuid: string, verdict: string}} Task
  */
-/** @typedef {Pick<Doc, 'masks' | 'proposals' | 'verdicts'>} Work */
+/**
+ * @typedef {Pick<Doc, 'masks' | 'proposals' | 'verdicts'> & {isPartial?: boolean}} Work
+ * partial where there may be more proposals than these: then none are accepted together
+ */
 
 /**
  * @param {Work} work what the page shows
@@ -40,7 +43,7 @@ export function differences(work, server) {
   const above = Math.min(...accepted.map(({predicted_iou}) => predicted_iou));
   const same = work.proposals.filter((one) =>
     (server.states.get(one.number) ?? 'open') === 'open' && one.predicted_iou >= above);
-  if (accepted.length > 1 && same.every(({state}) => state === 'accepted')) {
+  if (accepted.length > 1 && !work.isPartial && same.every(({state}) => state === 'accepted')) {
     tasks.push({kind: 'above', key: `above-${above}`, above, numbers: accepted.map(({number}) => number)});
   } else {
     for (const {number, state} of accepted) tasks.push({kind: 'proposal', key: `state-${number}`, number, state});

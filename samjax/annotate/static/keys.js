@@ -27,8 +27,8 @@ export const GROUPS = [
     {keys: ['v'], shows: 'V', label: 'Points and boxes', run: (to) => to.use('points')},
     {keys: ['b'], shows: 'B', label: 'Brush', run: (to) => to.use('brush')},
     {keys: ['e'], shows: 'E', label: 'Eraser', run: (to) => to.use('eraser')},
-    {keys: ['['], shows: '[', label: 'Smaller brush', run: (to) => to.resizeBrush(1 / 1.25)},
-    {keys: [']'], shows: ']', label: 'Larger brush', run: (to) => to.resizeBrush(1.25)},
+    {keys: ['[', 'q'], shows: '[ Q', label: 'Smaller brush', run: (to) => to.resizeBrush(1 / 1.25)},
+    {keys: [']', 'w'], shows: '] W', label: 'Larger brush', run: (to) => to.resizeBrush(1.25)},
   ]],
   ['Masks that are there', [
     {keys: ['r'], shows: 'R', label: 'Open again, with its prompts', run: (to) => to.reopen()},
@@ -73,7 +73,8 @@ const MOUSE = [
 
 /** @param {KeyboardEvent} event @returns {string} as the table names it */
 export function nameOf(event) {
-  const key = event.key.toLowerCase();
+  const isLatin = /^[ -~]+$/.test(event.key);  // else the key's place counts, as on a Cyrillic keyboard
+  const key = (isLatin ? event.key : event.code.replace(/^Key|^Digit/, '')).toLowerCase();
   const isSign = key.length === 1 && !/[a-z ]/.test(key);  // Shift is how a sign is typed
   const parts = [];
   if (event.ctrlKey || event.metaKey) parts.push('mod');
@@ -93,7 +94,7 @@ export function listen(controls) {
     if (target.matches('button, input') && [' ', 'Enter'].includes(event.key)) return;
     if (target.matches('input, [role=option]') && event.key.startsWith('Arrow')) return;
     const key = find(nameOf(event), controls.mode);
-    if (!key || (event.repeat && !/^Arrow|^[[\]+-]$/.test(event.key) && !event.ctrlKey)) return;
+    if (!key || (event.repeat && !/^Arrow|^[[\]qw+-]$/i.test(event.key) && !event.ctrlKey)) return;
     if (key.run(controls, event) !== false) event.preventDefault();
   });
   addEventListener('keyup', (event) => {

@@ -168,7 +168,11 @@ export class Page {
     });
     if (this.mode === 'verify') this.work.select(this.work.unjudged()?.uuid ?? '');
     for (const old of this.syncs) {  // versions of an earlier visit that nobody has decided about
-      if (old !== sync && old.photo.id === photo.id) sync.conflicts.push(...old.conflicts.splice(0));
+      if (old === sync) continue;
+      if (old.photo.id === photo.id) sync.conflicts.push(...old.conflicts.splice(0));
+      this.store?.keep(sync);
+      this.store?.keep(old);
+      if (!old.unsaved().length && !old.conflicts.length) this.syncs.delete(old);
     }
     this.waiting = '';
     this.changed();

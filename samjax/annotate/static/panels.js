@@ -14,6 +14,13 @@ const TOOLS = [
   ['reopen', 'Open the mask again', 'R'], ['delete', 'Delete the mask', 'Del'], null,
   ['hide', 'Hide masks', 'H'], ['outlines', 'Outlines only', 'O'], ['fit', 'The whole photo', '0'], ['help', 'All keys', '?'],
 ];
+/** @type {Record<string, string>} */
+const HINTS = {
+  verify: 'Judge the mask that is lit: yes, no, or redo.',
+  review: 'Click accepts a proposal, right click rejects it. Elsewhere a click begins a mask.',
+};
+/** @type {Record<string, string>} */
+const SOURCES = {clicks: 'By clicks', box: 'By a box', brush: 'By brush', proposal: 'By the model', changed: 'By the model, changed'};
 const VERDICTS = [['yes', 'Yes', 'Y'], ['no', 'No', 'X'], ['redo', 'Redo', 'U']];
 
 /** @template {HTMLElement} T @param {string} selector @returns {T} */
@@ -143,7 +150,7 @@ export class Panels {
   }
 
   drawCandidates() {
-    const {work, stage} = this.page;
+    const {work, stage, mode} = this.page;
     const answer = work?.draft.answer ?? null, chosen = work?.draft.chosen ?? 0;
     const list = get('#candidates .candidates');
     if (this.differs('candidates', [answer, work])) {
@@ -165,7 +172,7 @@ export class Panels {
     const draft = work?.draft;
     get('#candidates .hint').textContent = !work ? '' : work.questions.trouble ? `${work.questions.trouble} …` : draft?.waits && !answer ? 'Asking the model …'
       : answer ? '' : draft?.base ? 'Opened again: click to change it, Enter keeps it.'
-        : draft?.paint ? 'Drawn by hand.' : 'Click on an object, or drag a box around it.';
+        : draft?.paint ? 'Drawn by hand.' : HINTS[mode] ?? 'Click on an object, or drag a box around it.';
   }
 
   drawProposals() {
@@ -209,7 +216,7 @@ export class Panels {
       }
       made.title = `Mask ${i + 1}: ${source}, ${annotator}${predicted_iou === null ? '' : `, IoU ${predicted_iou.toFixed(2)}`}`;
       made.ariaLabel = made.title;
-      if (work) made.style.backgroundColor = css(stage.colourOf(uuid, {doc: work.doc, mode}));
+      if (work) made.style.backgroundColor = css(stage.colourOf(uuid, mode));
       made.ariaSelected = String(uuid === work?.selected);
       made.tabIndex = uuid === work?.selected || (!shown.has(work?.selected ?? '') && i === 0) ? 0 : -1;
       made.dataset.unsaved = String(unsaved.has(uuid));
@@ -217,7 +224,8 @@ export class Panels {
     });
     get('#masks .count').textContent = work ? String(masks.length) : '';
     const selected = masks.find(({uuid}) => uuid === work?.selected);
-    get('#masks .about').textContent = selected ? `${selected.source} by ${selected.annotator}. R opens it, Del deletes it.` : '';
+    get('#masks .about').textContent = selected
+      ? `${SOURCES[selected.source] ?? selected.source}, ${selected.annotator}.${mode === 'verify' ? '' : ' R opens it, Del deletes it.'}` : '';
     get('#count').textContent = work ? `${masks.length} ${masks.length === 1 ? 'mask' : 'masks'}` : '';
   }
 
@@ -238,10 +246,10 @@ export class Panels {
     const {seconds, active_seconds} = clock.read(performance.now());
     const late = Boolean(work) && seconds >= (session?.settings.amber_seconds ?? 30);
     const text = `${seconds < 600 ? seconds.toFixed(0) : Math.floor(seconds / 60)} ${seconds < 600 ? 's' : 'min'}, ${active_seconds.toFixed(0)} active`;
-    get('#clock').textContent = work ? text : '';
+    write('#clock', work ? text : '');
     get('#clock').dataset.late = String(late);
     const why = get('#note').dataset.why;
-    get('#note').textContent = why || (late ? 'Long for one mask: N takes the next photo' : '');
+    write('#note', why || (late ? 'Long for one mask: N takes the next photo' : ''));
     get('#note').dataset.late = String(late && !why);
   }
 
@@ -254,6 +262,12 @@ export class Panels {
     while (notices.children.length > 3) notices.firstChild?.remove();
     setTimeout(() => made.remove(), ms);
   }
+}
+
+/** Write a text that has changed: what stays is not read out again. @param {string} selector @param {string} text */
+function write(selector, text) {
+  const place = get(selector);
+  if (place.textContent !== text) place.textContent = text;
 }
 
 /** @param {string} name @param {string} text */

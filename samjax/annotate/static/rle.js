@@ -29,12 +29,23 @@ export function encodeCounts(runs) {
   return text;
 }
 
+/** @type {WeakMap<Runs, string>} */
+const written = new WeakMap();
+
+/** `encodeCounts`, written once for each mask. @param {Runs} runs @returns {string} */
+export function countsOf(runs) {
+  const counts = written.get(runs) ?? encodeCounts(runs);
+  written.set(runs, counts);
+  return counts;
+}
+
 /**
  * Read runs from COCO's counts.
  * @param {string} counts
  * @returns {Runs}
  */
 export function decodeCounts(counts) {
+  /** @type {number[]} */
   const runs = [];
   for (let i = 0; i < counts.length;) {
     let value = 0, shift = 0, code;

@@ -1,6 +1,6 @@
 // What is not on the server yet, in the browser's local storage: a closed tab, a crash or a reload loses nothing.
 
-import {decodeCounts, encodeCounts} from './rle.js';
+import {countsOf, decodeCounts} from './rle.js';
 import {differences} from './differences.js';
 
 /** @typedef {import('./sync.js').Sync} Sync */
@@ -18,7 +18,7 @@ function pageId() {
 }
 
 /** @param {Mask} mask */
-const pack = (mask) => ({...mask, runs: encodeCounts(mask.runs)});
+const pack = (mask) => ({...mask, runs: countsOf(mask.runs)});
 /** @param {any} mask @returns {Mask} */
 const unpack = (mask) => ({...mask, runs: decodeCounts(mask.runs)});
 
@@ -42,18 +42,23 @@ export class Store {
         return;
       }
       const keys = new Set(tasks.map((task) => task.key));
-      const {masks, proposals, verdicts} = sync.work;
+      const numbers = new Set(tasks.flatMap((task) =>
+        (task.kind === 'proposal' ? [task.number] : task.kind === 'above' ? task.numbers : [])));
+      const masks = sync.work.masks.filter(({uuid, proposal}) => keys.has(uuid) || numbers.has(proposal ?? -1));
+      for (const {uuid} of masks) keys.add(uuid);
+      const proposals = sync.work.proposals.filter(({number}) => numbers.has(number));
       localStorage.setItem(key, JSON.stringify({
         time: Date.now(),
         photo: sync.photo,
         lease: sync.lease,
         work: {
-          masks: masks.filter(({uuid, proposal}) => keys.has(uuid) || proposal !== undefined).map(pack),
-          proposals: proposals.map((one) => ({...one, runs: encodeCounts(one.runs)})),
-          verdicts,
+          masks: masks.map(pack),
+          proposals: proposals.map((one) => ({...one, runs: countsOf(one.runs)})),
+          verdicts: sync.work.verdicts,
+          isPartial: true,
         },
         server: {
-          masks: [...sync.server.masks].filter(([uuid]) => keys.has(uuid) || masks.some((one) => one.uuid === uuid && one.proposal !== undefined)),
+          masks: [...sync.server.masks].filter(([uuid]) => keys.has(uuid)),
           states: [...sync.server.states],
           verdicts: [...sync.server.verdicts],
         },
@@ -87,6 +92,7 @@ export class Store {
             masks: work.masks.map(unpack),
             proposals: work.proposals.map((/** @type {any} */ one) => ({...one, runs: decodeCounts(one.runs)})),
             verdicts: work.verdicts,
+            isPartial: work.isPartial,
           },
           server: {
             masks: new Map(server.masks), states: new Map(server.states), verdicts: new Map(server.verdicts)},

@@ -5,7 +5,7 @@
 import {RequestError} from './api.js';
 import {differences, stampOf} from './differences.js';
 import {maskFrom} from './photo.js';
-import {encodeCounts} from './rle.js';
+import {countsOf} from './rle.js';
 
 /** @typedef {import('./state.js').Mask} Mask */
 /** @typedef {import('./differences.js').Task} Task */
@@ -37,6 +37,8 @@ export class Sync {
     this.refusals = new Map();
     /** @type {Set<string>} handles that the server has no more */
     this.lost = new Set();
+    /** @type {Task[] | null} what is not saved, until something changes */
+    this.list = null;
     /** @type {Mask[]} versions of ours that nobody has decided about */
     this.conflicts = [];
     this.problem = '';
@@ -49,13 +51,14 @@ export class Sync {
   /** @param {Work} work */
   want(work) {
     this.work = work;
+    this.list = null;
     this.keep(this);
     this.run();
   }
 
   /** @returns {Task[]} what is not saved, refused things included */
   unsaved() {
-    return differences(this.work, this.server);
+    return this.list ??= differences(this.work, this.server);
   }
 
   /** @returns {string[]} why something was refused */
@@ -80,6 +83,7 @@ export class Sync {
         if (!task) break;
         this.listener.onChange();
         await this.attempt(task);
+        this.list = null;
         this.keep(this);
       }
       this.problem = '';
@@ -179,12 +183,12 @@ export class Sync {
   /** @param {Mask} mask @returns {import('./differences.js').Content} */
   contentOf(mask) {
     const {source, annotator, handle, prompts} = mask;
-    return {source, annotator, handle, prompts, counts: encodeCounts(mask.runs)};
+    return {source, annotator, handle, prompts, counts: countsOf(mask.runs)};
   }
 
   /** @param {Mask} mask */
   rle({runs}) {
-    return {size: [this.photo.height, this.photo.width], counts: encodeCounts(runs)};
+    return {size: [this.photo.height, this.photo.width], counts: countsOf(runs)};
   }
 
   /**
@@ -197,7 +201,7 @@ export class Sync {
     for (const [number, now] of states) this.server.states.set(Number(number), String(now));
     for (const stored of answer?.accepted ?? (answer?.uuid ? [answer] : [])) {
       const number = stored.proposal ?? (numbers.length === 1 ? numbers[0] : this.work.proposals.find(({runs}) =>
-        encodeCounts(runs) === stored.runs.counts)?.number);
+        countsOf(runs) === stored.runs.counts)?.number);
       const mask = this.work.masks.find(({proposal, source}) => source === 'proposal' && proposal === number);
       const known = {stamp: mask?.stamp ?? '', revision: stored.revision, name: stored.uuid};
       this.server.masks.set(mask?.uuid ?? stored.uuid, known);

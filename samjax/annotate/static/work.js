@@ -1,6 +1,6 @@
 // Work on one photo: every act, and what follows from it.
 
-import {areaOf, decodeCounts, encodeCounts} from './rle.js';
+import {areaOf, countsOf, decodeCounts} from './rle.js';
 import {proposalId} from './canvas.js';
 import {maskFrom} from './photo.js';
 import {Questions} from './questions.js';
@@ -20,7 +20,7 @@ export function newUuid() {
 
 /** A mask with the pixels and scores that the server made of it. @param {Mask} mask @param {any} stored @returns {Mask} */
 function exact(mask, {runs: {counts}, predicted_iou, stability_score}) {
-  const runs = counts === encodeCounts(mask.runs) ? mask.runs : decodeCounts(counts);
+  const runs = counts === countsOf(mask.runs) ? mask.runs : decodeCounts(counts);
   return {...mask, runs, predicted_iou, stability_score};
 }
 
