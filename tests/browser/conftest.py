@@ -137,7 +137,13 @@ class PageDriver:
         raise AssertionError("what was waited for did not come")
 
     def wait_saved(self):
-        self.page.wait_for_function("document.querySelector('#saved').textContent === 'saved'")
+        """Wait until the page says so; it does from the frame after an act on."""
+        self.page.wait_for_function(
+            """async () => {
+              await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+              return document.querySelector('#saved').textContent === 'saved';
+            }"""
+        )
 
     def text(self, selector):
         return self.page.locator(selector).inner_text()

@@ -153,11 +153,14 @@ def test_hover_previews_with_one_request_at_a_time(serve, browse):
     for x in range(40, 280, 6):
         page.move(x, 100)
         page.page.wait_for_timeout(10)
+
+    def hovers():
+        return [body["points"] for body in server.requests("POST", "predict") if body["hover"]]
+
+    page.wait(lambda: hovers()[-1] == [[274, 100]])
     page.wait_draft(274, 100)
     assert server.most_hovers == 1
-    asked = [body for body in server.requests("POST", "predict") if body["hover"]]
-    assert 2 <= len(asked) < 40
-    assert asked[-1]["points"] == [[274, 100]]
+    assert 2 <= len(hovers()) < 40
     page.page.mouse.move(10, 10)
     page.wait_draft(274, 100, inside=False)
     assert page.masks == []

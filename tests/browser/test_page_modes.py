@@ -134,7 +134,7 @@ def test_help_lists_every_key(serve, browse):
     for words in ("Left click", "Undo", "Eraser", "Commit", "Skip", "Outlines only", "A corner of a box"):
         assert words in help_text
     page.press("Escape")
-    assert not page.page.locator("#help").is_visible()
+    page.page.wait_for_selector("#help", state="hidden")
 
 
 def test_hide_and_outlines(serve, browse):
