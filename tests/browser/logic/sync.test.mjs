@@ -133,6 +133,23 @@ test('any acts over any failures end with the server as the page', async () => {
   }
 });
 
+test('a deletion whose answer is lost, and which is undone, is undone on the server', async () => {
+  for (const fate of ['lost', 'dead']) {
+    let now = '';
+    const api = new FakeApi(() => now), one = mask('m');
+    const {sync} = make(api);
+    sync.want(work([one]));
+    await settle(sync);
+    now = fate;
+    sync.want(work([]));
+    while (api.log.length < 2 && fate === 'lost') await new Promise((resolve) => setImmediate(resolve));
+    sync.want(work([one]));
+    now = '';
+    await settle(sync);
+    assert.deepEqual([...api.masks.values()].map(({runs}) => runs.counts), [encodeCounts(one.runs)], fate);
+  }
+});
+
 test('a handle that the server has no more gives way to runs', async () => {
   const api = new FakeApi();
   const {sync} = make(api);
