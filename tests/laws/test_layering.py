@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "samjax.plan": ("core", "parallel", "training"),
     "samjax.runs": ("core", "pictures", "training"),
     "samjax.eval": ("core", "data", "prompting", "losses", "scores", "parallel", "models", "pictures", "predict"),
+    "samjax.annotate": ("core", "data", "pictures", "predict", "checkpoint", "scores"),
     "samjax.api": ("core", "data", "parallel", "checkpoint", "training", "predict", "data_pipelines"),
     "samjax.cli": (
         *TASKS,

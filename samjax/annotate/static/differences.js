@@ -1,0 +1,75 @@
+// What the page shows and the server has not, as requests. Pure: sync.js sends them.
+
+/** @typedef {import('./state.js').Mask} Mask */
+/** @typedef {import('./state.js').Doc} Doc */
+/** @typedef {{source: string, annotator: string, counts: string, handle?: string, prompts: any}} Content */
+/**
+ * @typedef {object} Known what the server has of a mask
+ * @property {string} stamp of its content; '' where that is not sure
+ * @property {number} revision 0 where it may not be there
+ * @property {string} name its UUID there
+ * @property {Content[]} [sent] contents that were sent and not answered: any may be the stored one
+ * @property {boolean} [leaves] whether a deletion was sent and not answered
+ */
+/** @typedef {{masks: Map<string, Known>, states: Map<number, string>, verdicts: Map<string, string>}} Server */
+/**
+ * @typedef {{kind: 'put', key: string, mask: Mask} | {kind: 'delete', key: string, known: Known}
+ *   | {kind: 'proposal', key: string, number: number, state: string}
+ *   | {kind: 'above', key: string, above: number, numbers: number[]}
+ *   | {kind: 'verdict', key: string, uuid: string, verdict: string}} Task
+ */
+/**
+ * @typedef {Pick<Doc, 'masks' | 'proposals' | 'verdicts'> & {isPartial?: boolean}} Work
+ * partial where there may be more proposals than these: then none are accepted together
+ */
+
+/**
+ * @param {Work} work what the page shows
+ * @param {Server} server what the server is known to have
+ * @returns {Task[]} what has to be told to the server, in this order
+ */
+export function differences(work, server) {
+  /** @type {Task[]} */
+  const tasks = [];
+  const shown = new Set(work.masks.map(({uuid}) => uuid));
+  for (const [uuid, known] of server.masks) {
+    if (!shown.has(uuid)) tasks.push({kind: 'delete', key: uuid, known});
+  }
+  const other = work.proposals.filter(({number, state}) => {
+    const there = server.states.get(number) ?? 'open';
+    return state !== there && !(state === 'accepted' && there === 'changed');  // undone to its first form: a mask's change
+  });
+  const accepted = other.filter(({state}) => state === 'accepted');
+  const above = Math.min(...accepted.map(({predicted_iou}) => predicted_iou));
+  const same = work.proposals.filter((one) =>
+    (server.states.get(one.number) ?? 'open') === 'open' && one.predicted_iou >= above);
+  if (accepted.length > 1 && !work.isPartial && same.every(({state}) => state === 'accepted')) {
+    tasks.push({kind: 'above', key: `above-${above}`, above, numbers: accepted.map(({number}) => number)});
+  } else {
+    for (const {number, state} of accepted) tasks.push({kind: 'proposal', key: `state-${number}`, number, state});
+  }
+  for (const {number, state} of other) {
+    if (state !== 'accepted') tasks.push({kind: 'proposal', key: `state-${number}`, number, state});
+  }
+  for (const mask of work.masks) {
+    const byAcceptance = mask.source === 'proposal' && mask.proposal !== undefined
+      && !['accepted', 'changed'].includes(server.states.get(mask.proposal) ?? 'open');
+    if (server.masks.get(mask.uuid)?.stamp !== mask.stamp && !byAcceptance) {
+      tasks.push({kind: 'put', key: mask.uuid, mask});
+    }
+  }
+  for (const uuid of new Set([...Object.keys(work.verdicts), ...server.verdicts.keys()])) {
+    const verdict = work.verdicts[uuid] ?? 'open';
+    if (verdict !== (server.verdicts.get(uuid) ?? 'open')) {
+      tasks.push({kind: 'verdict', key: `verdict-${uuid}`, uuid, verdict});
+    }
+  }
+  return tasks;
+}
+
+/** What a refusal is about: another content of the same thing may be tried. @param {Task} task */
+export function stampOf(task) {
+  if (task.kind === 'put') return task.mask.stamp;
+  if (task.kind === 'proposal') return task.state;
+  return task.kind === 'verdict' ? task.verdict : '';
+}

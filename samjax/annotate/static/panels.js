@@ -1,0 +1,274 @@
+// Everything around the photo: tools, candidates, proposals, masks, and the line at the bottom.
+
+import {drawCandidate, surroundings} from './cursor.js';
+import {ACCENT} from './canvas.js';
+import {css} from './raster.js';
+import {drawConflict} from './conflict.js';
+
+/** @typedef {import('./page.js').Page} Page */
+
+/** @type {(string[] | null)[]} icon, label, key; null is a line */
+const TOOLS = [
+  ['points', 'Points and boxes', 'V'], ['brush', 'Brush', 'B'], ['eraser', 'Eraser', 'E'], null,
+  ['undo', 'Undo', 'Ctrl+Z'], ['redo', 'Redo', 'Ctrl+Shift+Z'], null,
+  ['reopen', 'Open the mask again', 'R'], ['delete', 'Delete the mask', 'Del'], null,
+  ['hide', 'Hide masks', 'H'], ['outlines', 'Outlines only', 'O'], ['fit', 'The whole photo', '0'], ['help', 'All keys', '?'],
+];
+/** @type {Record<string, string>} */
+const HINTS = {
+  verify: 'Judge the mask that is lit: yes, no, or redo.',
+  review: 'Click accepts a proposal, right click rejects it. Elsewhere a click begins a mask.',
+};
+/** @type {Record<string, string>} */
+const SOURCES = {clicks: 'By clicks', box: 'By a box', brush: 'By brush', proposal: 'By the model', changed: 'By the model, changed'};
+const VERDICTS = [['yes', 'Yes', 'Y'], ['no', 'No', 'X'], ['redo', 'Redo', 'U']];
+
+/** @template {HTMLElement} T @param {string} selector @returns {T} */
+export const get = (selector) => /** @type {T} */ (document.querySelector(selector));
+
+/** @param {string} label @param {() => void} act */
+export function button(label, act) {
+  const made = document.createElement('button');
+  made.type = 'button';
+  made.textContent = label;
+  made.addEventListener('click', (event) => {
+    act();
+    if (event.detail) get('#stage').focus();  // after the mouse, keys go to the photo again
+  });
+  return made;
+}
+
+export class Panels {
+  /** @param {Page} page */
+  constructor(page) {
+    this.page = page;
+    this.help = get('#help');
+    /** @type {Map<string, HTMLButtonElement>} */
+    this.tools = new Map();
+    /** @type {Map<string, HTMLButtonElement>} */
+    this.swatches = new Map();
+    /** @type {Record<string, any[]>} */
+    this.before = {};
+    this.makeTools();
+    this.makeActs();
+  }
+
+  makeTools() {
+    const {controls} = this.page;
+    /** @type {Record<string, () => void>} */
+    const acts = {
+      undo: () => this.page.work?.undo(),
+      redo: () => this.page.work?.redo(),
+      reopen: () => controls.reopen(),
+      delete: () => controls.remove(),
+      hide: () => controls.toggle('hidden'),
+      outlines: () => controls.toggle('outlines'),
+      fit: () => controls.fit(),
+      help: () => controls.toggle('help'),
+    };
+    for (const tool of TOOLS) {
+      if (!tool) {
+        get('#tools').append(document.createElement('hr'));
+        continue;
+      }
+      const [name, label, key] = tool;
+      const made = button('', acts[name] ?? (() => controls.use(name)));
+      made.innerHTML = `<svg class="icon" aria-hidden="true"><use href="#i-${name}"/></svg>`;
+      made.title = `${label} (${key})`;
+      made.setAttribute('aria-label', label);
+      made.setAttribute('aria-keyshortcuts', key.replace('Ctrl', 'Control').replace('Del', 'Delete'));
+      this.tools.set(name, made);
+      get('#tools').append(made);
+    }
+  }
+
+  makeActs() {
+    const {page} = this;
+    for (const made of document.querySelectorAll('#side > footer button')) {
+      const way = /** @type {any} */ (/** @type {HTMLElement} */ (made).dataset.act);
+      made.addEventListener('click', () => void page.leave(way));
+    }
+    get('#saved').addEventListener('click', () => page.retry());
+    for (const [verdict, label, key] of VERDICTS) {
+      const made = button(`${label} `, () => page.work?.judge(verdict));
+      made.dataset.verdict = verdict;
+      made.append(Object.assign(document.createElement('kbd'), {textContent: key}));
+      get('#verify .row').append(made);
+    }
+    const slider = /** @type {HTMLInputElement} */ (get('#proposals input'));
+    slider.addEventListener('input', () => {
+      page.ui.threshold = Number(slider.value);
+      page.changed();
+    });
+    get('#proposals button').addEventListener('click', () => page.controls.acceptAbove());
+    get('#masks .swatches').addEventListener('keydown', (event) => {
+      const step = {ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1}[event.key];
+      if (!step) return;
+      page.controls.step(step);
+      event.preventDefault();
+      this.swatches.get(page.work?.selected ?? '')?.focus();
+    });
+  }
+
+  /** @param {string} panel @param {any[]} now what it shows @returns {boolean} whether that is new */
+  differs(panel, now) {
+    const before = this.before[panel];
+    if (before && now.every((value, i) => value === before[i])) return false;
+    this.before[panel] = now;
+    return true;
+  }
+
+  draw() {
+    const {page} = this, {work, ui, waiting, session} = page;
+    get('#waiting').hidden = Boolean(work);
+    get('#waiting').textContent = work ? '' : waiting;
+    this.help.hidden = !ui.help;
+    for (const [name, made] of this.tools) {
+      const isOn = {hide: ui.hidden, outlines: ui.outlines, help: ui.help}[name] ?? ui.tool === name;
+      if (['points', 'brush', 'eraser', 'hide', 'outlines', 'help'].includes(name)) made.ariaPressed = String(isOn);
+    }
+    const [undo, redo] = ['undo', 'redo'].map((name) => /** @type {HTMLButtonElement} */ (this.tools.get(name)));
+    undo.disabled = !work?.state.undo.length;
+    redo.disabled = !work?.state.redo.length;
+    for (const made of document.querySelectorAll('#side > footer button')) {
+      /** @type {HTMLButtonElement} */ (made).disabled = !work;
+    }
+    get('#photo-name').textContent = work?.photo.name ?? 'samjax annotate';
+    get('#photo-name').title = work?.photo.name ?? '';
+    get('#photo-about').textContent = work ? `${work.photo.width} × ${work.photo.height}` : '';
+    this.drawCandidates();
+    this.drawProposals();
+    this.drawMasks();
+    if (this.differs('conflict', [work, work?.sync.conflicts.length, work?.doc.masks])) drawConflict(page);
+    get('#who').textContent = page.annotator;
+    get('#model').textContent = session ? session.model.name : '';
+    get('#model').title = session ? `Checkpoint ${session.model.name}${work?.questions.decodeMs ? `, ${work.questions.decodeMs.toFixed(0)} ms for the last mask` : ''}` : '';
+    const {scale} = page.stage.view;
+    get('#zoom').textContent = work ? `${Math.round(100 * scale / page.stage.ratio)}%` : '';
+    this.drawSaved();
+    this.drawClock();
+  }
+
+  drawCandidates() {
+    const {work, stage, mode} = this.page;
+    const answer = work?.draft.answer ?? null, chosen = work?.draft.chosen ?? 0;
+    const list = get('#candidates .candidates');
+    if (this.differs('candidates', [answer, work])) {
+      list.replaceChildren();
+      answer?.candidates.forEach(({iou, stability}, i) => {
+        const made = button('', () => this.page.controls.choose(i));
+        const picture = document.createElement('canvas');
+        made.append(picture, tag('key', String(i + 1)), tag('iou', iou.toFixed(2)));
+        made.title = `Predicted IoU ${iou.toFixed(3)}, stability ${stability.toFixed(3)}`;
+        made.setAttribute('aria-label', `Candidate ${i + 1}, predicted IoU ${iou.toFixed(2)}`);
+        list.append(made);
+        picture.width = Math.round(picture.clientWidth * stage.ratio) || 216;
+        picture.height = Math.round(picture.clientHeight * stage.ratio) || 112;
+        const part = surroundings(answer, stage.photo, picture.width / picture.height);
+        if (stage.bitmap) drawCandidate(picture, stage.bitmap, answer, i, part, ACCENT);
+      });
+    }
+    [...list.children].forEach((made, i) => made.setAttribute('aria-pressed', String(i === chosen)));
+    const draft = work?.draft;
+    get('#candidates .hint').textContent = !work ? '' : work.questions.trouble ? `${work.questions.trouble} …` : draft?.waits && !answer ? 'Asking the model …'
+      : answer ? '' : draft?.base ? 'Opened again: click to change it, Enter keeps it.'
+        : draft?.paint ? 'Drawn by hand.' : HINTS[mode] ?? 'Click on an object, or drag a box around it.';
+  }
+
+  drawProposals() {
+    const {work, ui, mode} = this.page;
+    const proposals = work?.doc.proposals ?? [];
+    get('#verify').hidden = mode !== 'verify' || !work;
+    const judged = work?.doc.verdicts[work.selected];
+    for (const made of document.querySelectorAll('#verify .row button')) {
+      made.setAttribute('aria-pressed', String(/** @type {HTMLElement} */ (made).dataset.verdict === judged));
+    }
+    get('#proposals').hidden = !proposals.length || mode === 'verify';
+    if (!this.differs('proposals', [proposals, ui.threshold])) return;
+    const open = proposals.filter(({state}) => state === 'open').length;
+    const above = work?.above(ui.threshold).length ?? 0;
+    get('#proposals .count').textContent = `${open} open`;
+    get('#proposals output').textContent = ui.threshold.toFixed(2);
+    const accept = /** @type {HTMLButtonElement} */ (get('#proposals button'));
+    accept.textContent = above ? `Accept ${above}` : 'None to accept';
+    accept.disabled = !above;
+  }
+
+  drawMasks() {
+    const {work, stage, mode} = this.page;
+    const masks = work?.doc.masks ?? [];
+    const unsaved = new Set(work?.sync.unsaved().map(({key}) => key));
+    if (!this.differs('masks', [masks, work?.selected, work?.doc.verdicts, [...unsaved].join()])) return;
+    const list = get('#masks .swatches');
+    const shown = new Set(masks.map(({uuid}) => uuid));
+    for (const [uuid, made] of this.swatches) {
+      if (shown.has(uuid)) continue;
+      made.remove();
+      this.swatches.delete(uuid);
+    }
+    masks.forEach(({uuid, source, annotator, predicted_iou}, i) => {
+      let made = this.swatches.get(uuid);
+      if (!made) {
+        made = button('', () => work?.select(uuid));
+        made.setAttribute('role', 'option');
+        this.swatches.set(uuid, made);
+        list.append(made);
+      }
+      made.title = `Mask ${i + 1}: ${source}, ${annotator}${predicted_iou === null ? '' : `, IoU ${predicted_iou.toFixed(2)}`}`;
+      made.ariaLabel = made.title;
+      if (work) made.style.backgroundColor = css(stage.colourOf(uuid, mode));
+      made.ariaSelected = String(uuid === work?.selected);
+      made.tabIndex = uuid === work?.selected || (!shown.has(work?.selected ?? '') && i === 0) ? 0 : -1;
+      made.dataset.unsaved = String(unsaved.has(uuid));
+      made.dataset.verdict = work?.doc.verdicts[uuid] ?? '';
+    });
+    get('#masks .count').textContent = work ? String(masks.length) : '';
+    const selected = masks.find(({uuid}) => uuid === work?.selected);
+    get('#masks .about').textContent = selected
+      ? `${SOURCES[selected.source] ?? selected.source}, ${selected.annotator}.${mode === 'verify' ? '' : ' R opens it, Del deletes it.'}` : '';
+    get('#count').textContent = work ? `${masks.length} ${masks.length === 1 ? 'mask' : 'masks'}` : '';
+  }
+
+  drawSaved() {
+    const saved = get('#saved'), note = get('#note');
+    const syncs = [...this.page.syncs];
+    const count = syncs.reduce((sum, sync) => sum + sync.unsaved().length, 0);
+    const why = syncs.map((sync) => sync.complaints()[0] ?? sync.problem).find(Boolean) ?? '';
+    const isQuiet = !why && count;  // on its way, for some milliseconds
+    saved.dataset.state = why && count ? 'unsaved' : 'saved';
+    saved.textContent = !this.page.work && !count ? '' : why && count ? `Not saved: ${count}` : isQuiet ? 'saving …' : 'saved';
+    saved.title = why && count ? 'Try again now' : 'Every mask is on the disk of the server';
+    note.dataset.why = why && count ? why : '';
+  }
+
+  drawClock() {
+    const {work, session, clock} = this.page;
+    const {seconds, active_seconds} = clock.read(performance.now());
+    const late = Boolean(work) && seconds >= (session?.settings.amber_seconds ?? 30);
+    const text = `${seconds < 600 ? seconds.toFixed(0) : Math.floor(seconds / 60)} ${seconds < 600 ? 's' : 'min'}, ${active_seconds.toFixed(0)} active`;
+    write('#clock', work ? text : '');
+    get('#clock').dataset.late = String(late);
+    const why = get('#note').dataset.why;
+    write('#note', why || (late ? 'Long for one mask: N takes the next photo' : ''));
+    get('#note').dataset.late = String(late && !why);
+  }
+
+  /** A sentence over the photo that goes by itself. @param {string} text @param {number} ms */
+  notice(text, ms) {
+    const notices = get('#notices');
+    for (const old of notices.children) if (old.textContent === text) old.remove();
+    const made = Object.assign(document.createElement('p'), {textContent: text});
+    notices.append(made);
+    while (notices.children.length > 3) notices.firstChild?.remove();
+    setTimeout(() => made.remove(), ms);
+  }
+}
+
+/** Write a text that has changed: what stays is not read out again. @param {string} selector @param {string} text */
+function write(selector, text) {
+  const place = get(selector);
+  if (place.textContent !== text) place.textContent = text;
+}
+
+/** @param {string} name @param {string} text */
+const tag = (name, text) => Object.assign(document.createElement('span'), {className: name, textContent: text});

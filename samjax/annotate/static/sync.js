@@ -1,0 +1,265 @@
+// Brings the server to what the page shows. There is no list of things to send: what differs between the doc and what
+// the server is known to have is sent, one request at a time, until nothing differs. So undoing a commit before it was
+// sent sends nothing, and a request whose answer was lost is sent again; UUIDs and revisions make that harmless.
+
+import {RequestError} from './api.js';
+import {differences, stampOf} from './differences.js';
+import {maskFrom} from './photo.js';
+import {countsOf} from './rle.js';
+
+/** @typedef {import('./state.js').Mask} Mask */
+/** @typedef {import('./differences.js').Task} Task */
+/** @typedef {import('./differences.js').Work} Work */
+/** @typedef {import('./differences.js').Server} Server */
+/** @typedef {import('./differences.js').Known} Known */
+/**
+ * @typedef {object} Listener
+ * @property {() => void} onChange what is saved has changed
+ * @property {(stamp: string, stored: any) => void} onStored the server's own form of a mask
+ * @property {(mask: Mask | null, stored: any, uuid: string, message: string) => void} onConflict another version is stored; null: of a deletion
+ */
+
+export class Sync {
+  /**
+   * @param {{api: import('./api.js').Api, photo: {id: number, width: number, height: number}, lease: number,
+   *   server: Server, work: Work, listener: Listener, keep: (sync: Sync) => void, delays?: number[]}} options
+   */
+  constructor({api, photo, lease, server, work, listener, keep, delays = [300, 1000, 2000, 4000, 8000]}) {
+    this.api = api;
+    this.photo = photo;
+    this.lease = lease;
+    this.server = server;
+    this.work = work;
+    this.listener = listener;
+    this.keep = keep;
+    this.delays = delays;
+    /** @type {Map<string, {stamp: string, message: string}>} */
+    this.refusals = new Map();
+    /** @type {Set<string>} handles that the server has no more */
+    this.lost = new Set();
+    /** @type {Task[] | null} what is not saved, until something changes */
+    this.list = null;
+    /** @type {Mask[]} versions of ours that nobody has decided about */
+    this.conflicts = [];
+    this.problem = '';
+    this.failures = 0;
+    this.running = false;
+    /** @type {() => void} */
+    this.wake = () => {};
+  }
+
+  /** @param {Work} work */
+  want(work) {
+    this.work = work;
+    this.list = null;
+    this.keep(this);
+    this.run();
+  }
+
+  /** @returns {Task[]} what is not saved, refused things included */
+  unsaved() {
+    return this.list ??= differences(this.work, this.server);
+  }
+
+  /** @returns {string[]} why something was refused */
+  complaints() {
+    return [...new Set(this.unsaved().map((task) => this.refusalOf(task)).filter(Boolean))];
+  }
+
+  /** Try refused things again, and do not wait. */
+  retry() {
+    this.refusals.clear();
+    this.wake();
+    this.run();
+  }
+
+  /** @returns {Promise<void>} */
+  async run() {
+    if (this.running) return;
+    this.running = true;
+    try {
+      for (;;) {
+        const task = this.unsaved().find((one) => !this.refusalOf(one));
+        if (!task) break;
+        this.listener.onChange();
+        await this.attempt(task);
+        this.list = null;
+        this.keep(this);
+      }
+      this.problem = '';
+    } finally {
+      this.running = false;
+      this.listener.onChange();
+    }
+  }
+
+  /** @param {Task} task */
+  async attempt(task) {
+    try {
+      await this.send(task);
+      this.problem = '';
+      this.failures = 0;
+    } catch (error) {
+      if (!(error instanceof RequestError)) throw error;
+      if (this.settles(task, error)) return;
+      if (!error.isPassing) {
+        this.refusals.set(task.key, {stamp: stampOf(task), message: error.message});
+        return;
+      }
+      this.problem = error.message;
+      this.listener.onChange();
+      const delay = this.delays[Math.min(this.failures++, this.delays.length - 1)];
+      await new Promise((resolve) => {
+        this.wake = () => resolve(undefined);
+        setTimeout(resolve, delay);
+      });
+    }
+  }
+
+  /** @param {Task} task */
+  refusalOf(task) {
+    const refusal = this.refusals.get(task.key);
+    return refusal && refusal.stamp === stampOf(task) ? refusal.message : '';
+  }
+
+  /** @param {Task} task */
+  async send(task) {
+    const base = `photos/${this.photo.id}`;
+    const {lease, api, server} = this;
+    if (task.kind === 'put') {
+      await this.put(task.mask);
+    } else if (task.kind === 'delete') {
+      const {name, revision} = task.known;
+      server.masks.set(task.key, {...task.known, stamp: '', leaves: true});
+      await api.json('DELETE', `${base}/masks/${name}?revision=${revision || 1}&lease=${lease}`);
+      server.masks.delete(task.key);
+    } else if (task.kind === 'verdict') {
+      await api.json('PUT', `${base}/verdicts/${task.uuid}`, {verdict: task.verdict, lease});
+      server.verdicts.set(task.uuid, task.verdict);
+    } else if (task.kind === 'proposal') {
+      const answer = await api.json('PUT', `${base}/proposals/${task.number}`, {state: task.state, lease});
+      this.takeAccepted(answer, [task.number], task.state);
+    } else {
+      const answer = await api.json('PUT', `${base}/proposals`, {above: task.above, lease});
+      this.takeAccepted(answer, task.numbers, 'accepted');
+    }
+  }
+
+  /** @param {Mask} mask */
+  async put(mask) {
+    const {masks} = this.server;
+    const before = masks.get(mask.uuid);
+    const name = before?.name ?? mask.uuid;
+    const revision = before?.leaves ? 0 : before?.revision ?? 0;
+    // Until an answer comes, whether the server has this is not known: an undo then has something to delete.
+    const sent = [...before?.sent ?? [], this.contentOf(mask)];
+    masks.set(mask.uuid, {stamp: '', revision: before?.revision ?? 0, name, sent, leaves: before?.leaves});
+    const {handle, predicted_iou, stability_score} = mask;
+    const body = {
+      ...(handle && !this.lost.has(handle) ? {handle} : {runs: this.rle(mask), predicted_iou, stability_score}),
+      prompts: mask.prompts,
+      source: mask.source,
+      seconds: mask.seconds ?? 0,
+      active_seconds: mask.active_seconds ?? 0,
+      clicks: mask.clicks ?? 0,
+      lease: this.lease,
+      ...(revision ? {revision} : {}),
+    };
+    let stored;
+    try {
+      stored = await this.api.json('PUT', `photos/${this.photo.id}/masks/${name}`, body);
+    } catch (error) {
+      const isRefused = error instanceof RequestError && (!error.isPassing || error.status === 507);
+      if (isRefused && before) masks.set(mask.uuid, before);
+      else if (isRefused) masks.delete(mask.uuid);
+      throw error;
+    }
+    // An add that was sent before with other content may be the one that counts: then what is there is unsure.
+    const sure = !before || revision > 0 || isSame(stored, this.contentOf(mask));
+    masks.set(mask.uuid, {stamp: sure ? mask.stamp : '', revision: stored.revision, name});
+    if (sure) this.listener.onStored(mask.stamp, stored);
+  }
+
+  /** @param {Mask} mask @returns {import('./differences.js').Content} */
+  contentOf(mask) {
+    const {source, annotator, handle, prompts} = mask;
+    return {source, annotator, handle, prompts, counts: countsOf(mask.runs)};
+  }
+
+  /** @param {Mask} mask */
+  rle({runs}) {
+    return {size: [this.photo.height, this.photo.width], counts: countsOf(runs)};
+  }
+
+  /**
+   * Accepting made masks, under UUIDs of the server's. One that was undone meanwhile is known by its UUID alone, and so
+   * deleted next.
+   * @param {any} answer @param {number[]} numbers @param {string} state
+   */
+  takeAccepted(answer, numbers, state) {
+    const states = Object.entries(answer?.states ?? Object.fromEntries(numbers.map((number) => [number, state])));
+    for (const [number, now] of states) this.server.states.set(Number(number), String(now));
+    for (const stored of answer?.accepted ?? (answer?.uuid ? [answer] : [])) {
+      const number = stored.proposal ?? (numbers.length === 1 ? numbers[0] : this.work.proposals.find(({runs}) =>
+        countsOf(runs) === stored.runs.counts)?.number);
+      const mask = this.work.masks.find(({proposal, source}) => source === 'proposal' && proposal === number);
+      const known = {stamp: mask?.stamp ?? '', revision: stored.revision, name: stored.uuid};
+      this.server.masks.set(mask?.uuid ?? stored.uuid, known);
+    }
+  }
+
+  /**
+   * Some failures settle the task: what was to be deleted is gone, what was to be stored is stored, a lost handle.
+   * @param {Task} task @param {RequestError} error
+   */
+  settles(task, error) {
+    if (task.kind !== 'delete' && task.kind !== 'put') return false;
+    const {masks} = this.server, {status} = error, stored = error.body?.stored;
+    const known = masks.get(task.key);
+    if (task.kind === 'delete' && status === 404) return masks.delete(task.key);
+    if (status === 409 && stored) {
+      this.takeStored(task, stored, known, error.message);
+      return true;
+    }
+    const handle = task.kind === 'put' ? task.mask.handle : undefined;
+    if (handle && !this.lost.has(handle) && [400, 404, 410].includes(status)) {
+      this.lost.add(handle);
+      return true;
+    }
+    if (task.kind === 'put' && known?.revision && [404, 409].includes(status)) {
+      return masks.delete(task.key);  // it was deleted there, and changed here: it is added again
+    }
+    return false;
+  }
+
+  /**
+   * Something else is stored than was thought: what we had sent ourselves, or another person's version.
+   * @param {Extract<Task, {kind: 'put' | 'delete'}>} task @param {any} stored @param {Known | undefined} known
+   * @param {string} message of the server
+   */
+  takeStored(task, stored, known, message) {
+    const {masks} = this.server;
+    const now = {name: known?.name ?? task.key, revision: stored.revision, stamp: ''};
+    if (task.kind === 'put' && isSame(stored, this.contentOf(task.mask))) {
+      masks.set(task.key, {...now, stamp: task.mask.stamp});
+      this.listener.onStored(task.mask.stamp, stored);
+    } else if (known?.sent?.some((content) => isSame(stored, content))) {
+      masks.set(task.key, now);  // an answer was lost: go on from that revision
+    } else {
+      const other = maskFrom(stored, task.key);
+      masks.set(task.key, {...now, stamp: other.stamp});
+      const rest = this.work.masks.filter(({uuid}) => uuid !== task.key);
+      this.work = {...this.work, masks: [...rest, other]};
+      if (task.kind === 'put') this.conflicts.push(task.mask);
+      this.listener.onConflict(task.kind === 'put' ? task.mask : null, stored, task.key, message);
+    }
+  }
+}
+
+/** Whether what the server has stored is that content. @param {any} stored @param {import('./differences.js').Content} content */
+const isSame = (stored, {annotator, source, counts, handle, prompts}) =>
+  stored.annotator === annotator && stored.source === source && (stored.runs.counts === counts
+    || (Boolean(handle) && JSON.stringify(promptsOf(stored)) === JSON.stringify(promptsOf({prompts}))));
+
+/** @param {{prompts: import('./api.js').Prompts}} mask */
+const promptsOf = ({prompts}) => [prompts?.points ?? [], prompts?.labels ?? [], prompts?.box ?? null];

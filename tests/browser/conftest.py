@@ -1,0 +1,186 @@
+"""A browser, a page in it, and a server of discs. Skipped, with a reason, where any of them is not installed."""
+
+import contextlib
+import importlib
+import json
+import os
+import shutil
+
+import pytest
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def discs():
+    """The module with the server whose model answers discs."""
+    for name in ("starlette", "uvicorn"):
+        pytest.importorskip(name, reason=f"{name} is not installed: pip install -e '.[browser]'")
+    return importlib.import_module("disc_server")
+
+
+@pytest.fixture
+def serve(discs):
+    """Return a function that starts a server of discs on photos, two by default."""
+    with contextlib.ExitStack() as stack:
+        yield lambda photos=None, **options: stack.enter_context(
+            discs.serving(photos or [discs.DiscPhoto(1), discs.DiscPhoto(2)], **options)
+        )
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install -e '.[browser]'")
+    path = os.environ.get("SAMJAX_BROWSER") or shutil.which("chromium") or shutil.which("google-chrome")
+    if path is None:
+        pytest.skip("no Chromium on the PATH; SAMJAX_BROWSER may name one")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+class PageDriver:
+    """A page as a person sees it: places are pixels of the photo, colours are what the layers show there."""
+
+    def __init__(self, page, server):
+        self.page, self.server = page, server
+        self.errors = []
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def goto(self, name="ann"):
+        self.page.goto(self.server.address)
+        if self.page.locator("#name").is_visible():
+            self.page.fill("#name input", name)
+            self.page.keyboard.press("Enter")
+        self.wait_open()
+        return self
+
+    def wait_open(self, name=None):
+        self.page.wait_for_selector("#waiting", state="hidden")
+        if name:
+            self.page.wait_for_function("name => document.querySelector('#photo-name').textContent === name", arg=name)
+
+    def place(self, x, y):
+        """Return where on the screen the middle of the photo's pixel (x, y) is."""
+        view = self.page.evaluate("({...document.querySelector('#stage').dataset})")
+        stage = self.page.locator("#stage").bounding_box()
+        scale = float(view["scale"])
+        return stage["x"] + float(view["x"]) + (x + 0.5) * scale, stage["y"] + float(view["y"]) + (y + 0.5) * scale
+
+    def click(self, x, y, *, button="left", modifiers=()):
+        for key in modifiers:
+            self.page.keyboard.down(key)
+        self.page.mouse.click(*self.place(x, y), button=button)
+        for key in modifiers:
+            self.page.keyboard.up(key)
+
+    def move(self, x, y):
+        self.page.mouse.move(*self.place(x, y))
+
+    def drag(self, start, end):
+        self.page.mouse.move(*self.place(*start))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.place(*end), steps=8)
+        self.page.mouse.up()
+
+    def press(self, *keys):
+        for key in keys:
+            self.page.keyboard.press(key)
+
+    def colour(self, layer, x, y):
+        """Return (red, green, blue, opacity) of a layer at the photo's pixel (x, y)."""
+        return self.page.evaluate(
+            """async ([layer, x, y]) => {
+              await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+              const {scale, x: left, y: top} = document.querySelector('#stage').dataset;
+              const canvas = document.querySelector(`canvas[data-layer=${layer}]`);
+              const at = [Number(left) + (x + 0.5) * scale, Number(top) + (y + 0.5) * scale].map((side) =>
+                Math.floor(side * devicePixelRatio));
+              return [...canvas.getContext('2d').getImageData(...at, 1, 1).data];
+            }""",
+            [layer, x, y],
+        )
+
+    def row(self, layer, y, columns):
+        """Return the opacities of a layer along the photo's row y."""
+        return self.page.evaluate(
+            """async ([layer, y, columns]) => {
+              await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+              const {scale, x: left, y: top} = document.querySelector('#stage').dataset;
+              const context = document.querySelector(`canvas[data-layer=${layer}]`).getContext('2d');
+              const place = (start, pixel) => Math.floor((Number(start) + (pixel + 0.5) * scale) * devicePixelRatio);
+              return columns.map((x) => context.getImageData(place(left, x), place(top, y), 1, 1).data[3]);
+            }""",
+            [layer, y, list(columns)],
+        )
+
+    def inside(self, layer, x, y):
+        return self.colour(layer, x, y)[3] > 0
+
+    def wait_draft(self, x, y, *, inside=True):
+        self.wait(lambda: self.inside("draft", x, y) is inside)
+
+    def wait(self, condition, seconds=8.0):
+        for _ in range(int(seconds / 0.02)):
+            if condition():
+                return
+            self.page.wait_for_timeout(20)
+        raise AssertionError("what was waited for did not come")
+
+    def wait_saved(self):
+        """Wait until the page says so; it does from the frame after an act on."""
+        self.page.wait_for_function(
+            """async () => {
+              await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+              return document.querySelector('#saved').textContent === 'saved';
+            }"""
+        )
+
+    def text(self, selector):
+        return self.page.locator(selector).inner_text()
+
+    def make(self, x, y):
+        """Make a mask by a click and commit it."""
+        self.click(x, y)
+        self.wait_draft(x, y)
+        self.press("Enter")
+        self.wait_saved()
+
+    @property
+    def masks(self):
+        """Return the masks that the server has of the first photo, as they were added."""
+        return list(self.server.photos[min(self.server.photos)].masks.values())
+
+    def unsaved_records(self):
+        """Return what the page keeps in the browser because the server has not got it."""
+        stored = json.loads(self.page.evaluate("JSON.stringify(localStorage)"))
+        return [json.loads(value) for key, value in stored.items() if key.startswith("samjax/unsaved/")]
+
+
+@pytest.fixture
+def browse(chromium):
+    """Return a function that opens a page on a server; another call is another browser window with its own storage."""
+    contexts, drivers = [], []
+
+    def opened(server, *, name="ann", width=1280, height=800, **options):
+        context = chromium.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        driver = PageDriver(context.new_page(), server)
+        drivers.append(driver)
+        return driver.goto(name)
+
+    yield opened
+    errors = [error for driver in drivers for error in driver.errors]
+    for context in contexts:
+        context.close()
+    assert not errors, errors

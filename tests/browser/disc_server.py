@@ -1,0 +1,320 @@
+"""A server with the annotator's routes whose model answers discs, so that every pixel is known. No JAX, no disk."""
+
+import asyncio
+import contextlib
+import io
+import json
+import socket
+import struct
+import threading
+import time
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import uvicorn
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+
+from samjax.data.masks import rle
+from samjax.data.masks.rle import encode
+
+STATIC = Path(__file__).parents[2] / "samjax" / "annotate" / "static"
+RADII = (24.0, 40.0, 60.0)
+"""Of the three candidates, in pixels of the photo, best first."""
+IOUS = (0.95, 0.9, 0.85)
+GRID = 64
+"""Cells along the longer side of the logits."""
+
+
+def decode(runs):
+    height, width = runs["size"]
+    return rle.decode(runs["counts"], height=height, width=width)
+
+
+def disc(height, width, x, y, radius):
+    mask = np.zeros((height, width), bool)
+    top, left = max(0, y - radius), max(0, x - radius)
+    rows, columns = np.mgrid[top : min(height, y + radius + 1), left : min(width, x + radius + 1)]
+    mask[rows, columns] = (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
+    return mask
+
+
+def upscale(logits, valid, height, width):
+    """Return the logits at the photo's size, by the mapping of the contract."""
+
+    def taps(side, cells, covered):
+        place = np.clip((np.arange(side) + 0.5) * covered / side - 0.5, 0, cells - 1)
+        low = np.floor(place).astype(int)
+        return low, np.minimum(low + 1, cells - 1), place - low
+
+    y0, y1, fy = taps(height, logits.shape[0], valid[0])
+    x0, x1, fx = taps(width, logits.shape[1], valid[1])
+    rows = logits[y0] * (1 - fy)[:, None] + logits[y1] * fy[:, None]
+    return rows[:, x0] * (1 - fx) + rows[:, x1] * fx
+
+
+class DiscPhoto:
+    """A photo and what people have made of it."""
+
+    def __init__(self, number, width=320, height=240, *, proposals=(), jpeg=None):
+        self.id, self.width, self.height = number, width, height
+        self.masks, self.verdicts = {}, {}
+        self.proposals = [
+            {
+                "number": place,
+                "runs": encode(mask),
+                "predicted_iou": iou,
+                "stability_score": 0.97,
+                "state": "open",
+                "bbox": [0, 0, 1, 1],
+            }
+            for place, (mask, iou) in enumerate(proposals)
+        ]
+        if jpeg is None:
+            rows, columns = np.mgrid[:height, :width]
+            picture = np.stack([60 + columns * 120 // width, 70 + rows * 100 // height, 90 + 0 * rows], -1)
+            buffer = io.BytesIO()
+            Image.fromarray(picture.astype(np.uint8)).save(buffer, "JPEG", quality=92)
+            jpeg = buffer.getvalue()
+        self.jpeg = jpeg
+
+    @property
+    def grid(self):
+        longer = max(self.width, self.height)
+        valid = (GRID * self.height / longer, GRID * self.width / longer)
+        return int(np.ceil(valid[0])), int(np.ceil(valid[1])), valid
+
+    def answer(self, prompts):
+        """Return each candidate's logits: the distance to the edge of a disc, less what background points take."""
+        height, width, valid = self.grid
+        rows = (np.arange(height) + 0.5) * self.height / valid[0] - 0.5
+        columns = (np.arange(width) + 0.5) * self.width / valid[1] - 0.5
+        points = np.array(prompts["points"], float).reshape(-1, 2)
+        labels = np.array(prompts["labels"])
+        found = []
+        for radius in RADII:
+            inside = np.full((height, width), -1e3)
+            if prompts["box"]:
+                x0, y0, x1, y1 = prompts["box"]
+                across = ((columns - (x0 + x1) / 2) / ((x1 - x0 + 1) / 2)) ** 2
+                down = ((rows - (y0 + y1) / 2) / ((y1 - y0 + 1) / 2)) ** 2
+                inside = (1 - np.sqrt(across[None] + down[:, None])) * 30 * radius / RADII[0]
+            for (x, y), label in zip(points, labels, strict=True):
+                away = np.hypot(columns[None] - x, rows[:, None] - y)
+                inside = np.maximum(inside, radius - away) if label else np.minimum(inside, away - 12)
+            found.append(inside / 4)
+        return found
+
+
+class DiscServer:
+    """Start and stop it as often as you like: what was stored stays, handles and what was in memory go."""
+
+    def __init__(self, photos, *, mode="manual", lease_seconds=120, token=None):
+        self.photos = {photo.id: photo for photo in photos}
+        self.mode, self.lease_seconds, self.token = mode, lease_seconds, token
+        self.done, self.handles, self.leases, self.generation = set(), {}, {}, 0
+        self.log, self.delay, self.fault, self.hovers, self.most_hovers = [], 0.0, None, 0, 0
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            self.port = listener.getsockname()[1]
+        self.server = self.thread = None
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.port}/"
+
+    def start(self):
+        self.handles.clear()
+        routes = [
+            Route("/", lambda _: FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})),
+            Mount("/static", StaticFiles(directory=STATIC)),
+            Route("/api/{path:path}", self.api, methods=["GET", "POST", "PUT", "DELETE"]),
+        ]
+        config = uvicorn.Config(
+            Starlette(routes=routes), port=self.port, log_level="error", lifespan="off", timeout_graceful_shutdown=1
+        )
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.thread.start()
+        while not self.server.started:
+            time.sleep(0.01)
+        return self
+
+    def stop(self):
+        if self.server is not None:
+            self.server.should_exit = self.server.force_exit = True
+            self.thread.join()
+            self.server = None
+
+    def requests(self, method, part):
+        return [body for verb, path, body in self.log if verb == method and part in path]
+
+    async def api(self, request: Request):
+        body = json.loads(await request.body() or b"{}")
+        path = request.path_params["path"]
+        self.log.append((request.method, path, body))
+        if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
+            return JSONResponse({"error": "The token is wrong"}, 403)
+        if self.fault is not None and (answer := self.fault(request.method, path, body)) is not None:
+            return answer
+        who = unquote(request.headers["x-annotator"])
+        name = path.split("/")
+        match request.method, name:
+            case "GET", ["session"]:
+                return JSONResponse(self.session())
+            case "POST", ["next"]:
+                return self.lease(who, skip=body.get("skip"))
+            case "GET", ["photos", file]:
+                photo = self.photos[int(file.removesuffix(".jpg"))]
+                return Response(
+                    photo.jpeg, media_type="image/jpeg", headers={"Cache-Control": "max-age=1000, immutable"}
+                )
+        photo = self.photos[int(name[1])]
+        match request.method, name[2:]:
+            case "POST", ["predict"]:
+                return await self.predict(photo, body)
+            case "PUT", ["masks", uuid]:
+                return self.put(photo, uuid, body, who)
+            case "DELETE", ["masks", uuid]:
+                return self.delete(photo, uuid, int(request.query_params["revision"]))
+            case "PUT", ["proposals", *number]:
+                return self.propose(photo, number, body, who)
+            case "PUT", ["verdicts", uuid]:
+                photo.verdicts[uuid] = body["verdict"]
+                return JSONResponse({})
+            case "POST", ["done"]:
+                self.done.add(photo.id)
+                self.leases.pop(photo.id, None)
+                return JSONResponse({})
+            case "POST", ["skip"]:
+                self.leases.pop(photo.id, None)
+                return JSONResponse({})
+            case "POST", ["back"]:
+                earlier = [number for number in self.photos if number < photo.id]
+                self.leases.pop(photo.id, None)
+                return self.open(self.photos[earlier[-1]], who) if earlier else Response(status_code=204)
+            case "POST", ["alive"]:
+                return JSONResponse({})
+        return JSONResponse({"error": "No such route"}, 404)
+
+    def session(self):
+        return {
+            "model": {"name": "discs", "digest": "0" * 64, "frame": [256, 256], "logits": [GRID, GRID]},
+            "mode": self.mode,
+            "order": "listed",
+            "photos": len(self.photos),
+            "settings": {"lease_seconds": self.lease_seconds, "amber_seconds": 30, "smallest_mask": 10},
+            "version": "test",
+        }
+
+    def lease(self, who, *, skip):
+        held = [number for number, owner in self.leases.items() if owner == who and number != skip]
+        free = [
+            number for number in self.photos if number not in self.done and number not in self.leases and number != skip
+        ]
+        for number in held + free:
+            return self.open(self.photos[number], who)
+        return Response(status_code=204)
+
+    def open(self, photo, who):
+        self.leases[photo.id] = who
+        return JSONResponse(
+            {
+                "photo": {"id": photo.id, "width": photo.width, "height": photo.height, "name": f"sa_{photo.id}.jpg"},
+                "lease": {"number": 1, "seconds": self.lease_seconds},
+                "masks": [{**mask, "verdict": photo.verdicts.get(uuid)} for uuid, mask in photo.masks.items()],
+                "proposals": photo.proposals,
+                "ahead": [number for number in self.photos if number > photo.id][:2],
+            }
+        )
+
+    async def predict(self, photo, body):
+        if body["previous"] is not None and body["previous"] not in self.handles:
+            return JSONResponse({"error": "The logits are gone: click again"}, 400)
+        self.hovers += body["hover"]
+        self.most_hovers = max(self.most_hovers, self.hovers)
+        await asyncio.sleep(self.delay)
+        self.hovers -= body["hover"]
+        height, width, valid = photo.grid
+        found = photo.answer(body)
+        candidates, grids = [], b""
+        for logits, iou in zip(found, IOUS, strict=True):
+            handle = f"h{len(self.handles)}"
+            self.handles[handle] = (logits, iou)
+            candidates.append({"iou": iou, "stability": 0.98, "handle": handle})
+            grids += np.clip(np.round(logits * 16), -127, 127).astype(np.int8).tobytes()
+        header = {"generation": body["generation"], "height": height, "width": width, "valid": valid}
+        text = json.dumps({**header, "candidates": candidates, "decode_ms": 1.0}).encode()
+        return Response(struct.pack("<I", len(text)) + text + grids, media_type="application/octet-stream")
+
+    def put(self, photo, uuid, body, who):
+        old = photo.masks.get(uuid)
+        if old and "revision" not in body:
+            return JSONResponse(old)
+        if "revision" in body and (old is None or old["revision"] != body["revision"]):
+            return JSONResponse({"error": "This mask has changed meanwhile", "stored": old}, 409)
+        iou = body.get("predicted_iou")
+        if "handle" in body:
+            if body["handle"] not in self.handles:
+                return JSONResponse({"error": "The logits are gone: click again"}, 400)
+            logits, iou = self.handles[body["handle"]]
+            runs = encode(upscale(logits, photo.grid[2], photo.height, photo.width) > 0)
+        else:
+            runs = body["runs"]
+            assert decode(runs).shape == (photo.height, photo.width)
+        photo.masks[uuid] = self.mask(uuid, runs, body["source"], who, iou, body["prompts"], old)
+        return JSONResponse(photo.masks[uuid])
+
+    @staticmethod
+    def mask(uuid, runs, source, who, iou, prompts, old=None):
+        return {
+            "uuid": uuid,
+            "revision": (old["revision"] if old else 0) + 1,
+            "runs": runs,
+            "source": source,
+            "annotator": who,
+            "predicted_iou": iou,
+            "stability_score": 0.98,
+            "prompts": prompts,
+        }
+
+    def delete(self, photo, uuid, revision):
+        old = photo.masks.get(uuid)
+        if old is None:
+            return JSONResponse({"error": "No such mask"}, 404)
+        if old["revision"] != revision:
+            return JSONResponse({"error": "This mask has changed meanwhile", "stored": old}, 409)
+        del photo.masks[uuid]
+        return JSONResponse({"revision": revision + 1})
+
+    def propose(self, photo, number, body, who):
+        wanted = [int(part) for part in number] or [
+            one["number"] for one in photo.proposals if one["state"] == "open" and one["predicted_iou"] >= body["above"]
+        ]
+        accepted = []
+        for place in wanted:
+            proposal = photo.proposals[place]
+            proposal["state"] = body.get("state", "accepted")
+            if proposal["state"] == "accepted":
+                uuid = f"00000000-0000-4000-8000-{len(self.log):06d}{place:06d}"
+                prompts = {"points": [], "labels": [], "box": None}
+                mask = self.mask(uuid, proposal["runs"], "proposal", who, proposal["predicted_iou"], prompts)
+                photo.masks[uuid] = mask
+                accepted.append(mask)
+        return JSONResponse(
+            {"accepted": accepted, "states": {str(one["number"]): one["state"] for one in photo.proposals}}
+        )
+
+
+@contextlib.contextmanager
+def serving(photos, **options):
+    server = DiscServer(photos, **options).start()
+    try:
+        yield server
+    finally:
+        server.stop()

@@ -1,0 +1,28 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import {MaskClock} from '../static/clock.js';
+
+test('pauses over five seconds are wall time, not active time', () => {
+  const clock = new MaskClock(0);
+  for (const now of [1000, 4000, 9000]) clock.touch(now);
+  assert.deepEqual(clock.read(9000), {seconds: 9, active_seconds: 9});
+  clock.touch(14_001);
+  assert.deepEqual(clock.read(15_001), {seconds: 15.001, active_seconds: 10});
+  assert.deepEqual(clock.read(25_001), {seconds: 25.001, active_seconds: 9});
+});
+
+test('a hidden tab is not active', () => {
+  const clock = new MaskClock(0);
+  clock.hide(2000, true);
+  clock.hide(4000, false);
+  clock.touch(5000);
+  assert.deepEqual(clock.read(5000), {seconds: 5, active_seconds: 3});
+});
+
+test('a mask that is taken up again goes on from its time', () => {
+  const clock = new MaskClock(0);
+  clock.restart(60_000);
+  clock.resume(12, 7);
+  assert.deepEqual(clock.read(61_000), {seconds: 13, active_seconds: 8});
+});

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import {RequestError} from '../static/api.js';
+import {differences} from '../static/differences.js';
+import {encodeCounts} from '../static/rle.js';
+import {Sync} from '../static/sync.js';
+import {randomFrom} from './random.mjs';
+
+const photo = {id: 7, width: 4, height: 4};
+const prompts = {points: [], labels: [], box: null};
+let stamps = 0;
+
+const mask = (uuid, more = {}) => {
+  const inside = 1 + stamps++ % 14;
+  return {uuid, stamp: `s${stamps}`, runs: Uint32Array.of(1, inside, 15 - inside), source: 'clicks', annotator: 'ann',
+    prompts, predicted_iou: 0.9, stability_score: 1, ...more};
+};
+const empty = () => ({masks: new Map(), states: new Map(), verdicts: new Map()});
+
+/** The routes that store things; `fate` says what becomes of each request: '', 'lost' (no answer), 'dead' (not heard). */
+class FakeApi {
+  constructor(fate = () => '') {
+    this.fate = fate;
+    this.masks = new Map();
+    this.states = new Map();
+    this.verdicts = new Map();
+    this.handles = new Set();
+    this.log = [];
+  }
+
+  async json(method, path, body) {
+    await new Promise((resolve) => setImmediate(resolve));
+    const fate = this.fate();
+    if (fate === 'dead') throw new RequestError('The server cannot be reached', 0);
+    this.log.push([method, path, body]);
+    const answer = this.answer(method, new URL(path, 'http://x/').pathname.split('/').slice(3), new URL(path, 'http://x/').searchParams, body);
+    if (fate === 'lost') throw new RequestError('The server cannot be reached', 0);
+    return answer;
+  }
+
+  answer(method, [what, name], query, body) {
+    if (what === 'verdicts') return this.verdicts.set(name, body.verdict), {};
+    if (what === 'proposals') return this.accept(name, body);
+    const old = this.masks.get(name);
+    if (method === 'DELETE') {
+      if (!old) throw new RequestError('No such mask', 404);
+      if (old.revision !== Number(query.get('revision'))) throw new RequestError('Changed', 409, {stored: old});
+      this.masks.delete(name);
+      return {};
+    }
+    if (old && body.revision === undefined) return old;
+    if (body.revision !== undefined && old?.revision !== body.revision) throw new RequestError('Changed', 409, {stored: old});
+    if (body.handle && !this.handles.has(body.handle)) throw new RequestError('The logits are gone', 400);
+    const runs = body.runs ?? {counts: '0'};
+    this.masks.set(name, {uuid: name, revision: (old?.revision ?? 0) + 1, runs, source: body.source, annotator: 'ann', prompts: body.prompts});
+    return this.masks.get(name);
+  }
+
+  accept(name, body) {
+    const numbers = name === undefined ? proposals.filter((one) => one.predicted_iou >= body.above).map(({number}) => number) : [Number(name)];
+    const accepted = [];
+    for (const number of numbers) {
+      if (name === undefined && (this.states.get(number) ?? 'open') !== 'open') continue;
+      const already = this.states.get(number) === 'accepted';
+      this.states.set(number, body.state ?? 'accepted');
+      const uuid = `of-${number}`;
+      if (this.states.get(number) !== 'accepted') continue;
+      if (!already || !this.masks.has(uuid)) {
+        this.masks.set(uuid, {uuid, revision: 1, runs: {counts: encodeCounts(proposals[number].runs)}, source: 'proposal', annotator: 'ann', prompts});
+      }
+      accepted.push(this.masks.get(uuid));
+    }
+    return {accepted, states: Object.fromEntries(this.states)};
+  }
+}
+
+const proposals = [0.95, 0.9, 0.8].map((iou, number) => ({
+  number, runs: Uint32Array.of(number + 1, 3, 12 - number), predicted_iou: iou, stability_score: 1, state: 'open'}));
+const work = (masks, more = {}) => ({masks, proposals: [], verdicts: {}, ...more});
+
+function make(api, {server = empty(), first = work([]), listener = {}} = {}) {
+  const kept = [];
+  const sync = new Sync({
+    api, photo, lease: 1, server, work: first, keep: (one) => kept.push(one.unsaved().length), delays: [0],
+    listener: {onChange() {}, onStored() {}, onConflict() {}, ...listener},
+  });
+  return {sync, kept};
+}
+
+async function settle(sync) {
+  for (let i = 0; i < 2000 && (sync.running || sync.unsaved().some((task) => !sync.refusalOf(task))); i++) {
+    await new Promise((resolve) => setTimeout(resolve, 0));
+  }
+}
+
+test('what was committed and undone before it was sent is never sent', async () => {
+  const api = new FakeApi();
+  const {sync} = make(api);
+  sync.want(work([mask('blocks')]));
+  sync.want(work([mask('gone')]));
+  sync.want(work([]));
+  await settle(sync);
+  assert.ok(!api.log.some(([, path]) => path.includes('gone')));
+  assert.equal(api.masks.size, 0);
+});
+
+test('any acts over any failures end with the server as the page', async () => {
+  for (let seed = 0; seed < 150; seed++) {
+    const random = randomFrom(seed);
+    const api = new FakeApi(() => (random() < 0.25 ? 'lost' : random() < 0.25 ? 'dead' : ''));
+    const {sync, kept} = make(api);
+    let masks = [], verdicts = {}, count = 0;
+    const stack = [];
+    for (let turn = 0; turn < 15; turn++) {
+      const before = masks, kind = Math.floor(5 * random());
+      const place = Math.floor(masks.length * random());
+      if (kind < 2) masks = [...masks, mask(`m${seed}-${count++}`)];
+      else if (kind === 2 && masks.length) masks = masks.filter((_, i) => i !== place);
+      else if (kind === 3 && masks.length) masks = masks.map((one, i) => (i === place ? mask(one.uuid) : one));
+      else if (stack.length) masks = stack.pop();
+      if (kind < 4) stack.push(before);
+      if (random() < 0.2) verdicts = {...verdicts, a: random() < 0.5 ? 'yes' : 'no'};
+      sync.want(work(masks, {verdicts}));
+      for (let wait = Math.floor(4 * random()); wait--;) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await settle(sync);
+    const stored = [...api.masks].map(([uuid, {runs}]) => [uuid, runs.counts]).sort();
+    assert.deepEqual(stored, masks.map(({uuid, runs}) => [uuid, encodeCounts(runs)]).sort(), `seed ${seed}`);
+    assert.deepEqual(Object.fromEntries(api.verdicts), verdicts);
+    assert.equal(kept.at(-1), 0);
+    assert.deepEqual(sync.conflicts, []);
+  }
+});
+
+test('a deletion whose answer is lost, and which is undone, is undone on the server', async () => {
+  for (const fate of ['lost', 'dead']) {
+    let now = '';
+    const api = new FakeApi(() => now), one = mask('m');
+    const {sync} = make(api);
+    sync.want(work([one]));
+    await settle(sync);
+    now = fate;
+    sync.want(work([]));
+    while (api.log.length < 2 && fate === 'lost') await new Promise((resolve) => setImmediate(resolve));
+    sync.want(work([one]));
+    now = '';
+    await settle(sync);
+    assert.deepEqual([...api.masks.values()].map(({runs}) => runs.counts), [encodeCounts(one.runs)], fate);
+  }
+});
+
+test('a handle that the server has no more gives way to runs', async () => {
+  const api = new FakeApi();
+  const {sync} = make(api);
+  const made = mask('m', {handle: 'h'});
+  sync.want(work([made]));
+  await settle(sync);
+  assert.deepEqual(api.log.map(([, , body]) => [body.handle, body.runs?.counts]), [['h', undefined], [undefined, encodeCounts(made.runs)]]);
+  assert.deepEqual(sync.unsaved(), []);
+});
+
+test('another person\'s version is shown and ours is kept aside, not sent again', async () => {
+  const api = new FakeApi();
+  api.masks.set('m', {uuid: 'm', revision: 3, runs: {counts: encodeCounts([0, 16])}, source: 'brush', annotator: 'bob', prompts});
+  const server = empty();
+  server.masks.set('m', {stamp: 'm@1', revision: 1, name: 'm'});
+  const told = [];
+  const {sync} = make(api, {server, listener: {onConflict: (ours, stored) => told.push([ours?.uuid, stored.annotator])}});
+  sync.want(work([mask('m')]));
+  await settle(sync);
+  assert.deepEqual(told, [['m', 'bob']]);
+  assert.equal(api.masks.get('m').revision, 3);
+  assert.equal(sync.conflicts.length, 1);
+  assert.equal(sync.work.masks[0].annotator, 'bob');
+  sync.want(work([]));
+  await settle(sync);
+  assert.equal(api.masks.size, 0);
+});
+
+test('a deletion of what was changed meanwhile brings it back', async () => {
+  const api = new FakeApi();
+  api.masks.set('m', {uuid: 'm', revision: 2, runs: {counts: encodeCounts([0, 16])}, source: 'brush', annotator: 'bob', prompts});
+  const server = empty();
+  server.masks.set('m', {stamp: 'm@1', revision: 1, name: 'm'});
+  const told = [];
+  const {sync} = make(api, {server, listener: {onConflict: (ours, stored) => told.push([ours, stored.revision])}});
+  sync.want(work([]));
+  await settle(sync);
+  assert.deepEqual(told, [[null, 2]]);
+  assert.equal(api.masks.size, 1);
+  assert.equal(sync.work.masks[0].uuid, 'm');
+});
+
+test('proposals above a slider are one request, others one each; undo takes their masks away', async () => {
+  const api = new FakeApi();
+  const {sync} = make(api, {first: work([], {proposals})});
+  const accepted = [0, 1].map((number) => mask(`local-${number}`, {source: 'proposal', proposal: number, runs: proposals[number].runs}));
+  const states = (...wanted) => proposals.map((one, i) => ({...one, state: wanted[i]}));
+  sync.want(work(accepted, {proposals: states('accepted', 'accepted', 'open')}));
+  await settle(sync);
+  assert.deepEqual(api.log.map(([method, path]) => [method, path]), [['PUT', 'photos/7/proposals']]);
+  assert.deepEqual([...api.masks.keys()], ['of-0', 'of-1']);
+  sync.want(work([], {proposals}));
+  await settle(sync);
+  assert.equal(api.masks.size, 0);
+  assert.deepEqual([...api.states.values()], ['open', 'open']);
+  sync.want(work([accepted[1]], {proposals: states('rejected', 'accepted', 'open')}));
+  await settle(sync);
+  assert.deepEqual([...api.masks.keys()], ['of-1']);
+  assert.deepEqual(Object.fromEntries(api.states), {0: 'rejected', 1: 'accepted'});
+  const changed = {...accepted[1], stamp: 'other', source: 'changed'};
+  sync.want(work([changed], {proposals: states('rejected', 'changed', 'open')}));
+  await settle(sync);
+  assert.deepEqual([...api.masks.values()].map(({source, revision}) => [source, revision]), [['changed', 2]]);
+});
+
+test('a refusal is told, does not stop the rest, and is tried again when asked', async () => {
+  const api = new FakeApi();
+  const answer = api.answer.bind(api);
+  let isFull = true;
+  api.answer = (method, [what, name], ...rest) => {
+    if (isFull && name === 'bad') throw new RequestError('The body is too large', 413);
+    return answer(method, [what, name], ...rest);
+  };
+  const {sync} = make(api);
+  sync.want(work([mask('bad'), mask('good')]));
+  await settle(sync);
+  assert.deepEqual([...api.masks.keys()], ['good']);
+  assert.deepEqual(sync.complaints(), ['The body is too large']);
+  isFull = false;
+  sync.retry();
+  await settle(sync);
+  assert.deepEqual([...api.masks.keys()].sort(), ['bad', 'good']);
+});
+
+test('differences of equal things are none', () => {
+  const server = empty(), one = mask('m');
+  server.masks.set('m', {stamp: one.stamp, revision: 1, name: 'm'});
+  assert.deepEqual(differences(work([one], {proposals}), server), []);
+});
