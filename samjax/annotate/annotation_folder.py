@@ -17,7 +17,7 @@ from samjax.annotate.folder_about import INSIDE, FolderAbout, read_about
 from samjax.annotate.folder_progress import FolderProgress
 from samjax.annotate.mask_acts import commit_mask, delete_mask, judge_mask
 from samjax.annotate.mask_checks import check_annotator, check_mask
-from samjax.annotate.photo_list import PhotoList
+from samjax.annotate.photo_list import ListedPhoto, PhotoList
 from samjax.annotate.photo_state import PhotoState, written_event
 from samjax.annotate.proposal import Proposal, ProposalState
 from samjax.annotate.proposal_acts import accept_proposals, place_proposals, set_proposal_state
@@ -54,6 +54,14 @@ class AnnotationFolder:
             raise UserError(f"{path / EVENTS} is gone, but {existing.name} is there: restore it from a copy")
         self._finish_last()
         self.files.clean()
+
+    def __getitem__(self, id: int) -> ListedPhoto:
+        """Return a photo.
+
+        Raises:
+          UnknownPhotoError: there is no such photo.
+        """
+        return self.photos[id]
 
     def masks(self, id: int) -> list[SavedMask]:
         """Return the photo's masks, in the order of their first commits.

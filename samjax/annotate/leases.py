@@ -41,7 +41,7 @@ class Leases:
         clock: Callable[[], float] = time.monotonic,
     ):
         """Start with `existing` leases: by photo, the number and the annotator."""
-        self._events, self._seconds, self._clock = events, seconds, clock
+        self._events, self.seconds, self._clock = events, seconds, clock
         self._last: dict[int, Lease] = {}
         """By photo, the last lease unless it was released; it may have ended."""
         self._open: dict[int, Lease] = {}
@@ -71,7 +71,7 @@ class Leases:
                 self.release(earlier.photo, earlier.number)
             details = {} if is_new else {"trail": False}
             event = self._events.record(Act.LEASE, photo=photo, annotator=annotator, **details)
-            lease = Lease(number=event.number, photo=photo, annotator=annotator, until=self._clock() + self._seconds)
+            lease = Lease(number=event.number, photo=photo, annotator=annotator, until=self._clock() + self.seconds)
             self._keep(lease)
             return lease
 
@@ -94,7 +94,7 @@ class Leases:
                         f"lease {number} of photo {photo} has ended: {last.annotator} has another photo"
                     )
                 self._events.record(Act.LEASE, photo=photo, annotator=last.annotator, lease=number, trail=False)
-            lease = replace(last, until=self._clock() + self._seconds)
+            lease = replace(last, until=self._clock() + self.seconds)
             self._keep(lease)
             return lease
 

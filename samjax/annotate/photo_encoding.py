@@ -21,8 +21,15 @@ from samjax.predict.promptable.photo_input import fit_photo
 class SizedPhoto(Protocol):
     """A photo of a list, in pixels of its JPEG."""
 
-    height: int
-    width: int
+    @property
+    def height(self) -> int:
+        """Rows."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Columns."""
+        ...
 
 
 @runtime_checkable

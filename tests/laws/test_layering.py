@@ -36,7 +36,6 @@ MAY_IMPORT = {
     "samjax.checkpoint": ("core", "parallel", "nn"),
     "samjax.interop": ("core", "nn", "models", "checkpoint"),
     "samjax.predict": ("core", "data", "parallel", "models", "checkpoint", "pictures"),
-    "samjax.annotate": ("core", "data", "pictures", "predict", "checkpoint", "scores"),
     "samjax.training": TRAIN,
     "samjax.tasks": (*TASKS, "pictures"),
     "samjax.plan": ("core", "parallel", "training"),
