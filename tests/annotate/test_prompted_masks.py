@@ -168,7 +168,7 @@ def test_a_newer_click_of_an_annotator_wins(masks, engine, monkeypatch):
 
 
 def test_nobody_gets_anothers_answer(masks):
-    """Four annotators click at random on three photos, some requests come at once: each answer is of its own prompts."""
+    """Four annotators click at random on three photos, some at once: each answer is of its own prompts."""
     draw = np.random.default_rng(0)
     asked = [
         (int(draw.integers(3)), request((*draw.integers(0, 35, 2).tolist(), 1), annotator=f"{n % 4}", generation=n))
