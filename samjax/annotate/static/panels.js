@@ -153,6 +153,7 @@ export class Panels {
     const {work, stage, mode} = this.page;
     const answer = work?.draft.answer ?? null, chosen = work?.draft.chosen ?? 0;
     const list = get('#candidates .candidates');
+    get('#candidates h2').hidden = !answer;
     if (this.differs('candidates', [answer, work])) {
       list.replaceChildren();
       answer?.candidates.forEach(({iou, stability}, i) => {
