@@ -89,6 +89,7 @@ export class Panels {
       made.addEventListener('click', () => void page.leave(way));
     }
     get('#saved').addEventListener('click', () => page.retry());
+    get('#who').addEventListener('click', () => page.rename());
     for (const [verdict, label, key] of VERDICTS) {
       const made = button(`${label} `, () => page.work?.judge(verdict));
       made.dataset.verdict = verdict;
