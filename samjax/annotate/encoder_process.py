@@ -41,8 +41,8 @@ class _Reply:
 class EncoderProcess:
     """Encodes one photo at a time in a process of its own; the `Worker` of an `EncodingAhead`.
 
-    The process starts with the first photo. If it dies, that is logged, and it is started again; a photo on which it
-    dies twice is refused.
+    The process starts with `start` or the first photo. If it dies, that is logged, and it is started again; a photo on
+    which it dies twice is refused.
 
     Args:
       make_engine: makes the engine there, such as `functools.partial(Engine.from_checkpoint, path)`; it is pickled.
@@ -62,6 +62,12 @@ class EncoderProcess:
         """The process's id; None if it does not run."""
         process = self._process
         return process.pid if process is not None and process.is_alive() else None
+
+    def start(self) -> None:
+        """Start the process, which takes seconds to load the model, before the first photo."""
+        with self._start_or_close:
+            if not self._is_closed:
+                self._pipe = self._pipe or self._new_process()
 
     def __call__(self, key: bytes, jpeg: bytes) -> None:
         """Put the photo's embedding into the store.
@@ -105,11 +111,11 @@ class EncoderProcess:
         with self._start_or_close:
             if self._is_closed:
                 raise EOFError
-            pipe = self._pipe = self._pipe or self._start()
+            pipe = self._pipe = self._pipe or self._new_process()
         pipe.send((key, jpeg))
         return pipe.recv()
 
-    def _start(self) -> Connection:
+    def _new_process(self) -> Connection:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         store = self._store

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -45,6 +45,10 @@ class PhotoSource(Protocol):
         ...
 
 
+FramedPhoto = tuple[UInt8[np.ndarray, "frame_h frame_w 3"], tuple[int, int]]
+"""A photo in the model's frame, and its size there."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class EncodingReport:
     """What `encode_all` has done so far."""
@@ -63,13 +67,31 @@ class EncodingReport:
         return self.existing + self.new + len(self.failures) == self.photos
 
 
+def in_frame(jpeg: bytes, frame: tuple[int, int]) -> FramedPhoto:
+    """Return a photo as `encode_frames` takes it; needs no accelerator.
+
+    Raises:
+      UserError: it cannot be decoded.
+    """
+    return fit_photo(read_photo(jpeg), frame)
+
+
+def encode_frames(engine: Engine, photos: Sequence[FramedPhoto]) -> Float32[np.ndarray, "n gh gw c"]:
+    """Encode at most as many photos as the engine has ways to split them."""
+    frames = np.zeros((engine.ways, *engine.config.image_size, 3), np.uint8)
+    sizes = np.ones((engine.ways, 2), np.int32)
+    for index, (frame, size) in enumerate(photos):
+        frames[index], sizes[index] = frame, size
+    return np.asarray(engine.encode(frames, sizes))[: len(photos)]
+
+
 def encode_jpeg(engine: Engine, jpeg: bytes) -> Float32[np.ndarray, "gh gw c"]:
     """Return a photo's embedding, as `Predictor.set_image` computes it.
 
     Raises:
       UserError: it cannot be decoded.
     """
-    return _encode(engine, [_in_frame(jpeg, engine.config.image_size)])[0]
+    return encode_frames(engine, [in_frame(jpeg, engine.config.image_size)])[0]
 
 
 def encode_all(
@@ -100,19 +122,19 @@ def encode_all(
     def progress() -> EncodingReport:
         return EncodingReport(photos=len(ids), existing=existing, new=new, failures=tuple(failures))
 
-    def read(photo_id: int) -> tuple[bytes, "_Framed | None"] | str:
+    def read(photo_id: int) -> tuple[bytes, FramedPhoto | None] | str:
         try:
             jpeg = photos.jpeg(photo_id)
             key = store.key(jpeg)
-            return key, None if store.holds(key) else _in_frame(jpeg, engine.config.image_size)
+            return key, None if store.holds(key) else in_frame(jpeg, engine.config.image_size)
         except UserError as error:
             return f"photo {photo_id}: {error}"
 
-    batch: list[tuple[bytes, _Framed]] = []
+    batch: list[tuple[bytes, FramedPhoto]] = []
 
     def flush() -> None:
         nonlocal new
-        for (key, _), embedding in zip(batch, _encode(engine, [framed for _, framed in batch]), strict=True):
+        for (key, _), embedding in zip(batch, encode_frames(engine, [framed for _, framed in batch]), strict=True):
             store.write(key, embedding)
             new += 1
         batch.clear()
@@ -133,23 +155,6 @@ def encode_all(
             flush()
     report(progress())
     return progress()
-
-
-_Framed = tuple[UInt8[np.ndarray, "frame_h frame_w 3"], tuple[int, int]]
-"""A photo in the model's frame, and its size there."""
-
-
-def _in_frame(jpeg: bytes, frame: tuple[int, int]) -> _Framed:
-    return fit_photo(read_photo(jpeg), frame)
-
-
-def _encode(engine: Engine, photos: list[_Framed]) -> Float32[np.ndarray, "n gh gw c"]:
-    """Encode at most as many photos as the engine has ways to split them."""
-    frames = np.zeros((engine.ways, *engine.config.image_size, 3), np.uint8)
-    sizes = np.ones((engine.ways, 2), np.int32)
-    for index, (frame, size) in enumerate(photos):
-        frames[index], sizes[index] = frame, size
-    return np.asarray(engine.encode(frames, sizes))[: len(photos)]
 
 
 def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable, *, ahead: int) -> Iterator:

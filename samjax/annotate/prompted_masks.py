@@ -15,7 +15,7 @@ from samjax.annotate.clickable_photo import ClickablePhoto, compile_steps
 from samjax.annotate.embedding_store import EmbeddingStore
 from samjax.annotate.encoding_ahead import EncodingAhead, EncodingStatus, Worker
 from samjax.annotate.kept_answers import KeptAnswers
-from samjax.annotate.photo_encoding import PhotoSource, encode_jpeg
+from samjax.annotate.photo_encoding import PhotoSource, encode_frames, in_frame
 from samjax.annotate.prompt_answer import Candidate, Candidates, ExactMask, screen_logits
 from samjax.annotate.prompt_request import PromptRequest
 from samjax.core.errors import MachineError
@@ -230,8 +230,9 @@ class _EngineWorker:
         self._engine, self._store, self._queue = engine, store, queue
 
     def __call__(self, key: bytes, jpeg: bytes) -> None:
-        work = functools.partial(encode_jpeg, self._engine, jpeg)
-        self._store.write(key, self._queue.submit(work, lane=Lane.BACKGROUND).result())
+        framed = in_frame(jpeg, self._engine.config.image_size)
+        work = functools.partial(encode_frames, self._engine, [framed])
+        self._store.write(key, self._queue.submit(work, lane=Lane.BACKGROUND).result()[0])
 
     def close(self) -> None:
         """Do nothing: the queue is not this worker's."""

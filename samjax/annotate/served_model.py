@@ -51,6 +51,7 @@ class ServedModel:
         if self.engine.mesh.devices.flat[0].platform == "cpu":
             make_engine = functools.partial(Engine.from_checkpoint, self.checkpoint, average=self.average)
             worker = EncoderProcess(make_engine, store=self.store)
+            worker.start()
         return PromptedMasks(self.engine, photos=photos, store=self.store, worker=worker, config=config)
 
 

@@ -2,7 +2,7 @@
 
 `manifest.json` says which encoder and which frame the embeddings belong to. A file is NumPy's `.npy`, which
 `numpy.load` reads, followed by 16 bytes: a digest of the manifest, the file's name and its contents. So a file that is
-damaged, or of another encoder, is noticed when it is read. Nothing in the folder is ever deleted.
+damaged, or of another encoder, is noticed when it is read. Nothing is ever deleted here.
 """
 
 import functools

@@ -4,11 +4,13 @@ import asyncio
 import threading
 import tracemalloc
 
+import jax
 import numpy as np
 import pytest
 from helpers.generators import micro_engine
 from micro_annotator import MicroPhotos, micro_store
 
+from samjax.annotate import clickable_photo
 from samjax.annotate.photo_encoding import encode_jpeg
 from samjax.annotate.prompt_request import NewerRequest, PromptRequest
 from samjax.annotate.prompted_masks import PromptedMasks, PromptedMasksConfig
@@ -165,6 +167,35 @@ def test_a_newer_click_of_an_annotator_wins(masks, engine, monkeypatch):
     assert kinds == [0, NewerRequest, 2, NewerRequest, 4]
 
 
+def test_nobody_gets_anothers_answer(masks):
+    """Four annotators click at random on three photos, some at once: each answer is of its own prompts."""
+    draw = np.random.default_rng(0)
+    asked = [
+        (int(draw.integers(3)), request((*draw.integers(0, 35, 2).tolist(), 1), annotator=f"{n % 4}", generation=n))
+        for n in range(40)
+    ]
+
+    async def alone():
+        return [await masks.predict(photo_id, one) for photo_id, one in asked]
+
+    async def together():
+        tasks = []
+        for photo_id, one in asked:
+            tasks.append(asyncio.ensure_future(masks.predict(photo_id, one)))
+            await asyncio.sleep(draw.choice([0.0, 0.02]))
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    expected = asyncio.run(alone())
+    found = asyncio.run(together())
+    for one, other in zip(found, expected, strict=True):
+        if not isinstance(one, NewerRequest):
+            assert one.generation == other.generation
+            np.testing.assert_array_equal(one.logits, other.logits)
+    last = {one.annotator: place for place, (_, one) in enumerate(asked)}
+    assert not any(isinstance(found[place], NewerRequest) for place in last.values())
+    assert len({other.logits.tobytes() for other in expected}) > 30
+
+
 def test_memory_is_flat_over_many_clicks(engine, store):
     """Answers are kept within their bound, and nothing else grows."""
     masks = PromptedMasks(
@@ -181,9 +212,10 @@ def test_memory_is_flat_over_many_clicks(engine, store):
     tracemalloc.start()
     try:
         asyncio.run(work(40))
-        before = tracemalloc.get_traced_memory()[0]
+        before, arrays = tracemalloc.get_traced_memory()[0], len(jax.live_arrays())
         asyncio.run(work(120))
         grown = tracemalloc.get_traced_memory()[0] - before
+        assert len(jax.live_arrays()) <= arrays + 4
     finally:
         tracemalloc.stop()
         masks.close()
@@ -286,13 +318,14 @@ def test_a_store_that_keeps_nothing_is_told(masks, store, monkeypatch):
 
 def test_after_warming_up_clicks_compile_nothing(engine, masks):
     asyncio.run(masks.warm_up([(48, 70), (90, 35), (47, 69)], slots=(2, 4)))
-    counts = [program._cache_size() for program in (engine._decode, engine._restore)]
+    programs = (engine._decode, engine._restore, clickable_photo._stability)
+    counts = [program._cache_size() for program in programs]
     for photo_id in (1, 2):
         found = asyncio.run(masks.predict(photo_id, request(*ONE)))
         again = asyncio.run(masks.predict(photo_id, request(*TWO, previous=found.candidates[1].handle)))
         for one in (found, again):
             exact(masks, one, photo_id=photo_id)
-    assert [program._cache_size() for program in (engine._decode, engine._restore)] == counts
+    assert [program._cache_size() for program in programs] == counts
 
 
 def test_sixteen_bit_embeddings_move_few_pixels(tmp_path, engine):

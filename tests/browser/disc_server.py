@@ -27,6 +27,12 @@ STATIC = Path(__file__).parents[2] / "samjax" / "annotate" / "static"
 RADII = (24.0, 40.0, 60.0)
 """Of the three candidates, in pixels of the photo, best first."""
 IOUS = (0.95, 0.9, 0.85)
+HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
+}
+"""With which the page has to live: nothing from outside, no inline script or style."""
 GRID = 64
 """Cells along the longer side of the logits."""
 
@@ -131,7 +137,7 @@ class DiscServer:
     def start(self):
         self.handles.clear()
         routes = [
-            Route("/", lambda _: FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})),
+            Route("/", lambda _: FileResponse(STATIC / "index.html", headers=HEADERS)),
             Mount("/static", StaticFiles(directory=STATIC)),
             Route("/api/{path:path}", self.api, methods=["GET", "POST", "PUT", "DELETE"]),
         ]

@@ -43,14 +43,14 @@ def test_click_candidate_commit(serve, browse, discs):
     assert page.text("#count") == "1 mask"
 
 
-@pytest.mark.parametrize("zoom", [0, 5])
-def test_screen_shows_the_stored_pixels(serve, browse, discs, zoom):
+@pytest.mark.parametrize(("zoom", "ratio"), [(0, 1), (5, 1), (0, 2), (5, 2), (-5, 1)])
+def test_screen_shows_the_stored_pixels(serve, browse, discs, zoom, ratio):
     """At every zoom, a pixel of the photo is coloured where and only where the stored mask has it."""
-    page = browse(serve())
+    page = browse(serve(), device_scale_factor=ratio)
     page.make(100, 100)
     page.move(100, 100)
-    page.press(*["+"] * zoom)
-    page.page.wait_for_timeout(200)
+    page.press(*["+" if zoom > 0 else "-"] * abs(zoom))
+    page.page.wait_for_timeout(400)
     mask = discs.decode(page.masks[0]["runs"])
     for y in (80, 95, 100, 120):
         shown = np.array(page.row("masks", y, FITTING)) > 0

@@ -133,6 +133,13 @@ def test_help_lists_every_key(serve, browse):
     help_text = page.text("#help")
     for words in ("Left click", "Undo", "Eraser", "Commit", "Skip", "Outlines only", "A corner of a box"):
         assert words in help_text
+    visible = page.page.evaluate(
+        """() => [...document.querySelectorAll('#help dd')].every((row) => {
+          const [inner, outer] = [row, document.querySelector('#help')].map((part) => part.getBoundingClientRect());
+          return inner.left >= outer.left && inner.right <= outer.right;
+        })"""
+    )
+    assert visible
     page.press("Escape")
     page.page.wait_for_selector("#help", state="hidden")
 

@@ -140,6 +140,19 @@ def test_a_refusal_is_told_and_the_mask_stays(serve, browse):
     assert len(page.masks) == 1
 
 
+def test_another_person_sits_down(serve, browse):
+    server = serve()
+    page = browse(server)
+    page.make(100, 100)
+    page.page.click("#who")
+    page.page.wait_for_selector("#name input")
+    page.page.fill("#name input", "Zoë 2")
+    page.press("Enter")
+    page.wait_open("sa_2.jpg")  # the first photo is still with ann
+    page.make(100, 100)
+    assert [mask["annotator"] for photo in server.photos.values() for mask in photo.masks.values()] == ["ann", "Zoë 2"]
+
+
 def test_two_people_have_two_photos(serve, browse):
     server = serve()
     ann, bob = browse(server), browse(server, name="bob")

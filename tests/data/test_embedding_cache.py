@@ -49,6 +49,18 @@ def test_what_is_written_is_read(cache):
     assert cache.path(KEY).stat().length == cache.bytes_per_photo
 
 
+def test_half_the_bytes_hold_eleven_bits_of_each_number(cache, tmp_path):
+    half = EmbeddingCache(tmp_path / "half", shape=SHAPE, dtype="float16")
+    half.open_for(ENCODER)
+    half.write(KEY, drawn())
+    assert half.holds(KEY)
+    assert cache.bytes_per_photo - half.bytes_per_photo == 2 * drawn().size
+    found = half.read(KEY)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, drawn().astype(np.float16))
+    np.testing.assert_array_equal(np.load(half.path(KEY), allow_pickle=False), drawn().astype(np.float16))
+
+
 @pytest.mark.parametrize("place", [0, 60, 130, -1])
 def test_a_changed_byte_is_found_and_the_file_is_named(cache, place):
     cache.write(KEY, drawn())

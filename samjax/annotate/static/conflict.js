@@ -20,6 +20,8 @@ export function drawConflict(page) {
   panel.replaceChildren();
   if (!work || !ours) return;
   const theirs = work.mask(ours.uuid);
+  const isOwn = theirs?.annotator === page.annotator;  // another tab of the same person
+  const other = !theirs ? 'Drop yours' : isOwn ? 'Keep the stored one' : `Keep ${theirs.annotator}'s`;
   const settle = (/** @type {Mask | null} */ mask) => {
     work.sync.conflicts.shift();
     if (mask) work.set(keep(work.state, mask));
@@ -30,7 +32,7 @@ export function drawConflict(page) {
   row.className = 'row';
   row.append(
     button('Keep both', () => settle({...ours, uuid: newUuid(), stamp: newUuid()})),
-    button(theirs ? `Keep ${theirs.annotator}'s` : 'Drop yours', () => settle(null)),
+    button(other, () => settle(null)),
     button('Keep yours', () => settle({...ours, stamp: newUuid()})),
   );
   panel.append(

@@ -121,5 +121,7 @@ export function describe(help, mode) {
   };
   const groups = GROUPS.map(([title, keys]) => section(title, keys
     .filter(({shows, modes}) => shows && (!modes || modes.includes(mode))).map(({shows, label}) => [shows, label])));
-  help.replaceChildren(section('Mouse', MOUSE.map(([act, label]) => [act, label, 'whole'])), ...groups);
+  const columns = Object.assign(document.createElement('div'), {className: 'columns'});
+  columns.append(section('Mouse', MOUSE.map(([act, label]) => [act, label, 'whole'])), ...groups);
+  help.replaceChildren(columns);
 }

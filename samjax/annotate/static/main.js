@@ -1,8 +1,7 @@
 // Starts the page, after asking for the annotator's name once.
 
-import {Page} from './page.js';
+import {NAME, Page} from './page.js';
 
-const NAME = 'samjax/annotator';
 const token = new URLSearchParams(location.hash.slice(1)).get('token');
 const form = /** @type {HTMLFormElement} */ (document.getElementById('name'));
 

@@ -13,6 +13,8 @@ import {Store} from './store.js';
 import {Sync} from './sync.js';
 import {Work} from './work.js';
 
+/** Where the browser keeps the annotator's name. */
+export const NAME = 'samjax/annotator';
 const RENEW_MS = 30_000;
 /** A person who has not touched the page for so long is away: the lease ends, and the photo goes to others. */
 const AWAY_MS = 300_000;
@@ -243,6 +245,16 @@ export class Page {
 
   retry() {
     for (const sync of this.syncs) sync.retry();
+  }
+
+  /** Another person sits down: the name is asked again, once everything of this one is saved. */
+  rename() {
+    if ([...this.syncs].some((sync) => sync.unsaved().length || sync.conflicts.length)) {
+      this.notice('The name stays until everything is saved');
+      return;
+    }
+    localStorage.removeItem(NAME);
+    location.reload();
   }
 
   /** The person is there. */

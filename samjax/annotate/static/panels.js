@@ -89,6 +89,7 @@ export class Panels {
       made.addEventListener('click', () => void page.leave(way));
     }
     get('#saved').addEventListener('click', () => page.retry());
+    get('#who').addEventListener('click', () => page.rename());
     for (const [verdict, label, key] of VERDICTS) {
       const made = button(`${label} `, () => page.work?.judge(verdict));
       made.dataset.verdict = verdict;
@@ -153,6 +154,7 @@ export class Panels {
     const {work, stage, mode} = this.page;
     const answer = work?.draft.answer ?? null, chosen = work?.draft.chosen ?? 0;
     const list = get('#candidates .candidates');
+    get('#candidates h2').hidden = !answer;
     if (this.differs('candidates', [answer, work])) {
       list.replaceChildren();
       answer?.candidates.forEach(({iou, stability}, i) => {

@@ -150,8 +150,8 @@ export function watch(page) {
   root.addEventListener('wheel', (event) => {
     event.preventDefault();
     const [x, y] = local(event);
-    const lines = event.deltaMode === 1 ? 33 : 1;
-    const factor = Math.exp(-Math.max(-240, Math.min(240, event.deltaY * lines)) / 400);
+    const unit = event.deltaMode === 1 ? 33 : event.ctrlKey ? 5 : 1;  // lines; a pinch; pixels
+    const factor = Math.exp(-Math.max(-240, Math.min(240, event.deltaY * unit)) / 400);
     stage.look(zoom(stage.view, x * stage.ratio, y * stage.ratio, factor));
     page.controls.point();
   }, {passive: false});
