@@ -1,6 +1,5 @@
 """Which photo an annotator gets next."""
 
-import enum
 import hashlib
 import heapq
 import itertools
@@ -15,46 +14,11 @@ from samjax.annotate.folder_progress import PhotoProgress
 from samjax.annotate.leases import Lease, Leases
 from samjax.annotate.mask_checks import check_annotator
 from samjax.annotate.proposal import ProposalState
+from samjax.annotate.queue_config import QueueConfig, QueueMode, QueueOrder
 from samjax.core.errors import UserError
-from samjax.core.ranges import Seed, config_class
 from samjax.core.text import printable
 
 log = logging.getLogger(__name__)
-
-
-class QueueOrder(enum.Enum):
-    """In which order photos are handed out."""
-
-    LISTED = "listed"
-    RANDOM = "random"
-    LEAST_CERTAIN = "least-certain"
-    """Lowest mean predicted IoU of the photo's proposals first; photos without proposals last."""
-    FEWEST_MASKS = "fewest-masks"
-
-
-class QueueMode(enum.Enum):
-    """What people do, and so which photos need them."""
-
-    MANUAL = "manual"
-    """Photos that nobody has said are done."""
-    PREFILL = "prefill"
-    """The same: their proposals are masks already when they are handed out."""
-    REVIEW = "review"
-    """Photos with proposals that nobody has accepted or rejected, and that are not done."""
-    VERIFY = "verify"
-    """Photos with masks without a verdict that another person made."""
-
-
-@config_class("queue")
-class QueueConfig:
-    """How photos are handed out."""
-
-    mode: QueueMode = QueueMode.MANUAL
-    """What people do."""
-    order: QueueOrder = QueueOrder.LISTED
-    """In which order."""
-    seed: Seed = 0
-    """Of the order RANDOM."""
 
 
 class PhotoQueue:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from samjax.annotate.photo_queue import QueueConfig, QueueMode, QueueOrder
+from samjax.annotate.queue_config import QueueConfig, QueueMode, QueueOrder
 from samjax.annotate.server import ServerConfig, address, listening, serve
 from samjax.cli.arguments import real_number, refuse_more, whole_number
 from samjax.cli.progress_bar import progress

@@ -14,7 +14,8 @@ from samjax.annotate import state_files
 from samjax.annotate.annotation_folder import EVENTS
 from samjax.annotate.event_log import Act, EventLog, read_events
 from samjax.annotate.leases import Leases
-from samjax.annotate.photo_queue import PhotoQueue, QueueConfig
+from samjax.annotate.photo_queue import PhotoQueue
+from samjax.annotate.queue_config import QueueConfig
 from samjax.annotate.refusals import ConflictError, LostLeaseError, UnknownPhotoError
 from samjax.core import files
 

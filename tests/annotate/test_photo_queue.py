@@ -5,8 +5,9 @@ from helpers.annotators import open_folder, some_mask, some_proposals
 
 from samjax.annotate.annotation_folder import open_annotations
 from samjax.annotate.leases import Leases
-from samjax.annotate.photo_queue import PhotoQueue, QueueConfig, QueueMode, QueueOrder
+from samjax.annotate.photo_queue import PhotoQueue
 from samjax.annotate.proposal import ProposalState
+from samjax.annotate.queue_config import QueueConfig, QueueMode, QueueOrder
 from samjax.annotate.refusals import InvalidMaskError, LostLeaseError, UnknownPhotoError
 from samjax.annotate.saved_mask import MaskVerdict, Source
 from samjax.core.errors import UserError

@@ -16,9 +16,10 @@ from samjax.annotate.access import LARGEST_BODY, Access
 from samjax.annotate.annotation_folder import open_annotations
 from samjax.annotate.leases import Leases
 from samjax.annotate.photo_list import open_photos
-from samjax.annotate.photo_queue import PhotoQueue, QueueConfig, QueueMode
+from samjax.annotate.photo_queue import PhotoQueue
 from samjax.annotate.prompted_masks import PromptedMasks
 from samjax.annotate.proposal import Proposal
+from samjax.annotate.queue_config import QueueConfig, QueueMode
 from samjax.annotate.routes import make_app
 from samjax.annotate.workplace import Workplace
 from samjax.data.masks import rle
