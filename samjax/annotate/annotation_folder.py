@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from samjax.annotate.event_log import Act, EventLog, read_events
-from samjax.annotate.folder_about import INSIDE, FolderAbout, read_about
+from samjax.annotate.folder_about import INSIDE, FolderAbout, local_folder, read_about
 from samjax.annotate.folder_progress import FolderProgress
 from samjax.annotate.mask_acts import commit_mask, delete_mask, judge_mask
 from samjax.annotate.mask_checks import check_annotator, check_mask
@@ -253,7 +253,7 @@ def open_annotations(
       UserError: another process has it open; it holds something else, was started with other settings, has lost its
         events or they are damaged; or it cannot be written to.
     """
-    folder = Path(out)
+    folder = local_folder(out)
     read_about(folder)  # before the lock leaves its file in a folder of something else
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock_folder(folder, option="--out"))

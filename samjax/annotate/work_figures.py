@@ -15,7 +15,7 @@ from typing import Any
 
 from samjax.annotate.annotation_folder import EVENTS
 from samjax.annotate.event_log import Act, Event, read_events
-from samjax.annotate.folder_about import ABOUT, read_about
+from samjax.annotate.folder_about import ABOUT, local_folder, read_about
 from samjax.annotate.folder_progress import FolderProgress
 from samjax.annotate.proposal import ProposalState
 from samjax.annotate.saved_mask import MaskVerdict, Source
@@ -112,7 +112,7 @@ def work_figures(out: str | Path) -> WorkFigures:
     Raises:
       UserError: it is no annotation folder, or its events are damaged.
     """
-    folder = Path(out)
+    folder = local_folder(out)
     about = read_about(folder)
     if about is None:
         raise UserError(f"{folder} has no {ABOUT}: give a folder that samjax annotate wrote")

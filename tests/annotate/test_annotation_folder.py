@@ -254,6 +254,12 @@ def test_a_folder_of_another_tool_is_refused_and_left_alone(tmp_path, name):
     assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
 
 
+def test_a_bucket_is_refused(folder):
+    for ask in (lambda: open_annotations("gs://a/b", folder.photos, {}), lambda: open_photos(["*"], "gs://a/b")):
+        with pytest.raises(UserError, match="gs://a/b is in a bucket: annotate to a folder on a disk"):
+            ask()
+
+
 def test_other_settings_are_refused(tmp_path):
     open_folder(tmp_path, guideline=1, sizes=(1, 2)).close()
     with pytest.raises(UserError, match="holds masks made with guideline 1, now it is 2"):

@@ -139,6 +139,7 @@ class World:
         with self.server_may_die(photo, mask.uuid):
             stored = self.folder.commit(photo, mask, revision=revision)
         assert stored.uuid == mask.uuid
+        assert revision is None or stored.revision == revision + 1
         assert self.ids.setdefault((photo, mask.uuid), stored.id) == stored.id
         self.told[photo, mask.uuid] = (stored.revision, stored.runs["counts"])
 
