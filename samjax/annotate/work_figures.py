@@ -67,7 +67,7 @@ class WorkFigures:
     photos: int
     """That the folder has ids for."""
     photos_with_masks: int
-    photos_finished: int
+    finished_photos: int
     """That a person says are done."""
     masks: int
     """As the folder has them now."""
@@ -133,7 +133,7 @@ def work_figures(out: str | Path) -> WorkFigures:
     return WorkFigures(
         photos=len(about.photos),
         photos_with_masks=sum(bool(of_photo) for of_photo in masks.values()),
-        photos_finished=sum(photo.is_done for photo in progress.photos.values()),
+        finished_photos=sum(photo.is_done for photo in progress.photos.values()),
         masks=len(every),
         masks_per_photo=_average(float(len(masks[id])) for id in worked),
         all_masks=_group(every, of=len(every)),

@@ -32,9 +32,11 @@ from samjax.data.stream.sources import is_sa1b_layout, open_source
 
 OPENS = """
 import sys
+from samjax.annotate import photo_queue, work_figures
 from samjax.annotate.annotation_folder import open_annotations
 from samjax.annotate.photo_list import open_photos
 open_annotations(sys.argv[2], open_photos(sys.argv[1:2], sys.argv[2]), {})
+assert "jax" not in sys.modules, "JAX runs in a thread of its own, and stats needs none"
 """
 
 
