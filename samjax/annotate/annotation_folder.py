@@ -4,6 +4,13 @@ Each change is first appended to the events, then the photo's JSON is replaced w
 event, the last, that its photo's JSON lacks: opening the folder makes up for it. Where the JSON cannot be written, the
 event is withdrawn. So events and files agree, and what a caller was told is on disk. A JSON that is damaged, gone or
 old is made again from the events.
+
+    annotate.json                  settings, and the id of each photo by its path
+    sa_<id>.jpg                    the photo, upright, from its first mask on
+    sa_<id>.json                   its masks as SA-1B has them, and for each `uuid`, `revision`, `source`, `annotator`,
+                                   `seconds`, `active_seconds`, `clicks`, `model`, `prompts`, `verdict` and `verifier`
+    annotate/events.jsonl          one line for each act
+    annotate/proposals/<id>.json   the model's masks
 """
 
 import contextlib
