@@ -2,7 +2,15 @@
 
 Each change is first appended to the events, then the photo's JSON is replaced whole. A kill between the two leaves one
 event, the last, that its photo's JSON lacks: opening the folder makes up for it. Where the JSON cannot be written, the
-event is withdrawn. So events and files agree, and what a caller was told is on disk.
+event is withdrawn. So events and files agree, and what a caller was told is on disk. A JSON that is damaged, gone or
+old is made again from the events.
+
+    annotate.json                  settings, and the id of each photo by its path
+    sa_<id>.jpg                    the photo, upright, from its first mask on
+    sa_<id>.json                   its masks as SA-1B has them, and for each `uuid`, `revision`, `source`, `annotator`,
+                                   `seconds`, `active_seconds`, `clicks`, `model`, `prompts`, `verdict` and `verifier`
+    annotate/events.jsonl          one line for each act
+    annotate/proposals/<id>.json   the model's masks
 """
 
 import contextlib
@@ -12,13 +20,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from samjax.annotate.event_log import Act, EventLog
-from samjax.annotate.folder_about import INSIDE, FolderAbout, read_about
+from samjax.annotate.event_log import Act, EventLog, read_events
+from samjax.annotate.folder_about import INSIDE, FolderAbout, local_folder, read_about
 from samjax.annotate.folder_progress import FolderProgress
 from samjax.annotate.mask_acts import commit_mask, delete_mask, judge_mask
 from samjax.annotate.mask_checks import check_annotator, check_mask
 from samjax.annotate.photo_list import ListedPhoto, PhotoList
-from samjax.annotate.photo_state import PhotoState, written_event
+from samjax.annotate.photo_state import DamagedError, PhotoState, written_event
 from samjax.annotate.proposal import Proposal, ProposalState
 from samjax.annotate.proposal_acts import accept_proposals, place_proposals, set_proposal_state
 from samjax.annotate.proposal_files import read_proposals
@@ -49,7 +57,9 @@ class AnnotationFolder:
             (path / INSIDE).mkdir(exist_ok=True)
         self.events = EventLog(path / EVENTS, watchers=[self.progress.update], now=now)
         release.callback(self.events.close)
-        self.files = StateFiles(path, photos)
+        self.files = StateFiles(
+            path, photos, last_event=lambda id: self.progress.photo(id).event, rebuild=self._rebuild
+        )
         if not self.events.last_number and (existing := next(path.glob("sa_*.json"), None)):
             raise UserError(f"{path / EVENTS} is gone, but {existing.name} is there: restore it from a copy")
         self._finish_last()
@@ -100,7 +110,7 @@ class AnnotationFolder:
             return commit_mask(self, id, mask, shape, revision=revision)
 
     def delete(self, id: int, uuid: str, revision: int, *, annotator: str) -> int:
-        """Delete a mask, and return the revision with which a commit brings it back.
+        """Delete a mask, and return the revision with which a commit brings it back. One that is deleted stays so.
 
         Raises:
           ConflictError: `revision` is not the current one.
@@ -212,14 +222,27 @@ class AnnotationFolder:
         event = self.progress.last_change
         if event is None or event.photo is None:
             return
-        if written_event(self.files.json_path(event.photo)) >= event.number:
-            return
+        path = self.files.json_path(event.photo)
+        with contextlib.suppress(DamagedError):
+            if written_event(path) >= event.number:
+                return
         if event.photo not in self.photos:
             raise UserError(
                 f"the last change of photo {event.photo} was cut short by a kill, and the photo is not among --images: "
                 "start once with it to finish"
             )
-        self.files.write(self.files.state(event.photo).after(event))
+        self.files.state(event.photo)
+
+    def _last_event(self, id: int) -> int:
+        return self.progress.photo(id).event
+
+    def _rebuild(self, id: int) -> PhotoState:
+        """Return a photo's masks by the events alone."""
+        state = PhotoState(photo=self.photos[id])
+        for event in read_events(self.events.path):
+            if event.photo == id:
+                state = state.after(event)
+        return state
 
 
 def open_annotations(
@@ -245,7 +268,7 @@ def open_annotations(
       UserError: another process has it open; it holds something else, was started with other settings, has lost its
         events or they are damaged; or it cannot be written to.
     """
-    folder = Path(out)
+    folder = local_folder(out)
     read_about(folder)  # before the lock leaves its file in a folder of something else
     with contextlib.ExitStack() as stack:
         stack.enter_context(lock_folder(folder, option="--out"))

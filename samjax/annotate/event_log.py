@@ -46,6 +46,16 @@ class Act(enum.Enum):
     """Anything else that the page tells: undo, strokes, milliseconds of a decode."""
 
 
+_DETAILS = {
+    Act.ADD: {"mask"},
+    Act.CHANGE: {"mask"},
+    Act.DELETE: {"uuid", "revision"},
+    Act.ACCEPT: {"masks", "numbers"},
+    Act.PROPOSE: {"count", "mean_iou"},
+    Act.STATE: {"proposal", "state"},
+    Act.VERDICT: {"verdict"},
+}
+"""What an event of each act has at least."""
 _CHANGING = frozenset({Act.ADD, Act.CHANGE, Act.DELETE, Act.ACCEPT, Act.VERDICT, Act.DONE})
 
 
@@ -85,7 +95,10 @@ def parse_event(line: bytes) -> Event:
     if not isinstance(content, dict) or type(content.get("number")) is not int:
         raise ValueError("no event")
     known = {name: content.pop(name, None) for name in _FIELDS}
-    return Event(**known | {"act": Act(known["act"]), "time": float(known["time"] or 0)}, details=content)
+    act = Act(known["act"])
+    if lacking := _DETAILS.get(act, set()) - content.keys():
+        raise ValueError(f"no {', '.join(lacking)}")
+    return Event(**known | {"act": act, "time": float(known["time"] or 0)}, details=content)
 
 
 def read_events(path: Path) -> Iterator[Event]:

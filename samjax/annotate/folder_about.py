@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from samjax.core.errors import UserError
-from samjax.core.files import write_whole
+from samjax.core.files import is_bucket, write_whole
 from samjax.core.folder import check_request, read_request
 
 ABOUT = "annotate.json"
@@ -41,6 +41,17 @@ class FolderAbout:
           UserError: the first that differs, by name.
         """
         check_request(self.settings, json.loads(json.dumps(settings)), sentence=f"{folder} holds masks made")
+
+
+def local_folder(out: str | Path) -> Path:
+    """Return the path of an annotation folder.
+
+    Raises:
+      UserError: it is in a bucket, which cannot be appended to or locked.
+    """
+    if is_bucket(out):
+        raise UserError(f"--out {out} is in a bucket: annotate to a folder on a disk, and copy that")
+    return Path(out)
 
 
 def read_about(folder: Path) -> FolderAbout | None:

@@ -22,6 +22,8 @@ class PhotoProgress:
 
     masks: dict[str, MaskProgress] = field(default_factory=dict)
     """By UUID, deleted ones excluded."""
+    event: int = 0
+    """Number of the last event that changed the photo's JSON."""
     is_done: bool = False
     proposals: int = 0
     certainty: float | None = None
@@ -61,7 +63,7 @@ class FolderProgress:
             return
         photo = self.photos.setdefault(event.photo, PhotoProgress())
         if event.changes_photo:
-            self.last_change = event
+            self.last_change, photo.event = event, event.number
         self._update_leases(event, event.photo)
         _update_masks(photo, event)
         if event.act is Act.DONE:

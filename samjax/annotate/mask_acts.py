@@ -43,10 +43,8 @@ def commit_mask(
 def delete_mask(folder: "AnnotationFolder", id: int, uuid: str, revision: int, *, annotator: str) -> int:
     """Delete a mask, see `AnnotationFolder.delete`."""
     state = folder.files.state(id)
-    if tombstone := state.tombstones.get(uuid):
-        if tombstone.revision == revision + 1:  # the request came twice
-            return tombstone.revision
-        raise ConflictError(f"the mask {uuid} has been deleted by another request", None)
+    if tombstone := state.tombstones.get(uuid):  # the request came twice, or another did the same
+        return tombstone.revision
     stored = _stored(state, uuid)
     if stored.revision != revision:
         raise _stale(stored, revision)

@@ -75,11 +75,12 @@ def shape_of(runs: Any, photo: ListedPhoto, *, smallest: int = 1, prompts: Promp
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))
     left, top, right, bottom = (int(side) for side in (columns[0], rows[0], columns[-1], rows[-1]))
     clicks = [] if prompts is None else zip(prompts.points, prompts.labels, strict=True)
-    point = next((point for point, label in clicks if label == 1), None)
+    click = next((point for point, label in clicks if label == 1), None)
+    x, y = deepest_pixel(inside) if click is None else click
     return MaskShape(
         area=area,
         bbox=(float(left), float(top), float(right - left), float(bottom - top)),
-        point=point or tuple(map(float, deepest_pixel(inside))),
+        point=(float(x), float(y)),
     )
 
 

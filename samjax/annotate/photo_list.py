@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from samjax.annotate.folder_about import read_about
+from samjax.annotate.folder_about import local_folder, read_about
 from samjax.annotate.refusals import UnknownPhotoError
 from samjax.core.errors import UserError
 from samjax.core.patterns import files_beside, match_photos
@@ -110,7 +110,7 @@ def open_photos(patterns: Sequence[str], out: str | Path) -> PhotoList:
       UserError: a pattern that matches no file, or one in `out`; none of the photos can be read; `out` is something
         else than an annotation folder.
     """
-    folder = Path(out)
+    folder = local_folder(out)
     about = read_about(folder)
     paths = match_photos(patterns, out=folder)
     with ThreadPoolExecutor(_READERS) as pool:

@@ -17,6 +17,10 @@ from samjax.core.errors import UserError
 from samjax.core.text import printable
 
 
+class DamagedError(UserError):
+    """A photo's JSON is not what was written."""
+
+
 @dataclass(frozen=True)
 class Annotation:
     """A mask of the photo, and its text in the JSON: a photo of a thousand masks is written without encoding them."""
@@ -118,7 +122,8 @@ def read_state(path: Path, photo: ListedPhoto) -> PhotoState:
     """Return the state of a photo whose JSON is at `path`; a new one if there is none.
 
     Raises:
-      UserError: the JSON is damaged, or of a photo of another size.
+      DamagedError: the JSON is damaged.
+      UserError: it cannot be read, or is of a photo of another size.
     """
     with _told(path):
         content = _load(path)
@@ -149,7 +154,8 @@ def written_event(path: Path) -> int:
     """Return the number of the last event that a photo's JSON at `path` has in it, 0 if there is none.
 
     Raises:
-      UserError: the JSON is damaged.
+      DamagedError: the JSON is damaged.
+      UserError: it cannot be read.
     """
     with _told(path):
         content = _load(path)
@@ -172,7 +178,7 @@ def _told(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror or error})") from error
     except (InvalidMaskError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): restore it from a copy") from error
+        raise DamagedError(f"{path} is damaged ({type(error).__name__}: {error})") from error
 
 
 def _dump(content: dict[str, Any]) -> str:

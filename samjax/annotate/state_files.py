@@ -1,14 +1,20 @@
 """`sa_<id>.json` and `sa_<id>.jpg` of an annotation folder: read, kept in memory while in use, and replaced whole."""
 
 import contextlib
+import logging
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 
+from samjax.annotate.folder_about import INSIDE
 from samjax.annotate.photo_list import PhotoList
-from samjax.annotate.photo_state import PhotoState, read_state
+from samjax.annotate.photo_state import DamagedError, PhotoState, read_state
 from samjax.annotate.refusals import NotSavedError
 from samjax.core.errors import UserError
 from samjax.core.files import write_whole
+from samjax.core.text import printable
+
+log = logging.getLogger(__name__)
 
 _IN_MEMORY = 256
 """Photos whose masks stay in memory."""
@@ -17,21 +23,49 @@ _IN_MEMORY = 256
 class StateFiles:
     """The pairs of an annotation folder. Not safe to use from several threads at once."""
 
-    def __init__(self, folder: Path, photos: PhotoList):
+    def __init__(
+        self,
+        folder: Path,
+        photos: PhotoList,
+        *,
+        last_event: Callable[[int], int],
+        rebuild: Callable[[int], PhotoState],
+    ):
+        """Say where the files are.
+
+        Args:
+          last_event: gives the number of the last event that changed a photo's JSON, 0 if there was none.
+          rebuild: makes a photo's state from the events, for a JSON that is damaged, gone or old.
+        """
         self.folder, self.photos = folder, photos
+        self._last_event, self._rebuild = last_event, rebuild
         self._recent: OrderedDict[int, PhotoState] = OrderedDict()
 
     def state(self, id: int) -> PhotoState:
         """Return the masks of a photo.
 
         Raises:
+          NotSavedError: its JSON had to be made again, and cannot be written.
           UnknownPhotoError: there is no such photo.
-          UserError: its JSON is damaged, or of a photo of another size.
+          UserError: its JSON cannot be read, or is of a photo of another size.
         """
         if id not in self._recent:
-            self._keep(read_state(self.json_path(id), self.photos[id]))
+            self._keep(self._read(id))
         self._recent.move_to_end(id)
         return self._recent[id]
+
+    def _read(self, id: int) -> PhotoState:
+        path = self.json_path(id)
+        try:
+            state = read_state(path, self.photos[id])
+            if state.event >= self._last_event(id):
+                return state
+            log.warning("%s lacks what the events say: it is made again from them", path)
+        except DamagedError as error:
+            log.warning("%s: it is made again from the events", printable(str(error)))
+        state = self._rebuild(id)
+        self.write(state)
+        return state
 
     def jpeg(self, id: int) -> bytes:
         """Return the photo's stored JPEG, or the one that will be stored with the first mask.
@@ -80,16 +114,16 @@ class StateFiles:
             return False
 
     def clean(self) -> None:
-        """Remove what kills left: partial files, and JPEGs of this folder's photos without a JSON.
+        """Remove what kills left: partial files, and JPEGs of photos that have neither a JSON nor an event.
 
         Call it with the folder's lock held.
         """
         with contextlib.suppress(OSError):
-            for path in [*self.folder.glob(".sa_*.partial"), *self.folder.glob("annotate/proposals/.*.partial")]:
+            for path in [*self.folder.glob(".sa_*.partial"), *self.folder.glob(f"{INSIDE}/proposals/.*.partial")]:
                 path.unlink(missing_ok=True)
-            for jpeg in self.folder.glob("sa_*.jpg"):
-                if not jpeg.with_suffix(".json").exists():
-                    jpeg.unlink(missing_ok=True)
+            for id in self.photos:
+                if not self._last_event(id) and not self.json_path(id).exists():
+                    self.jpeg_path(id).unlink(missing_ok=True)
 
     def forget(self, id: int) -> None:
         """Read the photo's masks again when they are needed next."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from samjax.annotate.annotation_folder import EVENTS
 from samjax.annotate.event_log import Act, Event, read_events
-from samjax.annotate.folder_about import ABOUT, read_about
+from samjax.annotate.folder_about import ABOUT, local_folder, read_about
 from samjax.annotate.folder_progress import FolderProgress
 from samjax.annotate.proposal import ProposalState
 from samjax.annotate.saved_mask import MaskVerdict, Source
@@ -67,7 +67,7 @@ class WorkFigures:
     photos: int
     """That the folder has ids for."""
     photos_with_masks: int
-    photos_finished: int
+    finished_photos: int
     """That a person says are done."""
     masks: int
     """As the folder has them now."""
@@ -112,7 +112,7 @@ def work_figures(out: str | Path) -> WorkFigures:
     Raises:
       UserError: it is no annotation folder, or its events are damaged.
     """
-    folder = Path(out)
+    folder = local_folder(out)
     about = read_about(folder)
     if about is None:
         raise UserError(f"{folder} has no {ABOUT}: give a folder that samjax annotate wrote")
@@ -133,7 +133,7 @@ def work_figures(out: str | Path) -> WorkFigures:
     return WorkFigures(
         photos=len(about.photos),
         photos_with_masks=sum(bool(of_photo) for of_photo in masks.values()),
-        photos_finished=sum(photo.is_done for photo in progress.photos.values()),
+        finished_photos=sum(photo.is_done for photo in progress.photos.values()),
         masks=len(every),
         masks_per_photo=_average(float(len(masks[id])) for id in worked),
         all_masks=_group(every, of=len(every)),

@@ -56,7 +56,14 @@ def test_a_torn_last_line_is_cut_off_and_all_before_it_stay(tmp_path_factory, cu
 
 
 @pytest.mark.parametrize(
-    "damage", [b"nonsense\n", b'{"number": 1, "act": "note"}\n', b'{"number": 2, "act": "x"}\n', b"[]\n"]
+    "damage",
+    [
+        b"nonsense\n",
+        b"[]\n",
+        b'{"number": 1, "act": "note"}\n',
+        b'{"number": 2, "act": "x"}\n',
+        b'{"number": 2, "act": "delete", "uuid": "x"}\n',
+    ],
 )
 def test_a_damaged_line_before_others_is_refused(tmp_path, damage):
     events = fill(tmp_path / "log", 3)

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import pytest
-from helpers.annotators import agree, new_uuid, open_folder, rectangle, some_mask
+from helpers.annotators import agree, new_uuid, open_folder, rectangle, some_mask, some_proposals
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,12 +15,15 @@ from samjax.annotate.annotation_folder import EVENTS
 from samjax.annotate.event_log import Act, EventLog, read_events
 from samjax.annotate.leases import Leases
 from samjax.annotate.photo_queue import PhotoQueue
+from samjax.annotate.proposal import ProposalState
 from samjax.annotate.queue_config import QueueConfig
-from samjax.annotate.refusals import ConflictError, LostLeaseError, UnknownPhotoError
+from samjax.annotate.refusals import ConflictError, LostLeaseError, NotAllowedError, UnknownPhotoError
+from samjax.annotate.saved_mask import MaskVerdict, Source
 from samjax.core import files
 
 NAMES = ("ann", "bob", "eve")
 OF_PAGES = ("add", "add", "add", "change", "delete", "undo", "again", "late", "finish", "skip", "back", "next", "alive")
+OF_PAGES += ("accept", "state", "judge")
 OF_SERVER = ("sleep", "restart", "kill", "kill")
 STEPS = st.lists(
     st.tuples(st.sampled_from(NAMES), st.sampled_from(OF_PAGES + OF_SERVER), st.integers(0, 1_000)),
@@ -60,8 +63,12 @@ class World:
         """Of annotations: a mask keeps its own, whatever happens to it."""
         self.unsure: set[tuple[int, str]] = set()
         """Photos and UUIDs of requests that a kill left without an answer."""
+        self.accepted: set[tuple[int, str]] = set()
+        """Photos and UUIDs of masks that were proposals."""
         self.holders: dict[int, tuple[str, float]] = {}
         self.start()
+        for photo in (0, 1):
+            self.folder.set_proposals(photo, some_proposals(0.9, 0.8, 0.7), model="vit_b")
 
     def start(self):
         self.folder = open_folder(self.place)
@@ -78,6 +85,8 @@ class World:
             except Killed:
                 self.folder.close()
                 self.start()
+                for photo in (0, 1):
+                    self.note_proposals(photo)
         return None
 
     def serve(self, act, number):
@@ -129,17 +138,39 @@ class World:
                     revision = self.folder.delete(photo, mask.uuid, mask.revision, annotator=page.name)
                 self.told[photo, mask.uuid], self.revisions[photo, mask.uuid] = None, revision
                 page.deleted.append((photo, mask, revision))
+        elif act == "judge" and masks:
+            uuid, verdict = masks[number % len(masks)].uuid, list(MaskVerdict)[number % 3]
+            with self.server_may_die(photo, uuid), contextlib.suppress(NotAllowedError):
+                if self.folder.judge(photo, uuid, verdict, annotator=page.name) is None:
+                    self.told[photo, uuid], self.revisions[photo, uuid] = None, -1
+        elif act in ("accept", "state") and photo < 2:
+            with self.server_may_die(photo, None):
+                if act == "accept":
+                    self.folder.accept(photo, {number % 3, number % 2}, annotator=page.name)
+                else:
+                    self.folder.set_state(photo, number % 3, list(ProposalState)[number % 4], annotator=page.name)
+            self.note_proposals(photo)
         elif act in ("finish", "skip"):
             with self.server_may_die(photo, ""):
                 (self.queue.finish if act == "finish" else self.queue.skip)(photo, lease=page.lease)
             self.holders.pop(photo, None)
             page.photo = None
 
+    def note_proposals(self, photo):
+        """Take what happened to masks that were proposals from the folder: the law for them is that events say so."""
+        there = {(photo, mask.uuid): mask for mask in self.folder.masks(photo)}
+        self.accepted |= {key for key, mask in there.items() if mask.source is Source.PROPOSAL}
+        for key in [key for key in self.accepted if key[0] == photo]:
+            mask = there.get(key)
+            self.told[key] = mask and (mask.revision, mask.runs["counts"])
+            self.revisions[key] = -1
+
     def commit(self, page, photo, mask, revision):
         page.requests.append((photo, mask, revision))
         with self.server_may_die(photo, mask.uuid):
             stored = self.folder.commit(photo, mask, revision=revision)
         assert stored.uuid == mask.uuid
+        assert revision is None or stored.revision == revision + 1
         assert self.ids.setdefault((photo, mask.uuid), stored.id) == stored.id
         self.told[photo, mask.uuid] = (stored.revision, stored.runs["counts"])
 
@@ -181,7 +212,7 @@ class World:
             try:
                 yield
             except Killed:
-                self.unsure.add((photo, uuid))
+                self.unsure |= {(photo, uuid)} if uuid else self.accepted
                 raise
 
     def check(self):

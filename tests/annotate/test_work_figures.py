@@ -42,7 +42,7 @@ def test_masks_are_counted_as_the_folder_has_them(out):
     figures = work_figures(out)
     on_disk = [mask for path in out.glob("sa_*.json") for mask in json.loads(path.read_text())["annotations"]]
     assert figures.masks == len(on_disk) == 22
-    assert (figures.photos, figures.photos_with_masks, figures.photos_finished) == (4, 3, 1)
+    assert (figures.photos, figures.photos_with_masks, figures.finished_photos) == (4, 3, 1)
     assert figures.masks_per_photo == Average(mean=5.5, median=6.0)  # 9, 10, 3 and 0
     assert {name: group.masks for name, group in figures.by_source.items()} == {"clicks": 19, "brush": 2, "proposal": 1}
     assert {name: group.masks for name, group in figures.by_annotator.items()} == {"ann": 20, "bob": 2}

@@ -96,8 +96,8 @@ def events_say(out: Path, photos: PhotoList) -> dict[int, str]:
 
 def agree(folder: AnnotationFolder) -> bool:
     """Return whether the events, the files and what the folder says of them are the same."""
-    said = events_say(folder.path, folder.photos)
+    on_disk, said = files_say(folder.path), events_say(folder.path, folder.photos)
     shown = {id: sorted(mask.uuid for mask in folder.masks(id)) for id in folder.photos}
     counted = {id: sorted(folder.progress.photo(id).masks) for id in folder.photos}
     names = {path.stem for path in folder.path.glob("sa_*.jpg")}
-    return files_say(folder.path) == said and shown == counted and names == {f"sa_{id}" for id in said}
+    return on_disk == said and shown == counted and names == {f"sa_{id}" for id in said}
