@@ -126,7 +126,7 @@ class EncoderProcess:
         return ours
 
     def _ending(self) -> str:
-        """Return how the process ended, and forget it."""
+        """Return how the process ended, and forget it. Whatever is left of it ends too."""
         process, pipe = self._process, self._pipe
         self._process = self._pipe = None
         if pipe is not None:
@@ -134,8 +134,11 @@ class EncoderProcess:
         if process is None:
             return "it is gone"
         process.join(_END_S)
-        code = process.exitcode
-        return "still running" if code is None else f"signal {-code}" if code < 0 else f"exit code {code}"
+        if (code := process.exitcode) is None:
+            process.kill()
+            process.join(_END_S)
+            return "it closed its pipe"
+        return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _serve(

@@ -126,16 +126,16 @@ class EncodingAhead:
     def _is_ahead(self) -> bool:
         return self._faults_in_a_row < _MOST_FAULTS
 
-    def _next(self) -> tuple[int, bool] | None:
-        """Return the next photo, and whether somebody waits for it; None at the end."""
+    def _next(self) -> int | None:
+        """Return the next photo, when there is one; None at the end."""
         with self._wake:
             while not self._is_closed:
                 if self._waiting:
-                    return next(iter(self._waiting)), True
+                    return next(iter(self._waiting))
                 for annotator, ids in self._ahead.items() if self._is_ahead() else ():
                     if ids:
                         self._ahead.move_to_end(annotator)  # the others' turn comes before the next of this one
-                        return ids.pop(0), False
+                        return ids.pop(0)
                     del self._ahead[annotator]
                     break
                 else:
@@ -143,8 +143,7 @@ class EncodingAhead:
         return None
 
     def _run(self) -> None:
-        while (found := self._next()) is not None:
-            photo_id, _ = found
+        while (photo_id := self._next()) is not None:
             try:
                 key, is_new = self._encode(photo_id)
             except Exception as error:

@@ -90,7 +90,8 @@ class PromptedMasks:
           NewerRequest: the annotator sent a newer request before this one's turn came.
           UserError: a place is outside the photo, `previous` is gone, or the photo cannot be decoded.
           MachineError: the encoder fails.
-          LookupError: there is no such photo.
+
+        For a photo that is not there, raises what `photos[photo_id]` does.
         """
         previous = None
         if request.previous is not None:

@@ -26,7 +26,8 @@ PHOTOS = MicroPhotos()
 
 @pytest.fixture(scope="module")
 def engine():
-    return micro_engine()
+    """Return a model with logits as large as a trained one's: a few steps of the screen, some beyond 1."""
+    return micro_engine(steepness=30.0)
 
 
 @pytest.fixture
@@ -134,7 +135,9 @@ def test_stability_is_what_generate_computes(engine, masks):
     found = asyncio.run(masks.predict(2, request((*generated[0].point, 1))))
     saved = exact(masks, found, photo_id=2)
     by_area = {int(mask.sum()): one for mask, one in zip(saved, found.candidates, strict=True)}
+    assert generated
     assert {mask.area for mask in generated} <= set(by_area)
+    assert all(0.05 < mask.stability_score < 0.95 for mask in generated)  # both thresholds are crossed
     for mask in generated:
         assert by_area[mask.area].stability == pytest.approx(mask.stability_score, abs=1e-6)
 

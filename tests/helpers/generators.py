@@ -13,9 +13,15 @@ from samjax.predict.engine import Engine
 from samjax.predict.promptable.photo_input import fit_photo, to_frame
 
 
-def micro_engine(seed: int = 0, *, devices: int = 1) -> Engine:
-    """Return the micro model, random: its masks are noise, its predicted IoUs around 1."""
+def micro_engine(seed: int = 0, *, devices: int = 1, steepness: float = 1.0) -> Engine:
+    """Return the micro model, random: its masks are noise, its predicted IoUs around 1.
+
+    Its logits are within 0.3 of 0, times `steepness`.
+    """
     model = drawn_micro(seed)
+    last = model.mask_decoder.hypernetworks.layer3
+    last.kernel[...] = steepness * last.kernel[...]
+    last.bias[...] = steepness * last.bias[...]
     head = model.mask_decoder.iou_head.layer3
     head.kernel[...] = 0.5 * head.kernel[...]
     head.bias[...] = head.bias[...] + 1

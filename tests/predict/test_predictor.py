@@ -123,7 +123,9 @@ def test_logits_now_and_masks_later_are_the_prediction_bit_for_bit(model, micro,
         np.testing.assert_array_equal(restore_masks(engine, found.logits, photo=size), expected.masks)
 
 
-def test_a_photo_set_by_its_embedding_is_the_photo(model, micro, predictor):
+@pytest.mark.parametrize("devices", [1, 8])
+def test_a_photo_set_by_its_embedding_is_the_photo(model, micro, devices):
+    predictor = Predictor(Engine(model, micro, mesh=make_mesh(MeshConfig(), jax.devices()[:devices])))
     picture = photos((90, 35))[0]
     predictor.set_image(picture)
     expected = predictor.predict(points=POINTS[:1], labels=LABELS[:1])
