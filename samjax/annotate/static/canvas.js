@@ -243,8 +243,8 @@ export class Stage {
       grid.fill(0);
       sampleBitmap(this.bitmapFor(shape.runs), photo.height, pixels, grid, () => 1);
       const rgb = lit.startsWith('#') ? ACCENT : this.colourOf(lit, scene.mode);
-      colour(grid, width, height, [{rgb: 0, fill: 0, line: 0}, {rgb, fill: scene.mode === 'verify' ? FILL : 60, line: 0}], rgba, this.ratio);
-      colour(grid, width, height, [{rgb: 0, fill: 0, line: 0}, {rgb: WHITE, fill: 0, line: 255}], rgba, this.ratio);
+      const fill = {rgb, fill: scene.mode === 'verify' ? FILL : 60, line: 0}, line = {rgb: WHITE, fill: 0, line: 255};
+      for (const ink of [fill, line]) colour(grid, width, height, [ink, ink], rgba, this.ratio);
     }
     const {draft} = scene.doc;
     const preview = scene.preview && !draft.answer && !draft.base && !draft.paint;

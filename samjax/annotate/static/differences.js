@@ -37,7 +37,8 @@ export function differences(work, server) {
   }
   const other = work.proposals.filter(({number, state}) => {
     const there = server.states.get(number) ?? 'open';
-    return state !== there && !(state === 'accepted' && there === 'changed');  // undone to its first form: a mask's change
+    const isFirstForm = state === 'accepted' && there === 'changed';  // undone: that is a change of its mask
+    return state !== there && !isFirstForm;
   });
   const accepted = other.filter(({state}) => state === 'accepted');
   const above = Math.min(...accepted.map(({predicted_iou}) => predicted_iou));

@@ -5,7 +5,9 @@ import {eachInside} from './rle.js';
 
 /** @typedef {import('./rle.js').Runs} Runs */
 /** @typedef {import('./rle.js').Rect} Rect */
-/** @typedef {{columns: Int32Array, rows: Int32Array}} Pixels which pixel of the photo is at each of a grid's; -1: none */
+/**
+ * @typedef {{columns: Int32Array, rows: Int32Array}} Pixels which pixel of the photo is at each of a grid's; -1: none
+ */
 /** @typedef {{key: string, runs: Runs, area: number, bounds: Rect | null}} Shape */
 
 /**
@@ -189,7 +191,10 @@ export function colour(grid, width, height, inks, pixels, ratio = 1) {
   }
 }
 
-/** How far the next pixel of another id is, along rows and columns; the screen's end is none. @param {Uint16Array} grid */
+/**
+ * How far the next pixel of another id is, along rows and columns; the screen's end is none.
+ * @param {Uint16Array} grid
+ */
 function distance(grid, /** @type {number} */ at, /** @type {number} */ x, /** @type {number} */ y,
   /** @type {number} */ width, /** @type {number} */ height, /** @type {number} */ id, /** @type {number} */ most) {
   for (let step = 1; step <= most; step++) {
@@ -199,7 +204,10 @@ function distance(grid, /** @type {number} */ at, /** @type {number} */ x, /** @
   return most + 1;
 }
 
-/** A hue for the mask at `place`, a golden angle from the one before, of even lightness (OKLCH). @param {number} place */
+/**
+ * A hue for the mask at `place`, a golden angle from the one before, of even lightness (OKLCH).
+ * @param {number} place
+ */
 export function hue(place, lightness = 0.76, chroma = 0.15) {
   const angle = (place * 2.399963 + 2.6) % (2 * Math.PI);
   const a = chroma * Math.cos(angle), b = chroma * Math.sin(angle);

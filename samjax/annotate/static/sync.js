@@ -16,7 +16,8 @@ import {countsOf} from './rle.js';
  * @typedef {object} Listener
  * @property {() => void} onChange what is saved has changed
  * @property {(stamp: string, stored: any) => void} onStored the server's own form of a mask
- * @property {(mask: Mask | null, stored: any, uuid: string, message: string) => void} onConflict another version is stored; null: of a deletion
+ * @property {(mask: Mask | null, stored: any, uuid: string, message: string) => void} onConflict another version is
+ *   stored; null: of a deletion
  */
 
 export class Sync {
@@ -256,7 +257,11 @@ export class Sync {
   }
 }
 
-/** Whether what the server has stored is that content. @param {any} stored @param {import('./differences.js').Content} content */
+/**
+ * Whether what the server has stored is that content.
+ * @param {any} stored
+ * @param {import('./differences.js').Content} content
+ */
 const isSame = (stored, {annotator, source, counts, handle, prompts}) =>
   stored.annotator === annotator && stored.source === source && (stored.runs.counts === counts
     || (Boolean(handle) && JSON.stringify(promptsOf(stored)) === JSON.stringify(promptsOf({prompts}))));
