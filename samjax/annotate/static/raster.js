@@ -165,7 +165,14 @@ export function sampleBitmap(bitmap, height, {columns, rows}, grid, value) {
   }
 }
 
-/** @typedef {{rgb: number, fill: number, line: number}} Ink rgb as 0xBBGGRR; opacities of fill and outline, 0 to 255 */
+/**
+ * @typedef {object} Ink
+ * @property {number} rgb as 0xBBGGRR
+ * @property {number} fill opacity, 0 to 255
+ * @property {number} line opacity of the outline
+ * @property {boolean} [shade] whether a dark line lies inside the outline, which then shows on white too
+ */
+const SHADE = 0x1c1b1a, SHADE_OPACITY = 150;
 
 /**
  * Colour a grid of ids: fills, and outlines of a pixel and a half that lie inside the masks.
@@ -179,11 +186,12 @@ export function colour(grid, width, height, inks, pixels, ratio = 1) {
     for (let y = 0, at = x * height; y < height; y++, at++) {
       const id = grid[at];
       if (!id) continue;
-      const {rgb, fill, line} = inks[id];
-      let alpha = fill;
+      const {fill, line, shade} = inks[id];
+      let {rgb} = inks[id], alpha = fill;
       if (line) {
         const edge = distance(grid, at, x, y, width, height, id, thick + 1);
         if (edge <= thick) alpha = line;
+        else if (edge === thick + 1 && shade) [rgb, alpha] = [SHADE, SHADE_OPACITY];
         else if (edge === thick + 1 && rest) alpha = fill + (line - fill) * rest;
       }
       if (alpha) pixels[y * width + x] = (Math.round(alpha) << 24 | rgb) >>> 0;

@@ -20,6 +20,9 @@ import {countsOf} from './rle.js';
  *   stored; null: of a deletion
  */
 
+/** So often is one content sent in a row: a server that answers and does not keep it is at odds with the page. */
+const MOST_TURNS = 5;
+
 export class Sync {
   /**
    * @param {{api: import('./api.js').Api, photo: {id: number, width: number, height: number}, lease: number,
@@ -40,6 +43,8 @@ export class Sync {
     this.lost = new Set();
     /** @type {Task[] | null} what is not saved, until something changes */
     this.list = null;
+    /** @type {Map<string, number>} how often each task was answered, and still has to be done */
+    this.turns = new Map();
     /** @type {Mask[]} versions of ours that nobody has decided about */
     this.conflicts = [];
     this.problem = '';
@@ -70,6 +75,7 @@ export class Sync {
   /** Try refused things again, and do not wait. */
   retry() {
     this.refusals.clear();
+    this.turns.clear();
     this.wake();
     this.run();
   }
@@ -85,6 +91,7 @@ export class Sync {
         this.listener.onChange();
         await this.attempt(task);
         this.list = null;
+        if (!this.unsaved().some((one) => turnOf(one) === turnOf(task))) this.turns.delete(turnOf(task));
         this.keep(this);
       }
       this.problem = '';
@@ -96,7 +103,10 @@ export class Sync {
 
   /** @param {Task} task */
   async attempt(task) {
+    const turns = (this.turns.get(turnOf(task)) ?? 0) + 1;
+    this.turns.set(turnOf(task), turns);
     try {
+      if (turns > MOST_TURNS) throw new RequestError('The server answers, but does not keep this', 400);
       await this.send(task);
       this.problem = '';
       this.failures = 0;
@@ -107,6 +117,7 @@ export class Sync {
         this.refusals.set(task.key, {stamp: stampOf(task), message: error.message});
         return;
       }
+      this.turns.delete(turnOf(task));
       this.problem = error.message;
       this.listener.onChange();
       const delay = this.delays[Math.min(this.failures++, this.delays.length - 1)];
@@ -198,8 +209,8 @@ export class Sync {
    * @param {any} answer @param {number[]} numbers @param {string} state
    */
   takeAccepted(answer, numbers, state) {
-    const states = Object.entries(answer?.states ?? Object.fromEntries(numbers.map((number) => [number, state])));
-    for (const [number, now] of states) this.server.states.set(Number(number), String(now));
+    const states = {...Object.fromEntries(numbers.map((number) => [number, state])), ...answer?.states};
+    for (const [number, now] of Object.entries(states)) this.server.states.set(Number(number), String(now));
     for (const stored of answer?.accepted ?? (answer?.uuid ? [answer] : [])) {
       const number = stored.proposal ?? (numbers.length === 1 ? numbers[0] : this.work.proposals.find(({runs}) =>
         countsOf(runs) === stored.runs.counts)?.number);
@@ -256,6 +267,9 @@ export class Sync {
     }
   }
 }
+
+/** @param {Task} task */
+const turnOf = (task) => `${task.kind} ${task.key} ${stampOf(task)}`;
 
 /**
  * Whether what the server has stored is that content.

@@ -234,6 +234,30 @@ test('a refusal is told, does not stop the rest, and is tried again when asked',
   assert.deepEqual([...api.masks.keys()].sort(), ['bad', 'good']);
 });
 
+test('a server that answers and keeps nothing is not asked for ever', async () => {
+  const api = new FakeApi();
+  api.answer = (method, [what], query, body) => {
+    if (what === 'proposals') return {accepted: [], states: {0: 'open'}};
+    return {uuid: 'm', revision: 1, runs: {counts: 'other'}, source: 'brush', annotator: 'ann', prompts: body.prompts};
+  };
+  const {sync} = make(api, {first: work([], {proposals})});
+  sync.want(work([], {proposals: proposals.map((one, i) => ({...one, state: i ? 'open' : 'accepted'}))}));
+  await settle(sync);
+  assert.ok(api.log.length < 10);
+  assert.deepEqual(sync.complaints(), ['The server answers, but does not keep this']);
+});
+
+test('undo and redo may go to and fro', async () => {
+  const api = new FakeApi(), one = mask('m');
+  const {sync} = make(api);
+  for (let turn = 0; turn < 30; turn++) {
+    sync.want(work(turn % 2 ? [] : [one]));
+    await settle(sync);
+    assert.equal(api.masks.size, turn % 2 ? 0 : 1);
+  }
+  assert.deepEqual(sync.complaints(), []);
+});
+
 test('differences of equal things are none', () => {
   const server = empty(), one = mask('m');
   server.masks.set('m', {stamp: one.stamp, revision: 1, name: 'm'});
