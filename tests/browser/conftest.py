@@ -65,6 +65,7 @@ class PageDriver:
         return self
 
     def wait_open(self, name=None):
+        self.page.wait_for_selector("#photo-about:not(:empty)")
         self.page.wait_for_selector("#waiting", state="hidden")
         if name:
             self.wait(lambda: self.text("#photo-name") == name)
