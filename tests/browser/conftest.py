@@ -65,9 +65,10 @@ class PageDriver:
         return self
 
     def wait_open(self, name=None):
+        self.page.wait_for_selector("#photo-about:not(:empty)")
         self.page.wait_for_selector("#waiting", state="hidden")
         if name:
-            self.page.wait_for_function("name => document.querySelector('#photo-name').textContent === name", arg=name)
+            self.wait(lambda: self.text("#photo-name") == name)
 
     def place(self, x, y):
         """Return where on the screen the middle of the photo's pixel (x, y) is."""
@@ -136,14 +137,17 @@ class PageDriver:
             self.page.wait_for_timeout(20)
         raise AssertionError("what was waited for did not come")
 
-    def wait_saved(self):
-        """Wait until the page says so; it does from the frame after an act on."""
-        self.page.wait_for_function(
+    def says(self):
+        """Return what the line says of saving, two frames from now: an act before shows by then."""
+        return self.page.evaluate(
             """async () => {
               await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-              return document.querySelector('#saved').textContent === 'saved';
+              return document.querySelector('#saved').textContent;
             }"""
         )
+
+    def wait_saved(self):
+        self.wait(lambda: self.says() == "saved")
 
     def text(self, selector):
         return self.page.locator(selector).inner_text()

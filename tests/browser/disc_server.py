@@ -306,12 +306,13 @@ class DiscServer:
         for place in wanted:
             proposal = photo.proposals[place]
             proposal["state"] = body.get("state", "accepted")
-            if proposal["state"] == "accepted":
-                uuid = f"00000000-0000-4000-8000-{len(self.log):06d}{place:06d}"
+            uuid = f"00000000-0000-4000-8000-{place:012d}"
+            if proposal["state"] in ("open", "rejected"):
+                photo.masks.pop(uuid, None)
+            elif proposal["state"] == "accepted":  # once more where the answer was lost: the same mask
                 prompts = {"points": [], "labels": [], "box": None}
                 mask = self.mask(uuid, proposal["runs"], "proposal", who, proposal["predicted_iou"], prompts)
-                photo.masks[uuid] = mask
-                accepted.append(mask)
+                accepted.append(photo.masks.setdefault(uuid, mask))
         return JSONResponse(
             {"accepted": accepted, "states": {str(one["number"]): one["state"] for one in photo.proposals}}
         )

@@ -6,7 +6,7 @@ pytestmark = pytest.mark.browser
 
 
 def says_unsaved(page, count):
-    page.page.wait_for_function(f"document.querySelector('#saved').textContent === 'Not saved: {count}'")
+    page.wait(lambda: page.says() == f"Not saved: {count}")
 
 
 def test_reload_shows_what_is_stored(serve, browse):

@@ -1,6 +1,9 @@
 // The routes of the server. Nothing here knows of the page.
 
-/** @typedef {{points: number[][], labels: number[], box: number[] | null}} Prompts in pixels of the photo, counted from 0; a box has both corners inside */
+/**
+ * @typedef {{points: number[][], labels: number[], box: number[] | null}} Prompts in pixels of the photo, counted from
+ * 0; a box has both corners inside
+ */
 /** @typedef {{iou: number, stability: number, handle: string, logits: Int8Array}} Candidate */
 /**
  * @typedef {object} Answer what the model makes of prompts; logits are 1/16 each, row by row

@@ -24,11 +24,12 @@ import {EMPTY} from './state.js';
  * @property {number} brush radius, CSS pixels
  * @property {[number, number] | null} cursor CSS pixels
  * @property {boolean} crosshair
+ * @property {number} threshold proposals of at least this predicted IoU are in the accent's colour
  * @property {number[] | null} drag a box that is being drawn, in pixels of the photo
  */
 
 export const ACCENT = 0xffc65a;  // #5ac6ff
-const GREY = 0xb8b2ae, WHITE = 0xffffff;
+const GREY = 0xc4bfbb, WHITE = 0xffffff;
 const FILL = Math.round(0.35 * 255), SLOW_MS = 14, QUIET_MS = 90;
 
 /** The key by which a proposal is known on the screen. @param {number} number */
@@ -129,7 +130,8 @@ export class Stage {
       this.carry();
     } else {
       const start = performance.now();
-      if (this.differs('masks', [view, screen, map, this.version, hidden, outlines, mode])) this.drawMasks(scene);
+      const shown = [view, screen, map, this.version, hidden, outlines, mode, scene.threshold];
+      if (this.differs('masks', shown)) this.drawMasks(scene);
       const lit = scene.selected || scene.pointed;
       const what = [view, screen, map, doc.draft, scene.preview, this.strokes, hidden, lit, this.shapes.get(lit)];
       if (this.differs('draft', what)) this.drawDraft(scene, lit);
@@ -220,12 +222,16 @@ export class Stage {
     const {screen: {width, height}, rgba, grid, map} = this;
     rgba.fill(0);
     if (!scene.hidden && map.shapes.size) {
+      const above = new Set(scene.doc.proposals.filter(({predicted_iou}) => predicted_iou >= scene.threshold)
+        .map(({number}) => proposalId(number)));
       const inks = map.keys.map((key) => {
         if (!key) return {rgb: 0, fill: 0, line: 0};
         const isProposal = key.startsWith('#');
         const isGrey = this.isGrey(key, scene.mode);
         const isBare = scene.outlines || scene.mode === 'verify' || (isProposal && scene.mode === 'review');
-        return {rgb: this.colourOf(key, scene.mode), fill: isBare ? 0 : isGrey ? 70 : FILL, line: isGrey ? 190 : 255};
+        const fill = isBare ? 0 : isGrey ? 70 : FILL;
+        const rgb = scene.mode === 'review' && above.has(key) ? ACCENT : this.colourOf(key, scene.mode);
+        return {rgb, fill, line: isGrey ? 220 : 255, shade: isProposal};
       });
       map.sample(pixelsOnScreen(this.view, this.screen, this.photo), grid);
       colour(grid, width, height, inks, rgba, this.ratio);
@@ -243,8 +249,9 @@ export class Stage {
       grid.fill(0);
       sampleBitmap(this.bitmapFor(shape.runs), photo.height, pixels, grid, () => 1);
       const rgb = lit.startsWith('#') ? ACCENT : this.colourOf(lit, scene.mode);
-      colour(grid, width, height, [{rgb: 0, fill: 0, line: 0}, {rgb, fill: scene.mode === 'verify' ? FILL : 60, line: 0}], rgba, this.ratio);
-      colour(grid, width, height, [{rgb: 0, fill: 0, line: 0}, {rgb: WHITE, fill: 0, line: 255}], rgba, this.ratio);
+      const fill = {rgb, fill: scene.mode === 'verify' ? FILL : 60, line: 0};
+      const line = {rgb: WHITE, fill: 0, line: 255, shade: true};
+      for (const ink of [fill, line]) colour(grid, width, height, [ink, ink], rgba, this.ratio);
     }
     const {draft} = scene.doc;
     const preview = scene.preview && !draft.answer && !draft.base && !draft.paint;

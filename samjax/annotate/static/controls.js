@@ -70,7 +70,8 @@ export class Controls {
   /** The mask beneath the cursor. */
   keyHere() {
     const {ui, stage} = this.page;
-    return ui.cursor && !ui.hidden && isOn(this.page, ...ui.cursor) ? stage.map.at(...placeIn(this.page, ...ui.cursor)) : '';
+    if (!ui.cursor || ui.hidden || !isOn(this.page, ...ui.cursor)) return '';
+    return stage.map.at(...placeIn(this.page, ...ui.cursor));
   }
 
   selectHere() {

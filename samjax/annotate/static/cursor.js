@@ -59,7 +59,12 @@ function drawRing(context, x, y) {
   context.fillRect(x - 3.25, y - 1, 6.5, 2);
 }
 
-/** @param {CanvasRenderingContext2D} context @param {[number, number]} cursor @param {number} radius @param {boolean} erases */
+/**
+ * @param {CanvasRenderingContext2D} context
+ * @param {[number, number]} cursor
+ * @param {number} radius
+ * @param {boolean} erases
+ */
 function drawBrush(context, [x, y], radius, erases) {
   context.setLineDash(erases ? [4, 4] : []);
   for (const [style, width] of /** @type {[string, number][]} */ ([[INK, 3], [PAPER, 1.25]])) {
@@ -130,7 +135,8 @@ export function drawCandidate(canvas, bitmap, answer, number, part, rgb) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
   const {width, height} = canvas;
   const inner = fit(part, canvas);
-  const view = {scale: inner.scale, x: Math.round(inner.x - part.x * inner.scale), y: Math.round(inner.y - part.y * inner.scale)};
+  const {scale} = inner;
+  const view = {scale, x: Math.round(inner.x - part.x * scale), y: Math.round(inner.y - part.y * scale)};
   const grid = new Uint16Array(width * height);
   sampleLogits(answer, answer.candidates[number].logits, bitmap, pixelsOnScreen(view, canvas, bitmap), grid);
   const image = new ImageData(width, height);

@@ -1,7 +1,10 @@
 // What the page shows and the server has not, as requests. Pure: sync.js sends them.
 
+import {countsOf} from './rle.js';
+
 /** @typedef {import('./state.js').Mask} Mask */
 /** @typedef {import('./state.js').Doc} Doc */
+/** @typedef {import('./state.js').Proposal} Proposal */
 /** @typedef {{source: string, annotator: string, counts: string, handle?: string, prompts: any}} Content */
 /**
  * @typedef {object} Known what the server has of a mask
@@ -35,15 +38,21 @@ export function differences(work, server) {
   for (const [uuid, known] of server.masks) {
     if (!shown.has(uuid)) tasks.push({kind: 'delete', key: uuid, known});
   }
+  const stateOf = (/** @type {number} */ number) => server.states.get(number) ?? 'open';
+  // What a proposal became is the server's to make: its answer brings the mask's UUID, again where it was lost.
+  const isUnknown = (/** @type {Mask} */ {uuid, source, proposal}) =>
+    source === 'proposal' && proposal !== undefined && !server.masks.has(uuid);
+  const unknown = new Set(work.masks.filter(isUnknown).map(({proposal}) => proposal));
   const other = work.proposals.filter(({number, state}) => {
-    const there = server.states.get(number) ?? 'open';
-    return state !== there && !(state === 'accepted' && there === 'changed');  // undone to its first form: a mask's change
+    const isFirstForm = state === 'accepted' && stateOf(number) === 'changed';  // undone: that changes its mask
+    return (state !== stateOf(number) && !isFirstForm) || (state === 'accepted' && unknown.has(number));
   });
   const accepted = other.filter(({state}) => state === 'accepted');
   const above = Math.min(...accepted.map(({predicted_iou}) => predicted_iou));
-  const same = work.proposals.filter((one) =>
-    (server.states.get(one.number) ?? 'open') === 'open' && one.predicted_iou >= above);
-  if (accepted.length > 1 && !work.isPartial && same.every(({state}) => state === 'accepted')) {
+  const isOpen = (/** @type {Proposal} */ {number}) => stateOf(number) === 'open';
+  const same = work.proposals.filter((one) => isOpen(one) && one.predicted_iou >= above);
+  const isOneAct = accepted.every(isOpen) && same.every(({state}) => state === 'accepted');
+  if (accepted.length > 1 && isOneAct && !work.isPartial) {
     tasks.push({kind: 'above', key: `above-${above}`, above, numbers: accepted.map(({number}) => number)});
   } else {
     for (const {number, state} of accepted) tasks.push({kind: 'proposal', key: `state-${number}`, number, state});
@@ -52,9 +61,7 @@ export function differences(work, server) {
     if (state !== 'accepted') tasks.push({kind: 'proposal', key: `state-${number}`, number, state});
   }
   for (const mask of work.masks) {
-    const byAcceptance = mask.source === 'proposal' && mask.proposal !== undefined
-      && !['accepted', 'changed'].includes(server.states.get(mask.proposal) ?? 'open');
-    if (server.masks.get(mask.uuid)?.stamp !== mask.stamp && !byAcceptance) {
+    if (server.masks.get(mask.uuid)?.stamp !== mask.stamp && !isUnknown(mask)) {
       tasks.push({kind: 'put', key: mask.uuid, mask});
     }
   }
@@ -73,3 +80,20 @@ export function stampOf(task) {
   if (task.kind === 'proposal') return task.state;
   return task.kind === 'verdict' ? task.verdict : '';
 }
+
+/** @param {Mask} mask @returns {Content} */
+export function contentOf({source, annotator, handle, prompts, runs}) {
+  return {source, annotator, handle, prompts, counts: countsOf(runs)};
+}
+
+/**
+ * Whether what the server has stored is that content.
+ * @param {any} stored
+ * @param {Content} content
+ */
+export const isSame = (stored, {annotator, source, counts, handle, prompts}) =>
+  stored.annotator === annotator && stored.source === source && (stored.runs.counts === counts
+    || (Boolean(handle) && JSON.stringify(promptsOf(stored)) === JSON.stringify(promptsOf({prompts}))));
+
+/** @param {{prompts: import('./api.js').Prompts}} mask */
+const promptsOf = ({prompts}) => [prompts?.points ?? [], prompts?.labels ?? [], prompts?.box ?? null];

@@ -6,11 +6,25 @@
  * @property {string[]} keys as `KeyboardEvent.key` in lower case; `mod+` is Control or Command
  * @property {string} shows for the help
  * @property {string} label
- * @property {(controls: Controls, event: KeyboardEvent) => void | boolean} run returns false to leave the key to the browser
+ * @property {(controls: Controls, event: KeyboardEvent) => void | boolean} run returns false to leave the key to the
+ *   browser
  * @property {string[]} [modes] in which it counts; in all by default
  */
 
 const STEP = 2, LEAP = 24;
+
+/** @type {Key[]} */
+const ARROWS = ['Left', 'Right', 'Up', 'Down'].map((side, i) => ({
+  keys: [`arrow${side}`, `shift+arrow${side}`].map((key) => key.toLowerCase()),
+  shows: i ? '' : '← → ↑ ↓',
+  label: 'Move the cursor; with Shift faster',
+  run: (to, {shiftKey}) => {
+    const step = shiftKey ? LEAP : STEP;
+    to.nudge(i > 1 ? 0 : i ? step : -step, i < 2 ? 0 : i > 2 ? step : -step);
+  },
+}));
+
+const MAKING = ['manual', 'prefill', 'review'];
 
 /** @type {[string, Key[]][]} */
 export const GROUPS = [
@@ -19,7 +33,7 @@ export const GROUPS = [
     {keys: ['escape'], shows: 'Esc', label: 'Drop it', run: (to) => to.escape()},
     {keys: ['tab'], shows: 'Tab', label: 'Next candidate', run: (to) => to.turn(1)},
     {keys: ['shift+tab'], shows: 'Shift Tab', label: 'Candidate before', run: (to) => to.turn(-1)},
-    {keys: ['1', '2', '3'], shows: '1 2 3', label: 'That candidate', run: (to, event) => to.choose(Number(event.key) - 1)},
+    {keys: ['1', '2', '3'], shows: '1 2 3', label: 'That candidate', run: (to, {key}) => to.choose(Number(key) - 1)},
     {keys: ['mod+z'], shows: 'Ctrl Z', label: 'Undo: clicks, commits, all', run: (to) => to.work?.undo()},
     {keys: ['mod+shift+z', 'mod+y'], shows: 'Ctrl Shift Z', label: 'Redo', run: (to) => to.work?.redo()},
   ]],
@@ -35,7 +49,7 @@ export const GROUPS = [
     {keys: ['delete', 'backspace'], shows: 'Del', label: 'Delete', run: (to) => to.remove()},
     {keys: ['j'], shows: 'J', label: 'Select the next', run: (to) => to.step(1)},
     {keys: ['k'], shows: 'K', label: 'Select the one before', run: (to) => to.step(-1)},
-    {keys: ['a'], shows: 'A', label: 'Accept proposals above the slider', run: (to) => to.acceptAbove(), modes: ['review', 'prefill', 'manual']},
+    {keys: ['a'], shows: 'A', label: 'Accept proposals above the slider', run: (to) => to.acceptAbove(), modes: MAKING},
     {keys: ['y'], shows: 'Y', label: 'Verdict: yes', run: (to) => to.work?.judge('yes'), modes: ['verify']},
     {keys: ['x'], shows: 'X', label: 'Verdict: no', run: (to) => to.work?.judge('no'), modes: ['verify']},
     {keys: ['u'], shows: 'U', label: 'Verdict: redo', run: (to) => to.work?.judge('redo'), modes: ['verify']},
@@ -55,10 +69,7 @@ export const GROUPS = [
     {keys: ['?'], shows: '?', label: 'These keys', run: (to) => to.toggle('help')},
   ]],
   ['Without a mouse', [
-    {keys: ['arrowleft', 'shift+arrowleft'], shows: '← → ↑ ↓', label: 'Move the cursor; with Shift faster', run: (to, event) => to.nudge(event.shiftKey ? -LEAP : -STEP, 0)},
-    {keys: ['arrowright', 'shift+arrowright'], shows: '', label: '', run: (to, event) => to.nudge(event.shiftKey ? LEAP : STEP, 0)},
-    {keys: ['arrowup', 'shift+arrowup'], shows: '', label: '', run: (to, event) => to.nudge(0, event.shiftKey ? -LEAP : -STEP)},
-    {keys: ['arrowdown', 'shift+arrowdown'], shows: '', label: '', run: (to, event) => to.nudge(0, event.shiftKey ? LEAP : STEP)},
+    ...ARROWS,
     {keys: ['.'], shows: '.', label: 'Left click, or a dab of the brush', run: (to) => to.press(1)},
     {keys: [','], shows: ',', label: 'Right click', run: (to) => to.press(0)},
     {keys: ['g'], shows: 'G', label: 'A corner of a box, twice', run: (to) => to.corner()},

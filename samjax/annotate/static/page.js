@@ -20,6 +20,9 @@ const RENEW_MS = 30_000;
 const AWAY_MS = 300_000;
 const NOTICE_MS = 4500;
 
+/** @param {number} ms */
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
 export class Page {
   /** @param {string} annotator @param {string | null} token */
   constructor(annotator, token) {
@@ -67,8 +70,8 @@ export class Page {
     this.root.dataset.tool = ui.tool;
     if (work) {
       const pointed = mode === 'review' && isEmpty(work.draft) ? this.controls.keyHere() : '';
-      this.stage.draw({
-        ...ui, doc: work.doc, preview: ui.tool === 'points' ? work.questions.preview : null, mode, selected: work.selected, pointed});
+      const preview = ui.tool === 'points' ? work.questions.preview : null;
+      this.stage.draw({...ui, doc: work.doc, preview, mode, selected: work.selected, pointed});
     }
     this.panels.draw();
   }
@@ -190,8 +193,7 @@ export class Page {
       this.notice('This mask is not committed: Enter keeps it. The same key again leaves without it');
       return;
     }
-    if (work.sync.unsaved().length) await Promise.race([work.sync.run(), new Promise((resolve) => setTimeout(resolve, 1500))]);
-    for (let i = 0; i < 30 && work.sync.running && !work.sync.problem; i++) await new Promise((resolve) => setTimeout(resolve, 50));
+    for (let i = 0; i < 150 && work.sync.running && !work.sync.problem; i++) await pause(10);
     if (work.sync.unsaved().length || work.sync.conflicts.length) {
       this.notice('This photo stays until all of its masks are saved');
       return;
@@ -238,7 +240,7 @@ export class Page {
         this.waiting = `${error.message} …`;
         this.changed();
         if (!error.isPassing) delay = 5000;
-        await new Promise((resolve) => setTimeout(resolve, delay));
+        await pause(delay);
       }
     }
   }

@@ -4,6 +4,7 @@ import {drawCandidate, surroundings} from './cursor.js';
 import {ACCENT} from './canvas.js';
 import {css} from './raster.js';
 import {drawConflict} from './conflict.js';
+import {aboutMask, aboutModel, clockText, countOfMasks, hintFor, savedText, titleOf} from './words.js';
 
 /** @typedef {import('./page.js').Page} Page */
 
@@ -12,15 +13,9 @@ const TOOLS = [
   ['points', 'Points and boxes', 'V'], ['brush', 'Brush', 'B'], ['eraser', 'Eraser', 'E'], null,
   ['undo', 'Undo', 'Ctrl+Z'], ['redo', 'Redo', 'Ctrl+Shift+Z'], null,
   ['reopen', 'Open the mask again', 'R'], ['delete', 'Delete the mask', 'Del'], null,
-  ['hide', 'Hide masks', 'H'], ['outlines', 'Outlines only', 'O'], ['fit', 'The whole photo', '0'], ['help', 'All keys', '?'],
+  ['hide', 'Hide masks', 'H'], ['outlines', 'Outlines only', 'O'], ['fit', 'The whole photo', '0'],
+  ['help', 'All keys', '?'],
 ];
-/** @type {Record<string, string>} */
-const HINTS = {
-  verify: 'Judge the mask that is lit: yes, no, or redo.',
-  review: 'Click accepts a proposal, right click rejects it. Elsewhere a click begins a mask.',
-};
-/** @type {Record<string, string>} */
-const SOURCES = {clicks: 'By clicks', box: 'By a box', brush: 'By brush', proposal: 'By the model', changed: 'By the model, changed'};
 const VERDICTS = [['yes', 'Yes', 'Y'], ['no', 'No', 'X'], ['redo', 'Redo', 'U']];
 
 /** @template {HTMLElement} T @param {string} selector @returns {T} */
@@ -143,7 +138,7 @@ export class Panels {
     if (this.differs('conflict', [work, work?.sync.conflicts.length, work?.doc.masks])) drawConflict(page);
     get('#who').textContent = page.annotator;
     get('#model').textContent = session ? session.model.name : '';
-    get('#model').title = session ? `Checkpoint ${session.model.name}${work?.questions.decodeMs ? `, ${work.questions.decodeMs.toFixed(0)} ms for the last mask` : ''}` : '';
+    get('#model').title = aboutModel(session, work?.questions.decodeMs ?? 0);
     const {scale} = page.stage.view;
     get('#zoom').textContent = work ? `${Math.round(100 * scale / page.stage.ratio)}%` : '';
     this.drawSaved();
@@ -171,10 +166,7 @@ export class Panels {
       });
     }
     [...list.children].forEach((made, i) => made.setAttribute('aria-pressed', String(i === chosen)));
-    const draft = work?.draft;
-    get('#candidates .hint').textContent = !work ? '' : work.questions.trouble ? `${work.questions.trouble} …` : draft?.waits && !answer ? 'Asking the model …'
-      : answer ? '' : draft?.base ? 'Opened again: click to change it, Enter keeps it.'
-        : draft?.paint ? 'Drawn by hand.' : HINTS[mode] ?? 'Click on an object, or drag a box around it.';
+    write('#candidates .hint', hintFor(work, mode));
   }
 
   drawProposals() {
@@ -208,7 +200,8 @@ export class Panels {
       made.remove();
       this.swatches.delete(uuid);
     }
-    masks.forEach(({uuid, source, annotator, predicted_iou}, i) => {
+    masks.forEach((mask, i) => {
+      const {uuid} = mask;
       let made = this.swatches.get(uuid);
       if (!made) {
         made = button('', () => work?.select(uuid));
@@ -216,7 +209,7 @@ export class Panels {
         this.swatches.set(uuid, made);
         list.append(made);
       }
-      made.title = `Mask ${i + 1}: ${source}, ${annotator}${predicted_iou === null ? '' : `, IoU ${predicted_iou.toFixed(2)}`}`;
+      made.title = titleOf(mask, i + 1);
       made.ariaLabel = made.title;
       if (work) made.style.backgroundColor = css(stage.colourOf(uuid, mode));
       made.ariaSelected = String(uuid === work?.selected);
@@ -225,10 +218,8 @@ export class Panels {
       made.dataset.verdict = work?.doc.verdicts[uuid] ?? '';
     });
     get('#masks .count').textContent = work ? String(masks.length) : '';
-    const selected = masks.find(({uuid}) => uuid === work?.selected);
-    get('#masks .about').textContent = selected
-      ? `${SOURCES[selected.source] ?? selected.source}, ${selected.annotator}.${mode === 'verify' ? '' : ' R opens it, Del deletes it.'}` : '';
-    get('#count').textContent = work ? `${masks.length} ${masks.length === 1 ? 'mask' : 'masks'}` : '';
+    write('#masks .about', aboutMask(masks.find(({uuid}) => uuid === work?.selected), mode));
+    write('#count', work ? countOfMasks(masks.length) : '');
   }
 
   drawSaved() {
@@ -236,19 +227,18 @@ export class Panels {
     const syncs = [...this.page.syncs];
     const count = syncs.reduce((sum, sync) => sum + sync.unsaved().length, 0);
     const why = syncs.map((sync) => sync.complaints()[0] ?? sync.problem).find(Boolean) ?? '';
-    const isQuiet = !why && count;  // on its way, for some milliseconds
-    saved.dataset.state = why && count ? 'unsaved' : 'saved';
-    saved.textContent = !this.page.work && !count ? '' : why && count ? `Not saved: ${count}` : isQuiet ? 'saving …' : 'saved';
-    saved.title = why && count ? 'Try again now' : 'Every mask is on the disk of the server';
-    note.dataset.why = why && count ? why : '';
+    const isStuck = Boolean(why && count);  // else it is on its way, for some milliseconds
+    saved.dataset.state = isStuck ? 'unsaved' : 'saved';
+    write('#saved', this.page.work || count ? savedText(count, why) : '');
+    saved.title = isStuck ? 'Try again now' : 'Every mask is on the disk of the server';
+    note.dataset.why = isStuck ? why : '';
   }
 
   drawClock() {
     const {work, session, clock} = this.page;
     const {seconds, active_seconds} = clock.read(performance.now());
     const late = Boolean(work) && seconds >= (session?.settings.amber_seconds ?? 30);
-    const text = `${seconds < 600 ? seconds.toFixed(0) : Math.floor(seconds / 60)} ${seconds < 600 ? 's' : 'min'}, ${active_seconds.toFixed(0)} active`;
-    write('#clock', work ? text : '');
+    write('#clock', work ? clockText(seconds, active_seconds) : '');
     get('#clock').dataset.late = String(late);
     const why = get('#note').dataset.why;
     write('#note', why || (late ? 'Long for one mask: N takes the next photo' : ''));

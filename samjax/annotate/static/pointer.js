@@ -8,14 +8,25 @@ import {pan, toPhoto, zoom} from './view.js';
 
 const NEAR = 10, DRAG = 4;  // CSS pixels
 
-/** @param {Page} page @param {number} x @param {number} y in CSS pixels of the stage @returns {[number, number]} in the photo, not beside it */
+/**
+ * @param {Page} page
+ * @param {number} x
+ * @param {number} y in CSS pixels of the stage
+ * @returns {[number, number]} in the photo, not beside it
+ */
 export function placeIn(page, x, y) {
   const {stage} = page;
   const [px, py] = toPhoto(stage.view, x * stage.ratio, y * stage.ratio);
   return [Math.min(stage.photo.width, Math.max(0, px)), Math.min(stage.photo.height, Math.max(0, py))];
 }
 
-/** The pixel of the photo at a place: prompts are pixels, counted from 0. @param {Page} page @param {number} x @param {number} y @returns {[number, number]} */
+/**
+ * The pixel of the photo at a place: prompts are pixels, counted from 0.
+ * @param {Page} page
+ * @param {number} x
+ * @param {number} y
+ * @returns {[number, number]}
+ */
 export function pixelIn(page, x, y) {
   const [px, py] = placeIn(page, x, y), {width, height} = page.stage.photo;
   return [Math.min(width - 1, Math.floor(px)), Math.min(height - 1, Math.floor(py))];
@@ -46,7 +57,14 @@ export function click(page, x, y, label) {
   else work.click(place, label, page.ui.hidden ? '' : stage.map.at(...place));
 }
 
-/** A piece of a stroke; `isLast` makes an act of it. @param {Page} page @param {[number, number]} from @param {[number, number]} to @param {boolean} erases @param {boolean} isLast */
+/**
+ * A piece of a stroke; `isLast` makes an act of it.
+ * @param {Page} page
+ * @param {[number, number]} from
+ * @param {[number, number]} to
+ * @param {boolean} erases
+ * @param {boolean} isLast
+ */
 export function brush(page, from, to, erases, isLast) {
   const {stage, work, ui} = page;
   if (!work) return;
@@ -60,7 +78,10 @@ export function brush(page, from, to, erases, isLast) {
 /** @param {Page} page */
 export function watch(page) {
   const {stage, ui} = page, {root} = stage;
-  /** @typedef {{kind: string, x: number, y: number, from: [number, number], pixel: [number, number], button: number}} Gesture */
+  /**
+   * @typedef {{kind: string, x: number, y: number, from: [number, number], pixel: [number, number], button: number}}
+   * Gesture
+   */
   /** @type {Gesture | null} */
   let gesture = null;
 

@@ -5,7 +5,9 @@ import {eachInside} from './rle.js';
 
 /** @typedef {import('./rle.js').Runs} Runs */
 /** @typedef {import('./rle.js').Rect} Rect */
-/** @typedef {{columns: Int32Array, rows: Int32Array}} Pixels which pixel of the photo is at each of a grid's; -1: none */
+/**
+ * @typedef {{columns: Int32Array, rows: Int32Array}} Pixels which pixel of the photo is at each of a grid's; -1: none
+ */
 /** @typedef {{key: string, runs: Runs, area: number, bounds: Rect | null}} Shape */
 
 /**
@@ -163,7 +165,14 @@ export function sampleBitmap(bitmap, height, {columns, rows}, grid, value) {
   }
 }
 
-/** @typedef {{rgb: number, fill: number, line: number}} Ink rgb as 0xBBGGRR; opacities of fill and outline, 0 to 255 */
+/**
+ * @typedef {object} Ink
+ * @property {number} rgb as 0xBBGGRR
+ * @property {number} fill opacity, 0 to 255
+ * @property {number} line opacity of the outline
+ * @property {boolean} [shade] whether a dark line lies inside the outline, which then shows on white too
+ */
+const SHADE = 0x1c1b1a, SHADE_OPACITY = 150;
 
 /**
  * Colour a grid of ids: fills, and outlines of a pixel and a half that lie inside the masks.
@@ -177,11 +186,12 @@ export function colour(grid, width, height, inks, pixels, ratio = 1) {
     for (let y = 0, at = x * height; y < height; y++, at++) {
       const id = grid[at];
       if (!id) continue;
-      const {rgb, fill, line} = inks[id];
-      let alpha = fill;
+      const {fill, line, shade} = inks[id];
+      let {rgb} = inks[id], alpha = fill;
       if (line) {
         const edge = distance(grid, at, x, y, width, height, id, thick + 1);
         if (edge <= thick) alpha = line;
+        else if (edge === thick + 1 && shade) [rgb, alpha] = [SHADE, SHADE_OPACITY];
         else if (edge === thick + 1 && rest) alpha = fill + (line - fill) * rest;
       }
       if (alpha) pixels[y * width + x] = (Math.round(alpha) << 24 | rgb) >>> 0;
@@ -189,7 +199,10 @@ export function colour(grid, width, height, inks, pixels, ratio = 1) {
   }
 }
 
-/** How far the next pixel of another id is, along rows and columns; the screen's end is none. @param {Uint16Array} grid */
+/**
+ * How far the next pixel of another id is, along rows and columns; the screen's end is none.
+ * @param {Uint16Array} grid
+ */
 function distance(grid, /** @type {number} */ at, /** @type {number} */ x, /** @type {number} */ y,
   /** @type {number} */ width, /** @type {number} */ height, /** @type {number} */ id, /** @type {number} */ most) {
   for (let step = 1; step <= most; step++) {
@@ -199,7 +212,10 @@ function distance(grid, /** @type {number} */ at, /** @type {number} */ x, /** @
   return most + 1;
 }
 
-/** A hue for the mask at `place`, a golden angle from the one before, of even lightness (OKLCH). @param {number} place */
+/**
+ * A hue for the mask at `place`, a golden angle from the one before, of even lightness (OKLCH).
+ * @param {number} place
+ */
 export function hue(place, lightness = 0.76, chroma = 0.15) {
   const angle = (place * 2.399963 + 2.6) % (2 * Math.PI);
   const a = chroma * Math.cos(angle), b = chroma * Math.sin(angle);

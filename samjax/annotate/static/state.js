@@ -25,7 +25,10 @@
  * @property {number} [proposal] whose acceptance makes the mask
  */
 /** @typedef {'open' | 'accepted' | 'rejected' | 'changed'} ProposalState */
-/** @typedef {{number: number, runs: Runs, predicted_iou: number, stability_score: number, state: ProposalState}} Proposal */
+/**
+ * @typedef {{number: number, runs: Runs, predicted_iou: number, stability_score: number, state: ProposalState}}
+ * Proposal
+ */
 /**
  * @typedef {object} Draft the mask being made: the model's answer, or the base, and brush work over it
  * @property {[number, number][]} points

@@ -23,7 +23,10 @@ const pack = (mask) => ({...mask, runs: countsOf(mask.runs)});
 const unpack = (mask) => ({...mask, runs: decodeCounts(mask.runs)});
 
 export class Store {
-  /** @param {string} folder what the server says it writes to, so that another folder's work never goes there @param {string} annotator */
+  /**
+   * @param {string} folder what the server says it writes to, so that another folder's work never goes there
+   * @param {string} annotator
+   */
   constructor(folder, annotator) {
     this.prefix = `${PREFIX}${JSON.stringify([folder, annotator])}/`;
     this.page = pageId();

@@ -3,7 +3,7 @@
 // sent sends nothing, and a request whose answer was lost is sent again; UUIDs and revisions make that harmless.
 
 import {RequestError} from './api.js';
-import {differences, stampOf} from './differences.js';
+import {contentOf, differences, isSame, stampOf} from './differences.js';
 import {maskFrom} from './photo.js';
 import {countsOf} from './rle.js';
 
@@ -16,8 +16,13 @@ import {countsOf} from './rle.js';
  * @typedef {object} Listener
  * @property {() => void} onChange what is saved has changed
  * @property {(stamp: string, stored: any) => void} onStored the server's own form of a mask
- * @property {(mask: Mask | null, stored: any, uuid: string, message: string) => void} onConflict another version is stored; null: of a deletion
+ * @property {(mask: Mask | null, stored: any, uuid: string, message: string) => void} onConflict another version is
+ *   stored; null: of a deletion
  */
+
+/** So often is one content sent in a row: a server that answers and does not keep it is at odds with the page. */
+const MOST_TURNS = 5;
+const UNSURE = '?';
 
 export class Sync {
   /**
@@ -39,6 +44,8 @@ export class Sync {
     this.lost = new Set();
     /** @type {Task[] | null} what is not saved, until something changes */
     this.list = null;
+    /** @type {Map<string, number>} how often each task was answered, and still has to be done */
+    this.turns = new Map();
     /** @type {Mask[]} versions of ours that nobody has decided about */
     this.conflicts = [];
     this.problem = '';
@@ -69,6 +76,7 @@ export class Sync {
   /** Try refused things again, and do not wait. */
   retry() {
     this.refusals.clear();
+    this.turns.clear();
     this.wake();
     this.run();
   }
@@ -84,6 +92,7 @@ export class Sync {
         this.listener.onChange();
         await this.attempt(task);
         this.list = null;
+        if (!this.unsaved().some((one) => turnOf(one) === turnOf(task))) this.turns.delete(turnOf(task));
         this.keep(this);
       }
       this.problem = '';
@@ -95,7 +104,10 @@ export class Sync {
 
   /** @param {Task} task */
   async attempt(task) {
+    const turns = (this.turns.get(turnOf(task)) ?? 0) + 1;
+    this.turns.set(turnOf(task), turns);
     try {
+      if (turns > MOST_TURNS) throw new RequestError('The server answers, but does not keep this', 400);
       await this.send(task);
       this.problem = '';
       this.failures = 0;
@@ -106,6 +118,7 @@ export class Sync {
         this.refusals.set(task.key, {stamp: stampOf(task), message: error.message});
         return;
       }
+      this.turns.delete(turnOf(task));
       this.problem = error.message;
       this.listener.onChange();
       const delay = this.delays[Math.min(this.failures++, this.delays.length - 1)];
@@ -134,13 +147,16 @@ export class Sync {
       await api.json('DELETE', `${base}/masks/${name}?revision=${revision || 1}&lease=${lease}`);
       server.masks.delete(task.key);
     } else if (task.kind === 'verdict') {
-      await api.json('PUT', `${base}/verdicts/${task.uuid}`, {verdict: task.verdict, lease});
+      const put = () => api.json('PUT', `${base}/verdicts/${task.uuid}`, {verdict: task.verdict, lease});
+      await unsure(server.verdicts, [task.uuid], put);
       server.verdicts.set(task.uuid, task.verdict);
     } else if (task.kind === 'proposal') {
-      const answer = await api.json('PUT', `${base}/proposals/${task.number}`, {state: task.state, lease});
+      const put = () => api.json('PUT', `${base}/proposals/${task.number}`, {state: task.state, lease});
+      const answer = await unsure(server.states, [task.number], put);
       this.takeAccepted(answer, [task.number], task.state);
     } else {
-      const answer = await api.json('PUT', `${base}/proposals`, {above: task.above, lease});
+      const put = () => api.json('PUT', `${base}/proposals`, {above: task.above, lease});
+      const answer = await unsure(server.states, task.numbers, put);
       this.takeAccepted(answer, task.numbers, 'accepted');
     }
   }
@@ -152,7 +168,7 @@ export class Sync {
     const name = before?.name ?? mask.uuid;
     const revision = before?.leaves ? 0 : before?.revision ?? 0;
     // Until an answer comes, whether the server has this is not known: an undo then has something to delete.
-    const sent = [...before?.sent ?? [], this.contentOf(mask)];
+    const sent = [...before?.sent ?? [], contentOf(mask)];
     masks.set(mask.uuid, {stamp: '', revision: before?.revision ?? 0, name, sent, leaves: before?.leaves});
     const {handle, predicted_iou, stability_score} = mask;
     const body = {
@@ -175,15 +191,9 @@ export class Sync {
       throw error;
     }
     // An add that was sent before with other content may be the one that counts: then what is there is unsure.
-    const sure = !before || revision > 0 || isSame(stored, this.contentOf(mask));
+    const sure = !before || revision > 0 || isSame(stored, contentOf(mask));
     masks.set(mask.uuid, {stamp: sure ? mask.stamp : '', revision: stored.revision, name});
     if (sure) this.listener.onStored(mask.stamp, stored);
-  }
-
-  /** @param {Mask} mask @returns {import('./differences.js').Content} */
-  contentOf(mask) {
-    const {source, annotator, handle, prompts} = mask;
-    return {source, annotator, handle, prompts, counts: countsOf(mask.runs)};
   }
 
   /** @param {Mask} mask */
@@ -197,8 +207,8 @@ export class Sync {
    * @param {any} answer @param {number[]} numbers @param {string} state
    */
   takeAccepted(answer, numbers, state) {
-    const states = Object.entries(answer?.states ?? Object.fromEntries(numbers.map((number) => [number, state])));
-    for (const [number, now] of states) this.server.states.set(Number(number), String(now));
+    const states = {...Object.fromEntries(numbers.map((number) => [number, state])), ...answer?.states};
+    for (const [number, now] of Object.entries(states)) this.server.states.set(Number(number), String(now));
     for (const stored of answer?.accepted ?? (answer?.uuid ? [answer] : [])) {
       const number = stored.proposal ?? (numbers.length === 1 ? numbers[0] : this.work.proposals.find(({runs}) =>
         countsOf(runs) === stored.runs.counts)?.number);
@@ -240,7 +250,7 @@ export class Sync {
   takeStored(task, stored, known, message) {
     const {masks} = this.server;
     const now = {name: known?.name ?? task.key, revision: stored.revision, stamp: ''};
-    if (task.kind === 'put' && isSame(stored, this.contentOf(task.mask))) {
+    if (task.kind === 'put' && isSame(stored, contentOf(task.mask))) {
       masks.set(task.key, {...now, stamp: task.mask.stamp});
       this.listener.onStored(task.mask.stamp, stored);
     } else if (known?.sent?.some((content) => isSame(stored, content))) {
@@ -256,10 +266,21 @@ export class Sync {
   }
 }
 
-/** Whether what the server has stored is that content. @param {any} stored @param {import('./differences.js').Content} content */
-const isSame = (stored, {annotator, source, counts, handle, prompts}) =>
-  stored.annotator === annotator && stored.source === source && (stored.runs.counts === counts
-    || (Boolean(handle) && JSON.stringify(promptsOf(stored)) === JSON.stringify(promptsOf({prompts}))));
+/**
+ * Send something; until an answer comes, what the server has under these keys is not known.
+ * @template K
+ * @param {Map<K, string>} known @param {K[]} keys @param {() => Promise<any>} put
+ */
+async function unsure(known, keys, put) {
+  const before = keys.map((key) => known.get(key) ?? 'open');
+  for (const key of keys) known.set(key, UNSURE);
+  try {
+    return await put();
+  } catch (error) {
+    if (error instanceof RequestError && !error.isPassing) keys.forEach((key, i) => known.set(key, before[i]));
+    throw error;
+  }
+}
 
-/** @param {{prompts: import('./api.js').Prompts}} mask */
-const promptsOf = ({prompts}) => [prompts?.points ?? [], prompts?.labels ?? [], prompts?.box ?? null];
+/** @param {Task} task */
+const turnOf = (task) => `${task.kind} ${task.key} ${stampOf(task)}`;

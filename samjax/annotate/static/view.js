@@ -16,14 +16,29 @@ export function fit(photo, screen, margin = 0) {
   };
 }
 
-/** Zoom about a place on the screen, which stays. @param {View} view @param {number} x @param {number} y @param {number} factor @returns {View} */
+/**
+ * Zoom about a place on the screen, which stays.
+ * @param {View} view
+ * @param {number} x
+ * @param {number} y
+ * @param {number} factor
+ * @returns {View}
+ */
 export function zoom(view, x, y, factor) {
   const scale = Math.min(LARGEST, Math.max(SMALLEST, view.scale * factor));
   const ratio = scale / view.scale;
   return {scale, x: Math.round(x - (x - view.x) * ratio), y: Math.round(y - (y - view.y) * ratio)};
 }
 
-/** Move, but keep a corner of the photo on the screen. @param {View} view @param {number} dx @param {number} dy @param {Size} photo @param {Size} screen @returns {View} */
+/**
+ * Move, but keep a corner of the photo on the screen.
+ * @param {View} view
+ * @param {number} dx
+ * @param {number} dy
+ * @param {Size} photo
+ * @param {Size} screen
+ * @returns {View}
+ */
 export function pan(view, dx, dy, photo, screen) {
   const least = 48;
   const clamp = (/** @type {number} */ place, /** @type {number} */ side, /** @type {number} */ room) =>
@@ -35,7 +50,13 @@ export function pan(view, dx, dy, photo, screen) {
   };
 }
 
-/** A place on the screen, in pixels of the photo. @param {View} view @param {number} x @param {number} y @returns {[number, number]} */
+/**
+ * A place on the screen, in pixels of the photo.
+ * @param {View} view
+ * @param {number} x
+ * @param {number} y
+ * @returns {[number, number]}
+ */
 export const toPhoto = (view, x, y) => [(x - view.x) / view.scale, (y - view.y) / view.scale];
 
 /** @param {View} view @param {number} x @param {number} y @returns {[number, number]} */

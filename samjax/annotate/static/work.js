@@ -18,7 +18,12 @@ export function newUuid() {
   return [text.slice(0, 8), text.slice(8, 12), text.slice(12, 16), text.slice(16, 20), text.slice(20)].join('-');
 }
 
-/** A mask with the pixels and scores that the server made of it. @param {Mask} mask @param {any} stored @returns {Mask} */
+/**
+ * A mask with the pixels and scores that the server made of it.
+ * @param {Mask} mask
+ * @param {any} stored
+ * @returns {Mask}
+ */
 function exact(mask, {runs: {counts}, predicted_iou, stability_score}) {
   const runs = counts === countsOf(mask.runs) ? mask.runs : decodeCounts(counts);
   return {...mask, runs, predicted_iou, stability_score};

@@ -65,6 +65,7 @@ class FakeApi {
       const already = this.states.get(number) === 'accepted';
       this.states.set(number, body.state ?? 'accepted');
       const uuid = `of-${number}`;
+      if (['open', 'rejected'].includes(this.states.get(number))) this.masks.delete(uuid);
       if (this.states.get(number) !== 'accepted') continue;
       if (!already || !this.masks.has(uuid)) {
         this.masks.set(uuid, {uuid, revision: 1, runs: {counts: encodeCounts(proposals[number].runs)}, source: 'proposal', annotator: 'ann', prompts});
@@ -215,6 +216,42 @@ test('proposals above a slider are one request, others one each; undo takes thei
   assert.deepEqual([...api.masks.values()].map(({source, revision}) => [source, revision]), [['changed', 2]]);
 });
 
+test('proposals over any failures end with the server as the page', async () => {
+  for (let seed = 0; seed < 150; seed++) {
+    const random = randomFrom(seed);
+    const api = new FakeApi(() => (random() < 0.25 ? 'lost' : random() < 0.25 ? 'dead' : ''));
+    const {sync} = make(api, {first: work([], {proposals})});
+    let now = {proposals, masks: []};
+    const stack = [];
+    for (let turn = 0; turn < 10; turn++) {
+      const before = now, open = now.proposals.filter(({state}) => state === 'open'), kind = random();
+      const change = (numbers, state) => now.proposals.map((one) => (numbers.includes(one.number) ? {...one, state} : one));
+      const accepted = (numbers) => numbers.map((number) => mask(`l${seed}-${turn}-${number}`, {source: 'proposal', proposal: number, runs: proposals[number].runs}));
+      if (kind < 0.3 && open.length) {
+        const numbers = [open[0].number];
+        now = {proposals: change(numbers, 'accepted'), masks: [...now.masks, ...accepted(numbers)]};
+      } else if (kind < 0.5 && open.length) {
+        const numbers = open.filter((one) => one.predicted_iou >= 0.9).map(({number}) => number);
+        now = {proposals: change(numbers, 'accepted'), masks: [...now.masks, ...accepted(numbers)]};
+      } else if (kind < 0.6 && open.length) {
+        now = {...now, proposals: change([open[0].number], 'rejected')};
+      } else if (kind < 0.75 && now.masks.length) {
+        const [first, ...rest] = now.masks;
+        now = {proposals: change([first.proposal], 'rejected'), masks: rest};
+      } else if (stack.length) {
+        now = stack.pop();
+      }
+      if (now !== before && kind < 0.75) stack.push(before);
+      sync.want(work(now.masks, {proposals: now.proposals}));
+      for (let wait = Math.floor(4 * random()); wait--;) await new Promise((resolve) => setImmediate(resolve));
+    }
+    await settle(sync);
+    assert.deepEqual([...api.masks.values()].map(({runs}) => runs.counts).sort(), now.masks.map(({runs}) => encodeCounts(runs)).sort(), `seed ${seed}`);
+    for (const {number, state} of now.proposals) assert.equal(api.states.get(number) ?? 'open', state, `seed ${seed}`);
+    assert.deepEqual(sync.complaints(), []);
+  }
+});
+
 test('a refusal is told, does not stop the rest, and is tried again when asked', async () => {
   const api = new FakeApi();
   const answer = api.answer.bind(api);
@@ -232,6 +269,30 @@ test('a refusal is told, does not stop the rest, and is tried again when asked',
   sync.retry();
   await settle(sync);
   assert.deepEqual([...api.masks.keys()].sort(), ['bad', 'good']);
+});
+
+test('a server that answers and keeps nothing is not asked for ever', async () => {
+  const api = new FakeApi();
+  api.answer = (method, [what], query, body) => {
+    if (what === 'proposals') return {accepted: [], states: {0: 'open'}};
+    return {uuid: 'm', revision: 1, runs: {counts: 'other'}, source: 'brush', annotator: 'ann', prompts: body.prompts};
+  };
+  const {sync} = make(api, {first: work([], {proposals})});
+  sync.want(work([], {proposals: proposals.map((one, i) => ({...one, state: i ? 'open' : 'accepted'}))}));
+  await settle(sync);
+  assert.ok(api.log.length < 10);
+  assert.deepEqual(sync.complaints(), ['The server answers, but does not keep this']);
+});
+
+test('undo and redo may go to and fro', async () => {
+  const api = new FakeApi(), one = mask('m');
+  const {sync} = make(api);
+  for (let turn = 0; turn < 30; turn++) {
+    sync.want(work(turn % 2 ? [] : [one]));
+    await settle(sync);
+    assert.equal(api.masks.size, turn % 2 ? 0 : 1);
+  }
+  assert.deepEqual(sync.complaints(), []);
 });
 
 test('differences of equal things are none', () => {
