@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import glob
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from samjax.cli.arguments import whole_number
 from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write
-from samjax.core.patterns import expand_pattern
+from samjax.core.patterns import files_beside, match_photos
 from samjax.predict.automatic.generator_config import GeneratorConfig
 from samjax.predict.automatic.settings_file import read_settings, settings_of
 
@@ -115,37 +114,12 @@ def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:
     Raises:
       UserError: a pattern that matches no file, or one in `out`.
     """
-    found: set[Path] = set()
-    for pattern in patterns:
-        files = expand_pattern(pattern)
-        photos = {path for path in files if path.is_file()}
-        if not photos:
-            what = "a folder" if files else "nothing"
-            raise UserError(
-                f"--images {pattern} matches {what}: give a quoted pattern of photos, such as 'photos/*.jpg'"
-            )
-        found |= photos
-    inside = sorted(path for path in found if path.resolve().is_relative_to(out.resolve()))
-    if inside:
-        raise UserError(f"--images matches {inside[0]}, which is in --out: give another folder there")
-    if any(glob.has_magic(pattern) and Path(pattern) not in found for pattern in patterns):
-        _tell_others(found)
-    return sorted(found)
-
-
-def _tell_others(found: set[Path]) -> None:
-    """Print how many files in the same folders do not match, for example for a suffix in capitals."""
-    folders = {path.parent for path in found}
-    others = sorted(
-        path
-        for folder in folders
-        for path in folder.iterdir()
-        if path not in found and path.is_file() and not path.name.startswith(".")
-    )
-    if others:
+    found = match_photos(patterns, out=out)
+    if others := files_beside(patterns, found):
         print(
             f"--images does not match {len(others):,} other files in the same folders, such as {others[0]}", flush=True
         )
+    return found
 
 
 def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:

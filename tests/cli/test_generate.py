@@ -12,6 +12,7 @@ from samjax.cli import generate
 from samjax.cli.generate import find_photos
 from samjax.cli.main import main
 from samjax.data.masks.rle import decode
+from samjax.data.photo_ids import assign_ids
 from samjax.data.records.masks import decode_record
 from samjax.data.stream.sources import is_sa1b_layout, open_source
 from samjax.predict.automatic import mask_folder
@@ -133,7 +134,7 @@ def test_ids_last(generated, checkpoint, pictures):
     """A photo keeps its id when others are added; a number that is taken goes to no second photo."""
     said = json.loads((generated / "generate.json").read_text())["photos"]
     more = ["/elsewhere/sa_77.png", "/elsewhere/77.jpg", "/elsewhere/beach.jpg", *said]
-    ids = mask_folder._with_ids(said, more)
+    ids = assign_ids(said, more)
     assert {photo: ids[photo] for photo in said} == said
     assert len(set(ids.values())) == len(ids) == 7
     assert max(ids.values()) < 2**31

@@ -1,31 +1,23 @@
 """A folder of photos with generated masks, laid out as SA-1B: what training reads."""
 
 import dataclasses
-import hashlib
-import io
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import ExifTags, Image
 
 from samjax.core.errors import UserError
 from samjax.core.files import tell_write_errors, write_png, write_whole
 from samjax.core.folder import check_request, read_request
-from samjax.core.text import printable
+from samjax.data.photo_ids import assign_ids, mask_id, photo_key
+from samjax.data.upright_jpeg import upright_jpeg
 from samjax.predict.automatic.generated_mask import GeneratedMask
 from samjax.predict.automatic.generator_config import GeneratorConfig
 
 _ABOUT = "generate.json"
-_MOST_MASKS = 100_000
-"""A mask's id is the photo's times this, plus its place: no two photos share one."""
-_IDS = 2**31
-_NUMBERED = re.compile(r"(?:sa_)?(\d{1,10})")
-_QUALITY = 95
 
 
 class MaskFolder:
@@ -48,7 +40,7 @@ class MaskFolder:
 
         A JPEG is copied as it is, unless EXIF turns it: masks lie on the pixels as stored.
         """
-        image_id = self._ids[_name(path)]
+        image_id = self._ids[photo_key(path)]
         jpeg, described = self._file(path, ".jpg"), self._file(path, ".json")
         image = {
             "image_id": image_id,
@@ -57,8 +49,8 @@ class MaskFolder:
             "file_name": jpeg.name,
             "source": str(path),
         }
-        annotations = [mask.annotation(image_id * _MOST_MASKS + place) for place, mask in enumerate(masks)]
-        write_whole(jpeg, _as_jpeg(Path(path), photo))
+        annotations = [mask.annotation(mask_id(image_id, place)) for place, mask in enumerate(masks)]
+        write_whole(jpeg, upright_jpeg(Path(path), photo))
         text = json.dumps({"image": image, "annotations": annotations}, separators=(",", ":"), allow_nan=False)
         write_whole(described, text.encode())
 
@@ -71,7 +63,7 @@ class MaskFolder:
         return place
 
     def _file(self, photo: str | Path, suffix: str) -> Path:
-        return self.path / f"sa_{self._ids[_name(photo)]}{suffix}"
+        return self.path / f"sa_{self._ids[photo_key(photo)]}{suffix}"
 
 
 def open_folder(
@@ -97,7 +89,7 @@ def open_folder(
             ids = before["photos"]
         elif others := sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".")):
             raise UserError(f"{folder} holds {others[0]}, which samjax generate did not write: give another --out")
-        ids = _with_ids(ids, [_name(photo) for photo in photos])
+        ids = assign_ids(ids, [photo_key(photo) for photo in photos])
         write_whole(about, (json.dumps({**made_by, "photos": ids}, indent=1) + "\n").encode())
     return MaskFolder(folder, settings=made_by, ids=ids)
 
@@ -106,40 +98,3 @@ def _check(folder: Path, before: dict[str, Any], now: dict[str, Any]) -> None:
     """Refuse to mix masks that were made differently."""
     flat = ({"checkpoint": one["checkpoint"], **one["settings"]} for one in (before, now))
     check_request(*flat, sentence=f"{folder} holds masks made")
-
-
-def _with_ids(ids: dict[str, int], photos: Sequence[str]) -> dict[str, int]:
-    """Return `ids` with one for each of `photos`; those that have one keep it. Numbered photos come first."""
-    ids = dict(ids)
-    taken = set(ids.values())
-    new = [photo for photo in dict.fromkeys(photos) if photo not in ids]
-    for photo in sorted(new, key=lambda photo: _number(photo) is None):
-        number, turn = _number(photo), 0
-        while number is None or number in taken:
-            digest = hashlib.sha256(f"{printable(Path(photo).name)}\0{turn}".encode()).digest()
-            number, turn = int.from_bytes(digest[:4]) % _IDS, turn + 1
-        ids[photo] = number
-        taken.add(number)
-    return ids
-
-
-def _number(photo: str) -> int | None:
-    found = _NUMBERED.fullmatch(Path(photo).stem)
-    return int(found[1]) if found and int(found[1]) < _IDS else None
-
-
-def _name(photo: str | Path) -> str:
-    return str(Path(photo).absolute())
-
-
-def _as_jpeg(path: Path, photo: UInt8[np.ndarray, "h w 3"]) -> bytes:
-    """Return the file's own bytes if they are a whole JPEG of these pixels as stored, else the photo encoded."""
-    content = path.read_bytes()
-    with Image.open(io.BytesIO(content)) as opened:
-        turned = opened.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        whole = opened.format == "JPEG" and content.rstrip(b"\0").endswith(b"\xff\xd9")
-    if whole and not turned:
-        return content
-    encoded = io.BytesIO()
-    Image.fromarray(photo).save(encoded, format="JPEG", quality=_QUALITY)
-    return encoded.getvalue()
