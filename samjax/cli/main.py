@@ -4,7 +4,7 @@ import io
 import logging
 import sys
 
-from samjax.cli import compare, data, evaluate, export, generate, import_weights, plan, predict, train
+from samjax.cli import annotate, compare, data, evaluate, export, generate, import_weights, plan, predict, train
 from samjax.cli.arguments import Parser
 from samjax.core.errors import MachineError, UserError
 from samjax.core.machine_faults import raise_open_file_limit
@@ -15,6 +15,7 @@ _COMMANDS = {
     "data": data,
     "predict": predict,
     "generate": generate,
+    "annotate": annotate,
     "evaluate": evaluate,
     "compare": compare,
     "import": import_weights,
