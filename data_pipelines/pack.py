@@ -154,7 +154,7 @@ def _kept(folder: Folder, tasks: Sequence[TarTask]) -> dict[str, TarResult]:
             continue
         result = TarResult.from_json(folder.read(result_file(task.file)))
         size = folder.size(task.file) if result.entry.file else 0
-        if result.entry.key == fingerprint(task.pairs) and size == result.entry.bytes:
+        if result.entry.key == fingerprint(task.pairs) and size == result.entry.size:
             kept[task.file] = result
     for name in folder.names():
         if name.endswith(".tar") and name not in kept:

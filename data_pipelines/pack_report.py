@@ -29,7 +29,8 @@ class TarEntry:
     """Photos that have no mask."""
     skipped: int
     """Pairs that could not be used."""
-    bytes: int
+    size: int
+    """Bytes."""
     sha256: str
 
 
@@ -56,8 +57,8 @@ class PackReport:
     """Photos that `samjax generate` could not read, by its reports."""
     ignored_files: int
     """No part of a pair."""
-    bytes: int
-    """Of all tars."""
+    size: int
+    """Of all tars, bytes."""
     tars: tuple[TarEntry, ...]
 
     def to_json(self) -> str:
@@ -82,7 +83,7 @@ class PackReport:
         """Return the report as text."""
         files = sum(bool(tar.file) for tar in self.tars)
         parts = f" from {self.parts:,} parts" if self.parts else ""
-        lines = [f"{self.photos:,} photos with {self.masks:,} masks{parts} in {files:,} tars, {self.bytes:,} bytes"]
+        lines = [f"{self.photos:,} photos with {self.masks:,} masks{parts} in {files:,} tars, {self.size:,} bytes"]
         if self.without_masks:
             lines.append(f"{self.without_masks:,} of the photos have no mask")
         if self.unreadable:
@@ -99,7 +100,7 @@ class PackReport:
     def problems(self) -> list[str]:
         """Return in sentences where its figures do not add up."""
         wrong = []
-        for what in ("photos", "masks", "without_masks", "bytes"):
+        for what in ("photos", "masks", "without_masks", "size"):
             total = sum(getattr(tar, what) for tar in self.tars)
             if total != (written := getattr(self, what)):
                 wrong.append(f"{REPORT} says {written:,} {what} in all but its tars add up to {total:,}")
@@ -119,7 +120,7 @@ def summarise(tars: Sequence[TarEntry], *, drops: Iterable[Drop], **fields: Any)
         skipped=len(dropped),
         reasons=dict(sorted(reasons.items())),
         examples=tuple(f"{drop.where}: {drop.detail}" for drop in dropped[:_EXAMPLES]),
-        bytes=sum(tar.bytes for tar in tars),
+        size=sum(tar.size for tar in tars),
         tars=tuple(tars),
         **fields,
     )

@@ -89,11 +89,11 @@ class _Digest:
     """A file that is written front to back, and counted."""
 
     def __init__(self, file: BinaryIO):
-        self._file, self._sha256, self.bytes = file, hashlib.sha256(), 0
+        self._file, self._sha256, self.size = file, hashlib.sha256(), 0
 
     def write(self, data: bytes) -> int:
         self._sha256.update(data)
-        self.bytes += len(data)
+        self.size += len(data)
         return self._file.write(data)
 
     def hexdigest(self) -> str:
@@ -122,7 +122,7 @@ def _write(task: TarTask, file: BinaryIO, advance: Callable[[], None]) -> TarRes
         masks=masks,
         without_masks=without_masks,
         skipped=len(drops),
-        bytes=written.bytes if photos else 0,
+        size=written.size if photos else 0,
         sha256=written.hexdigest() if photos else "",
     )
     result = TarResult(entry=entry, drops=tuple(drops))

@@ -111,8 +111,8 @@ def _check_tar(folder: Folder, entry: TarEntry, *, sample: int) -> _Count:
     if size is None:
         count.problems.append(f"{entry.file} is missing")
         return count
-    if size != entry.bytes:
-        count.problems.append(f"{entry.file} has {size:,} bytes but the report says {entry.bytes:,}")
+    if size != entry.size:
+        count.problems.append(f"{entry.file} has {size:,} bytes but the report says {entry.size:,}")
     files, path = filesystem(folder.at(entry.file)) if folder.local else filesystem(f"{folder.path}/{entry.file}")
     try:
         with open_bytes(files, path) as file:

@@ -5,7 +5,7 @@ import dataclasses
 import glob
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fsspec import AbstractFileSystem
 from jaxtyping import UInt8
@@ -191,8 +191,8 @@ def _on_disk(paths: Sequence[Path], unusable: list[str]) -> Iterator[PhotoPlace]
 def _in_bucket(pattern: str, unusable: list[str]) -> Iterator[PhotoPlace]:
     files, path = filesystem(pattern)
     with _listing(pattern):
-        matched = files.glob(path, detail=True)
-    named = {str(name): info for name, info in dict(matched).items() if info["type"] == "file"}
+        matched: Any = files.glob(path, detail=True)
+    named = {str(name): info for name, info in matched.items() if info["type"] == "file"}
     if not named:
         what = "a folder" if matched else "nothing"
         raise UserError(f"--images {pattern} matches {what}: {_GIVE}")

@@ -64,8 +64,8 @@ def test_every_pair_is_packed_once_in_the_order_of_ids(pairs, tmp_path):
     assert (report.photos, report.masks, report.without_masks, report.skipped) == (7, 14, 0, 0)
     for tar in report.tars:
         data = (tmp_path / "out" / tar.file).read_bytes()
-        assert (len(data), hashlib.sha256(data).hexdigest()) == (tar.bytes, tar.sha256)
-    assert report.bytes == sum(tar.bytes for tar in report.tars)
+        assert (len(data), hashlib.sha256(data).hexdigest()) == (tar.size, tar.sha256)
+    assert report.size == sum(tar.size for tar in report.tars)
     assert report.problems() == []
     assert type(report).from_json((tmp_path / "out" / REPORT).read_text()) == report
 
