@@ -75,7 +75,7 @@ def make_shards(
         while waiting or running:
             while waiting and len(running) < 2 * workers:
                 index, unit = waiting.popleft()
-                with interrupts_held():
+                with hold_interrupts():
                     future = pool.submit(_make, unit, out)
                 running[future] = index
             done, _ = concurrent.futures.wait(running, timeout=_POLL_S, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -109,7 +109,7 @@ def _start_worker(board: Any) -> None:
 
 
 @contextlib.contextmanager
-def interrupts_held() -> Iterator[None]:
+def hold_interrupts() -> Iterator[None]:
     """Workers started inside never see Ctrl-C, not while they start either: it is for the parent, which stops them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:

@@ -17,8 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.local_run import end_with_parent, interrupts_held
-from data_pipelines.pack_report import PHOTOS_PER_TAR, REPORT, SKIPS, PackReport, summarise
+from data_pipelines.local_run import end_with_parent, hold_interrupts
+from data_pipelines.pack_report import DROPS, PHOTOS_PER_TAR, REPORT, PackReport, summarise
 from data_pipelines.pack_source import PackSource, fingerprint, read_source
 from data_pipelines.pack_tar import TarResult, TarTask, make_tar, result_file
 from data_pipelines.pairs import NO_JSON
@@ -112,7 +112,7 @@ def _pack(
     if not report.photos:
         raise UserError(f"{data.path} holds no pair that can be used, the first is {report.examples[0]}")
     if drops:
-        folder.write(SKIPS, "".join(json.dumps(dataclasses.asdict(drop)) + "\n" for drop in drops).encode())
+        folder.write(DROPS, "".join(json.dumps(dataclasses.asdict(drop)) + "\n" for drop in drops).encode())
     folder.write(REPORT, report.to_json().encode())
     folder.remove_folder(WORK)
     return report
@@ -194,7 +194,7 @@ def _make_tars(tasks: Sequence[TarTask], *, workers: int) -> Iterator[tuple[str,
     stop = context.Event()
     pool = concurrent.futures.ProcessPoolExecutor(workers, context, _start_worker, (stop,))
     try:
-        with interrupts_held():
+        with hold_interrupts():
             futures = {pool.submit(_make, task): task.file for task in tasks}
         for future in concurrent.futures.as_completed(futures):
             yield futures[future], future.result()

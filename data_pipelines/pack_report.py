@@ -11,7 +11,7 @@ from data_pipelines.pairs import Drop
 REPORT = "pack_report.json"
 PHOTOS_PER_TAR = 11_000
 """About as many as the tars of SA-1B's release have."""
-SKIPS = "pack_skipped.jsonl"
+DROPS = "pack_dropped.jsonl"
 _EXAMPLES = 20
 
 
@@ -27,7 +27,7 @@ class TarEntry:
     masks: int
     without_masks: int
     """Photos that have no mask."""
-    skipped: int
+    dropped: int
     """Pairs that could not be used."""
     size: int
     """Bytes."""
@@ -47,7 +47,7 @@ class PackReport:
     masks: int
     without_masks: int
     """Photos packed that have no mask."""
-    skipped: int
+    dropped: int
     """Photos and JSONs not packed."""
     reasons: dict[str, int]
     """These, by kind of fault."""
@@ -90,11 +90,11 @@ class PackReport:
             lines.append(f"{self.unreadable:,} more photos could not be read when masks were generated")
         if self.ignored_files:
             lines.append(f"{self.ignored_files:,} files that are no part of a pair were ignored")
-        lines.append(f"{self.skipped:,} were skipped" + (":" if self.skipped else ""))
+        lines.append(f"{self.dropped:,} were dropped" + (":" if self.dropped else ""))
         lines += [f"  {count:>7,}  {kind}" for kind, count in sorted(self.reasons.items())]
         lines += [f"  {example}" for example in self.examples]
-        if self.skipped > len(self.examples):
-            lines.append(f"  the others are in {SKIPS}")
+        if self.dropped > len(self.examples):
+            lines.append(f"  the others are in {DROPS}")
         return "\n".join(lines)
 
     def problems(self) -> list[str]:
@@ -104,20 +104,20 @@ class PackReport:
             total = sum(getattr(tar, what) for tar in self.tars)
             if total != (written := getattr(self, what)):
                 wrong.append(f"{REPORT} says {written:,} {what} in all but its tars add up to {total:,}")
-        if (total := sum(self.reasons.values())) != self.skipped:
-            wrong.append(f"{REPORT} says {self.skipped:,} skipped in all but its reasons add up to {total:,}")
+        if (total := sum(self.reasons.values())) != self.dropped:
+            wrong.append(f"{REPORT} says {self.dropped:,} dropped in all but its reasons add up to {total:,}")
         return wrong
 
 
 def summarise(tars: Sequence[TarEntry], *, drops: Iterable[Drop], **fields: Any) -> PackReport:
-    """Return the report of `tars`; `drops` are all that was skipped, and `fields` the others of the report."""
+    """Return the report of `tars`; `drops` are all that was dropped, and `fields` the others of the report."""
     dropped = list(drops)
     reasons = collections.Counter(drop.kind for drop in dropped)
     return PackReport(
         photos=sum(tar.photos for tar in tars),
         masks=sum(tar.masks for tar in tars),
         without_masks=sum(tar.without_masks for tar in tars),
-        skipped=len(dropped),
+        dropped=len(dropped),
         reasons=dict(sorted(reasons.items())),
         examples=tuple(f"{drop.where}: {drop.detail}" for drop in dropped[:_EXAMPLES]),
         size=sum(tar.size for tar in tars),

@@ -121,7 +121,7 @@ def _write(task: TarTask, file: BinaryIO, advance: Callable[[], None]) -> TarRes
         photos=photos,
         masks=masks,
         without_masks=without_masks,
-        skipped=len(drops),
+        dropped=len(drops),
         size=written.size if photos else 0,
         sha256=written.hexdigest() if photos else "",
     )

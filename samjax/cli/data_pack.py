@@ -11,7 +11,7 @@ _DESCRIPTION = """\
 Pack the pairs sa_<id>.jpg and sa_<id>.json of DIR, a folder of samjax generate (all of its parts), of samjax annotate
 or any other in SA-1B's layout, into tars sa_000000.tar and so on, in the order of their ids: what samjax data prepare
 and training read. The same pairs give the same bytes. After an interruption, run the same command again: it resumes.
-Pairs that are incomplete or damaged are skipped and counted; more than 1% of them end the command."""
+Pairs that are incomplete or damaged are dropped and counted; more than 1% of them end the command."""
 
 
 def add_parser(actions, name: str) -> None:

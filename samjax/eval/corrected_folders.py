@@ -32,7 +32,7 @@ class FolderAgreement:
         lines = [
             f"{len(found.ious):,} pairs of masks in {self.photos:,} photos: {shares}",
             f"  mean IoU {figures['mean_iou']:.3f}, median {figures['median_iou']:.3f}; {unchanged:.1%} unchanged; "
-            f"{found.deleted:,} masks deleted, {found.added:,} added",
+            f"{found.deletions:,} masks deleted, {found.additions:,} added",
         ]
         if self.before_alone:
             lines.append(f"  {self.before_alone:,} photos are not in the second folder, and are not counted")
@@ -73,8 +73,8 @@ def compare_folders(
     agreement = join(parts)
     if not len(agreement.ious):
         raise UserError(
-            f"{before} and {after} have no mask in common, by uuid or id: {agreement.deleted:,} are in the first alone "
-            f"and {agreement.added:,} in the second"
+            f"{before} and {after} have no mask in common, by uuid or id: {agreement.deletions:,} are in the first "
+            f"alone and {agreement.additions:,} in the second"
         )
     return FolderAgreement(
         agreement=agreement,

@@ -20,9 +20,9 @@ class Agreement:
 
     ious: Float64[np.ndarray, "pairs"]
     """Of masks that are in both."""
-    deleted: int
+    deletions: int
     """Masks that were there before alone."""
-    added: int
+    additions: int
     """Masks that are there after alone."""
 
     def share_above(self, threshold: float) -> float | None:
@@ -38,8 +38,8 @@ class Agreement:
             "mean_iou": float(self.ious.mean()) if has_pairs else None,
             "median_iou": float(np.median(self.ious)) if has_pairs else None,
             "unchanged": int((self.ious == 1).sum()),
-            "deleted": self.deleted,
-            "added": self.added,
+            "deleted": self.deletions,
+            "added": self.additions,
         }
 
 
@@ -62,7 +62,9 @@ def compare_masks(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[s
         if found is not None:
             pairs.setdefault(found, place)
     ious = [_iou(before[first], after[second]) for first, second in sorted(pairs.items())]
-    return Agreement(ious=np.array(ious, np.float64), deleted=len(before) - len(pairs), added=len(after) - len(pairs))
+    return Agreement(
+        ious=np.array(ious, np.float64), deletions=len(before) - len(pairs), additions=len(after) - len(pairs)
+    )
 
 
 def join(agreements: Iterable[Agreement]) -> Agreement:
@@ -70,8 +72,8 @@ def join(agreements: Iterable[Agreement]) -> Agreement:
     parts = list(agreements)
     return Agreement(
         ious=np.concatenate([np.zeros(0), *(part.ious for part in parts)]),
-        deleted=sum(part.deleted for part in parts),
-        added=sum(part.added for part in parts),
+        deletions=sum(part.deletions for part in parts),
+        additions=sum(part.additions for part in parts),
     )
 
 

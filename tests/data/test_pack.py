@@ -15,7 +15,7 @@ from shards import good, members, record
 
 from data_pipelines import pack_tar
 from data_pipelines.pack import pack
-from data_pipelines.pack_report import REPORT, SKIPS
+from data_pipelines.pack_report import DROPS, REPORT
 from samjax.cli.main import main
 from samjax.core.errors import UserError
 
@@ -61,7 +61,7 @@ def test_every_pair_is_packed_once_in_the_order_of_ids(pairs, tmp_path):
         ("sa_000001.tar", 3, 6),
         ("sa_000002.tar", 1, 2),
     ]
-    assert (report.photos, report.masks, report.without_masks, report.skipped) == (7, 14, 0, 0)
+    assert (report.photos, report.masks, report.without_masks, report.dropped) == (7, 14, 0, 0)
     for tar in report.tars:
         data = (tmp_path / "out" / tar.file).read_bytes()
         assert (len(data), hashlib.sha256(data).hexdigest()) == (tar.size, tar.sha256)
@@ -164,11 +164,11 @@ def test_a_bad_pair_is_skipped_and_counted(pairs, tmp_path, fault):
     """Alone it is tolerated; the counts add up to what is there."""
     files, kind = FAULTS[fault]
     report = pack(folder_of(pairs, files), tmp_path / "out", photos_per_tar=3)
-    assert (report.photos, report.skipped, report.reasons) == (7, 1, {kind: 1})
+    assert (report.photos, report.dropped, report.reasons) == (7, 1, {kind: 1})
     assert list(content(tmp_path / "out")) == list(content_of(good(7, first=7)))
-    (line,) = (tmp_path / "out" / SKIPS).read_text().splitlines()
+    (line,) = (tmp_path / "out" / DROPS).read_text().splitlines()
     assert json.loads(line)["kind"] == kind
-    assert "1 were skipped" in report.text()
+    assert "1 were dropped" in report.text()
     assert report.problems() == []
 
 

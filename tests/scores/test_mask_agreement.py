@@ -19,7 +19,7 @@ def test_iou_is_that_of_the_pixels():
     after = [annotation(10, id=1), annotation(10, id=2), annotation(4, id=3)]
     found = compare_masks(before, after, photo=7)
     np.testing.assert_allclose(found.ious, [1, 0.8, 0.8])
-    assert (found.deleted, found.added) == (0, 0)
+    assert (found.deletions, found.additions) == (0, 0)
 
 
 def test_masks_are_found_by_uuid_before_id_and_in_any_order():
@@ -29,18 +29,18 @@ def test_masks_are_found_by_uuid_before_id_and_in_any_order():
     after = [annotation(3, id=700_000, uuid="mine"), annotation(10, id=700_001, uuid=first), annotation(9, uuid="new")]
     found = compare_masks(before, after, photo=7)
     np.testing.assert_allclose(found.ious, [1, 0.75])
-    assert (found.deleted, found.added) == (1, 1)
-    assert compare_masks(before, after, photo=8).deleted == 2
+    assert (found.deletions, found.additions) == (1, 1)
+    assert compare_masks(before, after, photo=8).deletions == 2
 
 
 def test_a_mask_is_paired_once():
     found = compare_masks([annotation(10, id=1)], [annotation(10, id=1), annotation(5, id=1)], photo=7)
     np.testing.assert_allclose(found.ious, [1])
-    assert (found.deleted, found.added) == (0, 1)
+    assert (found.deletions, found.additions) == (0, 1)
 
 
 def test_shares_are_of_pairs_strictly_above():
-    found = Agreement(ious=np.array([1.0, 0.95, 0.9, 0.8, 0.75, 0.2]), deleted=3, added=2)
+    found = Agreement(ious=np.array([1.0, 0.95, 0.9, 0.8, 0.75, 0.2]), deletions=3, additions=2)
     assert found.share_above(0.9) == pytest.approx(2 / 6)
     assert found.share_above(0.75) == pytest.approx(4 / 6)
     figures = found.to_json()
@@ -50,7 +50,10 @@ def test_shares_are_of_pairs_strictly_above():
 
 
 def test_photos_join_and_nothing_has_no_share():
-    parts = [Agreement(ious=np.array([0.5]), deleted=1, added=0), Agreement(ious=np.zeros(0), deleted=2, added=3)]
+    parts = [
+        Agreement(ious=np.array([0.5]), deletions=1, additions=0),
+        Agreement(ious=np.zeros(0), deletions=2, additions=3),
+    ]
     whole = join(parts)
-    assert (list(whole.ious), whole.deleted, whole.added) == ([0.5], 3, 3)
+    assert (list(whole.ious), whole.deletions, whole.additions) == ([0.5], 3, 3)
     assert join([]).to_json()["above_0.90"] is None
