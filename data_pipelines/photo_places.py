@@ -110,7 +110,7 @@ class RecordPlace(PhotoPlace):
             record = records.decode_record(self.source[self.index])
         except RecordError as error:
             raise UserError(f"{self.key} cannot be read: {error}") from error
-        name = f"{self.key}: {record.file_name}"
+        name = f"{self.key}/{record.file_name}"
         return LoadedPhoto(record.jpeg, read_photo(record.jpeg, name=name), name)
 
 

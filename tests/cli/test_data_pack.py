@@ -7,7 +7,9 @@ from helpers.quick_generator import without_model
 
 from data_pipelines import sa1b
 from data_pipelines.pack import pack
+from samjax.api.tars import needs_preparing, prepare_once
 from samjax.cli.main import main
+from samjax.data.records import masks
 from samjax.data.stream.sources import open_source
 
 
@@ -37,9 +39,23 @@ def test_parts_are_packed_as_one_run_is_and_everything_reads_them(parts, tmp_pat
     assert "all is well" in said
     report = sa1b.prepare(str(out), tmp_path / "records")
     assert (report.records, report.masks, report.dropped) == (53, 106, 0)
-    assert len(open_source(str(tmp_path / "records"), "train")) == 53
+    assert needs_preparing(str(out), masks.SCHEMA)
+    assert len(open_source(prepare_once(str(out), tmp_path / "of_a_run"), "train")) == 53
     words = ["--out", str(tmp_path / "inspection"), "--photos", "2", "--image-size", "64", "64"]
     assert main(["data", "inspect", str(out), *words]) == 0
+
+
+def test_photos_that_could_not_be_read_are_in_the_report(checkpoint, jpegs, tmp_path, monkeypatch, capsys):
+    """All photos of the list are packed, or counted by why they are not."""
+    without_model(monkeypatch)
+    for number, jpeg in enumerate(jpegs[:4]):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg[:100] if number == 2 else jpeg)
+    words = ["--checkpoint", str(checkpoint), "--images", f"{tmp_path}/*.jpg", "--out", str(tmp_path / "parts")]
+    for number in (1, 2):
+        assert main(["generate", *words, "--part", f"{number}/2"]) == 0
+    report = pack(tmp_path / "parts", tmp_path / "tars")
+    assert (report.photos, report.unreadable, report.parts) == (3, 1, 2)
+    assert "1 more photos could not be read when masks were generated" in report.text()
 
 
 def test_parts_that_are_not_whole_are_refused(parts, tmp_path, capsys):

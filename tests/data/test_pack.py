@@ -18,6 +18,7 @@ from data_pipelines.pack import pack
 from data_pipelines.pack_report import DROPS, REPORT
 from samjax.cli.main import main
 from samjax.core.errors import UserError
+from samjax.core.folder import lock_folder
 
 TESTS = Path(__file__).parents[1]
 
@@ -96,6 +97,12 @@ def test_a_packing_that_is_complete_is_left_alone_and_another_refused(pairs, tmp
     folder_of(pairs, members(record(99)))
     with pytest.raises(UserError, match="was packed from other pairs"):
         pack(pairs, tmp_path / "out")
+
+
+def test_a_second_packing_is_refused_while_the_first_runs(pairs, tmp_path):
+    with lock_folder(tmp_path / "out"), pytest.raises(UserError, match="is in use by another run"):
+        pack(pairs, tmp_path / "out")
+    assert pack(pairs, tmp_path / "out").photos == 7
 
 
 class KilledError(BaseException):
@@ -187,6 +194,25 @@ def test_photos_without_masks_are_packed_and_counted(pairs, tmp_path):
     folder_of(pairs, members(record(1, [])))
     report = pack(pairs, tmp_path / "out")
     assert (report.photos, report.masks, report.without_masks) == (8, 14, 1)
+
+
+def test_a_folder_that_people_annotate_is_packed(pairs, tmp_path):
+    """With the keys and the files that an annotator adds; its proposals are no pairs."""
+    described = json.loads((pairs / "sa_7.json").read_text())
+    described["annotations"][0] |= {"uuid": "u", "source": "clicks", "annotator": "a", "seconds": 14.0, "revision": 2}
+    folder_of(
+        pairs,
+        {
+            "sa_7.json": json.dumps(described).encode(),
+            "annotate.json": b"{}",
+            "annotate/proposals/7.json": b"{}",
+            "annotate/events.jsonl": b"",
+            ".lock": b"",
+        },
+    )
+    report = pack(pairs, tmp_path / "out")
+    assert (report.photos, report.masks, report.dropped, report.ignored_files) == (7, 14, 0, 4)
+    assert json.loads(content(tmp_path / "out")["sa_7.json"]) == described
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_a_photo_is_read_alike_wherever_it_lies(folder, bucket, tmp_path):
             ids = assign_ids({}, [place.key for place in found])
             assert sorted(ids.values()) == [3, 4, 5], kind
         else:
-            assert [photo.source.rsplit(": ")[-1] for photo in loaded] == list(PHOTOS)
+            assert [photo.source.rsplit("/", 1)[-1] for photo in loaded] == list(PHOTOS)
 
 
 def test_listing_opens_no_photo(folder, tmp_path, monkeypatch):
