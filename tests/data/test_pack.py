@@ -38,6 +38,8 @@ def content(out) -> dict[str, bytes]:
         with tarfile.open(path) as archive:
             for member in archive:
                 assert member.name not in found
+                owner = (member.uid, member.gid, member.uname, member.gname)
+                assert (member.mtime, member.mode, *owner) == (0, 0o644, 0, 0, "", "")
                 found[member.name] = archive.extractfile(member).read()
     return found
 
