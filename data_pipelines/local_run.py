@@ -75,7 +75,7 @@ def make_shards(
         while waiting or running:
             while waiting and len(running) < 2 * workers:
                 index, unit = waiting.popleft()
-                with _interrupts_held():
+                with hold_interrupts():
                     future = pool.submit(_make, unit, out)
                 running[future] = index
             done, _ = concurrent.futures.wait(running, timeout=_POLL_S, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -104,12 +104,12 @@ def _set_board(board: Any) -> None:
 
 def _start_worker(board: Any) -> None:
     """Exit if the parent process has been killed."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=end_with_parent, daemon=True).start()
     _set_board(board)
 
 
 @contextlib.contextmanager
-def _interrupts_held() -> Iterator[None]:
+def hold_interrupts() -> Iterator[None]:
     """Workers started inside never see Ctrl-C, not while they start either: it is for the parent, which stops them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
@@ -118,7 +118,8 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """End this process, a worker, when the parent process ends."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

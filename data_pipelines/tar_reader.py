@@ -98,6 +98,29 @@ def read_photo_tar(
     )
 
 
+class PhotoMember(NamedTuple):
+    """Where in a tar a photo lies."""
+
+    path: str
+    start: int
+    size: int
+
+
+def list_photo_tar(
+    file: BinaryIO, *, name: str, is_photo: Callable[[str], bool], expected: str
+) -> Iterator[PhotoMember | Drop | Stray]:
+    """Yield where the photos of one tar are, in its order, without reading them; otherwise as `read_photo_tar`."""
+
+    def places(archive: tarfile.TarFile, seen: _Seen) -> Iterator[PhotoMember | Drop | Stray]:
+        for item in _find_photos(archive, seen, name=name, is_photo=is_photo):
+            if isinstance(item, _FoundPhoto):
+                yield PhotoMember(item.path, item.member.offset_data, item.member.size)
+            else:
+                yield item
+
+    yield from _read_whole(file, places, expected=expected)
+
+
 def _read_whole(
     file: BinaryIO, read: Callable[[tarfile.TarFile, "_Seen"], Iterator[T]], *, expected: str
 ) -> Iterator[T]:
@@ -135,9 +158,27 @@ def _members(archive: tarfile.TarFile, seen: _Seen) -> Iterator[tarfile.TarInfo]
         yield member
 
 
+class _FoundPhoto(NamedTuple):
+    """A photo of a tar; `where` is for messages."""
+
+    where: str
+    path: str
+    member: tarfile.TarInfo
+
+
 def _read_photos(
     archive: tarfile.TarFile, seen: _Seen, *, name: str, is_photo: Callable[[str], bool]
 ) -> Iterator[PhotoFile | Drop | Stray]:
+    for item in _find_photos(archive, seen, name=name, is_photo=is_photo):
+        if isinstance(item, _FoundPhoto):
+            yield PhotoFile(where=item.where, name=item.path, content=_read(archive, item.member))
+        else:
+            yield item
+
+
+def _find_photos(
+    archive: tarfile.TarFile, seen: _Seen, *, name: str, is_photo: Callable[[str], bool]
+) -> Iterator[_FoundPhoto | Drop | Stray]:
     done: set[str] = set()
     for member in _members(archive, seen):
         place = split_member(member.name)
@@ -153,7 +194,7 @@ def _read_photos(
             yield photo_too_large(where, size=member.size)
         else:
             done.add(path)
-            yield PhotoFile(where=where, name=path, content=_read(archive, member))
+            yield _FoundPhoto(where, path, member)
 
 
 def _read_pairs(archive: tarfile.TarFile, seen: _Seen, *, name: str) -> Iterator[Pair | Drop | Stray]:

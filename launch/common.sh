@@ -1,4 +1,4 @@
-# Read by tpu_vm.sh and gke.sh: options, and how they say what they do.
+# Read by tpu_vm.sh, gke.sh and gke_generate.sh: options, and how they say what they do.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 ((BASH_VERSINFO[0] >= 5)) || { echo "${0##*/} needs bash 5 or later, this is $BASH_VERSION" >&2 && exit 2; }
@@ -69,6 +69,26 @@ quoted() {
     line+=" $word"
   done
   echo "${line# }"
+}
+
+# Words as a YAML list. Kubernetes takes $(NAME) in them for a variable, and $$ for $.
+yaml_list() {
+  local word list=
+  for word; do
+    word=${word//\\/\\\\} word=${word//\"/\\\"} word=${word//$'\n'/\\n} word=${word//$'\t'/\\t} word=${word//\$/\$\$}
+    list+=", \"$word\""
+  done
+  echo "[${list#, }]"
+}
+
+# filled TEXT "NAME VALUE"...: the text, with each __NAME__ replaced in this order: give last what may hold such names.
+filled() {
+  local text=$1 placeholder value
+  for placeholder in "${@:2}"; do
+    value=${placeholder#* }
+    text=${text//"__${placeholder%% *}__"/"$value"}
+  done
+  echo "$text"
 }
 
 # Run a command, printed first; or, with --dry-run, print it alone.

@@ -90,27 +90,10 @@ plan() {
   ((slices == 1 || hosts > 1)) || fail "--slices $slices of one host each; GKE joins slices of several hosts alone"
 }
 
-# Words as a YAML list. Kubernetes takes $(NAME) in them for a variable, and $$ for $.
-yaml_list() {
-  local word list=
-  for word; do
-    word=${word//\\/\\\\} word=${word//\"/\\\"} word=${word//$'\n'/\\n} word=${word//$'\t'/\\t} word=${word//\$/\$\$}
-    list+=", \"$word\""
-  done
-  echo "[${list#, }]"
-}
-
 manifest() {
-  local text arguments placeholder value
-  text=$(<"$template")
-  arguments=$(yaml_list "${training[@]}" --multihost --stopped-code 75)
-  for placeholder in "NAME $name" "MAX_RESTARTS $max_restarts" "SLICES $slices" "HOSTS $hosts" "CHIPS_PER_HOST 4" \
-    "ACCELERATOR $accelerator" "TOPOLOGY $topology" "USER $user" "IMAGE $image" "CLAIM $claim" \
-    "ARGUMENTS $arguments"; do # last: they may look like a placeholder
-    value=${placeholder#* }
-    text=${text//"__${placeholder%% *}__"/"$value"}
-  done
-  echo "$text"
+  filled "$(<"$template")" "NAME $name" "MAX_RESTARTS $max_restarts" "SLICES $slices" "HOSTS $hosts" \
+    "CHIPS_PER_HOST 4" "ACCELERATOR $accelerator" "TOPOLOGY $topology" "USER $user" "IMAGE $image" "CLAIM $claim" \
+    "ARGUMENTS $(yaml_list "${training[@]}" --multihost --stopped-code 75)"
 }
 
 create() {

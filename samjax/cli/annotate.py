@@ -8,7 +8,7 @@ from pathlib import Path
 
 from samjax.annotate.queue_config import QueueConfig, QueueMode, QueueOrder
 from samjax.annotate.server import ServerConfig, address, listening, serve
-from samjax.cli import annotate_retrain
+from samjax.cli import annotate_quality, annotate_retrain
 from samjax.cli.arguments import real_number, refuse_more, whole_number
 from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
@@ -34,6 +34,7 @@ def add_parser(commands, name: str) -> None:
     stats.add_argument("--out", metavar="FOLDER", help="also write stats.json and stats.png there")
     stats.set_defaults(run=_stats)
     annotate_retrain.add_parser(verbs)
+    annotate_quality.add_parsers(verbs)
 
     parser.add_argument("--checkpoint", metavar="C", help="a run's workdir, a checkpoint, weights, or their name")
     parser.add_argument(

@@ -1,8 +1,8 @@
-"""`samjax data`: prepare, verify and inspect data, one module per action."""
+"""`samjax data`: prepare, pack, verify and inspect data, one module per action."""
 
-from samjax.cli import data_inspect, data_prepare, data_verify
+from samjax.cli import data_inspect, data_pack, data_prepare, data_verify
 
-_ACTIONS = {"prepare": data_prepare, "verify": data_verify, "inspect": data_inspect}
+_ACTIONS = {"prepare": data_prepare, "pack": data_pack, "verify": data_verify, "inspect": data_inspect}
 
 
 def add_parser(commands, name: str) -> None:

@@ -14,11 +14,11 @@ def add_parser(actions, name: str) -> None:
     parser = actions.add_parser(
         name,
         help="recount prepared data and re-read a sample",
-        description="Read every record of a prepared folder, count photos, masks and areas against dataset_info.json "
-        "and prepare_report.json, and decode a sample of photos and masks. If something is damaged, name it and exit "
-        "with 2.",
+        description="Read every record of a prepared folder, or every pair of the tars that samjax data pack wrote; "
+        "count photos, masks and areas against dataset_info.json and prepare_report.json, or pack_report.json; and "
+        "decode a sample of photos and masks. If something is damaged, name it and exit with 2.",
     )
-    parser.add_argument("folder", metavar="DIR", help="a folder made by samjax data prepare, or by TFDS")
+    parser.add_argument("folder", metavar="DIR", help="a folder made by samjax data prepare or pack, or by TFDS")
     parser.add_argument(
         "--sample",
         type=whole_number("--sample", COUNT_OR_NONE),
@@ -37,20 +37,24 @@ def add_parser(actions, name: str) -> None:
 
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
+    from data_pipelines.pack_verify import is_pack, verify_tars
     from data_pipelines.verify import verify
 
     refuse_more(rest, "data verify")
-    with progress("shards", total=None) as bar:
-        report = verify(
-            known.folder,
-            sample=known.sample,
-            workers=known.workers,
-            watch=lambda done, total: bar.to(done, total=total),
-        )
+    tars = is_pack(known.folder)
+    with progress("tars" if tars else "shards", total=None) as bar:
+
+        def watch(done: int, total: int) -> None:
+            bar.to(done, total=total)
+
+        if tars:
+            report = verify_tars(known.folder, sample=known.sample, watch=watch)
+        else:
+            report = verify(known.folder, sample=known.sample, workers=known.workers, watch=watch)
     print(report.text())
     if report.problems:
         raise UserError(
             f"{report.folder} has {len(report.problems)} problems, named above: restore what is damaged, or remove the "
-            "folder and prepare it again"
+            "folder and make it again"
         )
     return 0

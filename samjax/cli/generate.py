@@ -2,29 +2,30 @@
 
 import argparse
 import dataclasses
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from samjax.cli import tuning_options
 from samjax.cli.arguments import whole_number
-from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
+from samjax.core.files import is_bucket
 from samjax.core.folder import check_can_write
-from samjax.core.patterns import files_beside, match_photos
 from samjax.predict.automatic.generator_config import GeneratorConfig
 from samjax.predict.automatic.settings_file import read_settings, settings_of
 
+if TYPE_CHECKING:
+    from data_pipelines.photo_places import PhotoPlace
+    from samjax.data.photo_parts import Part
+    from samjax.predict.automatic.generator import MaskGenerator
+
 _DESCRIPTION = """\
 Generate masks for every object in the photos that PATH names, and write photos and masks to DIR in SA-1B's layout: a
-folder to train on. Run the same command again to resume. Photos that cannot be read are listed at the end. With --tune,
-choose the settings on annotated photos instead."""
+folder to train on. Run the same command again to resume. Photos that cannot be read are listed at the end. With --part,
+do a share of the photos, so that jobs on any machines do all of them; `samjax data pack` makes tars of the result. With
+--tune, choose the settings on annotated photos instead."""
 
 _PRESETS = {"default": GeneratorConfig, "sa1b": GeneratorConfig.sa1b}
-_TOLD = 20
-"""How many unreadable photos to list one by one."""
 
 
 def add_parser(commands, name: str) -> None:
@@ -46,7 +47,8 @@ def add_parser(commands, name: str) -> None:
         action="extend",
         nargs="+",
         metavar="PATH",
-        help="photos, or quoted patterns of photos: 'photos/*.jpg'",
+        help="photos, tars of photos, or quoted patterns of either: 'photos/*.jpg', 'gs://bucket/*.tar'; or a folder "
+        "made by samjax data prepare",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument(
@@ -57,6 +59,12 @@ def add_parser(commands, name: str) -> None:
     )
     parser.add_argument(
         "--settings", metavar="FILE", help="settings in place of a preset: the generator.json that --tune wrote"
+    )
+    parser.add_argument(
+        "--part",
+        metavar="I/N",
+        help="do the I-th of N parts of the photos, I from 1 to N, in a folder of its own in DIR; give all parts the "
+        "same --images and settings",
     )
     parser.add_argument("--draw", action="store_true", help="also draw each photo's masks, to DIR/overlays")
     parser.add_argument(
@@ -72,27 +80,83 @@ def add_parser(commands, name: str) -> None:
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.cli.train import override
+    from samjax.data.photo_parts import parse_part
 
     checkpoint = str(find_checkpoint(known.checkpoint))
     config = override(_settings(known, checkpoint), rest, command="generate")
     if known.tune:
+        if known.part is not None:
+            raise UserError("--part does not apply with --tune: choose settings first")
         return tuning_options.tune_settings(known, config, rest, checkpoint=checkpoint)
     tuning_options.refuse_options(known)
+    part = parse_part(known.part) if known.part is not None else None
+    if is_bucket(known.out):
+        raise UserError(f"--out {known.out} is in a bucket: give a folder, and copy the tars of samjax data pack there")
     photos = find_photos(known.images, out=Path(known.out))
     check_can_write(known.out)
 
-    from samjax.predict.automatic.generator import MaskGenerator
-    from samjax.predict.automatic.mask_folder import open_folder
-    from samjax.predict.engine import Engine
+    def make_generator() -> "MaskGenerator":
+        from samjax.predict.automatic.generator import MaskGenerator
+        from samjax.predict.engine import Engine
 
-    generator = MaskGenerator(Engine.from_checkpoint(checkpoint), config, batch_size=known.batch_size)
-    folder = open_folder(known.out, checkpoint=checkpoint, config=config, photos=photos)
-    todo = [photo for photo in photos if not folder.is_done(photo)]
-    if len(todo) < len(photos):
-        print(f"{known.out} has {len(photos) - len(todo):,} of {len(photos):,} photos already", flush=True)
+        return MaskGenerator(Engine.from_checkpoint(checkpoint), config, batch_size=known.batch_size)
+
+    if part is not None:
+        return _run_part(known, part, photos, make_generator, checkpoint=checkpoint, config=config)
+    from samjax.cli.mask_generation import generate_masks
+    from samjax.predict.automatic.mask_folder import open_folder
+
+    generator = make_generator()
+    keys = [place.key for place in photos]
+    folder = open_folder(known.out, checkpoint=checkpoint, config=config, photos=keys)
+    todo = _missing(folder, photos)
     if todo:
-        _generate(generator, todo, folder, draw=known.draw)
+        outcome = generate_masks(generator, todo, folder, draw=known.draw)
+        if outcome.unreadable:
+            raise UserError(outcome.unreadable_sentence())
     return 0
+
+
+def _run_part(
+    known: argparse.Namespace,
+    part: "Part",
+    photos: Sequence["PhotoPlace"],
+    make_generator: Callable[[], "MaskGenerator"],
+    *,
+    checkpoint: str,
+    config: GeneratorConfig,
+) -> int:
+    """Do a part of the photos; the folder is locked, and checked against others, before weights are read."""
+    from samjax.cli.mask_generation import Outcome, generate_masks
+    from samjax.data.stream.tolerance import too_many
+    from samjax.predict.automatic.mask_folder import open_part
+
+    share = [place for place in photos if part.has(place.key)]
+    print(f"part {part}: {len(share):,} of {len(photos):,} photos", flush=True)
+    keys = [place.key for place in photos]
+    with open_part(known.out, part, checkpoint=checkpoint, config=config, photos=keys) as folder:
+        todo = _missing(folder, share)
+        outcome = generate_masks(make_generator(), todo, folder, draw=known.draw) if todo else Outcome()
+        folder.write_report(photos=len(share), unreadable=outcome.unreadable)
+    unreadable = len(outcome.unreadable)
+    print(
+        f"part {part}: {len(share) - unreadable:,} of {len(share):,} photos are done, {unreadable:,} cannot be read; "
+        f"of {outcome.photos:,} done now {outcome.without_masks:,} have no mask",
+        flush=True,
+    )
+    if too_many(bad=unreadable, seen=len(share), total=len(share)):
+        raise UserError(outcome.unreadable_sentence())
+    if unreadable:
+        print(outcome.unreadable_sentence(), flush=True)
+    return 0
+
+
+def _missing(folder, photos: Sequence["PhotoPlace"]) -> list["PhotoPlace"]:
+    """Return the photos that are still to do, and print how many are not."""
+    todo = folder.missing(photos)
+    if len(todo) < len(photos):
+        print(f"{folder.path} has {len(photos) - len(todo):,} of {len(photos):,} photos already", flush=True)
+    return todo
 
 
 def _settings(known: argparse.Namespace, checkpoint: str) -> GeneratorConfig:
@@ -108,103 +172,20 @@ def _settings(known: argparse.Namespace, checkpoint: str) -> GeneratorConfig:
     return read_settings(tuned)
 
 
-def find_photos(patterns: Sequence[str], *, out: Path) -> list[Path]:
-    """Return the matching files, each once, sorted by path; print how many other files lie beside them.
+def find_photos(patterns: Sequence[str], *, out: Path) -> list["PhotoPlace"]:
+    """Return where the matching photos are, each once, sorted; print how many other files lie beside them.
 
     Raises:
-      UserError: a pattern that matches no file, or one in `out`.
+      UserError: a pattern that matches no photo, or one in `out`; a tar or a folder of records that is damaged.
     """
-    found = match_photos(patterns, out=out)
-    if others := files_beside(patterns, found):
+    from data_pipelines.photo_places import list_photos
+
+    found = list_photos(patterns, out=out)
+    if found.beside:
         print(
-            f"--images does not match {len(others):,} other files in the same folders, such as {others[0]}", flush=True
-        )
-    return found
-
-
-def _generate(generator, photos: Sequence[Path], folder, *, draw: bool) -> None:
-    """Generate and write the masks of `photos`, and print how many and how fast.
-
-    Raises:
-      UserError: some photos cannot be read; all others are done.
-    """
-    from samjax.pictures.all_masks import draw_all_masks
-
-    unreadable: list[str] = []
-    without: list[tuple[Path, Any]] = []
-    masks = done = 0
-    started = time.perf_counter()
-    first: tuple[int, float] | None = None
-    with progress("photos", total=len(photos)) as bar, ThreadPoolExecutor(2) as pool:
-        for batch in _read_ahead(pool, photos, size=generator.batch_size):
-            unreadable += [str(error) for _, error in batch if isinstance(error, UserError)]
-            there = [(path, photo) for path, photo in batch if not isinstance(photo, UserError)]
-            of_photos = generator.generate([photo for _, photo in there])
-            for (path, photo), found, highest in zip(there, of_photos, generator.highest, strict=True):
-                if not found:
-                    without.append((path, highest))
-                if draw:
-                    folder.write_overlay(path, draw_all_masks(photo, [mask.segmentation["counts"] for mask in found]))
-                folder.write(path, photo, found)
-                masks, done = masks + len(found), done + 1
-            now = time.perf_counter()
-            first = first or (done, now)
-            bar(len(batch), note=f"{_rate(done, now - started, first, now)} images/s")
-    took = time.perf_counter() - started
-    if done:
-        print(
-            f"{done:,} photos, {masks:,} masks in {took:.1f} s, {_rate(done, took, first, started + took)} images/s"
-            f"{' after the first' if first and done > first[0] else ''}: {folder.path}",
+            f"--images does not match {len(found.beside):,} other files in the same folders, such as {found.beside[0]}",
             flush=True,
         )
-    if without:
-        print(_why_none(without, done=done, config=generator.config), flush=True)
-    if unreadable:
-        more = f"; and {len(unreadable) - _TOLD} more" if len(unreadable) > _TOLD else ""
-        raise UserError(
-            f"{len(unreadable)} of {len(photos)} photos could not be read: {'; '.join(unreadable[:_TOLD])}{more}. "
-            f"The other {done} are done; replace these, or exclude them from --images"
-        )
-
-
-def _why_none(without: Sequence[tuple[Path, Any]], *, done: int, config: GeneratorConfig) -> str:
-    """Return how close the best candidates of photos without a mask came to the thresholds."""
-    path, highest = max(without, key=lambda one: (one[1].stability or 0.0, one[1].iou))
-    iou = max(one.iou for _, one in without)
-    text = (
-        f"{len(without):,} of {done:,} photos have no mask that passes the thresholds, such as {path}. The highest "
-        f"predicted IoU on them is {iou:.6g}, --pred-iou-threshold {config.pred_iou_threshold:g}"
-    )
-    if highest.stability is None:
-        return f"{text}; stability is measured above that threshold only"
-    if highest.stability >= config.stability_threshold:
-        return f"{text}; what passed was cut by its crop's edge, or larger than --max-area-fraction"
-    return (
-        f"{text}; the highest stability of those above it is {highest.stability:.6g}, --stability-threshold "
-        f"{config.stability_threshold:g}"
-    )
-
-
-def _rate(done: int, took: float, first: tuple[int, float] | None, now: float) -> str:
-    """Return images per second, excluding the first batch if there were others: it includes compilation."""
-    if first is not None and done > first[0]:
-        done, took = done - first[0], now - first[1]
-    return f"{done / max(took, 1e-9):.3g}"
-
-
-def _read_ahead(pool: ThreadPoolExecutor, photos: Sequence[Path], *, size: int) -> Iterator[list]:
-    """Yield (path, photo or UserError) in batches, reading the next batch in the background."""
-    from samjax.predict.promptable.photo_input import read_photo
-
-    def read(path: Path):
-        try:
-            return path, read_photo(path)
-        except UserError as error:
-            return path, error
-
-    batches = [photos[start : start + size] for start in range(0, len(photos), size)]
-    ahead = [pool.submit(read, path) for path in batches[0]]
-    for following in [*batches[1:], []]:
-        ready = [future.result() for future in ahead]
-        ahead = [pool.submit(read, path) for path in following]
-        yield ready
+    if found.unusable:
+        print(f"{len(found.unusable):,} photos in tars cannot be used, such as {found.unusable[0]}", flush=True)
+    return found.places

@@ -22,12 +22,15 @@ def assign_ids(ids: Mapping[str, int], photos: Sequence[str]) -> dict[str, int]:
     """
     ids = dict(ids)
     taken = set(ids.values())
-    new = [photo for photo in dict.fromkeys(photos) if photo not in ids]
-    for photo in sorted(new, key=lambda photo: _number(photo) is None):
-        number, turn = _number(photo), 0
-        while number is None or number in taken:
-            digest = hashlib.sha256(f"{printable(Path(photo).name)}\0{turn}".encode()).digest()
-            number, turn = int.from_bytes(digest[:4]) % IDS, turn + 1
+    turns: dict[str, int] = {}  # of names that many photos have: all hashes before are taken
+    new = [(photo, _number(photo)) for photo in dict.fromkeys(photos) if photo not in ids]
+    for photo, number in sorted(new, key=lambda one: one[1] is None):
+        if number is None or number in taken:
+            name = printable(Path(photo).name)
+            turn = turns.get(name, 0)
+            while (number := _hash(name, turn)) in taken:
+                turn += 1
+                turns[name] = turn + 1
         ids[photo] = number
         taken.add(number)
     return ids
@@ -41,6 +44,10 @@ def mask_id(photo: int, place: int) -> int:
 def photo_key(photo: str | Path) -> str:
     """Return what tells a photo from all others on this machine: its absolute path."""
     return str(Path(photo).absolute())
+
+
+def _hash(name: str, turn: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{name}\0{turn}".encode()).digest()[:4]) % IDS
 
 
 def _number(photo: str) -> int | None:

@@ -11,6 +11,7 @@ from data_pipelines.sa1b import prepare
 from samjax.cli import generate
 from samjax.cli.generate import find_photos
 from samjax.cli.main import main
+from samjax.data import photo_ids
 from samjax.data.masks.rle import decode
 from samjax.data.photo_ids import assign_ids
 from samjax.data.records.masks import decode_record
@@ -140,6 +141,16 @@ def test_ids_last(generated, checkpoint, pictures):
     assert max(ids.values()) < 2**31
 
 
+def test_many_photos_of_one_name_cost_a_hash_each(monkeypatch):
+    """Cameras name photos alike in thousands of folders: trying all hashes from the first would take days."""
+    hashed = []
+    once = photo_ids._hash
+    monkeypatch.setattr(photo_ids, "_hash", lambda *names: hashed.append(names) or once(*names))
+    keys = [f"/{folder}/{name}.jpg" for folder in range(300) for name in ("frame", "1")]
+    assert len(set(assign_ids({}, keys).values())) == 600
+    assert len(hashed) < 2 * len(keys)
+
+
 def test_what_came_nearest_is_told_where_nothing_passes(checkpoint, pictures, tmp_path, capsys):
     assert run(checkpoint, pictures / "*.jpg", tmp_path / "out", "--pred-iou-threshold", "1") == 0
     said = capsys.readouterr().out
@@ -172,9 +183,10 @@ def test_photos_are_found_by_name_before_pattern_and_others_are_counted(tmp_path
     folder.mkdir()
     for name in ("photo[1].png", "b.jpg", "c.JPG", "notes.txt", ".hidden"):
         (folder / name).touch()
-    assert find_photos([f"{folder}/photo[1].png"], out=tmp_path / "out") == [folder / "photo[1].png"]
+    (one,) = find_photos([f"{folder}/photo[1].png"], out=tmp_path / "out")
+    assert one.key == f"{folder}/photo[1].png"
     found = find_photos([f"{folder}/*.jpg", f"{folder}/photo[1].png", f"{folder}/b.jpg"], out=tmp_path / "out")
-    assert found == [folder / "b.jpg", folder / "photo[1].png"]
+    assert [place.key for place in found] == [f"{folder}/b.jpg", f"{folder}/photo[1].png"]
     assert (
         "does not match 2 other files in the same folders, such as " + str(folder / "c.JPG") in capsys.readouterr().out
     )

@@ -536,10 +536,11 @@ def test_pages_give_commands_that_the_scripts_take(launch):
         for block in re.findall(r"```bash\n(.*?)```", text, re.DOTALL):
             for line in block.splitlines():
                 words = [fill.get(word, word) for word in shlex.split(line, comments=True)]
-                if words and words[0] in ("launch/tpu_vm.sh", "launch/gke.sh"):
+                if words and words[0] in ("launch/tpu_vm.sh", "launch/gke.sh", "launch/gke_generate.sh"):
                     launch.dry(words[0].removeprefix("launch/"), *words[1:])
                     found += 1
-                elif "launch/slurm.sh" in words:
-                    launch.dry("slurm.sh", *words[words.index("launch/slurm.sh") + 1 :])
-                    found += 1
-    assert found >= 12
+                for script in ("slurm.sh", "slurm_generate.sh"):
+                    if f"launch/{script}" in words:
+                        launch.dry(script, *words[words.index(f"launch/{script}") + 1 :])
+                        found += 1
+    assert found >= 16

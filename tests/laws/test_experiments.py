@@ -121,6 +121,32 @@ def test_state_is_split_and_data_must_be_given(name):
     assert run.data.source == ""
 
 
+def test_data_making_variant_is_the_papers():
+    """Segment Anything, appendix B, on the third stage of the data engine; all else is ViT-H's."""
+    run, base = experiment("data_making"), experiment("vit_h")
+    assert run.model.mask_decoder.depth == 3
+    _, parameters, _ = abstract_model(run.model.make)
+    assert sum(leaf.size for leaf in jax.tree.leaves(parameters)) == 641_090_608 + 1_579_520  # a layer of the decoder
+    assert run.steps == 177_656
+    assert run.data.scale_jitter == (0.1, 2.0)
+    assert run.prompting.point_probability == 1.0
+    assert 1 + run.prompting.corrections == 4
+    assert run.prompting.refinement is Refinement.RANDOM_AND_LAST
+    rate = run.optim.schedule.learning_rate(run.steps)
+    shares = [(118_436, 8e-4), (118_437, 8e-5), (171_074, 8e-5), (171_075, 8e-6)]  # two thirds, and 96.3%
+    for updates_made, expected in [(249, 8e-4), *shares, (177_655, 8e-6)]:
+        assert float(rate(updates_made)) == pytest.approx(expected, rel=1e-5), updates_made
+    decoder = dataclasses.replace(run.model.mask_decoder, depth=2)
+    assert base == dataclasses.replace(
+        run,
+        model=dataclasses.replace(run.model, mask_decoder=decoder),
+        data=dataclasses.replace(run.data, scale_jitter=(1.0, 1.0)),
+        prompting=dataclasses.replace(run.prompting, point_probability=0.5, corrections=8),
+        optim=dataclasses.replace(run.optim, schedule=base.optim.schedule),
+        steps=90_000,
+    )
+
+
 def test_demo_trains_and_validates_on_different_photos_it_ships():
     run = experiment("smoke")
     assert Path(run.data.source) == EXPERIMENTS / "photos" / "train"
