@@ -140,9 +140,10 @@ class World:
                 page.deleted.append((photo, mask, revision))
         elif act == "judge" and masks:
             uuid, verdict = masks[number % len(masks)].uuid, list(MaskVerdict)[number % 3]
-            with self.server_may_die(photo, uuid), contextlib.suppress(NotAllowedError):
-                if self.folder.judge(photo, uuid, verdict, annotator=page.name) is None:
-                    self.told[photo, uuid], self.revisions[photo, uuid] = None, -1
+            with contextlib.suppress(NotAllowedError), self.server_may_die(photo, uuid):
+                stored = self.folder.judge(photo, uuid, verdict, annotator=page.name)
+                self.told[photo, uuid] = stored and (stored.revision, stored.runs["counts"])
+                self.revisions[photo, uuid] = -1
         elif act in ("accept", "state") and photo < 2:
             with self.server_may_die(photo, None):
                 if act == "accept":
@@ -212,7 +213,7 @@ class World:
             try:
                 yield
             except Killed:
-                self.unsure |= {(photo, uuid)} if uuid else self.accepted
+                self.unsure |= {(photo, uuid)} if uuid is not None else self.accepted
                 raise
 
     def check(self):
