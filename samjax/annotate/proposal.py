@@ -1,0 +1,45 @@
+"""Masks that a model proposes for a photo, and what a person did with each."""
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+
+class ProposalState(enum.Enum):
+    """What a person did with a proposal."""
+
+    OPEN = "open"
+    ACCEPTED = "accepted"
+    REJECTED = "rejected"
+    CHANGED = "changed"
+    """Opened with clicks and committed as another mask."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proposal:
+    """A mask of the model alone."""
+
+    number: int
+    """Its place among the photo's proposals, from 0."""
+    runs: dict[str, Any]
+    """Compressed COCO run lengths at the photo's size: `{"size": [h, w], "counts": text}`."""
+    bbox: tuple[float, float, float, float]
+    """(x, y, width, height), the last pixels inside included, as SA-1B has it."""
+    predicted_iou: float
+    stability_score: float
+    point: tuple[float, float]
+    """(x, y): the prompt that the mask is of."""
+    state: ProposalState = ProposalState.OPEN
+    uuid: str | None = None
+    """Of the mask that accepting it committed."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as the page reads it, the routes' PROPOSAL."""
+        return {
+            "number": self.number,
+            "runs": self.runs,
+            "predicted_iou": self.predicted_iou,
+            "stability_score": self.stability_score,
+            "state": self.state.value,
+            "bbox": list(self.bbox),
+        }

@@ -1,0 +1,120 @@
+"""What people do with a model's proposals: accept, reject, reopen."""
+
+import hashlib
+import statistics
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from samjax.annotate.event_log import Act
+from samjax.annotate.mask_annotation import to_annotation
+from samjax.annotate.mask_checks import check_annotator, shape_of
+from samjax.annotate.proposal import Proposal, ProposalState
+from samjax.annotate.proposal_files import read_proposals, write_proposals
+from samjax.annotate.refusals import (
+    ConflictError,
+    InvalidMaskError,
+    NotAllowedError,
+    NotSavedError,
+    UnknownPhotoError,
+)
+from samjax.annotate.saved_mask import Prompts, SavedMask, Source
+from samjax.core.errors import UserError
+from samjax.data.photo_ids import mask_id
+
+if TYPE_CHECKING:
+    from samjax.annotate.annotation_folder import AnnotationFolder
+
+
+def place_proposals(folder: "AnnotationFolder", id: int, proposals: Sequence[Proposal], *, model: str) -> None:
+    """Store a photo's proposals, see `AnnotationFolder.set_proposals`; call it, and the others, with the lock held."""
+    photo, progress = folder.photos[id], folder.progress.photo(id)
+    if any(state is not ProposalState.OPEN for state, _ in progress.states.values()):
+        raise NotAllowedError(f"people have worked on the proposals of photo {id}: they are not replaced")
+    if [proposal.number for proposal in proposals] != list(range(len(proposals))):
+        raise InvalidMaskError(f"the proposals of photo {id} are not numbered 0, 1, 2, ...")
+    try:
+        write_proposals(folder.path, photo, proposals, model=model)
+    except InvalidMaskError:
+        raise
+    except (UserError, OSError) as error:
+        raise NotSavedError(str(error)) from error
+    ious = [proposal.predicted_iou for proposal in proposals]
+    folder.events.record(
+        Act.PROPOSE, photo=id, count=len(proposals), mean_iou=statistics.fmean(ious) if ious else None, model=model
+    )
+
+
+def accept_proposals(
+    folder: "AnnotationFolder", id: int, numbers: Iterable[int], *, annotator: str, seconds: float
+) -> list[SavedMask]:
+    """Make proposals masks in one act, see `AnnotationFolder.accept`."""
+    check_annotator(annotator)
+    photo, state = folder.photos[id], folder.files.state(id)
+    proposals, model = read_proposals(folder.path, photo, folder.progress.photo(id).states)
+    chosen = [_numbered(proposals, number, id) for number in dict.fromkeys(numbers)]
+    new = [one for one in chosen if one.uuid is None or one.uuid not in state.annotations]
+    contents: list[dict[str, Any]] = []
+    places = state.places
+    for proposal in new:
+        name = _uuid_of(id, proposal)
+        tombstone = state.tombstones.get(name)
+        mask = SavedMask(
+            uuid=name,
+            runs=proposal.runs,
+            source=Source.PROPOSAL,
+            annotator=annotator,
+            seconds=seconds / len(new),
+            active_seconds=seconds / len(new),
+            model=model,
+            predicted_iou=proposal.predicted_iou,
+            stability_score=proposal.stability_score,
+            prompts=Prompts(points=(proposal.point,), labels=(1,)),
+            id=tombstone.id if tombstone else mask_id(id, places),
+            revision=(tombstone.revision if tombstone else 0) + 1,
+        )
+        places += tombstone is None
+        contents.append(to_annotation(mask, shape_of(mask.runs, photo, prompts=mask.prompts), photo))
+    if new:
+        state = folder.save(state, Act.ACCEPT, annotator, masks=contents, numbers=[one.number for one in new])
+    return [state.annotations[one.uuid or _uuid_of(id, one)].mask for one in chosen]
+
+
+def set_proposal_state(
+    folder: "AnnotationFolder", id: int, number: int, state: ProposalState, *, annotator: str
+) -> Proposal:
+    """Set what a person did with a proposal, see `AnnotationFolder.set_state`."""
+    check_annotator(annotator)
+    photo = folder.photos[id]
+    proposals, _ = read_proposals(folder.path, photo, folder.progress.photo(id).states)
+    proposal = _numbered(proposals, number, id)
+    if state is ProposalState.ACCEPTED:
+        (mask,) = accept_proposals(folder, id, [number], annotator=annotator, seconds=0.0)
+        return replace(proposal, state=state, uuid=mask.uuid)
+    if state is proposal.state:
+        return proposal
+    photo_state = folder.files.state(id)
+    details: dict[str, Any] = {"proposal": number, "state": state.value}
+    annotation = photo_state.annotations.get(proposal.uuid or "")
+    if annotation is not None and state is not ProposalState.CHANGED:
+        mask = annotation.mask
+        if mask.source is not Source.PROPOSAL:
+            raise ConflictError(f"the mask of proposal {number} has been changed by {mask.annotator}", mask)
+        details |= {"uuid": mask.uuid, "revision": mask.revision + 1}
+        folder.save(photo_state, Act.STATE, annotator, **details)
+    else:
+        folder.events.record(Act.STATE, photo=id, annotator=annotator, **details)
+    return replace(proposal, state=state)
+
+
+def _numbered(proposals: Sequence[Proposal], number: int, id: int) -> Proposal:
+    if type(number) is not int or not 0 <= number < len(proposals):
+        raise UnknownPhotoError(f"photo {id} has no proposal {number!r}: it has {len(proposals):,}")
+    return proposals[number]
+
+
+def _uuid_of(id: int, proposal: Proposal) -> str:
+    """Return the UUID of the mask that accepting a proposal commits: always the same one."""
+    digest = hashlib.sha256(f"{id}\0{proposal.number}\0{proposal.runs['counts']}".encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16], version=4))

@@ -1,0 +1,39 @@
+"""What an annotation folder refuses, each with a sentence for the page; nothing is changed by what it refuses."""
+
+from typing import TYPE_CHECKING
+
+from samjax.core.errors import UserError
+
+if TYPE_CHECKING:
+    from samjax.annotate.saved_mask import SavedMask
+
+
+class UnknownPhotoError(UserError):
+    """The folder has no photo with this id, or the photo no mask or proposal of this name."""
+
+
+class InvalidMaskError(UserError):
+    """What was sent is no mask of the photo: its runs do not fill it, or a field is not what it must be."""
+
+
+class ConflictError(UserError):
+    """A mask has changed since the one who asks saw it.
+
+    `stored` is the mask as it is now, None if it has been deleted.
+    """
+
+    def __init__(self, message: str, stored: "SavedMask | None"):
+        super().__init__(message)
+        self.stored = stored
+
+
+class LostLeaseError(UserError):
+    """The photo is leased to somebody else, or the lease has ended."""
+
+
+class NotAllowedError(UserError):
+    """This person may not do this, or not any more."""
+
+
+class NotSavedError(UserError):
+    """The disk is full or fails: what was to be saved is not, what was saved before still is."""

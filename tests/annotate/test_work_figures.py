@@ -1,0 +1,94 @@
+"""Figures of the work: what people did, counted and timed, from the events alone."""
+
+import json
+
+import pytest
+from helpers.annotators import open_folder, some_mask, some_proposals
+from PIL import Image
+
+from samjax.annotate.annotation_folder import open_annotations
+from samjax.annotate.photo_list import open_photos
+from samjax.annotate.proposal import ProposalState
+from samjax.annotate.saved_mask import MaskVerdict, Source
+from samjax.annotate.work_figures import Average, work_figures
+from samjax.annotate.work_plot import draw_work
+from samjax.core.errors import UserError
+
+BRUSH = {"source": Source.BRUSH, "model": None, "predicted_iou": None, "stability_score": None, "clicks": 0}
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Ann commits masks of 30, 29, ... seconds, bob brushes two, a proposal is accepted, one mask deleted."""
+    open_folder(tmp_path, 4).close()
+    photos = open_photos([str(tmp_path / "photos" / "*")], tmp_path / "out")
+    time = iter(range(10**6))
+    with open_annotations(tmp_path / "out", photos, {}, now=lambda: float(next(time))) as folder:
+        for seed in range(20):
+            folder.commit(seed % 2, some_mask(seed, seconds=30.0 - seed, active_seconds=10.0, clicks=seed % 3))
+        for seed in (20, 21):
+            folder.commit(2, some_mask(seed, annotator="bob", seconds=8.0, active_seconds=4.0, **BRUSH))
+        folder.commit(2, some_mask(21, annotator="bob", seconds=2.0, active_seconds=1.0, **BRUSH), revision=1)
+        folder.delete(0, some_mask(0).uuid, 1, annotator="ann")
+        folder.set_proposals(2, some_proposals(0.9, 0.8, 0.7), model="vit_l")
+        folder.accept(2, [0], annotator="ann", seconds=1.0)
+        folder.set_state(2, 1, ProposalState.REJECTED, annotator="ann")
+        folder.judge(2, some_mask(20).uuid, MaskVerdict.YES, annotator="ann")
+        folder.finish(3, annotator="ann")
+        yield folder.path
+
+
+def test_masks_are_counted_as_the_folder_has_them(out):
+    figures = work_figures(out)
+    on_disk = [mask for path in out.glob("sa_*.json") for mask in json.loads(path.read_text())["annotations"]]
+    assert figures.masks == len(on_disk) == 22
+    assert (figures.photos, figures.photos_with_masks, figures.finished_photos) == (4, 3, 1)
+    assert figures.masks_per_photo == Average(mean=5.5, median=6.0)  # 9, 10, 3 and 0
+    assert {name: group.masks for name, group in figures.by_source.items()} == {"clicks": 19, "brush": 2, "proposal": 1}
+    assert {name: group.masks for name, group in figures.by_annotator.items()} == {"ann": 20, "bob": 2}
+    assert {name: group.masks for name, group in figures.by_model.items()} == {"vit_b": 19, "none": 2, "vit_l": 1}
+    assert figures.by_source["clicks"].share == 19 / 22
+    assert figures.proposals == {"open": 1, "accepted": 1, "rejected": 1, "changed": 0}
+    assert figures.verdicts == {"yes": 1, "no": 0, "redo": 0}
+    assert figures.acts["add"] == 22
+    assert figures.acts["change"] == figures.acts["delete"] == 1
+
+
+def test_seconds_are_those_that_people_took(out):
+    """Of a changed mask all of them; of an accepted proposal none, as in Segment Anything."""
+    figures = work_figures(out)
+    brushed = figures.by_annotator["bob"]
+    assert brushed.seconds == Average(mean=9.0, median=9.0)
+    assert brushed.active_seconds == Average(mean=4.5, median=4.5)
+    seconds = [*range(11, 30), 8, 10]
+    assert figures.all_masks.seconds == Average(mean=sum(seconds) / 21, median=float(sorted(seconds)[10]))
+    assert figures.by_source["proposal"].seconds is None
+    over_time = figures.seconds_over_time
+    assert [one.count for one in over_time] == [5, 10, 16, 21]
+    means = [one.value.mean for one in over_time]
+    assert means == sorted(means, reverse=True)
+    assert means[0] == 27  # 29 to 25
+    assert [one.count for one in figures.masks_over_time] == [4]
+
+
+def test_figures_are_json_and_a_picture(out, tmp_path):
+    figures = work_figures(out)
+    assert json.loads(json.dumps(figures.as_json()))["by_annotator"]["bob"]["seconds"] == {"mean": 9.0, "median": 9.0}
+    draw_work(tmp_path / "work.png", figures)
+    with Image.open(tmp_path / "work.png") as picture:
+        assert picture.width > 1_000
+
+
+def test_a_folder_without_work_has_figures_too(tmp_path):
+    with open_folder(tmp_path):
+        figures = work_figures(tmp_path / "out")
+    assert (figures.masks, figures.masks_per_photo, figures.all_masks.seconds) == (0, None, None)
+    draw_work(tmp_path / "work.png", figures)
+
+
+def test_what_is_no_annotation_folder_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"has no annotate\.json"):
+        work_figures(tmp_path / "nothing")
+    (tmp_path / "generate.json").write_text("{}")
+    with pytest.raises(UserError, match=r"holds generate\.json"):
+        work_figures(tmp_path)
