@@ -3,6 +3,7 @@
 It ends with its parent, however that ends: a thread of it waits for the parent's end of a pipe to close.
 """
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -151,7 +152,7 @@ def _serve(
 ) -> None:
     """Encode what comes through the pipe, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the server, which ends this process
-    os.nice(_NICE)
+    _lower_priority()
     os.environ.update(_ONE_THREAD)  # JAX has not started: it reads them with its first computation
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_XLA_ONE_THREAD}".strip()
     photos: queue.SimpleQueue[tuple[bytes, bytes]] = queue.SimpleQueue()
@@ -170,6 +171,14 @@ def _serve(
             pipe.send(_Reply(_sendable(error)))
         else:
             pipe.send(_Reply())
+
+
+def _lower_priority() -> None:
+    """Give way to all else: on Linux each thread has a priority of its own, and imports have started some."""
+    os.nice(_NICE)
+    for task in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(OSError):  # it has ended
+            os.setpriority(os.PRIO_PROCESS, int(task.name), _NICE)
 
 
 def _receive(pipe: Connection, photos: "queue.SimpleQueue[tuple[bytes, bytes]]") -> None:

@@ -4,6 +4,7 @@ import argparse
 import json
 import secrets
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from samjax.annotate.queue_config import QueueConfig, QueueMode, QueueOrder
@@ -98,7 +99,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
 
 def _serve(known: argparse.Namespace, photos, config: ServerConfig, queue: QueueConfig, listener) -> None:
     """Load the model, open the folder, and serve."""
-    from samjax import __version__
     from samjax.annotate.annotation_folder import open_annotations
     from samjax.annotate.embedding_store import EmbeddingStoreConfig
     from samjax.annotate.leases import Leases
@@ -118,7 +118,9 @@ def _serve(known: argparse.Namespace, photos, config: ServerConfig, queue: Queue
             _encode(model, folder)
         masks = model.prompted_masks(folder)
         leases = Leases(folder.events, existing=folder.progress.leases)
-        place = Workplace(folder, PhotoQueue(folder, leases, queue), masks, model=model.describe(), version=__version__)
+        place = Workplace(
+            folder, PhotoQueue(folder, leases, queue), masks, model=model.describe(), version=version("samjax")
+        )
         sizes = {(photo.height, photo.width) for photo in photos.values()}
         try:
             serve(

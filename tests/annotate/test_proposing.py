@@ -73,9 +73,8 @@ def test_thresholds_and_doubles(engine, photo):
     once = propose_from_boxes(engine, photo, jpeg_of(SIZE), BOXES[:1], config=config)
     twice = propose_from_boxes(engine, photo, jpeg_of(SIZE), BOXES[:1] * 2, config=config)
     assert twice == once
-    every = propose_from_boxes(
-        engine, photo, jpeg_of(SIZE), BOXES, config=dataclasses.replace(config, box_nms_threshold=1.0)
-    )
+    loose = dataclasses.replace(config, box_nms_threshold=1.0)
+    every = propose_from_boxes(engine, photo, jpeg_of(SIZE), BOXES, config=loose)
     for name, figure in (("pred_iou_threshold", "predicted_iou"), ("stability_threshold", "stability_score")):
         figures = sorted(getattr(one, figure) for one in every)
         bound = min(1.0, max(0.0, sum(figures) / len(figures)))
