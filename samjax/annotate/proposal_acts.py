@@ -1,8 +1,6 @@
 """What people do with a model's proposals: accept, reject, reopen."""
 
-import hashlib
 import statistics
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -21,6 +19,7 @@ from samjax.annotate.refusals import (
 )
 from samjax.annotate.saved_mask import Prompts, SavedMask, Source
 from samjax.core.errors import UserError
+from samjax.data.masks.mask_uuid import generated_uuid
 from samjax.data.photo_ids import mask_id
 
 if TYPE_CHECKING:
@@ -116,5 +115,4 @@ def _numbered(proposals: Sequence[Proposal], number: int, id: int) -> Proposal:
 
 def _uuid_of(id: int, proposal: Proposal) -> str:
     """Return the UUID of the mask that accepting a proposal commits: always the same one."""
-    digest = hashlib.sha256(f"{id}\0{proposal.number}\0{proposal.runs['counts']}".encode()).digest()
-    return str(uuid.UUID(bytes=digest[:16], version=4))
+    return generated_uuid(id, proposal.number, proposal.runs["counts"])

@@ -93,7 +93,7 @@ def test_page_loads_nothing_from_outside():
             .replace("xmlns='http://www.w3.org/2000/svg'", "")
         )
         assert "//" not in text.replace("data:image/svg+xml", ""), name
-    assert sum(path.stat().st_size for path in STATIC.iterdir()) < 160_000
+    assert sum(path.stat().st_size for path in STATIC.iterdir()) < 200_000
 
 
 @pytest.mark.parametrize(

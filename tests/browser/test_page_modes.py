@@ -109,13 +109,13 @@ def test_keys_alone(serve, browse):
     server = serve()
     page = browse(server)
     page.press("Shift+ArrowLeft", "Shift+ArrowLeft", "ArrowUp", ".")
-    page.wait(lambda: page.page.locator("#candidates .iou").count() == 3)
+    page.wait(lambda: page.page.locator("#candidates button:enabled").count() == 3)
     page.press("Tab", "Enter")
     page.wait_saved()
     (mask,) = page.masks
     assert mask["predicted_iou"] == 0.9
     page.press(*["Shift+ArrowDown"] * 6, "g", *["Shift+ArrowRight"] * 4, *["Shift+ArrowDown"] * 3, "g")
-    page.wait(lambda: page.page.locator("#candidates .iou").count() == 3)
+    page.wait(lambda: page.page.locator("#candidates button:enabled").count() == 3)
     page.press("Enter")
     page.wait_saved()
     assert page.masks[1]["source"] == "box"

@@ -16,6 +16,7 @@ const TOOLS = [
   ['hide', 'Hide masks', 'H'], ['outlines', 'Outlines only', 'O'], ['fit', 'The whole photo', '0'],
   ['help', 'All keys', '?'],
 ];
+const PLACES = 3;
 const VERDICTS = [['yes', 'Yes', 'Y'], ['no', 'No', 'X'], ['redo', 'Redo', 'U']];
 
 /** @template {HTMLElement} T @param {string} selector @returns {T} */
@@ -44,7 +45,10 @@ export class Panels {
     this.swatches = new Map();
     /** @type {Record<string, any[]>} */
     this.before = {};
+    /** @type {HTMLButtonElement[]} */
+    this.candidates = [];
     this.makeTools();
+    this.makeCandidates();
     this.makeActs();
   }
 
@@ -145,28 +149,51 @@ export class Panels {
     this.drawClock();
   }
 
-  drawCandidates() {
-    const {work, stage, mode} = this.page;
-    const answer = work?.draft.answer ?? null, chosen = work?.draft.chosen ?? 0;
-    const list = get('#candidates .candidates');
-    get('#candidates h2').hidden = !answer;
-    if (this.differs('candidates', [answer, work])) {
-      list.replaceChildren();
-      answer?.candidates.forEach(({iou, stability}, i) => {
-        const made = button('', () => this.page.controls.choose(i));
-        const picture = document.createElement('canvas');
-        made.append(picture, tag('key', String(i + 1)), tag('iou', iou.toFixed(2)));
-        made.title = `Predicted IoU ${iou.toFixed(3)}, stability ${stability.toFixed(3)}`;
-        made.setAttribute('aria-label', `Candidate ${i + 1}, predicted IoU ${iou.toFixed(2)}`);
-        list.append(made);
-        picture.width = Math.round(picture.clientWidth * stage.ratio) || 216;
-        picture.height = Math.round(picture.clientHeight * stage.ratio) || 112;
-        const part = surroundings(answer, stage.photo, picture.width / picture.height);
-        if (stage.bitmap) drawCandidate(picture, stage.bitmap, answer, i, part, ACCENT);
-      });
+  /** Three places that stay where they are: what a click changes moves nothing else. */
+  makeCandidates() {
+    for (let i = 0; i < PLACES; i++) {
+      const made = button('', () => this.page.controls.choose(i));
+      made.append(document.createElement('canvas'), tag('key', String(i + 1)), tag('iou', ''));
+      get('#candidates .candidates').append(made);
+      this.candidates.push(made);
     }
-    [...list.children].forEach((made, i) => made.setAttribute('aria-pressed', String(i === chosen)));
+  }
+
+  drawCandidates() {
+    const {work, mode} = this.page;
+    const answer = work?.draft.answer ?? null;
+    get('#candidates').hidden = mode === 'verify' && !answer;
+    if (this.differs('candidates', [answer, work])) {
+      this.candidates.forEach((made, i) => {
+        const candidate = answer?.candidates[i];
+        made.disabled = !candidate;
+        if (!candidate) return;
+        const {iou, stability} = candidate;
+        made.title = `Predicted IoU ${iou.toFixed(3)}, stability ${stability.toFixed(3)}`;
+        made.ariaLabel = `Candidate ${i + 1}, predicted IoU ${iou.toFixed(2)}`;
+        /** @type {HTMLElement} */ (made.lastElementChild).textContent = iou.toFixed(2);
+      });
+      if (answer) setTimeout(() => this.drawPictures(answer));  // after the mask itself is on the screen
+    }
+    const chosen = work?.draft.chosen ?? 0;
+    this.candidates.forEach((made, i) => {
+      made.ariaPressed = String(!made.disabled && i === chosen);
+    });
     write('#candidates .hint', hintFor(work, mode));
+  }
+
+  /** @param {import('./api.js').Answer} answer */
+  drawPictures(answer) {
+    const {work, stage} = this.page;
+    if (work?.draft.answer !== answer) return;
+    answer.candidates.slice(0, PLACES).forEach((_, i) => {
+      const picture = /** @type {HTMLCanvasElement} */ (this.candidates[i].firstElementChild);
+      const width = Math.round(picture.clientWidth * stage.ratio);
+      const height = Math.round(picture.clientHeight * stage.ratio);
+      if (picture.width !== width || picture.height !== height) Object.assign(picture, {width, height});
+      const part = surroundings(answer, stage.photo, width / height);
+      if (stage.bitmap) drawCandidate(picture, stage.bitmap, answer, i, part, ACCENT);
+    });
   }
 
   drawProposals() {

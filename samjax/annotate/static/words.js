@@ -4,7 +4,6 @@
 
 /** @type {Record<string, string>} */
 const HINTS = {
-  verify: 'Judge the mask that is lit: yes, no, or redo.',
   review: 'Click accepts a proposal, right click rejects it. Elsewhere a click begins a mask.',
 };
 /** @type {Record<string, string>} */
