@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from samjax.annotate.event_log import Act
+from samjax.annotate.event_log import Act, read_events
 from samjax.annotate.mask_annotation import to_annotation
 from samjax.annotate.mask_checks import MaskShape, check_uuid
 from samjax.annotate.photo_state import PhotoState
@@ -59,6 +59,8 @@ def judge_mask(
     state = folder.files.state(id)
     if verdict is MaskVerdict.NO and uuid in state.tombstones:
         return None
+    if verdict is MaskVerdict.OPEN:
+        return _withdraw(folder, state, uuid, annotator=annotator)
     stored = _stored(state, uuid)
     if stored.annotator == annotator:
         raise NotAllowedError(f"{annotator} made this mask: another person says whether it is good")
@@ -70,6 +72,29 @@ def judge_mask(
         return None
     content = state.annotations[uuid].content | {"verdict": verdict.value, "verifier": annotator}
     state = folder.save(state, Act.VERDICT, annotator, verdict=verdict.value, mask=content)
+    return state.annotations[uuid].mask
+
+
+def _withdraw(folder: "AnnotationFolder", state: PhotoState, uuid: str, *, annotator: str) -> SavedMask:
+    """Take a verdict back; a mask that NO deleted is found in the events."""
+    tombstone = state.tombstones.get(uuid)
+    if tombstone is None:
+        stored, content = _stored(state, uuid), state.annotations[uuid].content
+        if stored.verdict is None:
+            return stored
+        verifier = stored.verifier
+    else:
+        events = [one for one in read_events(folder.events.path) if one.photo == state.photo.id]
+        last = next(one for one in reversed(events) if one.details.get("uuid") == uuid)
+        if last.act is not Act.VERDICT:
+            raise UnknownPhotoError(f"the mask {uuid} of photo {state.photo.id} was deleted, not judged")
+        contents = [mask for one in events for mask in one.details.get("masks", [one.details.get("mask")]) if mask]
+        content = next(mask for mask in reversed(contents) if mask["uuid"] == uuid)
+        content, verifier = content | {"revision": tombstone.revision + 1}, last.annotator
+    if verifier != annotator:
+        raise NotAllowedError(f"the verdict is {verifier}'s: they take it back, or the mask is changed")
+    content = {name: value for name, value in content.items() if name not in ("verdict", "verifier")}
+    state = folder.save(state, Act.VERDICT, annotator, verdict=MaskVerdict.OPEN.value, mask=content)
     return state.annotations[uuid].mask
 
 

@@ -26,6 +26,8 @@ class MaskVerdict(enum.Enum):
     """No object: the mask is deleted."""
     REDO = "redo"
     """An object, not well drawn: the photo goes back to the queue."""
+    OPEN = "open"
+    """None: an earlier verdict is withdrawn, and a mask that it deleted comes back."""
 
 
 @dataclass(frozen=True, kw_only=True)

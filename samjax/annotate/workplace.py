@@ -1,6 +1,7 @@
 """What the server does for its pages: the folder, the queue and the model behind plain calls, without HTTP."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
@@ -39,6 +40,7 @@ class Workplace:
             "mode": config.mode.value,
             "order": config.order.value,
             "photos": len(self.folder.photos),
+            "folder": hashlib.sha256(str(self.folder.path.absolute()).encode()).hexdigest()[:16],
             "settings": {
                 "lease_seconds": self.queue.leases.seconds,
                 "amber_seconds": AMBER_SECONDS,
@@ -90,16 +92,23 @@ class Workplace:
         """Add a mask, or change it where the body has a revision; it is on disk when this returns."""
         if ("handle" in body) == ("runs" in body):
             raise InvalidMaskError("give the handle of a candidate, or runs")
+        revision = body.get("revision")
+        if revision is None and (stored := await self._stored(photo, uuid)) is not None:
+            return stored  # a request that is sent again, maybe with a handle that is gone
+        model = f"{self._model['name']}@{self._model['digest'][:12]}"
+        figures: dict[str, Any] = {}
         if "handle" in body:
             if not isinstance(body["handle"], str):
                 raise InvalidMaskError(f"handle is {body['handle']!r:.40}: give text")
             exact = await self.masks.exact_mask(body["handle"], photo_id=photo)
-            model = f"{self._model['name']}@{self._model['digest'][:12]}"
+            runs = exact.runs
             figures = {"model": model, "predicted_iou": exact.iou, "stability_score": exact.stability}
-            mask = parse_mask(body, uuid=uuid, annotator=annotator, runs=exact.runs, **figures)
         else:
-            mask = parse_mask(body, uuid=uuid, annotator=annotator, runs=body["runs"])
-        revision = body.get("revision")
+            runs = body["runs"]
+            if isinstance(iou := body.get("predicted_iou"), float | int) and not isinstance(iou, bool):
+                # the model's own mask, whose logits the server had no more
+                figures = {"model": model, "predicted_iou": float(iou), "stability_score": body.get("stability_score")}
+        mask = parse_mask(body, uuid=uuid, annotator=annotator, runs=runs, **figures)
         if revision is not None:
             _check_count("revision", revision)
             await self._renew(photo, body.get("lease"), uuid)
@@ -192,8 +201,12 @@ class Workplace:
         except LostLeaseError as error:
             if uuid is None:
                 raise
-            stored = {mask.uuid: mask for mask in await asyncio.to_thread(self.folder.masks, photo)}
-            raise ConflictError(str(error), stored.get(uuid)) from None
+            raise ConflictError(str(error), await self._stored(photo, uuid)) from None
+
+    async def _stored(self, photo: int, uuid: str) -> SavedMask | None:
+        """Return a mask as it is now, None if there is none."""
+        masks = await asyncio.to_thread(self.folder.masks, photo)
+        return next((mask for mask in masks if mask.uuid == uuid), None)
 
 
 def _check_count(name: str, value: Any) -> None:

@@ -183,6 +183,23 @@ def test_another_person_judges_a_mask(folder):
         assert files_say(again.path) == events_say(again.path, again.photos)
 
 
+def test_a_verdict_is_taken_back_by_who_gave_it_and_a_mask_that_it_deleted_is_there_again(folder):
+    masks = [folder.commit(0, some_mask(seed)) for seed in range(3)]
+    for mask, verdict in zip(masks, (MaskVerdict.YES, MaskVerdict.NO, MaskVerdict.REDO), strict=True):
+        folder.judge(0, mask.uuid, verdict, annotator="bob")
+        with pytest.raises(NotAllowedError, match="the verdict is bob's"):
+            folder.judge(0, mask.uuid, MaskVerdict.OPEN, annotator="eve")
+        back = folder.judge(0, mask.uuid, MaskVerdict.OPEN, annotator="bob")
+        assert back == replace(mask, revision=3 if verdict is MaskVerdict.NO else 1)
+        assert folder.judge(0, mask.uuid, MaskVerdict.OPEN, annotator="bob") == back
+    with reopened(folder) as again:
+        assert [mask.uuid for mask in again.masks(0)] == [mask.uuid for mask in masks]
+        assert files_say(again.path) == events_say(again.path, again.photos)
+        again.delete(0, masks[0].uuid, 1, annotator="ann")
+        with pytest.raises(UnknownPhotoError, match="was deleted, not judged"):
+            again.judge(0, masks[0].uuid, MaskVerdict.OPEN, annotator="bob")
+
+
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [

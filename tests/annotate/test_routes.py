@@ -189,6 +189,23 @@ def test_a_retry_adds_nothing_and_a_change_needs_revision_and_lease(serve):
         assert restored["runs"] == square(side=20)
 
 
+def test_a_commit_is_sent_again_with_a_handle_that_is_gone(serve):
+    served = serve()
+    with served.page() as page:
+        photo = page.post("/api/next", json={}).json()["photo"]["id"]
+        first = answer_of(click(page, photo, (20.0, 30.0, 1)))[0]["candidates"][0]
+        name = str(uuid.uuid4())
+        saved = commit(page, photo, name, handle=first["handle"]).json()
+        assert commit(page, photo, name, handle="gone").json() == saved
+        again = {"runs": saved["runs"], "source": "clicks", "prompts": saved["prompts"]}
+        scores = {"predicted_iou": saved["predicted_iou"], "stability_score": saved["stability_score"]}
+        other = page.put(f"/api/photos/{photo}/masks/{uuid.uuid4()}", json=again | scores).json()
+        assert {**other, "uuid": name} == saved, "the model's mask by its runs, where its logits are lost"
+        half = page.put(f"/api/photos/{photo}/masks/{uuid.uuid4()}", json=again | {"predicted_iou": 0.5})
+        assert half.status_code == 400
+        assert "stability_score" in half.json()["error"]
+
+
 def test_proposals_one_by_one_and_above_a_bound(serve):
     served = serve(mode=QueueMode.REVIEW, proposals=[proposal(0, 0.95), proposal(1, 0.9), proposal(2, 0.7)])
     with served.page() as page:
