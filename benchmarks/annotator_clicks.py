@@ -116,7 +116,9 @@ async def measure(size: str, *, count: int, folder: str) -> None:
         predictor = Predictor(engine)
         predictor.set_embedding(embedding, photo=(HEIGHT, WIDTH))
         await saving(masks, count=1)  # has the photo encoded by the process
-        assert np.array_equal(store.read(store.key(photos.jpeg(0))), embedding)
+        stored = store.read(store.key(photos.jpeg(0)))
+        assert stored is not None
+        assert np.array_equal(stored, embedding)
         await clicks(masks, predictor, count=4)
         print("| | decoder alone | click | 95% of clicks |\n| --- | --- | --- | --- |")
         row("nothing beside", await clicks(masks, predictor, count=count))
