@@ -1,5 +1,6 @@
 """A photo whose embedding is in memory: prompts in, logits and figures out. Runs on the thread of JAX."""
 
+import math
 from collections.abc import Iterator, Sequence
 
 import jax
@@ -35,8 +36,6 @@ class ClickablePhoto:
         self.valid = (fitted[0] / frame[0] * low[0], fitted[1] / frame[1] * low[1])
         self._predictor = Predictor(engine)
         self._predictor.set_embedding(embedding, photo=size)
-        of_photos = tilings([size], low=low, frame=frame, fitted=[fitted])
-        self._tiling = jax.tree.map(lambda part: jnp.asarray(part[0]), of_photos)
 
     def answer(self, request: PromptRequest, previous: Float32[np.ndarray, "low_h low_w"] | None) -> Answer:
         """Return the masks for a request's prompts and the logits of `previous`, by descending predicted IoU.
@@ -52,13 +51,23 @@ class ClickablePhoto:
             multimask=request.is_ambiguous,
         )
         order = np.argsort(-found.iou[0], kind="stable")
-        logits = found.logits[0, order]
-        return Answer(
-            photo_id=self.photo_id,
-            logits=logits,
-            iou=found.iou[0, order],
-            stability=np.asarray(_stability(logits, self._tiling)),
-        )
+        return Answer(photo_id=self.photo_id, logits=found.logits[0, order], iou=found.iou[0, order])
+
+    def rough_stability(self, logits: Float32[np.ndarray, "k low_h low_w"]) -> Float32[np.ndarray, "k"]:
+        """Return each mask's stability as the grid of the logits shows it, not the photo's pixels: in no time."""
+        part = logits[:, : math.ceil(self.valid[0]), : math.ceil(self.valid[1])]
+        high, low = ((part > level).sum(axis=(1, 2)) for level in (_STABILITY_OFFSET, -_STABILITY_OFFSET))
+        return (high / np.maximum(low, 1)).astype(np.float32)
+
+
+def measure_stability(
+    engine: Engine, logits: Float32[np.ndarray, "k low_h low_w"], *, size: tuple[int, int]
+) -> Float32[np.ndarray, "k"]:
+    """Return each mask's stability in the pixels of a photo of this size, (h, w), as `samjax generate` computes it."""
+    frame, low = engine.config.image_size, engine.config.logits_size
+    fitted = fitted_size(height=size[0], width=size[1], frame=frame)
+    tiling = jax.tree.map(lambda part: part[0], tilings([size], low=low, frame=frame, fitted=[fitted]))
+    return np.asarray(_stability(logits, tiling))
 
 
 def compile_steps(engine: Engine, *, size: tuple[int, int], slots: Sequence[int]) -> Iterator[None]:
@@ -75,12 +84,12 @@ def compile_steps(engine: Engine, *, size: tuple[int, int], slots: Sequence[int]
         answer = photo.answer(PromptRequest(annotator="", points=points, labels=(1,) * len(points)), previous)
         yield
         restore_masks(engine, answer.logits[None], photo=size)
+        measure_stability(engine, answer.logits, size=size)
         yield
         previous = answer.logits[0]
 
 
 @jax.jit
 def _stability(logits: Float32[Array | np.ndarray, "k low_h low_w"], tiling: Tiling) -> Float32[Array, "k"]:
-    """Return the stability of each mask, as `samjax generate` computes it."""
     wanted = jnp.ones(logits.shape[0], bool)
     return measure(jnp.asarray(logits), wanted, tiling, offset=_STABILITY_OFFSET).stability()

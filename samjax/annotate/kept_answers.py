@@ -18,7 +18,6 @@ class Answer:
     photo_id: int
     logits: Float32[np.ndarray, "k low_h low_w"]
     iou: Float32[np.ndarray, "k"]
-    stability: Float32[np.ndarray, "k"]
 
 
 class KeptAnswers:

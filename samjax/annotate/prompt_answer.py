@@ -20,7 +20,7 @@ class Candidate:
     iou: float
     """The model's estimate of its IoU with the intended object."""
     stability: float
-    """The IoU of the masks at logits above 1 and above -1, in pixels of the photo, as `samjax generate` computes it."""
+    """The IoU of the masks at logits above 1 and above -1, on the grid of the logits: near that of the exact mask."""
     handle: str
     """Names its float32 logits on the server: to refine them, or for the exact mask."""
 
@@ -71,6 +71,7 @@ class ExactMask:
     """Compressed COCO run lengths at the photo's size: `{"size": [h, w], "counts": text}`."""
     iou: float
     stability: float
+    """The IoU of the masks at logits above 1 and above -1, in pixels of the photo, as `samjax generate` computes it."""
 
 
 def screen_logits(

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from samjax.annotate.click_queue import ClickQueue, Lane
-from samjax.annotate.clickable_photo import ClickablePhoto, compile_steps
+from samjax.annotate.clickable_photo import ClickablePhoto, compile_steps, measure_stability
 from samjax.annotate.embedding_store import EmbeddingStore
 from samjax.annotate.encoding_ahead import EncodingAhead, EncodingStatus, Worker
-from samjax.annotate.kept_answers import KeptAnswers
+from samjax.annotate.kept_answers import Answer, KeptAnswers
 from samjax.annotate.photo_encoding import PhotoSource, encode_frames, in_frame
 from samjax.annotate.prompt_answer import Candidate, Candidates, ExactMask, screen_logits
 from samjax.annotate.prompt_request import PromptRequest
@@ -123,14 +123,10 @@ class PromptedMasks:
           UserError: the handle is gone, or of another photo.
         """
         answer, k = self._kept.find(handle, photo_id=photo_id)
-        size = self._size(photo_id)
-        # all masks of the answer: a program for one alone may round differently
-        future = self._queue.submit(
-            lambda: restore_masks(self._engine, answer.logits[None], photo=size)[0, k], lane=Lane.CLICK
-        )
-        mask = await asyncio.wrap_future(future)
+        restore = functools.partial(self._restore, answer, k, self._size(photo_id))
+        mask, stability = await asyncio.wrap_future(self._queue.submit(restore, lane=Lane.CLICK))
         runs = await asyncio.to_thread(rle.encode, mask)
-        return ExactMask(runs=runs, iou=float(answer.iou[k]), stability=float(answer.stability[k]))
+        return ExactMask(runs=runs, iou=float(answer.iou[k]), stability=stability)
 
     def set_next(self, annotator: str, photo_ids: Sequence[int]) -> None:
         """Encode an annotator's photo and the next ones, in this order, before they are clicked on.
@@ -146,8 +142,8 @@ class PromptedMasks:
     async def warm_up(self, sizes: Iterable[tuple[int, int]], *, slots: Sequence[int] = (2, 4, 8)) -> None:
         """Compile what clicks on photos of these sizes, (h, w), run, or load it from the cache of programs.
 
-        It happens between clicks, a program at a time. The first of these numbers of prompt slots is that of a single
-        point or box; further ones serve p points up to p + 1 slots, or p + 2 with a box.
+        It happens between clicks, a few programs at a time. The first number of prompt slots is that of a single point
+        or box; further ones are of clicks that refine a mask: p points take p + 1 slots, with a box p + 2.
         """
         buckets = {(bucket(height), bucket(width)): (height, width) for height, width in sizes}
         for size in buckets.values():
@@ -192,7 +188,7 @@ class PromptedMasks:
         photo = self._opened(photo_id, size)
         answer = photo.answer(request, previous)
         handles = self._kept.add(request.annotator, answer, is_hover=request.is_hover)
-        figures = zip(answer.iou.tolist(), answer.stability.tolist(), handles, strict=True)
+        figures = zip(answer.iou.tolist(), photo.rough_stability(answer.logits).tolist(), handles, strict=True)
         return Candidates(
             candidates=tuple(Candidate(iou=iou, stability=stable, handle=handle) for iou, stable, handle in figures),
             logits=screen_logits(answer.logits, valid=photo.valid),
@@ -200,6 +196,12 @@ class PromptedMasks:
             generation=request.generation,
             decode_ms=1000 * (time.perf_counter() - start),
         )
+
+    def _restore(self, answer: Answer, k: int, size: tuple[int, int]) -> tuple[Bool[np.ndarray, "h w"], float]:
+        """Return a mask of an answer at the size of its photo, and its stability there."""
+        # all masks of the answer: a program for one alone may round differently
+        masks = restore_masks(self._engine, answer.logits[None], photo=size)
+        return masks[0, k], float(measure_stability(self._engine, answer.logits, size=size)[k])
 
     def _opened(self, photo_id: int, size: tuple[int, int]) -> ClickablePhoto:
         """Return the photo with its embedding in memory.

@@ -12,7 +12,7 @@ from samjax.core.errors import UserError
 def answer(photo_id: int = 5, *, masks: int = 1, value: float = 0.0) -> Answer:
     figures = np.linspace(0.9, 0.5, masks, dtype=np.float32)
     logits = np.full((masks, 4, 4), value, np.float32)
-    return Answer(photo_id=photo_id, logits=logits, iou=figures, stability=figures)
+    return Answer(photo_id=photo_id, logits=logits, iou=figures)
 
 
 def add(kept: KeptAnswers, annotator: str = "a", *, is_hover: bool = False, **fields) -> str:

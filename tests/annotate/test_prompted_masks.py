@@ -135,11 +135,25 @@ def test_stability_is_what_generate_computes(engine, masks):
     found = asyncio.run(masks.predict(2, request((*generated[0].point, 1))))
     saved = exact(masks, found, photo_id=2)
     by_area = {int(mask.sum()): one for mask, one in zip(saved, found.candidates, strict=True)}
+    stability = {
+        one.handle: asyncio.run(masks.exact_mask(one.handle, photo_id=2)).stability for one in found.candidates
+    }
     assert generated
     assert {mask.area for mask in generated} <= set(by_area)
     assert all(0.05 < mask.stability_score < 0.95 for mask in generated)  # both thresholds are crossed
     for mask in generated:
-        assert by_area[mask.area].stability == pytest.approx(mask.stability_score, abs=1e-6)
+        assert stability[by_area[mask.area].handle] == pytest.approx(mask.stability_score, abs=1e-6)
+
+
+def test_the_screens_stability_is_near_the_exact_one(engine):
+    """Of discs, on a grid of 11 x 16: those of a trained model have 256 x 256."""
+    size = (48, 70)
+    photo = clickable_photo.ClickablePhoto(engine, np.zeros((4, 4, 32), np.float32), photo_id=2, size=size)
+    y, x = np.mgrid[:16, :16]
+    discs = np.stack([radius - np.hypot(y - 5, x - 8) for radius in (2, 3.5, 5)]).astype(np.float32)
+    exact_ones = clickable_photo.measure_stability(engine, discs, size=size)
+    assert 0.05 < exact_ones[0] < exact_ones[1] < exact_ones[2] < 0.6
+    np.testing.assert_allclose(photo.rough_stability(discs), exact_ones, atol=0.1)
 
 
 def test_a_newer_click_of_an_annotator_wins(masks, engine, monkeypatch):
@@ -321,7 +335,7 @@ def test_a_store_that_keeps_nothing_is_told(masks, store, monkeypatch):
 
 def test_after_warming_up_clicks_compile_nothing(engine, masks):
     asyncio.run(masks.warm_up([(48, 70), (90, 35), (47, 69)], slots=(2, 4)))
-    programs = (engine._decode, engine._restore, clickable_photo._stability)
+    programs = (engine._decode, engine._restore)
     counts = [program._cache_size() for program in programs]
     for photo_id in (1, 2):
         found = asyncio.run(masks.predict(photo_id, request(*ONE)))

@@ -73,7 +73,7 @@ def test_a_click_is_answered_from_a_checkpoint(checkpoint, tmp_path):
     for place, one in zip(order, saved, strict=True):
         assert one.runs == rle.encode(expected.masks[0, place])
         assert one.iou == expected.iou[0, place]
-    assert [one.stability for one in found.candidates] == [one.stability for one in saved]
+    assert [one.iou for one in found.candidates] == [one.iou for one in saved]
 
 
 def test_a_model_is_described_as_the_page_needs_it(checkpoint, tmp_path):
