@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from samjax.annotate.clickable_photo import ClickablePhoto
+from samjax.annotate.clickable_photo import ClickablePhoto, measure_stability
 from samjax.annotate.photo_encoding import encode_jpeg
 from samjax.annotate.photo_list import ListedPhoto
 from samjax.annotate.prompt_request import PromptRequest
@@ -56,8 +56,11 @@ def propose_from_boxes(
     for box in boxes:
         x0, y0, x1, y1 = box
         answer = clickable.answer(PromptRequest(annotator="", box=box), None)
-        iou, stability = float(answer.iou[0]), float(answer.stability[0])
-        if iou <= config.pred_iou_threshold or stability < config.stability_threshold:
+        iou = float(answer.iou[0])
+        if iou <= config.pred_iou_threshold:
+            continue
+        stability = float(measure_stability(engine, answer.logits, size=size)[0])
+        if stability < config.stability_threshold:
             continue
         mask = restore_masks(engine, answer.logits[None], photo=size)[0, 0]
         if mask.any():
