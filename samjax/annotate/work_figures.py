@@ -142,7 +142,7 @@ def work_figures(out: str | Path) -> WorkFigures:
         by_model=_groups(every, lambda mask: mask.content["model"] or "none"),
         acts=dict(acts),
         proposals=_proposals(progress),
-        verdicts={verdict.value: verdicts[verdict.value] for verdict in MaskVerdict},
+        verdicts={one.value: verdicts[one.value] for one in MaskVerdict if one is not MaskVerdict.OPEN},
         seconds_over_time=_bins([(mask.time, mask.content["seconds"]) for mask in by_hand]),
         masks_over_time=_bins([(last[id], float(len(masks[id]))) for id in worked]),
     )

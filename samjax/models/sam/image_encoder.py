@@ -54,7 +54,7 @@ class ImageEncoder(Vit):
         *,
         grid: tuple[int, int],
         embedding: int,
-        details: bool,
+        details: bool = False,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):

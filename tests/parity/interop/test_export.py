@@ -162,7 +162,7 @@ def test_stablehlo_runs_without_samjax(exported, weights, micro):
 @pytest.mark.parametrize("format", FORMATS)
 def test_files_are_for_whom_new_files_are(exported, format, tmp_path):
     (tmp_path / "new").touch()
-    modes = {path.name: path.stat().st_mode for path in (exported / format).iterdir()}
+    modes = {path.name: path.stat().st_mode for path in (exported / format).rglob("*") if path.is_file()}
     assert set(modes.values()) == {(tmp_path / "new").stat().st_mode}, modes
 
 
