@@ -21,6 +21,8 @@ from samjax.annotate.prompt_request import PromptRequest
 from samjax.annotate.prompted_masks import PromptedMasks
 from samjax.core.errors import MachineError, UserError
 
+pytestmark = pytest.mark.slow  # each test starts a process that imports JAX
+
 
 @pytest.fixture(scope="module")
 def engine():
