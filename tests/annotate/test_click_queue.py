@@ -165,6 +165,7 @@ def test_closing_ends_what_runs_and_fails_the_rest():
 requests = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([Lane.CLICK, Lane.HOVER]), st.booleans()))
 
 
+@pytest.mark.slow  # a minute and a half where the machine has other work
 @settings(max_examples=60, deadline=None)
 @given(requests=requests, random=st.randoms(use_true_random=False))
 def test_every_request_has_one_outcome_and_the_newest_of_each_annotator_is_answered(requests, random):
