@@ -180,9 +180,11 @@ def find_checkpoint(path: epath.PathLike) -> epath.Path:
             if steps:
                 return max(steps, key=lambda entry: int(entry.name))
     what = "no checkpoint in it" if folder.exists() else "no such folder"
+    names = pretrained.names()
+    known = f", or the name of weights that come with samjax: {', '.join(names)}" if names else ""
     raise UserError(
-        f"{path}: {what}; give the --workdir of a run, one of its checkpoints/STEP, what `samjax import` wrote, or the "
-        f"name of weights that come with samjax: {', '.join(pretrained.names())}"
+        f"{path}: {what}; give the --workdir of a run, one of its checkpoints/STEP, or what `samjax import` wrote"
+        f"{known}"
     )
 
 
