@@ -9,12 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data_pipelines.pairs import Drop, match_apart, parse_name, without_partner
+from data_pipelines.descriptions import KINDS, parse_pair
+from data_pipelines.pairs import Drop, Pair, match_apart, parse_name, without_partner
 from data_pipelines.storage import Entry, filesystem
 from data_pipelines.walk import walk
 from samjax.core.errors import UserError
 from samjax.core.text import printable
 from samjax.data.photo_parts import ABOUT, REPORT, Part, part_folders
+from samjax.data.records.masks import Record
 
 _LEVELS = 3
 """How far down the folder is searched, as `samjax data prepare` does."""
@@ -90,6 +92,25 @@ def read_source(path: str | os.PathLike[str]) -> PackSource:
 def pair_name(pair: PairPlace) -> str:
     """Return what messages call a pair."""
     return f"{pair.folder.rstrip('/').rsplit('/', 1)[-1]}: sa_{pair.number}"
+
+
+def read_pair(place: PairPlace, *, fate: str) -> tuple[Pair, Record]:
+    """Return a pair and its record, if `samjax data prepare` would take it; it is to be `fate`: drawn, frozen.
+
+    Raises:
+      UserError: it is damaged.
+    """
+    where = pair_name(place)
+    try:
+        jpeg = Path(place.folder, f"sa_{place.number}.jpg").read_bytes()
+        text = Path(place.json_folder, f"sa_{place.number}.json").read_bytes()
+        pair = Pair(where=where, jpeg=jpeg, text=text)
+        record = parse_pair(pair)
+    except (OSError, *KINDS) as error:
+        raise UserError(f"{where} cannot be {fate} ({error}): repair or remove it") from error
+    if record.image_id != int(place.number):
+        raise UserError(f"{where} cannot be {fate}: its JSON says image_id {record.image_id}; repair or remove it")
+    return pair, record
 
 
 def fingerprint(pairs: Sequence[PairPlace]) -> str:

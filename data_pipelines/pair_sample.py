@@ -7,9 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from data_pipelines.descriptions import KINDS, parse_pair
-from data_pipelines.pack_source import PackSource, PairPlace, pair_name, read_source
-from data_pipelines.pairs import Pair
+from data_pipelines.pack_source import PackSource, PairPlace, read_pair, read_source
 from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write, whole_folder
 from samjax.data.masks.mask_uuid import generated_uuid
@@ -69,7 +67,7 @@ def draw_sample(source: str | os.PathLike[str], out: str | os.PathLike[str], *, 
         target.rmdir()
     with whole_folder(target) as folder:
         for place in drawn:
-            pair = _read(place)
+            pair = read_pair(place, fate="drawn")[0]
             described = _named(pair.text)
             number = described["image"]["image_id"]
             masks += len(described["annotations"])
@@ -108,25 +106,6 @@ def _earlier(target: Path, request: dict[str, Any], *, count: int) -> SampleRepo
     except (OSError, ValueError, AttributeError, KeyError):
         pass
     raise UserError(f"{target} exists already, and is no such sample: give another --out, or remove it")
-
-
-def _read(place: PairPlace) -> Pair:
-    """Return a pair that `samjax data prepare` would take.
-
-    Raises:
-      UserError: it is damaged.
-    """
-    where = pair_name(place)
-    try:
-        jpeg = Path(place.folder, f"sa_{place.number}.jpg").read_bytes()
-        text = Path(place.json_folder, f"sa_{place.number}.json").read_bytes()
-        pair = Pair(where=where, jpeg=jpeg, text=text)
-        number = parse_pair(pair).image_id
-    except (OSError, *KINDS) as error:
-        raise UserError(f"{where} cannot be drawn ({error}): repair or remove it") from error
-    if number != int(place.number):
-        raise UserError(f"{where} cannot be drawn: its JSON says image_id {number}; repair or remove it")
-    return pair
 
 
 def _named(text: bytes) -> dict[str, Any]:

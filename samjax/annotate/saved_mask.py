@@ -94,3 +94,8 @@ class SavedMask:
             "prompts": self.prompts.as_json(),
         }
         return shown | ({"verdict": self.verdict.value} if self.verdict else {})
+
+
+def model_label(name: str, digest: str) -> str:
+    """Return what a mask or proposal calls the model that made it: the checkpoint's name, and which weights it had."""
+    return f"{name}@{digest[:12]}"

@@ -14,7 +14,7 @@ from samjax.annotate.prompt_request import parse_request
 from samjax.annotate.prompted_masks import PromptedMasks
 from samjax.annotate.proposal import Proposal, ProposalState
 from samjax.annotate.refusals import ConflictError, InvalidMaskError, LostLeaseError
-from samjax.annotate.saved_mask import MaskVerdict, SavedMask
+from samjax.annotate.saved_mask import MaskVerdict, SavedMask, model_label
 from samjax.annotate.work_figures import work_figures
 from samjax.core.errors import UserError
 
@@ -93,14 +93,17 @@ class Workplace:
         if ("handle" in body) == ("runs" in body):
             raise InvalidMaskError("give the handle of a candidate, or runs")
         revision = body.get("revision")
-        if revision is None and (stored := await self._stored(photo, uuid)) is not None:
-            return stored  # a request that is sent again, maybe with a handle that is gone
-        model = f"{self._model['name']}@{self._model['digest'][:12]}"
+        model = model_label(self._model["name"], self._model["digest"])
         figures: dict[str, Any] = {}
         if "handle" in body:
             if not isinstance(body["handle"], str):
                 raise InvalidMaskError(f"handle is {body['handle']!r:.40}: give text")
-            exact = await self.masks.exact_mask(body["handle"], photo_id=photo)
+            try:
+                exact = await self.masks.exact_mask(body["handle"], photo_id=photo)
+            except UserError:
+                if revision is None and (stored := await self._stored(photo, uuid)) is not None:
+                    return stored  # the request is sent again, and its handle is gone
+                raise
             runs = exact.runs
             figures = {"model": model, "predicted_iou": exact.iou, "stability_score": exact.stability}
         else:

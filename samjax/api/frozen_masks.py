@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from data_pipelines.holdout import HELD_OUT, TRAINING, Splits
+from data_pipelines.pack_source import read_pair, read_source
+from data_pipelines.pairs import NO_JPEG
 from samjax.core.errors import UserError
 from samjax.core.files import write_whole
 from samjax.core.folder import check_request, read_request, whole_folder
@@ -35,13 +36,13 @@ def freeze_masks(source: str | Path, out: str | Path, *, share: float) -> Frozen
     """Copy the photos of `source` that have masks to the new folder `out`, or return what it holds already.
 
     Args:
-      source: a folder in SA-1B's layout, such as `samjax annotate` and `samjax generate` write.
+      source: a folder in SA-1B's layout, such as `samjax annotate` and `samjax generate` write, also in parts.
       out: `frozen.json` in it names every photo with the SHA-256 of its JSON: what was trained on.
       share: of the photos to hold out.
 
     Raises:
-      UserError: there are too few photos with masks, `out` was frozen from another folder or with another share, or
-        holds something else.
+      UserError: there are too few photos with masks, one is damaged or a part of `samjax generate` not done; `out` was
+        frozen from another folder or with another share, or holds something else.
     """
     source, out = Path(source), Path(out)
     request = {"source": str(source.absolute()), "share": share}
@@ -55,28 +56,27 @@ def freeze_masks(source: str | Path, out: str | Path, *, share: float) -> Frozen
 
 
 def _freeze(source: Path, out: Path, request: dict[str, Any], splits: Splits) -> None:
-    files = sorted(source.glob("sa_*.json"))
-    if not files:
+    if next(source.rglob("sa_*.json"), None) is None:
         raise UserError(f"{source} holds no sa_*.json: give a folder that samjax annotate or samjax generate wrote")
-    contents = {file.stem.removeprefix("sa_"): file.read_bytes() for file in files}
-    with_masks = {id: content for id, content in contents.items() if json.loads(content)["annotations"]}
-    split_of = {id: splits.split_of(f"sa_{id}.jpg") for id in with_masks}
-    counts = {split: sum(one == split for one in split_of.values()) for split in splits.names}
-    if not all(counts.values()):
-        raise UserError(
-            f"{source} has {len(with_masks)} photos with masks, of which {counts[HELD_OUT]} would be held out and "
-            f"{counts[TRAINING]} trained on: annotate more, or give another --holdout"
-        )
+    data = read_source(source)
+    for drop in data.drops:
+        if drop.kind == NO_JPEG:
+            raise UserError(f"{drop.where}.jpg: no such file, but its JSON is there: restore it, or remove the JSON")
     with whole_folder(out, option="--workdir") as partial:
-        photos: dict[str, dict[str, Any]] = {split: {} for split in splits.names}
+        photos: dict[str, dict[str, str]] = {split: {} for split in splits.names}
         for split in photos:
             (partial / split).mkdir()
-        for id, content in with_masks.items():
-            split = split_of[id]
-            photo = source / f"sa_{id}.jpg"
-            if not photo.is_file():
-                raise UserError(f"{photo}: no such file, but its JSON is there: restore it, or remove the JSON")
-            shutil.copyfile(photo, partial / split / photo.name)
-            (partial / split / f"sa_{id}.json").write_bytes(content)
-            photos[split][id] = hashlib.sha256(content).hexdigest()
+        for place in data.pairs:
+            pair, record = read_pair(place, fate="frozen")
+            if record.annotations:
+                split = splits.split_of(f"sa_{record.image_id}.jpg")
+                (partial / split / f"sa_{record.image_id}.jpg").write_bytes(pair.jpeg)
+                (partial / split / f"sa_{record.image_id}.json").write_bytes(pair.text)
+                photos[split][str(record.image_id)] = hashlib.sha256(pair.text).hexdigest()
+        counts = {split: len(those) for split, those in photos.items()}
+        if not all(counts.values()):
+            raise UserError(
+                f"{source} has {sum(counts.values())} photos with masks, of which {counts[HELD_OUT]} would be held out "
+                f"and {counts[TRAINING]} trained on: annotate more, or give another --holdout"
+            )
         write_whole(partial / _LIST, json.dumps({**request, "photos": photos}, indent=1) + "\n")

@@ -92,7 +92,7 @@ def write_weights(folder: epath.PathLike, *, params: Any, buffers: Any, config: 
     state = {"params": params, "buffers": buffers}
     arrays, finite = record(state)
     if not finite:
-        raise UserError("the weights hold non-finite values and are not saved")
+        raise UserError(f"the weights for {epath.Path(folder).name} hold non-finite values and are not saved")
     args = ocp.args.Composite(
         **{
             _STATE: ocp.args.PyTreeSave(state),  # type: ignore[call-arg]

@@ -5,7 +5,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from samjax.cli.arguments import real_number, whole_number
+from samjax.cli.arguments import real_number
+from samjax.cli.evaluation import add_clicks
 from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write
 from samjax.core.ranges import Range
@@ -44,14 +45,7 @@ def add_parser(verbs) -> None:
         metavar=("SOURCE", "WEIGHT"),
         help="other data to mix in, WEIGHT photos per photo of DIR: 0.1 makes people's masks ten times as frequent",
     )
-    parser.add_argument(
-        "--clicks",
-        type=whole_number("--clicks"),
-        nargs="+",
-        default=[1, 2, 3, 5, 9],
-        metavar="N",
-        help="compare the models after these numbers of clicks (default: 1 2 3 5 9)",
-    )
+    add_clicks(parser)
     parser.set_defaults(run=_run)
 
 

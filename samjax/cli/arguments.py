@@ -1,6 +1,7 @@
 """Option parsing that all subcommands share."""
 
 import argparse
+import os
 import re
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -52,6 +53,17 @@ def refuse_more(rest: list[str], command: str) -> None:
     """
     if rest:
         raise UserError(f"samjax {command} does not know {' '.join(rest)}; see samjax {command} --help")
+
+
+def add_workers(parser: argparse.ArgumentParser) -> None:
+    """Add `--workers`, as many as there are cores by default."""
+    parser.add_argument(
+        "--workers",
+        type=whole_number("--workers"),
+        metavar="N",
+        default=len(os.sched_getaffinity(0)),
+        help="processes (default: all cores)",
+    )
 
 
 def refuse_any(known: argparse.Namespace, names: Sequence[str], why: str) -> None:

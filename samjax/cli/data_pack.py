@@ -1,10 +1,9 @@
 """`samjax data pack`: generated or annotated photos to tars in SA-1B's layout."""
 
 import argparse
-import os
 import sys
 
-from samjax.cli.arguments import refuse_more, whole_number
+from samjax.cli.arguments import add_workers, refuse_more, whole_number
 from samjax.cli.progress_bar import progress
 
 _DESCRIPTION = """\
@@ -30,13 +29,7 @@ def add_parser(actions, name: str) -> None:
         metavar="N",
         help=f"photos in a tar (default: {PHOTOS_PER_TAR:,}, as in SA-1B's release)",
     )
-    parser.add_argument(
-        "--workers",
-        type=whole_number("--workers"),
-        metavar="N",
-        default=len(os.sched_getaffinity(0)),
-        help="processes (default: all cores)",
-    )
+    add_workers(parser)
     parser.set_defaults(run=_run)
 
 

@@ -1,9 +1,8 @@
 """`samjax data verify`: check that prepared data is complete and undamaged."""
 
 import argparse
-import os
 
-from samjax.cli.arguments import refuse_more, whole_number
+from samjax.cli.arguments import add_workers, refuse_more, whole_number
 from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.ranges import COUNT_OR_NONE
@@ -26,13 +25,7 @@ def add_parser(actions, name: str) -> None:
         metavar="N",
         help="photos to decode with their masks (default: 100)",
     )
-    parser.add_argument(
-        "--workers",
-        type=whole_number("--workers"),
-        metavar="N",
-        default=len(os.sched_getaffinity(0)),
-        help="processes (default: all cores)",
-    )
+    add_workers(parser)
     parser.set_defaults(run=_run)
 
 

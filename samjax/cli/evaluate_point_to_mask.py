@@ -8,6 +8,7 @@ from pathlib import Path
 from samjax.cli.arguments import whole_number
 from samjax.cli.evaluation import (
     add_allow_missing,
+    add_clicks,
     add_common,
     evaluate,
     find_checkpoint_of,
@@ -54,14 +55,7 @@ def add_parser(protocols, name: str) -> None:
         metavar="N",
         help="evaluate a random subset of each data set: whole photos with about N masks",
     )
-    parser.add_argument(
-        "--clicks",
-        type=whole_number("--clicks"),
-        nargs="+",
-        default=[1, 2, 3, 5, 9],
-        metavar="N",
-        help="report the mean IoU after these numbers of clicks (default: 1 2 3 5 9)",
-    )
+    add_clicks(parser)
     parser.add_argument(
         "--first-click",
         choices=("center", "random"),

@@ -31,6 +31,18 @@ def add_out(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_clicks(parser: argparse.ArgumentParser) -> None:
+    """Add `--clicks`."""
+    parser.add_argument(
+        "--clicks",
+        type=whole_number("--clicks"),
+        nargs="+",
+        default=[1, 2, 3, 5, 9],
+        metavar="N",
+        help="report the mean IoU after these numbers of clicks (default: 1 2 3 5 9)",
+    )
+
+
 def add_allow_missing(parser: argparse.ArgumentParser) -> None:
     """Add `--allow-missing` and `--allow-unannotated`."""
     parser.add_argument(

@@ -163,13 +163,18 @@ def _settings(known: argparse.Namespace, checkpoint: str) -> GeneratorConfig:
     """Return the settings of `--settings` or `--preset`, or those beside the weights, without overrides."""
     if known.settings is not None and known.preset is not None:
         raise UserError(f"--settings {known.settings} and --preset {known.preset} are both settings: give one of them")
-    if known.settings is not None:
-        return read_settings(known.settings)
-    tuned = settings_of(checkpoint) if known.preset is None and not known.tune else None
-    if tuned is None:
+    if known.settings is None and (known.preset is not None or known.tune):
         return _PRESETS[known.preset or "default"]()
-    print(f"settings tuned for these weights: {tuned}", flush=True)
-    return read_settings(tuned)
+    return settings_for(checkpoint, given=known.settings)
+
+
+def settings_for(checkpoint: str, *, given: str | None) -> GeneratorConfig:
+    """Return the settings in the file `given`, else those beside the weights, else the default ones."""
+    tuned = settings_of(checkpoint) if given is None else None
+    if tuned is not None:
+        print(f"settings tuned for these weights: {tuned}", flush=True)
+    file = given or tuned
+    return GeneratorConfig() if file is None else read_settings(file)
 
 
 def find_photos(patterns: Sequence[str], *, out: Path) -> list["PhotoPlace"]:

@@ -4,11 +4,11 @@ import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 
+from samjax.cli.generate import settings_for
 from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write
 from samjax.predict.automatic.generator_config import GeneratorConfig
-from samjax.predict.automatic.settings_file import read_settings, settings_of
 
 _DESCRIPTION = """\
 Write the model's masks as proposals into DIR, for samjax annotate --mode prefill or review: of its own grid of points,
@@ -51,8 +51,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     if (known.detections is None) != (known.annotations is None):
         raise UserError("--detections and --annotations go together: the second says which photo an image_id is")
     checkpoint = str(find_checkpoint(known.checkpoint))
-    tuned = known.settings or settings_of(checkpoint)
-    config = override(read_settings(tuned) if tuned else GeneratorConfig(), rest, command="propose")
+    config = override(settings_for(checkpoint, given=known.settings), rest, command="propose")
     photos = open_photos(known.images, known.out)
     for sentence in photos.unreadable:
         print(f"skipped: {sentence}", flush=True)
@@ -75,13 +74,15 @@ def _propose(
       UserError: some photos cannot be read; all others are done.
     """
     from samjax.annotate.proposing import propose_from_boxes, propose_from_grid
+    from samjax.annotate.saved_mask import model_label
+    from samjax.cli.mask_generation import Outcome
     from samjax.predict.automatic.generator import MaskGenerator
     from samjax.predict.engine import Engine
 
     engine = Engine.from_checkpoint(checkpoint)
     generator = MaskGenerator(engine, config)
-    name = f"{model}@{engine.digest()[:12]}"
-    count, unreadable = 0, []
+    name = model_label(model, engine.digest())
+    outcome = Outcome()
     with progress("photos", total=len(todo)) as bar:
         for id in todo:
             try:
@@ -91,17 +92,15 @@ def _propose(
                 else:
                     found = propose_from_boxes(engine, folder.photos[id], jpeg, boxes.get(id, ()), config=config)
             except UserError as error:
-                unreadable.append(str(error))
+                outcome.unreadable[str(id)] = str(error)
             else:
                 folder.set_proposals(id, found, model=name)
-                count += len(found)
+                outcome.photos += 1
+                outcome.masks += len(found)
             bar(1)
-    print(f"{count:,} proposals on {len(todo) - len(unreadable):,} photos: {folder.path}", flush=True)
-    if unreadable:
-        raise UserError(
-            f"{len(unreadable)} of {len(todo)} photos could not be read: {'; '.join(unreadable[:20])}. The others are "
-            "done; replace these, or exclude them from --images"
-        )
+    print(f"{outcome.masks:,} proposals on {outcome.photos:,} photos: {folder.path}", flush=True)
+    if outcome.unreadable:
+        raise UserError(outcome.unreadable_sentence())
 
 
 def _boxes(known: argparse.Namespace, ids: Mapping[str, int]) -> dict[int, list[tuple[float, float, float, float]]]:

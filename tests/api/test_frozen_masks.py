@@ -2,16 +2,24 @@
 
 import json
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from samjax.api.frozen_masks import freeze_masks
 from samjax.core.errors import UserError
+from samjax.data.masks.rle import encode
+
+SQUARE = encode(np.pad(np.ones((4, 4), bool), ((2, 6), (2, 6))))
 
 
-def write(folder, id, masks=1, *, note=""):
+def write(folder, id, masks=1):
     folder.mkdir(exist_ok=True)
-    (folder / f"sa_{id}.jpg").write_bytes(b"jpeg %d" % id)
-    content = {"image": {"image_id": id, "note": note}, "annotations": [{}] * masks}
+    Image.fromarray(np.full((12, 12, 3), id % 256, np.uint8)).save(folder / f"sa_{id}.jpg")
+    mask = {"segmentation": SQUARE, "bbox": [2, 2, 3, 3], "area": 16, "predicted_iou": 0.9, "stability_score": 0.95}
+    mask |= {"crop_box": [0, 0, 12, 12], "point_coords": [[3, 3]]}
+    image = {"image_id": id, "width": 12, "height": 12, "file_name": f"sa_{id}.jpg"}
+    content = {"image": image, "annotations": [{"id": place, **mask} for place in range(masks)]}
     (folder / f"sa_{id}.json").write_text(json.dumps(content))
 
 
@@ -49,13 +57,13 @@ def test_it_stays_when_people_go_on(source, tmp_path):
 
 @pytest.mark.parametrize(
     ("share", "other", "sentence"),
-    [(0.3, None, r"share is .*0\.2"), (0.2, "elsewhere", "source is .*masks")],
+    [(0.3, None, "holds masks frozen .*share"), (0.2, "elsewhere", "holds masks frozen .*source")],
 )
 def test_another_round_is_not_mixed_in(source, tmp_path, share, other, sentence):
     freeze_masks(source, tmp_path / "frozen", share=0.2)
     for id in range(30):
         write(tmp_path / "elsewhere", id)
-    with pytest.raises(UserError, match="holds masks frozen"):
+    with pytest.raises(UserError, match=sentence):
         freeze_masks(tmp_path / other if other else source, tmp_path / "frozen", share=share)
 
 
@@ -74,3 +82,11 @@ def test_a_photo_that_is_gone_is_told_and_nothing_is_left(source, tmp_path):
     with pytest.raises(UserError, match=r"sa_101\.jpg: no such file"):
         freeze_masks(source, tmp_path / "frozen", share=0.2)
     assert not (tmp_path / "frozen").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", '{"image": {}, "annotations": 3}', "nonsense"])
+def test_a_damaged_json_is_named_and_nothing_is_left(source, tmp_path, text):
+    (source / "sa_131.json").write_text(text)
+    with pytest.raises(UserError, match=r"masks: sa_131 cannot be frozen .*: repair or remove it"):
+        freeze_masks(source, tmp_path / "frozen", share=0.2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks"]
