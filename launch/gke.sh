@@ -36,6 +36,8 @@ END
 
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=kubernetes.sh
+source "$(dirname "${BASH_SOURCE[0]}")/kubernetes.sh"
 template="$(dirname "${BASH_SOURCE[0]}")/gke/jobset.yaml"
 readonly jobset=https://github.com/kubernetes-sigs/jobset/releases/download/v0.11.1/manifests.yaml
 
@@ -71,12 +73,12 @@ slice_exists() {
 # From --type and --topology: accelerator, machine, chips and hosts of a slice.
 plan() {
   local shape='^[0-9]+x[0-9]+$' expected=AxB
+  find_accelerator
   case $type in
-    v4) accelerator=tpu-v4-podslice machine=ct4p-hightpu-4t ;;
-    v5e) accelerator=tpu-v5-lite-podslice machine=ct5lp-hightpu-4t ;;
-    v5p) accelerator=tpu-v5p-slice machine=ct5p-hightpu-4t ;;
-    v6e) accelerator=tpu-v6e-slice machine=ct6e-standard-4t ;;
-    *) fail "--type is $type; expected v4, v5e, v5p or v6e" ;;
+    v4) machine=ct4p-hightpu-4t ;;
+    v5e) machine=ct5lp-hightpu-4t ;;
+    v5p) machine=ct5p-hightpu-4t ;;
+    v6e) machine=ct6e-standard-4t ;;
   esac
   if [[ $type == v4 || $type == v5p ]]; then
     shape='^[0-9]+x[0-9]+x[0-9]+$' expected=AxBxC
@@ -117,17 +119,9 @@ create() {
 
 start() {
   plan
-  [[ $name =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] || fail "--name is $name; expected up to 40 of a-z, 0-9 and -"
-  [[ $max_restarts =~ ^[0-9]+$ ]] || fail "--max-restarts is $max_restarts; expected a number"
-  [[ $user =~ ^[0-9]+$ ]] || fail "--user is $user; expected a number"
+  check_job_options
   needs_experiment
-  if [[ $dry_run == yes ]]; then
-    echo "kubectl create --filename=- <<'END'"
-    manifest
-    echo END
-  else
-    manifest | run kubectl create --filename=-
-  fi
+  create_from_manifest
 }
 
 watch() {
@@ -139,13 +133,13 @@ watch() {
 }
 
 stop() {
-  run kubectl patch jobset "$name" --type=merge '--patch={"spec":{"suspend":true}}'
+  set_suspended jobset true
   run kubectl wait --for=delete --timeout=900s pod "--selector=jobset.sigs.k8s.io/jobset-name=$name"
   note "Stopped. Nodes cost what they did: launch/gke.sh delete ends that."
 }
 
 resume() {
-  run kubectl patch jobset "$name" --type=merge '--patch={"spec":{"suspend":false}}'
+  set_suspended jobset false
 }
 
 delete() {

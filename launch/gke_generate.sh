@@ -33,19 +33,18 @@ END
 
 # shellcheck source-path=SCRIPTDIR source=common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+# shellcheck source-path=SCRIPTDIR source=kubernetes.sh
+source "$(dirname "${BASH_SOURCE[0]}")/kubernetes.sh"
 template="$(dirname "${BASH_SOURCE[0]}")/gke/generate.yaml"
 
 name=samjax-generate type='' parts='' at_once='' image='' claim=samjax user=1000 max_restarts=3
 
 # From --type: accelerator, and the topology of a single host.
 plan() {
-  topology=2x2
+  find_accelerator
   case $type in
-    v4) accelerator=tpu-v4-podslice topology=2x2x1 ;;
-    v5e) accelerator=tpu-v5-lite-podslice ;;
-    v5p) accelerator=tpu-v5p-slice topology=2x2x1 ;;
-    v6e) accelerator=tpu-v6e-slice ;;
-    *) fail "--type is $type; expected v4, v5e, v5p or v6e" ;;
+    v4 | v5p) topology=2x2x1 ;;
+    *) topology=2x2 ;;
   esac
 }
 
@@ -58,23 +57,15 @@ manifest() {
 start() {
   local word
   plan
-  [[ $name =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] || fail "--name is $name; expected up to 40 of a-z, 0-9 and -"
+  check_job_options
   [[ $parts =~ ^[1-9][0-9]{0,4}$ ]] || fail "--parts is $parts; expected 1 to 99999"
   at_once=${at_once:-$parts}
   [[ $at_once =~ ^[1-9][0-9]*$ ]] || fail "--at-once is $at_once; expected 1 or more"
-  [[ $max_restarts =~ ^[0-9]+$ ]] || fail "--max-restarts is $max_restarts; expected a number"
-  [[ $user =~ ^[0-9]+$ ]] || fail "--user is $user; expected a number"
   ((${#training[@]})) || fail "start needs -- and the options of \`samjax generate\`"
   for word in "${training[@]}"; do
     [[ $word != --part && $word != --part=* ]] || fail "--part is added for each index; leave it out"
   done
-  if [[ $dry_run == yes ]]; then
-    echo "kubectl create --filename=- <<'END'"
-    manifest
-    echo END
-  else
-    manifest | run kubectl create --filename=-
-  fi
+  create_from_manifest
 }
 
 watch() {
@@ -84,13 +75,13 @@ watch() {
 }
 
 stop() {
-  run kubectl patch job "$name" --type=merge '--patch={"spec":{"suspend":true}}'
+  set_suspended job true
   run kubectl wait --for=delete --timeout=120s pod "--selector=batch.kubernetes.io/job-name=$name"
   note "Stopped. Nodes cost what they did: launch/gke.sh delete ends that."
 }
 
 resume() {
-  run kubectl patch job "$name" --type=merge '--patch={"spec":{"suspend":false}}'
+  set_suspended job false
 }
 
 delete() {

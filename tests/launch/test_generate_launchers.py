@@ -164,21 +164,7 @@ def test_gke_gives_each_index_its_part(launch):
     assert launch.calls() == [["samjax", "generate", *ODD, "--part", "3/16"]]
 
 
-def test_gke_start_hands_kubectl_the_manifest_that_a_dry_run_prints(launch):
-    expected = job_of(launch)
-    launch.program("kubectl", f"cat >{launch.folder}/given")
-    assert launch("gke_generate.sh", *GKE, "--", *ODD).returncode == 0
-    assert launch.calls() == [["kubectl", "create", "--filename=-"]]
-    assert yaml.safe_load((launch.folder / "given").read_text()) == expected
-
-
-def test_gke_stop_suspends_resume_does_not_and_delete_leaves_the_cluster(launch):
-    stop, wait = commands(launch.dry("gke_generate.sh", "stop", "--name", "mine"))
-    assert stop[:4] == ["kubectl", "patch", "job", "mine"]
-    assert '--patch={"spec":{"suspend":true}}' in stop
-    assert wait[:2] == ["kubectl", "wait"]
-    (resume,) = commands(launch.dry("gke_generate.sh", "resume", "--name", "mine"))
-    assert resume == [word.replace("true", "false") for word in stop]
+def test_gke_delete_leaves_the_cluster_and_watch_follows(launch):
     assert commands(launch.dry("gke_generate.sh", "delete")) == [["kubectl", "delete", "job", "samjax-generate"]]
     watch = commands(launch.dry("gke_generate.sh", "watch"))
     assert [command[1] for command in watch] == ["get", "get", "logs"]

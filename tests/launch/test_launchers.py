@@ -44,6 +44,7 @@ GKE = {
     "delete": ["--cluster", "mine", "--zone", "us-west4-a"],
 }
 START = ["start", *GKE["start"]]
+GENERATE = ["start", "--image", "host/samjax:1", "--type", "v5e", "--parts", "16", "--", *ODD]
 
 
 def until(happened: Callable[[], bool]) -> None:
@@ -448,20 +449,24 @@ def test_gke_volume_claim_is_valid_and_the_one_that_pods_claim(launch):
     assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
 
 
-def test_gke_start_hands_kubectl_the_manifest_that_a_dry_run_prints(launch):
-    expected = manifest(launch.dry("gke.sh", "start", *GKE["start"]))
+@pytest.mark.parametrize(
+    ("script", "words"), [("gke.sh", START), ("gke_generate.sh", GENERATE)], ids=["gke", "gke_generate"]
+)
+def test_gke_start_hands_kubectl_the_manifest_that_a_dry_run_prints(launch, script, words):
+    expected = manifest(launch.dry(script, *words))
     launch.program("kubectl", f"cat >{launch.folder}/given")
-    assert launch("gke.sh", "start", *GKE["start"]).returncode == 0
+    assert launch(script, *words).returncode == 0
     assert launch.calls() == [["kubectl", "create", "--filename=-"]]
     assert yaml.safe_load((launch.folder / "given").read_text()) == expected
 
 
-def test_gke_stop_suspends_and_resume_does_not(launch):
-    stop, wait = commands(launch.dry("gke.sh", "stop", "--name", "mine"))
-    assert stop[:4] == ["kubectl", "patch", "jobset", "mine"]
+@pytest.mark.parametrize(("script", "kind"), [("gke.sh", "jobset"), ("gke_generate.sh", "job")])
+def test_gke_stop_suspends_and_resume_does_not(launch, script, kind):
+    stop, wait = commands(launch.dry(script, "stop", "--name", "mine"))
+    assert stop[:4] == ["kubectl", "patch", kind, "mine"]
     assert '--patch={"spec":{"suspend":true}}' in stop
     assert wait[:2] == ["kubectl", "wait"]
-    (resume,) = commands(launch.dry("gke.sh", "resume", "--name", "mine"))
+    (resume,) = commands(launch.dry(script, "resume", "--name", "mine"))
     assert resume == [word.replace("true", "false") for word in stop]
 
 
