@@ -13,6 +13,7 @@ from data_pipelines.pack_report import REPORT, PackReport, TarEntry
 from data_pipelines.pairs import Drop, Pair, SourceError
 from data_pipelines.storage import Folder, filesystem, open_bytes
 from data_pipelines.tar_reader import read_tar
+from data_pipelines.verify import problem_lines
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import raise_machine_fault
 from samjax.data.records.schema import RecordError
@@ -39,9 +40,7 @@ class TarsReport:
             f"{self.folder}: {self.photos:,} photos, {self.masks:,} masks, in {self.tars:,} tars",
             f"{self.sample:,} photos decoded with all their masks; compared with {REPORT}",
         ]
-        lines += [f"  {problem}" for problem in self.problems]
-        lines.append(f"{len(self.problems):,} problems" if self.problems else "all is well")
-        return "\n".join(lines)
+        return "\n".join([*lines, *problem_lines(self.problems)])
 
 
 @dataclasses.dataclass

@@ -66,9 +66,13 @@ class VerifyReport:
             f"{self.folder}: {self.records:,} photos{masks} {self.shards:,} shards",
             f"{self.sample:,} photos decoded{decoded}; compared with {compared}",
         ]
-        lines += [f"  {problem}" for problem in self.problems]
-        lines.append(f"{len(self.problems):,} problems" if self.problems else "all is well")
-        return "\n".join(lines)
+        return "\n".join([*lines, *problem_lines(self.problems)])
+
+
+def problem_lines(problems: Sequence[str]) -> list[str]:
+    """Return the last lines of a report: what is wrong, and how much of it."""
+    total = f"{len(problems):,} problems" if problems else "all is well"
+    return [*(f"  {problem}" for problem in problems), total]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

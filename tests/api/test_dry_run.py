@@ -6,6 +6,7 @@ import os
 import jax
 import numpy as np
 import pytest
+from helpers.micro import micro_experiment
 
 from samjax.checkpoint.weights import save_weights
 from samjax.cli.main import main
@@ -15,13 +16,7 @@ from samjax.training.state import make_blueprint
 
 @pytest.fixture(scope="module")
 def experiment(prepared, tmp_path_factory):
-    path = tmp_path_factory.mktemp("experiment") / "mine.py"
-    path.write_text(
-        "from helpers.micro import micro_run\n"
-        "from samjax.parallel.mesh import MeshConfig\n"
-        f"def config():\n    return micro_run({str(prepared / 'train')!r}, mesh=MeshConfig(), batch_size=8)\n"
-    )
-    return path
+    return micro_experiment(tmp_path_factory.mktemp("experiment") / "mine.py", prepared / "train")
 
 
 @pytest.fixture(scope="module")

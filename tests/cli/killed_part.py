@@ -7,40 +7,23 @@ and so on until one comes to its end. Prints how often it was killed; fails wher
 """
 
 import os
-import signal
 import sys
 
 import pytest
+from helpers.killed_child import comes_to_its_end
 from helpers.quick_generator import without_model
 
 from samjax.cli.main import main
-from samjax.core import files
 
 
 def generate(part: str, out: str, *, die_at: int = 0) -> bool:
     """Return whether a child that dies at its `die_at`-th file, before or after it is moved, came to the end."""
-    child = os.fork()
-    if child == 0:
-        replace, count = os.replace, 0
 
-        def dying(source, target):
-            nonlocal count
-            count += 1
-            if count == die_at and die_at % 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-            replace(source, target)
-            if count == die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        files.os.replace = dying
+    def work() -> int:
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        os._exit(main(["generate", "--checkpoint", checkpoint, "--images", images, "--out", out, "--part", part]))
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return False
-    assert os.waitstatus_to_exitcode(status) == 0
-    return True
+        return main(["generate", "--checkpoint", checkpoint, "--images", images, "--out", out, "--part", part])
+
+    return comes_to_its_end(work, operations=[(os, "replace")], die_at=die_at, after=die_at % 2 == 0)
 
 
 checkpoint, images, folder = sys.argv[1:]

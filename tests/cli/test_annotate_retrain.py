@@ -3,19 +3,14 @@
 import json
 
 import pytest
+from helpers.micro import micro_experiment
 
 from samjax.cli.main import main
 
 
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory):
-    path = tmp_path_factory.mktemp("experiment") / "mine.py"
-    path.write_text(
-        "from helpers.micro import micro_run\n"
-        "from samjax.parallel.mesh import MeshConfig\n"
-        "def config():\n    return micro_run('', mesh=MeshConfig(), batch_size=8)\n"
-    )
-    return path
+    return micro_experiment(tmp_path_factory.mktemp("experiment") / "mine.py", "")
 
 
 @pytest.fixture(scope="module")

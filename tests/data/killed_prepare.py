@@ -8,12 +8,11 @@ where the result differs.
 
 import filecmp
 import os
-import signal
 import sys
-import traceback
 from pathlib import Path
 
 import pytest
+from helpers.killed_child import comes_to_its_end
 
 from data_pipelines import sa1b, storage
 from samjax.core import files
@@ -23,35 +22,12 @@ from samjax.data.stream.sources import open_source
 
 def prepare_in_child(source, out, *, die_at):
     """Return whether a child that dies at its `die_at`-th operation came to the end."""
-    child = os.fork()
-    if child == 0:
-        count = 0
 
-        def dying(operation):
-            def wrapped(*arguments, **named):
-                nonlocal count
-                count += 1
-                if count == die_at:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                return operation(*arguments, **named)
+    def work():
+        sa1b.prepare(source, out, run=sa1b.LocalRun(workers=1))
 
-            return wrapped
-
-        files.sync = dying(files.sync)
-        os.replace = dying(os.replace)
-        storage.Folder.remove_folder = dying(storage.Folder.remove_folder)
-        try:
-            sa1b.prepare(source, out, run=sa1b.LocalRun(workers=1))
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-        os._exit(0)
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        assert os.WTERMSIG(status) == signal.SIGKILL
-        return False
-    assert os.WEXITSTATUS(status) == 0
-    return True
+    operations = [(files, "sync"), (os, "replace"), (storage.Folder, "remove_folder")]
+    return comes_to_its_end(work, operations=operations, die_at=die_at)
 
 
 def main(source, folder, stride):

@@ -87,9 +87,8 @@ def test_a_tar_that_holds_only_what_came_before_makes_no_shard(tars, tmp_path):
 
 def kill_everywhere(tars, folder, *, stride):
     command = [sys.executable, ROOT / "tests/data/killed_prepare.py", tars, folder, str(stride)]
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 

@@ -1,6 +1,7 @@
 """The smallest model with every part, and a run of it: also for experiment files of processes that tests start."""
 
 import dataclasses
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -73,3 +74,13 @@ def micro_run(source: str, **fields) -> PromptableTraining:
         "log_every": 1,
     }
     return PromptableTraining(**{**run, **fields})
+
+
+def micro_experiment(path: Path, source: Path | str) -> Path:
+    """Write an experiment file of the micro run on `source`, eight photos a step on all devices; return `path`."""
+    path.write_text(
+        "from helpers.micro import micro_run\n"
+        "from samjax.parallel.mesh import MeshConfig\n"
+        f"def config():\n    return micro_run({str(source)!r}, mesh=MeshConfig(), batch_size=8)\n"
+    )
+    return path
