@@ -11,6 +11,7 @@ from samjax.annotate.queue_config import QueueConfig, QueueMode, QueueOrder
 from samjax.annotate.server import ServerConfig, address, listening, serve
 from samjax.cli import annotate_quality, annotate_retrain
 from samjax.cli.arguments import real_number, refuse_more, whole_number
+from samjax.cli.generate import tell_files_beside
 from samjax.cli.progress_bar import progress
 from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write
@@ -160,8 +161,7 @@ def _tell_photos(photos) -> None:
         first, more = photos.unreadable[:5], len(photos.unreadable) - 5
         print(f"{len(photos.unreadable):,} cannot be read and are skipped: {'; '.join(first)}", end="")
         print(f"; and {more} more" if more > 0 else "", flush=True)
-    if photos.beside:
-        print(f"--images does not match {len(photos.beside):,} other files beside them, such as {photos.beside[0]}")
+    tell_files_beside(photos.beside)
 
 
 def _stats(known: argparse.Namespace, rest: Sequence[str]) -> int:

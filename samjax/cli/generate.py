@@ -186,11 +186,13 @@ def find_photos(patterns: Sequence[str], *, out: Path) -> list["PhotoPlace"]:
     from data_pipelines.photo_places import list_photos
 
     found = list_photos(patterns, out=out)
-    if found.beside:
-        print(
-            f"--images does not match {len(found.beside):,} other files in the same folders, such as {found.beside[0]}",
-            flush=True,
-        )
+    tell_files_beside(found.beside)
     if found.unusable:
         print(f"{len(found.unusable):,} photos in tars cannot be used, such as {found.unusable[0]}", flush=True)
     return found.places
+
+
+def tell_files_beside(files: Sequence[Path]) -> None:
+    """Print how many files in the photos' folders no pattern matches, if there are any."""
+    if files:
+        print(f"--images does not match {len(files):,} other files in the same folders, such as {files[0]}", flush=True)
