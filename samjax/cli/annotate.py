@@ -108,13 +108,13 @@ def _serve(known: argparse.Namespace, photos, config: ServerConfig, queue: Queue
     from samjax.annotate.served_model import load_served_model
     from samjax.annotate.workplace import Workplace
 
+    model = load_served_model(
+        known.checkpoint,
+        cache=known.cache,
+        embeddings=EmbeddingStoreConfig(gigabytes=known.cache_gb),
+        average=not known.last_step,
+    )
     with open_annotations(known.out, photos, {}) as folder:
-        model = load_served_model(
-            known.checkpoint,
-            cache=known.cache,
-            embeddings=EmbeddingStoreConfig(gigabytes=known.cache_gb),
-            average=not known.last_step,
-        )
         if known.encode_first:
             _encode(model, folder)
         masks = model.prompted_masks(folder)

@@ -47,6 +47,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.annotate.photo_list import open_photos
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.cli.train import override
+    from samjax.predict.engine import Engine
 
     if (known.detections is None) != (known.annotations is None):
         raise UserError("--detections and --annotations go together: the second says which photo an image_id is")
@@ -57,16 +58,17 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
         print(f"skipped: {sentence}", flush=True)
     boxes = None if known.detections is None else _boxes(known, {photos[id].path.name: id for id in photos})
     check_can_write(known.out)
+    engine = Engine.from_checkpoint(checkpoint)
     with open_annotations(known.out, photos, {}) as folder:
         todo = [id for id in photos if not folder.progress.photo(id).proposals]
         if len(todo) < len(photos):
             print(f"{known.out} has proposals for {len(photos) - len(todo):,} of {len(photos):,} photos", flush=True)
-        _propose(folder, todo, checkpoint, config, boxes, model=known.checkpoint)
+        _propose(folder, todo, engine, config, boxes, model=known.checkpoint)
     return 0
 
 
 def _propose(
-    folder, todo: Sequence[int], checkpoint: str, config: GeneratorConfig, boxes: Mapping | None, *, model: str
+    folder, todo: Sequence[int], engine, config: GeneratorConfig, boxes: Mapping | None, *, model: str
 ) -> None:
     """Propose for the photos of `todo`, and print how much.
 
@@ -77,9 +79,7 @@ def _propose(
     from samjax.annotate.saved_mask import model_label
     from samjax.cli.mask_generation import Outcome
     from samjax.predict.automatic.generator import MaskGenerator
-    from samjax.predict.engine import Engine
 
-    engine = Engine.from_checkpoint(checkpoint)
     generator = MaskGenerator(engine, config)
     name = model_label(model, engine.digest())
     outcome = Outcome()

@@ -90,3 +90,16 @@ def test_other_machines_need_a_token(tmp_path, capsys):
 def test_stats_of_no_annotation_folder_are_refused(tmp_path, capsys):
     assert main(["annotate", "stats", str(tmp_path)]) == 2
     assert str(tmp_path) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [("--checkpoint", "nowhere", "nowhere: no such folder"), ("--cache-gb", "1e-7", "embeddings.gigabytes is 1e-07")],
+)
+def test_what_cannot_be_served_leaves_no_folder(masks, checkpoint, tmp_path, capsys, option, value, sentence):
+    photo = sorted(masks.glob("*.jpg"))[0]
+    given = {"--checkpoint": str(checkpoint), "--images": str(photo), "--out": str(tmp_path / "out"), "--port": "0"}
+    given |= {"--cache": str(tmp_path / "cache"), option: value}
+    assert main(["annotate", *(word for pair in given.items() for word in pair)]) == 2
+    assert capsys.readouterr().err.startswith(f"samjax: {sentence}")
+    assert not (tmp_path / "out").exists()
