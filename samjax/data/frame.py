@@ -58,7 +58,7 @@ def frame_photo(
         window = photo.resize((width, height), Image.Resampling.BILINEAR, box=_inside(box, photo.size))
     pixels = np.asarray(window if colours is None else colours.apply(window))
     image = np.zeros((*frame, 3), np.uint8)
-    image[:height, :width] = pixels[:, ::-1] if view.flip else pixels
+    image[:height, :width] = pixels[:: -1 if view.upside_down else 1, :: -1 if view.flip else 1]
     return image
 
 

@@ -2,7 +2,8 @@
 
 The paper trains on whole photos (Segment Anything, appendix A). A random view is large-scale jitter as in ViTDet
 (Li et al. 2022; Ghiasi et al. 2021): the fitted photo's size times a random factor, then a random window where it is
-larger than the frame and zero padding where it is smaller; mirrored or not.
+larger than the frame and zero padding where it is smaller; mirrored or not, and upside down where the world has no
+ground.
 """
 
 import dataclasses
@@ -25,6 +26,8 @@ class View:
     window: tuple[int, int]
     flip: bool = False
     """Whether to mirror the window, left and right."""
+    upside_down: bool = False
+    """Whether to mirror the window, top and bottom."""
 
     def grid(self, frame: tuple[int, int]) -> MaskGrid:
         """Return the grid that samples the photo's masks in the same view."""
@@ -35,6 +38,7 @@ class View:
             columns=nearest_positions(source=self.photo[1], target=self.scaled_size[1])[left : left + width],
             frame=frame,
             mirrored=self.flip,
+            upside_down=self.upside_down,
         )
 
 
@@ -44,6 +48,7 @@ class ViewRules:
 
     scale_jitter: tuple[float, float] = (1.0, 1.0)
     flip_probability: float = 0.0
+    upside_down_probability: float = 0.0
 
     def draw(self, rng: np.random.Generator, *, photo: tuple[int, int], frame: tuple[int, int]) -> View:
         """Return the view of a `photo` in `frame`; rules without randomness do not use `rng`."""
@@ -55,7 +60,10 @@ class ViewRules:
         spare = (scaled[0] - window[0], scaled[1] - window[1])
         corner = (int(rng.integers(spare[0] + 1)), int(rng.integers(spare[1] + 1))) if any(spare) else (0, 0)
         mirrored = self.flip_probability > 0 and bool(rng.random() < self.flip_probability)
-        return View(photo=photo, scaled_size=scaled, corner=corner, window=window, flip=mirrored)
+        upside_down = self.upside_down_probability > 0 and bool(rng.random() < self.upside_down_probability)
+        return View(
+            photo=photo, scaled_size=scaled, corner=corner, window=window, flip=mirrored, upside_down=upside_down
+        )
 
 
 WHOLE = ViewRules()

@@ -46,7 +46,7 @@ def check_cacheable(data: MaskDataConfig, in_encoder: str) -> None:
             f"'mask_decoder/**' 'prompt_encoder/**' and no adapters in the encoder, or leave {OPTION} out"
         )
     plain = MaskDataConfig(source="")
-    for name in ("flip_probability", "scale_jitter", "colour_jitter"):
+    for name in ("flip_probability", "upside_down_probability", "scale_jitter", "colour_jitter"):
         if (value := getattr(data, name)) != getattr(plain, name):
             raise UserError(
                 f"{OPTION} keeps one embedding of each photo, but data.{name} is {value}, which changes photos from "

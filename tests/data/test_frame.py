@@ -26,7 +26,8 @@ def by_pil(data, view, frame):
     image = np.zeros((*frame, 3), np.uint8)
     (top, left), (height, width) = view.corner, view.window
     window = np.asarray(scaled)[top : top + height, left : left + width]
-    image[:height, :width] = window[:, ::-1] if view.flip else window
+    window = np.flipud(window) if view.upside_down else window
+    image[:height, :width] = np.fliplr(window) if view.flip else window
     return image
 
 
@@ -116,6 +117,7 @@ def test_pixels_are_taken_as_stored_whatever_exif_says(decoding):
     np.testing.assert_array_equal(turned, stored)
 
 
+@pytest.mark.parametrize("upside_down", [False, True])
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize(
     ("scaled", "corner", "window"),
@@ -126,11 +128,11 @@ def test_pixels_are_taken_as_stored_whatever_exif_says(decoding):
         ((128, 300), (0, 140), (128, 160)),
     ],
 )
-def test_a_window_is_cut_from_the_scaled_photo(real, scaled, corner, window, mirrored):
+def test_a_window_is_cut_from_the_scaled_photo(real, scaled, corner, window, mirrored, upside_down):
     """PIL computes only the window; rounding differs by at most a level from cutting it out afterwards."""
     with Image.open(io.BytesIO(real[0])) as photo:
         size = (photo.height, photo.width)
-    view = View(photo=size, scaled_size=scaled, corner=corner, window=window, flip=mirrored)
+    view = View(photo=size, scaled_size=scaled, corner=corner, window=window, flip=mirrored, upside_down=upside_down)
     found = frame_photo(real[0], view=view, frame=(128, 160), decoding=Decoding.EXACT)
     error = np.abs(found.astype(int) - by_pil(real[0], view, (128, 160)))
     assert error.max() <= 1

@@ -43,17 +43,19 @@ def test_resampled_runs_are_the_decoded_mask_resized(mask, size):
 @settings(max_examples=300, deadline=None)
 @given(mask=masks(), data=st.data())
 def test_any_rows_and_columns_in_order_can_be_sampled(mask, data):
-    """A window of the mask, with repeats, mirrored or not, in the corner of a larger frame."""
+    """A window of the mask, with repeats, mirrored either way or not, in the corner of a larger frame."""
     places = [
         np.sort(data.draw(st.lists(st.integers(0, side - 1), min_size=1, max_size=50), "positions"))
         for side in mask.shape
     ]
     rows, columns = places
     frame = (len(rows) + data.draw(st.integers(0, 3)), len(columns) + data.draw(st.integers(0, 12)))
-    mirrored = data.draw(st.booleans())
+    mirrored, upside_down = data.draw(st.booleans()), data.draw(st.booleans())
     expected = np.zeros(frame, bool)
-    expected[: len(rows), : len(columns)] = mask[rows[:, None], columns[::-1] if mirrored else columns]
-    found = paint(mask, rows=rows, columns=columns, frame=frame, mirrored=mirrored)
+    expected[: len(rows), : len(columns)] = mask[
+        (rows[::-1] if upside_down else rows)[:, None], columns[::-1] if mirrored else columns
+    ]
+    found = paint(mask, rows=rows, columns=columns, frame=frame, mirrored=mirrored, upside_down=upside_down)
     np.testing.assert_array_equal(found, expected)
 
 

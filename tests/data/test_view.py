@@ -25,7 +25,7 @@ def test_by_default_the_whole_photo_is_fitted(photo, frame):
     rng = np.random.default_rng(0)
     view = WHOLE.draw(rng, photo=photo, frame=frame)
     assert view.scaled_size == view.window == fitted_size(height=photo[0], width=photo[1], frame=frame)
-    assert (view.corner, view.flip) == ((0, 0), False)
+    assert (view.corner, view.flip, view.upside_down) == ((0, 0), False, False)
     assert rng.random() == np.random.default_rng(0).random()
 
 
@@ -44,7 +44,7 @@ def test_a_window_lies_in_the_scaled_photo_and_the_frame(photo, frame):
 def test_scale_corner_and_mirror_are_uniform():
     """Means of 4,000 draws, within four standard errors."""
     rng = np.random.default_rng(0)
-    rules = ViewRules(scale_jitter=(0.1, 2.0), flip_probability=0.25)
+    rules = ViewRules(scale_jitter=(0.1, 2.0), flip_probability=0.25, upside_down_probability=0.75)
     views = [rules.draw(rng, photo=(1000, 2000), frame=(500, 1000)) for _ in range(4000)]
     scales = np.array([view.scaled_size[1] / 1000 for view in views])
     assert abs(scales.mean() - 1.05) < 4 * 1.9 / np.sqrt(12 * 4000)
@@ -54,7 +54,8 @@ def test_scale_corner_and_mirror_are_uniform():
     for side in range(2):
         places = np.array([view.corner[side] / (view.scaled_size[side] - view.window[side]) for view in large])
         assert abs(places.mean() - 0.5) < 4 / np.sqrt(12 * len(large))
-    assert abs(np.mean([view.flip for view in views]) - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 4000)
+    for mirrored, chance in (([view.flip for view in views], 0.25), ([view.upside_down for view in views], 0.75)):
+        assert abs(np.mean(mirrored) - chance) < 4 * np.sqrt(0.25 * 0.75 / 4000)
 
 
 def painted_photo(seed):
@@ -73,7 +74,7 @@ def painted_photo(seed):
 def test_masks_stay_on_their_photo_in_every_view():
     """Where the picture shows the mask, the mask is: both go through the same scale, window and mirror."""
     frame = (96, 128)
-    config = MaskDataConfig(source="", scale_jitter=(0.3, 2.0), flip_probability=0.5)
+    config = MaskDataConfig(source="", scale_jitter=(0.3, 2.0), flip_probability=0.5, upside_down_probability=0.5)
     make = pipeline.Decode(MaskExamples(config, image_size=frame))
     rng = np.random.default_rng(1)
     seen = set()
@@ -123,7 +124,7 @@ def test_a_mirrored_stream_is_mirrored_half_the_time(prepared, start):
 
 def test_validation_shows_photos_as_they_are(prepared):
     config = MaskDataConfig(source=str(prepared / "val"), split="val", threads=2, max_masks=2)
-    wild = dataclasses.replace(config, flip_probability=1.0, scale_jitter=(0.1, 0.2))
+    wild = dataclasses.replace(config, flip_probability=1.0, upside_down_probability=1.0, scale_jitter=(0.1, 0.2))
     for one, other in zip(
         *(mask_validation(each, image_size=(64, 64), batch_size=8, limit=8) for each in (config, wild)), strict=True
     ):
@@ -139,6 +140,7 @@ def test_validation_shows_photos_as_they_are(prepared):
         ({"scale_jitter": (0.1, 1000.0)}, "scale_jitter"),
         ({"scale_jitter": (float("nan"), 2.0)}, "scale_jitter"),
         ({"flip_probability": 1.5}, "flip_probability is 1.5"),
+        ({"upside_down_probability": -1.0}, "upside_down_probability is -1.0"),
     ],
 )
 def test_views_that_cannot_be_drawn_are_one_sentence(changes, says):

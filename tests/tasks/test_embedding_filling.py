@@ -298,6 +298,7 @@ def experiment(tmp_path_factory):
         (("--trainable", "**"), "needs an image encoder that does not train, but trainable '**' trains image_encoder/"),
         (("--adapters.rank", "2"), "but adapters.rank 2 adapts image_encoder/groups/"),
         (("--data.flip-probability", "0.5"), "data.flip_probability is 0.5, which changes photos from epoch to epoch"),
+        (("--data.upside-down-probability", "1"), "data.upside_down_probability is 1.0, which changes photos"),
         (("--data.scale-jitter", "0.5", "2"), "data.scale_jitter is (0.5, 2.0), which changes"),
         (("--data.colour-jitter", "0.2"), "data.colour_jitter is 0.2, which changes photos"),
     ],

@@ -46,6 +46,9 @@ class MaskDataConfig(DataConfig):
     ViTDet's large-scale jitter, (1.0, 1.0) none. Training only."""
     flip_probability: Probability = 0.0
     """Probability that a photo and its masks are mirrored, left and right. Training only."""
+    upside_down_probability: Probability = 0.0
+    """Probability that a photo and its masks are mirrored, top and bottom: for microscopes and views from above.
+    Training only."""
     colour_jitter: Annotated[float, Range(at_least=0, at_most=1, why="factors down to 1 minus it are drawn")] = 0.0
     """Brightness, contrast and saturation are each multiplied by a random factor between 1 minus and 1 plus this; 0
     changes none. Training only."""
@@ -69,7 +72,7 @@ class MaskDataConfig(DataConfig):
 
     def view_rules(self) -> ViewRules:
         """Return the rules for random views."""
-        return ViewRules(scale_jitter=self.scale_jitter, flip_probability=self.flip_probability)
+        return ViewRules(**{field.name: getattr(self, field.name) for field in dataclasses.fields(ViewRules)})
 
 
 class MaskExamples:

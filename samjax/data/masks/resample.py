@@ -30,6 +30,7 @@ class MaskGrid:
       columns: which columns to sample, in ascending order.
       frame: (height, width) of the result, at least (rows, columns); the rest is zeros.
       mirrored: whether the sampled columns are written from right to left.
+      upside_down: whether the sampled rows are written from the lowest to the topmost.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class MaskGrid:
         columns: Int[np.ndarray, "columns"],
         frame: tuple[int, int],
         mirrored: bool = False,
+        upside_down: bool = False,
     ):
         if len(rows) > frame[0] or len(columns) > frame[1]:
             raise ValueError(f"{len(rows)} x {len(columns)} samples do not fit a frame of {frame[0]} x {frame[1]}")
@@ -49,6 +51,7 @@ class MaskGrid:
         self._rows = len(rows)
         self._frame = frame
         self._flip = len(columns) - 1 if mirrored else -1
+        self._upside_down = upside_down
 
     @classmethod
     def to_size(
@@ -74,6 +77,8 @@ class MaskGrid:
         drawn, empty = rle_kernels.paint(
             codes.characters, codes.ends, order, self._height, self._columns, self._row_at, self._rows, self._flip, out
         )
+        if self._upside_down:
+            out[:drawn, : self._rows] = out[:drawn, : self._rows][:, ::-1].copy()
         return Painting(masks=out[:drawn], empty=empty)
 
 
