@@ -97,13 +97,17 @@ def _training(weights: Weights, sources: list[str]) -> str:
         else f"{step:,} of {config.get('steps', 0):,}",
         "photos a step": photos,
         **(_annotator(config) if "prompting" in config else {}),
-        "optimiser": f"AdamW, peak rate {schedule.get('peak_lr')}, warmup {schedule.get('warmup_steps')} steps, times "
-        f"{schedule.get('drop_factor')} at {schedule.get('milestones')}, weight decay {optim.get('weight_decay')}, "
-        f"layer decay {optim.get('layer_decay')}",
+        "optimiser": f"AdamW, peak rate {schedule.get('peak_lr')}, {_of_schedule(schedule)}, weight decay "
+        f"{optim.get('weight_decay')}, layer decay {optim.get('layer_decay')}",
         "computed in": config.get("model", {}).get("dtype"),
         "seed": config.get("seed"),
     }
     return f"{_table(rows)}\n\nExported by samjax {version('samjax')}."
+
+
+def _of_schedule(schedule: dict[str, Any]) -> str:
+    """Describe all of a schedule but its peak, whatever its kind."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in schedule.items() if name != "peak_lr")
 
 
 def _annotator(config: dict[str, Any]) -> dict[str, str]:

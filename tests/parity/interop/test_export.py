@@ -177,6 +177,16 @@ def test_a_card_says_what_a_run_began_with(run):
     assert "/home" not in card(begun, about, use)
 
 
+def test_a_card_names_the_settings_of_any_schedule(run):
+    weights = load_weights(run)
+    schedule = {"peak_lr": 0.5, "warmup_steps": 7, "end_share": 0.25}
+    cosine = dataclasses.replace(weights, config=weights.config | {"optim": {"schedule": schedule}})
+    said = card(
+        cosine, sam_about(from_json(SamConfig, weights.config["model"])), Use(library="jax", files="", python="")
+    )
+    assert "AdamW, peak rate 0.5, warmup steps 7, end share 0.25, weight decay" in said
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_folder_has_a_card_that_says_what_it_is(exported, format):
     text = (exported / format / "README.md").read_text()
