@@ -12,7 +12,7 @@ is trained.
 """
 
 from samjax.data.masks.mask_data import MaskDataConfig
-from samjax.losses.sam_loss import IouOf, LossConfig
+from samjax.losses.sam_loss import Candidates, LossConfig
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import SamConfig
@@ -43,7 +43,7 @@ def config() -> PromptableTraining:
             colour_jitter=0.2,
         ),
         prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
-        loss=LossConfig(loss_size=128, focal_weight=4.0, iou_of=IouOf.EVERY),
+        loss=LossConfig(loss_size=128, focal_weight=4.0, iou_of=Candidates.EVERY),
         optim=OptimConfig(
             schedule=CosineConfig(peak_lr=1e-3, warmup_steps=100), beta2=0.98, weight_decay=0.01, layer_decay=1.0
         ),

@@ -10,7 +10,7 @@ made by convolutions, mirrored photos, and the IoU of every candidate trained.
 from pathlib import Path
 
 from samjax.data.masks.mask_data import MaskDataConfig
-from samjax.losses.sam_loss import IouOf, LossConfig
+from samjax.losses.sam_loss import Candidates, LossConfig
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import SamConfig
@@ -35,7 +35,7 @@ def config() -> PromptableTraining:
         ),
         data=MaskDataConfig(source=str(PHOTOS / "train"), max_masks=4, min_area_fraction=0.01, flip_probability=0.5),
         prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
-        loss=LossConfig(loss_size=64, focal_weight=4.0, iou_of=IouOf.EVERY),
+        loss=LossConfig(loss_size=64, focal_weight=4.0, iou_of=Candidates.EVERY),
         optim=OptimConfig(
             schedule=DropsConfig(peak_lr=1.5e-3, warmup_steps=50, milestones=(500,)), beta2=0.98, layer_decay=1.0
         ),

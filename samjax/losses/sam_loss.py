@@ -19,13 +19,13 @@ from samjax.losses.iou import iou_loss, mask_iou
 _Weight = Annotated[float, Range(at_least=0, why="below 0 the term would be maximised")]
 
 
-class IouOf(enum.Enum):
-    """Which of several candidates' predicted IoUs are trained."""
+class Candidates(enum.Enum):
+    """Which of the several masks that answer an ambiguous prompt are trained."""
 
     BEST = "best"
-    """That of the mask that is back-propagated alone, as in the paper."""
+    """The one with the lowest loss alone."""
     EVERY = "every"
-    """All of them, on average (SAM 2): a model learns to tell its bad candidates, too."""
+    """All of them, on average."""
 
 
 @config_class("loss")
@@ -38,7 +38,10 @@ class LossConfig:
     """Weight of the dice loss."""
     iou_weight: _Weight = 1.0
     """Weight of the squared error of the predicted IoU."""
-    iou_of: IouOf = IouOf.BEST
+    masks_of: Candidates = Candidates.BEST
+    """Which candidates' masks are trained: the best alone, as in the paper, so that they can be a part, an object and
+    several; or every one, for objects without parts, where to choose among three different masks is a needless risk."""
+    iou_of: Candidates = Candidates.BEST
     """Whose predicted IoU is trained: the best candidate's, as in the paper, or every one's, as in SAM 2, from which a
     model learns to choose among its candidates."""
     focal_alpha: Annotated[float, Range(at_least=0, at_most=1, why="background gets the rest")] = 0.25
@@ -57,10 +60,10 @@ class LossConfig:
 
 @struct
 class RoundLoss:
-    """One round's loss for each mask, of the one of its outputs that is back-propagated.
+    """One round's loss for each mask, of those of its outputs that are trained.
 
-    `focal`, `dice` and `iou_mse` are without their weights; `iou` is the mask's true IoU. Rounds are stacked along the
-    leading axis.
+    `focal`, `dice` and `iou_mse` are without their weights; `iou` is the true IoU of the best output. Rounds are
+    stacked along the leading axis.
     """
 
     focal: Float32[Array, "*rounds b m"]
@@ -97,7 +100,7 @@ def round_loss(
 
     Logits are brought to the target's resolution bilinearly, as by `prompting.error_region.upscale` up to rounding. Of
     several masks (k > 1) only the one with the lowest weighted focal + dice is back-propagated (Segment Anything,
-    section 3), and its IoU alone is supervised, or that of every one, see `IouOf`.
+    section 3), and its IoU alone is supervised; or every one, see `LossConfig`.
 
     Args:
       output: the round's k masks.
@@ -115,14 +118,19 @@ def round_loss(
     dice = dice_loss(logits, target, pixel_weight, smoothing=config.dice_smoothing)
     iou = mask_iou(logits, target, pixel_weight)
     iou_mse = iou_loss(output.iou, iou)
-    if config.iou_of is IouOf.EVERY:
-        iou_mse = jnp.broadcast_to(jnp.mean(iou_mse, axis=-1, keepdims=True), iou_mse.shape)
-
     best = jnp.argmin(config.focal_weight * focal + config.dice_weight * dice, axis=-1)[..., None]
-    focal, dice, iou_mse, iou = (
-        jnp.take_along_axis(term, best, axis=-1)[..., 0] for term in (focal, dice, iou_mse, iou)
+
+    def of(term: Float32[Array, "b m k"], which: Candidates) -> Float32[Array, "b m"]:
+        if which is Candidates.EVERY:
+            return jnp.mean(term, axis=-1)
+        return jnp.take_along_axis(term, best, axis=-1)[..., 0]
+
+    return RoundLoss(
+        focal=of(focal, config.masks_of),
+        dice=of(dice, config.masks_of),
+        iou_mse=of(iou_mse, config.iou_of),
+        iou=of(iou, Candidates.BEST),
     )
-    return RoundLoss(focal=focal, dice=dice, iou_mse=iou_mse, iou=iou)
 
 
 def sam_loss(

@@ -9,7 +9,15 @@ import pytest
 
 from samjax.core.errors import UserError
 from samjax.core.prompts import MaskOutput
-from samjax.losses.sam_loss import IouOf, LossConfig, loss_pixels, loss_resolution, loss_target, round_loss, sam_loss
+from samjax.losses.sam_loss import (
+    Candidates,
+    LossConfig,
+    loss_pixels,
+    loss_resolution,
+    loss_target,
+    round_loss,
+    sam_loss,
+)
 
 CONFIG = LossConfig(loss_size=16)
 RNG = np.random.default_rng(0)
@@ -52,16 +60,32 @@ def test_only_the_best_candidate_learns_and_only_its_iou():
 
 def test_every_candidates_iou_can_learn_where_one_mask_does():
     (output,) = outputs(tokens=(3,))
-    every = dataclasses.replace(CONFIG, iou_of=IouOf.EVERY)
+    every = dataclasses.replace(CONFIG, iou_of=Candidates.EVERY)
     gradients = [jax.grad(lambda output, c=c: whole([output], config=c)[0])(output) for c in (CONFIG, every)]
     np.testing.assert_array_equal(gradients[0].logits, gradients[1].logits)
     assert (np.asarray(gradients[1].iou)[MASK_VALID] != 0).all()
     best = round_loss(output, jnp.asarray(TARGET), jnp.asarray(PIXELS), every)
-    errors = []
-    for k in range(3):
-        alone = MaskOutput(logits=output.logits[:, :, k : k + 1], iou=output.iou[:, :, k : k + 1])
-        errors.append(round_loss(alone, jnp.asarray(TARGET), jnp.asarray(PIXELS), CONFIG).iou_mse)
-    np.testing.assert_allclose(best.iou_mse, np.mean(errors, axis=0), rtol=1e-6)
+    np.testing.assert_allclose(best.iou_mse, np.mean([one.iou_mse for one in each_alone(output)], axis=0), rtol=1e-6)
+
+
+def each_alone(output):
+    """Return the loss of each candidate as the only one."""
+    parts = [MaskOutput(logits=output.logits[:, :, k : k + 1], iou=output.iou[:, :, k : k + 1]) for k in range(3)]
+    return [round_loss(part, jnp.asarray(TARGET), jnp.asarray(PIXELS), CONFIG) for part in parts]
+
+
+def test_every_candidates_mask_can_learn_while_the_best_is_scored():
+    (output,) = outputs(tokens=(3,))
+    every = dataclasses.replace(CONFIG, masks_of=Candidates.EVERY)
+    gradient = jax.grad(lambda output: whole([output], config=every)[0])(output)
+    assert (np.abs(gradient.logits).sum((-2, -1))[MASK_VALID] > 0).all()
+    found, best = (round_loss(output, jnp.asarray(TARGET), jnp.asarray(PIXELS), config) for config in (every, CONFIG))
+    alone = each_alone(output)
+    for name in ("focal", "dice"):
+        mean = np.mean([getattr(one, name) for one in alone], axis=0)
+        np.testing.assert_allclose(getattr(found, name), mean, rtol=1e-6)
+    for name in ("iou", "iou_mse"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(best, name))
 
 
 def test_slots_that_are_not_valid_count_for_nothing_even_when_nan():
