@@ -25,6 +25,7 @@ def describe_encoder(model: Any, params: Mapping[str, Any], buffers: Mapping[str
         "frame": list(model.image_size),
         "channels": model.embedding_shape[-1],
         "dtype": model.dtype,
+        "pixels": model.pixel_statistics.value,
         "encoder": {name: getattr(value, "value", value) for name, value in encoder.items()},
         "weights": weights_digest(params["image_encoder"], buffers.get("image_encoder", {})),
     }

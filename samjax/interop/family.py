@@ -74,6 +74,8 @@ class Family:
     """The config and arrays that follow from a state dict; raises a UserError where there is no such model."""
     size: Callable[[Any], str]
     """The size of a model, in words: "ViT-B"."""
+    beyond: Callable[[Any], str] = lambda config: ""
+    """What a model of this config does that no published layout can say, in words; empty where there is nothing."""
     is_this: Callable[[Mapping[str, np.ndarray]], bool] = lambda arrays: True
     """Whether arrays whose keys are those of one of `namings` are this family's, where keys alone do not say."""
 
@@ -112,16 +114,17 @@ class Family:
         """Return the state dict with these weights, every key that `naming` has of them.
 
         Raises:
-          UserError: `naming` needs arrays that a model of `config` has not; or names every path that is missing,
-            unexpected or of another shape.
+          UserError: `naming` needs arrays that a model of `config` has not, or cannot say what it does; or names every
+            path that is missing, unexpected or of another shape.
         """
         naming = naming or self.namings[0]
         entries, shapes = self.entries(config, naming), self.shapes(config)
         lacking = sorted({entry.path for entry in entries} - set(shapes))
-        if lacking:
+        reason = f"has no {', '.join(lacking)}" if lacking else self.beyond(config)
+        if reason:
             raise UserError(
-                f"{naming.title} cannot hold this model, which has no {', '.join(lacking)}: give another --format, "
-                "such as stablehlo or onnx"
+                f"{naming.title} cannot hold this model, which {reason}: give another --format, such as stablehlo or "
+                "onnx"
             )
         arrays = {path: np.asarray(leaf) for tree in (params, buffers) for path, leaf in named_leaves(tree).items()}
         return arrays_to_torch(entries, arrays, shapes)

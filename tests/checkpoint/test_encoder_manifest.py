@@ -11,6 +11,7 @@ from helpers.micro import drawn_micro, micro_model
 
 from samjax.checkpoint.encoder_manifest import describe_encoder, weights_digest
 from samjax.core.tree import map_with_names
+from samjax.nn.pixels import PixelStatistics
 from samjax.nn.stack import Remat
 
 
@@ -57,6 +58,7 @@ def test_a_weight_of_the_encoder_matters_and_one_of_the_decoder_does_not(arrays)
     [
         ({"image_size": (64, 96)}, True),
         ({"dtype": "bfloat16"}, True),
+        ({"pixel_statistics": PixelStatistics.PHOTO}, True),
         ({"image_encoder": {"window": 2}}, True),
         ({"image_encoder": {"drop_path": 0.3}}, False),
         ({"image_encoder": {"remat": Remat.FULL}}, False),

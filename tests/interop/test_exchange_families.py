@@ -14,6 +14,7 @@ from samjax.interop.families import FAMILIES
 from samjax.interop.read_weights import recognise
 from samjax.interop.tables.sam import SAM
 from samjax.models.vit.vit import Stem
+from samjax.nn.pixels import PixelStatistics
 
 
 def test_one_class_of_configs_is_one_familys():
@@ -42,6 +43,16 @@ def test_a_layout_that_cannot_hold_a_model_says_what_it_lacks(naming):
     config = dataclasses.replace(MICRO, image_encoder=encoder)
     lacking = "image_encoder/patch_embed/bias, image_encoder/patch_embed/kernel"
     with pytest.raises(UserError, match=rf"{naming.title} cannot hold this model, which has no {lacking}: .*stablehlo"):
+        SAM.to_torch({}, {}, config, naming)
+
+
+@pytest.mark.parametrize("naming", SAM.namings[:2], ids=lambda naming: naming.name)
+def test_a_layout_that_cannot_say_how_pixels_are_normalised_refuses_the_model(naming):
+    """Its arrays would load elsewhere without a word, and see other photos than it was trained on."""
+    config = dataclasses.replace(MICRO, pixel_statistics=PixelStatistics.PHOTO)
+    with pytest.raises(
+        UserError, match=rf"{naming.title} cannot hold this model, which normalises each photo with its"
+    ):
         SAM.to_torch({}, {}, config, naming)
 
 

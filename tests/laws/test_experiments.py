@@ -88,7 +88,7 @@ def test_run_is_the_papers(name):
     }
     assert (run.loss.focal_weight, run.loss.dice_weight, run.loss.iou_weight) == (20.0, 1.0, 1.0)
     assert (run.loss.focal_alpha, run.loss.focal_gamma, run.loss.dice_smoothing) == (0.25, 2.0, 1.0)
-    assert (run.loss.iou_of, run.loss.loss_size) == (Candidates.BEST, 256)
+    assert (run.loss.masks_of, run.loss.iou_of, run.loss.loss_size) == (Candidates.BEST, Candidates.BEST, 256)
     annotator = run.prompting
     assert (annotator.rounds, annotator.corrections, annotator.refinement) == (11, 8, Refinement.RANDOM_AND_LAST)
     assert (annotator.point_probability, annotator.box_noise_std, annotator.box_noise_max) == (0.5, 0.1, 20.0)

@@ -14,7 +14,7 @@ from samjax.models.sam.image_side import DensePrompt
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEmbedding
 from samjax.models.sam.sam import Sam, SamConfig
-from samjax.nn.pixels import normalise
+from samjax.nn.pixels import PixelStatistics, normalise
 
 
 def points(config: SamConfig, images: int = 2, masks: int = 3) -> Prompts:
@@ -54,8 +54,25 @@ def test_normalised_photos_have_zeros_beyond_their_edge():
     assert not out[1, :, 4:].any()
 
 
-def test_what_lies_in_the_padding_does_not_matter():
-    config = SamConfig.tiny()
+def test_photos_may_be_normalised_with_their_own_statistics():
+    """So exposure and stain do not matter, nor what lies beyond a photo's edge; an empty photo stays near zero."""
+    image = np.random.default_rng(0).integers(0, 60, (3, 20, 30, 3), dtype=np.uint8)
+    image[2] = 40
+    valid_size = jnp.array([[20, 30], [13, 9], [20, 30]])
+    out = np.asarray(normalise(jnp.asarray(image), valid_size, PixelStatistics.PHOTO))
+    for one, photo, (height, width) in zip(out, image, np.asarray(valid_size), strict=True):
+        inside = photo[:height, :width].astype(np.float64)
+        expected = (inside - inside.mean((0, 1))) / np.sqrt(inside.var((0, 1)) + 1)
+        np.testing.assert_allclose(one[:height, :width], expected, atol=1e-5)
+        assert not one[height:].any()
+        assert not one[:, width:].any()
+    full = np.asarray(normalise(jnp.asarray(image[:1]), None, PixelStatistics.PHOTO))
+    np.testing.assert_allclose(full[0], out[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("statistics", PixelStatistics)
+def test_what_lies_in_the_padding_does_not_matter(statistics):
+    config = SamConfig.tiny(pixel_statistics=statistics)
     model, image = drawn_sam(config), photos(config)
     valid_size = jnp.array([[128, 100], [90, 128]])
     noisy = image.at[0, :, 100:].set(77).at[1, 90:].set(255)

@@ -85,7 +85,8 @@ def test_a_config_is_stored_as_it_always_was():
     stored = json.loads(to_json(config))
     newer = (stored["mask_decoder"].pop("image_cells"), stored["image_encoder"].pop("stem"))
     assert newer == ("auto", "patches")
-    assert (stored.pop("details"), stored.pop("position_scale")) == (False, 1.0)
+    newer = {name: stored.pop(name) for name in ("details", "position_scale", "pixel_statistics")}
+    assert newer == {"details": False, "position_scale": 1.0, "pixel_statistics": "imagenet"}
     assert stored == json.loads(OF_BEFORE)
 
 

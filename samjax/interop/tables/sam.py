@@ -16,7 +16,7 @@ from samjax.interop.tables.sam_rows import RELEASE, SAM_ROWS, TRANSFORMERS, VIT,
 from samjax.models.sam.from_vit import encoder_from_vit, resize_encoder
 from samjax.models.sam.sam import SamConfig
 from samjax.models.sam.sam_sizes import size_name
-from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
+from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD, PixelStatistics
 
 _PIXELS = {"pixel_mean": PIXEL_MEAN, "pixel_std": PIXEL_STD}
 _CLASS_TOKENS = ("cls_token", "dist_token")
@@ -112,6 +112,11 @@ def _vit_arrays(state: Mapping[str, np.ndarray], config: SamConfig) -> dict[str,
     return {path.removeprefix("image_encoder/").replace("groups/", "blocks/"): arrays[path] for path in arrays}
 
 
+def _beyond(config: SamConfig) -> str:
+    own = config.pixel_statistics is PixelStatistics.PHOTO
+    return "normalises each photo with its own mean and standard deviation" if own else ""
+
+
 SAM = Family(
     name="Segment Anything",
     config=SamConfig,
@@ -120,4 +125,5 @@ SAM = Family(
     stacks=slots,
     read=_read,
     size=size_name,
+    beyond=_beyond,
 )

@@ -20,7 +20,7 @@ from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.sam.mask_decoder import DecodedMasks, MaskDecoder, MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEncoder
 from samjax.models.vit.vit import Stem
-from samjax.nn.pixels import normalise
+from samjax.nn.pixels import PixelStatistics, normalise
 
 Decode = Callable[[Prompts, Key[Array, "b m"] | None], DecodedMasks]
 
@@ -44,6 +44,9 @@ class SamConfig:
     the frame apart are still 0.6 alike: smaller neighbours need more, in proportion."""
     mask_prompt_channels: Annotated[int, Range(at_least=4, why="its first layer has a quarter of them")] = 16
     """Channels that a mask prompt passes through on its way to the embedding's."""
+    pixel_statistics: PixelStatistics = PixelStatistics.IMAGENET
+    """Whose mean and standard deviation photos are normalised with: ImageNet's, or each photo's own, for instruments
+    whose exposure differs from photo to photo. No other codebase's SAM has the second."""
     image_encoder: ImageEncoderConfig = field(default_factory=ImageEncoderConfig)
     mask_decoder: MaskDecoderConfig = field(default_factory=MaskDecoderConfig)
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
@@ -135,6 +138,7 @@ class Sam(nnx.Module):
 
     def __init__(self, config: SamConfig, *, rngs: nnx.Rngs):
         embedding, dtype = config.embedding, config.compute_dtype
+        self.pixel_statistics = config.pixel_statistics
         self.image_encoder = ImageEncoder(
             config.image_encoder,
             grid=config.grid,
@@ -166,7 +170,8 @@ class Sam(nnx.Module):
 
         A `key` turns drop path on; `rows` says which photos of a whole batch these are, None that they are all.
         """
-        return self.image_encoder(normalise(image, valid_size), key=key, rows=rows)
+        pixels = normalise(image, valid_size, self.pixel_statistics)
+        return self.image_encoder(pixels, key=key, rows=rows)
 
     def decode(
         self, embedding: Float[Array, "b gh gw c"], prompts: Prompts, *, keys: Key[Array, "b m"] | None = None
