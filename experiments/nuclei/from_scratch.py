@@ -10,9 +10,9 @@
 Two cores suffice. Nuclei are small, half of them under 10 pixels across in a frame of 256: a token stands for 8 x 8
 pixels, and the stem's finer maps reach the masks. Nothing in a photo depends on what is far away, so the model first
 sees crops of a quarter of a photo, a step of which takes a third of the time; `whole_photos.py` goes on from there.
-Exposure and stain differ from photo to photo, so each is normalised with its own mean
-and standard deviation. A click means one nucleus, never a part of it: all three candidates learn it. Automatic masks are chosen by predicted
-IoU, so every candidate's is trained.
+Exposure and stain differ from photo to photo, so each is normalised with its own mean and standard deviation. A click
+means one nucleus, never a part of it: all three candidates learn it. Automatic masks are chosen by predicted IoU, so
+every candidate's is trained.
 """
 
 from samjax.data.masks.mask_data import MaskDataConfig
