@@ -93,6 +93,8 @@ class Rehearsal:
         for part in ("start", "held_out"):
             self._command("prepare", "data", "prepare", "--source", self.out / part, "--out", self._records(part))
         model = self.known.checkpoint
+        if model is not None and Path(model).exists():
+            model = Path(model).absolute()  # else it is the name of published weights
         if model is None:
             model = self.out / "first"
             data = ["--data.source", self._records("start")]
@@ -123,7 +125,8 @@ class Rehearsal:
         if not found["work"]["masks"]:
             return {**found, "skipped": "no mask was generated: there is nothing to train on"}
         if before + self.results["stage_2"]["training_seconds"] > 60 * self.known.minutes:
-            return {**found, "skipped": f"training on the generated masks would pass --minutes {self.known.minutes:g}"}
+            way_out = f"remove {self.out / 'stage_3.json'} and give more to train"
+            return {**found, "skipped": f"the last training would pass --minutes {self.known.minutes:g}: {way_out}"}
         data = ["--data.source", self.out / "tars", "--init-from", model, *self._later()]
         self._command("final", "train", *self._experiment(*data), "--workdir", self.out / "final")
         return {**found, **self._scored("stage_3", self.out / "final")}
@@ -193,14 +196,14 @@ class Rehearsal:
 
     def _annotate(self, number: int, mode: str, *, model: str) -> dict[str, Any]:
         """Have the simulated annotator work on a stage's photos, and return the figures."""
-        file = self.out / f"work_{number}.jsonl"
+        works = self.out / f"work_{number}"
+        works.mkdir(exist_ok=True)
         words = ["--checkpoint", model, "--images", self._images(number), "--out", self.out / "annotated"]
         words += ["--mode", mode, "--cache", self.out / "embeddings"]
-        with serving(self._log(f"served_{number}"), *words, annotator="simulated") as page, file.open("a") as works:
+        with serving(self._log(f"served_{number}"), *words, annotator="simulated") as page:
             for work in Annotator(page, self.photos.truth, self.habits).work():
-                works.write(json.dumps(work.to_json()) + "\n")
-                works.flush()
-        found = summarise([json.loads(line) for line in file.read_text().splitlines()])
+                write_whole(works / f"{Path(work.photo).stem}.json", json.dumps(work.to_json()) + "\n")
+        found = summarise([json.loads(file.read_text()) for file in sorted(works.glob("*.json"))])
         lost = len(self.photos.stages[number - 1]) - found["photos"]
         return {**found, "photos_without_figures": lost}
 

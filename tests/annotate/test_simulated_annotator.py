@@ -51,14 +51,14 @@ TRUTH = PhotoTruth(objects=[BAR, disc(20, 24, 7.0), disc(50, 12, 4.0)], small=[d
 
 
 class DiscMasks(PromptedMasks):
-    """A model without JAX: to a click three discs around it, to further ones the disc before."""
+    """A model without JAX: to a click three discs around it, to each further click a smaller one than before."""
 
     def __init__(self):
         self.discs = {}
 
     async def predict(self, photo_id, request):
         x, y = request.points[0]
-        radii = RADII if request.is_ambiguous else (self.discs[request.previous][2],)
+        radii = RADII if request.is_ambiguous else (0.8 * self.discs[request.previous][2],)
         handles = []
         for radius in radii:
             handles.append(str(len(self.discs)))
