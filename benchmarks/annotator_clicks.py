@@ -38,15 +38,14 @@ class Photos:
         return encoded.getvalue()
 
 
-def make_engine(size: str):
-    """Return an engine with random weights, the same in every process."""
+def draw_weights(size: str):
+    """Return config, parameters and buffers of a model with random weights, the same in every process."""
     import jax.numpy as jnp
     from flax import nnx
 
     from samjax.core.tree import map_with_names
     from samjax.models.sam.sam import SamConfig
-    from samjax.nn.structure import abstract_model, model_with
-    from samjax.predict.engine import Engine
+    from samjax.nn.structure import abstract_model
 
     config = {"small": SamConfig.small, "vit_b": SamConfig.vit_b}[size](dtype="float32")
     generator = np.random.default_rng(0)
@@ -57,6 +56,15 @@ def make_engine(size: str):
         return jnp.asarray(noise if path.endswith("gaussian") else scaled, leaf.dtype)
 
     params, buffers = (map_with_names(draw, nnx.to_pure_dict(part)) for part in abstract_model(config.make)[1:])
+    return config, params, buffers
+
+
+def make_engine(size: str):
+    """Return an engine with the weights of `draw_weights`."""
+    from samjax.nn.structure import model_with
+    from samjax.predict.engine import Engine
+
+    config, params, buffers = draw_weights(size)
     return Engine(model_with(config.make, params=params, buffers=buffers), config)
 
 
