@@ -26,8 +26,8 @@
  */
 /** @typedef {'open' | 'accepted' | 'rejected' | 'changed'} ProposalState */
 /**
- * @typedef {{number: number, runs: Runs, predicted_iou: number, stability_score: number, state: ProposalState}}
- * Proposal
+ * @typedef {{number: number, uuid: string, runs: Runs, predicted_iou: number, stability_score: number,
+ *   state: ProposalState}} Proposal with the UUID of the mask that it becomes, accepted or changed
  */
 /**
  * @typedef {object} Draft the mask being made: the model's answer, or the base, and brush work over it
@@ -40,7 +40,7 @@
  * @property {number} chosen
  * @property {Runs | null} base of a mask that was opened again
  * @property {Uint32Array | null} paint brush work, as pairs of 0 none, 1 added, 2 erased, and a length
- * @property {string | null} uuid of the mask that was opened again
+ * @property {string | null} uuid of the mask or proposal that was opened
  * @property {number | null} proposal that was opened
  * @property {string | null} source of the mask that was opened again
  * @property {number} clicks
@@ -190,7 +190,9 @@ export const reopen = (state, mask) => act(state, {draft: {
 
 /** @param {State} state @param {Proposal} proposal */
 export const openProposal = (state, proposal) =>
-  act(state, {draft: {...EMPTY, base: proposal.runs, proposal: proposal.number, source: 'proposal'}});
+  act(state, {
+    draft: {...EMPTY, base: proposal.runs, uuid: proposal.uuid, proposal: proposal.number, source: 'proposal'},
+  });
 
 /** @param {Proposal[]} proposals @param {Map<number, ProposalState>} states */
 const withStates = (proposals, states) =>
@@ -204,8 +206,10 @@ export const accept = (state, numbers, masks) => act(state, {
 });
 
 /** @param {State} state @param {number} number */
-export const reject = (state, number) =>
-  act(state, {proposals: withStates(state.doc.proposals, new Map([[number, 'rejected']]))});
+export const reject = (state, number) => act(state, {
+  proposals: withStates(state.doc.proposals, new Map([[number, 'rejected']])),
+  draft: state.doc.draft.proposal === number ? EMPTY : state.doc.draft,
+});
 
 /** @param {State} state @param {string} uuid @param {string} verdict */
 export const judge = (state, uuid, verdict) =>
