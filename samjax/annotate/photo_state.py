@@ -66,8 +66,8 @@ class PhotoState:
         """Return the state after an event of the photo; one that changes no mask returns an equal state.
 
         Details of events: ADD and CHANGE have `mask`, an annotation; ACCEPT has `masks` and `numbers`, of proposals;
-        DELETE has `uuid` and `revision`; so have STATE and VERDICT if they delete a mask. VERDICT has `verdict`, and
-        `mask` if the mask stays.
+        IMPORT has `masks`; DELETE has `uuid` and `revision`; so have STATE and VERDICT if they delete a mask. VERDICT
+        has `verdict`, and `mask` if the mask stays.
         """
         if not event.changes_photo:
             return self

@@ -207,12 +207,13 @@ export class Work {
   judge(verdict) {
     const mask = this.mask(this.selected) ?? this.unjudged();
     if (!mask) return this.notice('Every mask here has a verdict: N goes on');
+    if (mask.annotator === this.annotator) return this.notice('You made this mask: another person judges it');
     this.set(acts.judge(this.state, mask.uuid, verdict));
     this.select(this.unjudged()?.uuid ?? '');
   }
 
   unjudged() {
-    return this.doc.masks.find(({uuid}) => !this.doc.verdicts[uuid]);
+    return this.doc.masks.find(({uuid, annotator}) => !this.doc.verdicts[uuid] && annotator !== this.annotator);
   }
 
   /** @param {string} key */
