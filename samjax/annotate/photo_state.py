@@ -105,7 +105,7 @@ class PhotoState:
             "width": photo.width,
             "height": photo.height,
             "file_name": f"sa_{photo.id}.jpg",
-            "source": printable(str(photo.path)),
+            "source": printable(photo.source),
             "event": self.event,
             "places": self.places,
             "deleted": {uuid: [one.id, one.revision] for uuid, one in self.tombstones.items()},
@@ -144,7 +144,7 @@ def read_state(path: Path, photo: ListedPhoto) -> PhotoState:
         state.masks()
     if size != (photo.width, photo.height):
         raise UserError(
-            f"{photo.path} is {photo.width} x {photo.height}, its masks in {path.name} are of {size[0]} x {size[1]}: "
+            f"{photo.source} is {photo.width} x {photo.height}, its masks in {path.name} are of {size[0]} x {size[1]}: "
             "restore the photo, or exclude it from --images"
         )
     return state

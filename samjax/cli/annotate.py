@@ -40,7 +40,11 @@ def add_parser(commands, name: str) -> None:
 
     parser.add_argument("--checkpoint", metavar="C", help="a run's workdir, a checkpoint, weights, or their name")
     parser.add_argument(
-        "--images", action="extend", nargs="+", metavar="PATH", help="photos, or quoted patterns: 'photos/*.jpg'"
+        "--images",
+        action="extend",
+        nargs="+",
+        metavar="PATH",
+        help="photos, tars of photos, or quoted patterns of either: 'photos/*.jpg'; or a folder of samjax data prepare",
     )
     parser.add_argument(
         "--masks",
