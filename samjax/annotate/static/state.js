@@ -22,6 +22,7 @@
  * @property {number} [seconds]
  * @property {number} [active_seconds]
  * @property {number} [clicks]
+ * @property {import('./clock.js').Effort} [effort]
  * @property {number} [proposal] whose acceptance makes the mask
  */
 /** @typedef {'open' | 'accepted' | 'rejected' | 'changed'} ProposalState */
@@ -43,7 +44,9 @@
  * @property {string | null} uuid of the mask or proposal that was opened
  * @property {number | null} proposal that was opened
  * @property {string | null} source of the mask that was opened again
- * @property {number} clicks
+ * @property {number} clicks boxes included
+ * @property {number} boxes
+ * @property {number} strokes of the brush
  */
 /** @typedef {{masks: Mask[], proposals: Proposal[], verdicts: Record<string, string>, draft: Draft}} Doc */
 /** @typedef {{doc: Doc, generation: number, undo: Doc[], redo: Doc[]}} State */
@@ -53,7 +56,7 @@ const DEPTH = 500;
 /** @type {Draft} */
 export const EMPTY = Object.freeze({
   points: [], labels: [], box: null, previous: null, waits: false, answer: null, chosen: 0, base: null, paint: null,
-  uuid: null, proposal: null, source: null, clicks: 0,
+  uuid: null, proposal: null, source: null, clicks: 0, boxes: 0, strokes: 0,
 });
 
 /** @param {Partial<Doc>} [doc] @param {number} [generation] @returns {State} */
@@ -117,11 +120,11 @@ export function removePoint(state, place) {
 
 /** A box begins the prompts anew but for its points. @param {State} state @param {number[]} box */
 export const setBox = (state, box) => redraft(state, {
-  box, previous: null, waits: true, clicks: state.doc.draft.clicks + 1,
+  box, previous: null, waits: true, clicks: state.doc.draft.clicks + 1, boxes: state.doc.draft.boxes + 1,
 });
 
 /** @param {State} state @param {Uint32Array | null} paint the brush work after a stroke */
-export const paint = (state, paint) => redraft(state, {paint});
+export const paint = (state, paint) => redraft(state, {paint, strokes: state.doc.draft.strokes + 1});
 
 /** Choosing is no act: it can be undone by choosing. @param {State} state @param {number} chosen */
 export function choose(state, chosen) {

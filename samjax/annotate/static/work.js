@@ -73,9 +73,10 @@ export class Work {
   set(state) {
     if (state === this.state) return;
     const isAct = state.generation !== this.state.generation;
-    const {masks, proposals, verdicts} = this.doc;
+    const {masks, proposals, verdicts, draft} = this.doc;
     this.state = state;
     this.clock.touch(performance.now());
+    if (this.draft.clicks > draft.clicks || this.draft.strokes > draft.strokes) this.clock.prompt(performance.now());
     if (isAct) {
       this.commitAt = -1;
       if (!this.exists(this.selected)) this.selected = '';
@@ -138,6 +139,7 @@ export class Work {
       ...(candidate && !draft.paint ? {handle: candidate.handle} : {}),
       ...this.clock.read(performance.now()),
       clicks: draft.clicks,
+      effort: {...this.clock.effort(), boxes: draft.boxes, strokes: draft.strokes},
     };
     this.clock.restart(performance.now());
     this.set(acts.commit(state, mask));
@@ -175,10 +177,13 @@ export class Work {
 
   undo() {
     const {masks} = this.doc;
+    if (this.state.undo.length) this.clock.undo();
     this.set(acts.undo(this.state));
     // Undoing a commit takes its mask up again, and the time spent on it.
     const mask = masks.find((one) => !this.doc.masks.includes(one));
-    if (mask && !acts.isEmpty(this.draft)) this.clock.resume(mask.seconds ?? 0, mask.active_seconds ?? 0);
+    if (mask && !acts.isEmpty(this.draft)) {
+      this.clock.resume(mask.seconds ?? 0, mask.active_seconds ?? 0, mask.effort);
+    }
   }
 
   redo() {

@@ -88,6 +88,15 @@ test('a proposal that is opened becomes the mask that accepting it would have ma
   assert.equal(rejected.doc.proposals[1].state, 'rejected');
 });
 
+test('boxes and strokes are counted, and not when they are undone', () => {
+  let state = acts.setBox(acts.addPoint(acts.openState(), [1, 1], 1), [0, 0, 5, 5]);
+  state = acts.paint(acts.paint(state, Uint32Array.of(1, 4)), Uint32Array.of(1, 5));
+  const counts = ({doc: {draft: {clicks, boxes, strokes}}}) => [clicks, boxes, strokes];
+  assert.deepEqual(counts(state), [2, 1, 2]);
+  assert.deepEqual(counts(acts.undo(state)), [2, 1, 1]);
+  assert.deepEqual(counts(acts.drop(state)), [0, 0, 0]);
+});
+
 test('where masks come from', () => {
   const {EMPTY, sourceOf} = acts;
   assert.equal(sourceOf({...EMPTY, points: [[1, 1]], answer: answer(1)}), 'clicks');
