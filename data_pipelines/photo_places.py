@@ -48,6 +48,15 @@ class PhotoPlace:
     key: str
     """What tells it from all other photos: an absolute path or a URL, of a tar's member with the tar's before it."""
 
+    def read(self) -> bytes:
+        """Return its file, undecoded.
+
+        Raises:
+          UserError: it cannot be read.
+          MachineError: the machine fails; the photo may be sound.
+        """
+        raise NotImplementedError
+
     def load(self) -> LoadedPhoto:
         """Read the photo.
 
@@ -68,8 +77,12 @@ class FilePlace(PhotoPlace):
     def load(self) -> LoadedPhoto:
         """Read the file; see `PhotoPlace.load`."""
         pixels = read_photo(Path(self.path))
+        return LoadedPhoto(self.read(), pixels, self.path)
+
+    def read(self) -> bytes:
+        """Read the file; see `PhotoPlace.read`."""
         try:
-            return LoadedPhoto(Path(self.path).read_bytes(), pixels, self.path)
+            return Path(self.path).read_bytes()
         except OSError as error:
             raise UserError(f"{self.path} cannot be read: {why_unreadable(error, name=self.path)}") from error
 
@@ -86,6 +99,11 @@ class StoredPlace(PhotoPlace):
 
     def load(self) -> LoadedPhoto:
         """Read the bytes in one request; see `PhotoPlace.load`."""
+        content = self.read()
+        return LoadedPhoto(content, read_photo(content, name=self.key), self.key)
+
+    def read(self) -> bytes:
+        """Read the bytes in one request; see `PhotoPlace.read`."""
         if self.size > MAX_PHOTO_BYTES:
             raise UserError(f"{self.key} has {self.size:,} bytes, more than {MAX_PHOTO_BYTES:,}")
         try:
@@ -94,7 +112,7 @@ class StoredPlace(PhotoPlace):
             raise UserError(f"{self.key} cannot be read: {why_unreadable(error, name=self.key)}") from error
         if not isinstance(content, bytes) or len(content) != self.size:
             raise UserError(f"{self.key} cannot be read: {self.path} has changed since it was listed")
-        return LoadedPhoto(content, read_photo(content, name=self.key), self.key)
+        return content
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,12 +124,19 @@ class RecordPlace(PhotoPlace):
 
     def load(self) -> LoadedPhoto:
         """Read the record, not its masks; see `PhotoPlace.load`."""
-        try:
-            record = records.decode_record(self.source[self.index])
-        except RecordError as error:
-            raise UserError(f"{self.key} cannot be read: {error}") from error
+        record = self._record()
         name = f"{self.key}/{record.file_name}"
         return LoadedPhoto(record.jpeg, read_photo(record.jpeg, name=name), name)
+
+    def read(self) -> bytes:
+        """Read the record, not its masks; see `PhotoPlace.read`."""
+        return self._record().jpeg
+
+    def _record(self) -> records.Record:
+        try:
+            return records.decode_record(self.source[self.index])
+        except RecordError as error:
+            raise UserError(f"{self.key} cannot be read: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -35,7 +35,6 @@ from samjax.annotate.state_files import StateFiles
 from samjax.core.errors import UserError
 from samjax.core.files import tell_write_errors
 from samjax.core.folder import lock_folder
-from samjax.data.photo_ids import photo_key
 
 EVENTS = f"{INSIDE}/events.jsonl"
 
@@ -276,7 +275,7 @@ def open_annotations(
         if about is not None:
             about.check(settings, folder=folder)
         earlier = about.photos if about else {}
-        ids = {**earlier, **{photo_key(photo.path): photo.id for photo in photos.values()}}
+        ids = {**earlier, **{photo.key: photo.id for photo in photos.values()}}
         if not earlier.items() <= ids.items() or len(set(ids.values())) < len(ids):
             raise UserError(f"the photos were listed for another folder than {folder}: list them again")
         fresh = FolderAbout(settings=json.loads(json.dumps(dict(settings))), photos=ids)

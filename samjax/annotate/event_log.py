@@ -32,6 +32,8 @@ class Act(enum.Enum):
     DELETE = "delete"
     ACCEPT = "accept"
     """Proposals became masks."""
+    IMPORT = "import"
+    """A photo got the masks that another folder has of it."""
     PROPOSE = "propose"
     """A photo got its proposals."""
     STATE = "state"
@@ -51,12 +53,13 @@ _DETAILS = {
     Act.CHANGE: {"mask"},
     Act.DELETE: {"uuid", "revision"},
     Act.ACCEPT: {"masks", "numbers"},
+    Act.IMPORT: {"masks"},
     Act.PROPOSE: {"count", "mean_iou"},
     Act.STATE: {"proposal", "state"},
     Act.VERDICT: {"verdict"},
 }
 """What an event of each act has at least."""
-_CHANGING = frozenset({Act.ADD, Act.CHANGE, Act.DELETE, Act.ACCEPT, Act.VERDICT, Act.DONE})
+_CHANGING = frozenset({Act.ADD, Act.CHANGE, Act.DELETE, Act.ACCEPT, Act.IMPORT, Act.VERDICT, Act.DONE})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,8 @@ class PhotoProgress:
     event: int = 0
     """Number of the last event that changed the photo's JSON."""
     is_done: bool = False
+    is_imported: bool = False
+    """Whether it has got the masks of another folder."""
     proposals: int = 0
     certainty: float | None = None
     """Mean predicted IoU of the proposals."""
@@ -68,6 +70,8 @@ class FolderProgress:
         _update_masks(photo, event)
         if event.act is Act.DONE:
             photo.is_done = True
+        elif event.act is Act.IMPORT:
+            photo.is_imported = True
         elif event.act is Act.PROPOSE:
             photo.proposals, photo.certainty = event.details["count"], event.details["mean_iou"]
             photo.states = {}

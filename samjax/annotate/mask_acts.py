@@ -1,6 +1,6 @@
 """What people do with masks: commit, change, delete, judge. Each is called with the folder's `events.lock` held."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from samjax.annotate.event_log import Act, read_events
@@ -35,6 +35,7 @@ def commit_mask(
     if state.size() + len(fresh.runs["counts"]) > _MOST_BYTES:
         raise InvalidMaskError(f"photo {id} has {state.size():,} bytes of masks: it can hold no more like this")
     spent = {"seconds": mask.seconds, "active_seconds": mask.active_seconds, "clicks": mask.clicks}
+    spent |= {} if mask.effort is None else asdict(mask.effort)
     content = to_annotation(fresh, shape, folder.photos[id])
     folder.save(state, act, mask.annotator, mask=content, spent=spent)
     return fresh
@@ -109,6 +110,7 @@ def _new(state: PhotoState, mask: SavedMask, revision: int | None) -> SavedMask:
         mask,
         id=tombstone.id if tombstone else mask_id(state.photo.id, state.places),
         revision=(tombstone.revision if tombstone else 0) + 1,
+        effort=None,
         verdict=None,
         verifier=None,
     )
@@ -122,6 +124,7 @@ def _changed(stored: SavedMask, mask: SavedMask) -> SavedMask:
         seconds=stored.seconds + mask.seconds,
         active_seconds=stored.active_seconds + mask.active_seconds,
         clicks=stored.clicks + mask.clicks,
+        effort=None,
         verdict=None,
         verifier=None,
     )

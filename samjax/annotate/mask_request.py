@@ -4,7 +4,9 @@ import math
 from typing import Any
 
 from samjax.annotate.refusals import InvalidMaskError
-from samjax.annotate.saved_mask import Prompts, SavedMask, Source
+from samjax.annotate.saved_mask import Effort, Prompts, SavedMask, Source
+
+_MOST_DECODES = 1_000
 
 
 def parse_mask(
@@ -20,8 +22,8 @@ def parse_mask(
     """Return the mask that a request's JSON describes, for `AnnotationFolder.commit`, which checks the rest.
 
     Args:
-      body: an object with `source` and, if given, `prompts`, `seconds`, `active_seconds` and `clicks`; other keys are
-        not looked at.
+      body: an object with `source` and, if given, `prompts`, `seconds`, `active_seconds`, `clicks` and `effort`; other
+        keys are not looked at.
       runs: the mask's, of the body itself or of the candidate that it names.
       model: the checkpoint that answered, with its `predicted_iou` and `stability_score`; all None without one.
 
@@ -35,9 +37,6 @@ def parse_mask(
         raise InvalidMaskError(f"source is {_excerpt(source)}: give one of {', '.join(known)}")
     if not isinstance(runs, dict):
         raise InvalidMaskError('runs are not {"size": [height, width], "counts": text}, compressed COCO run lengths')
-    clicks = body.get("clicks", 0)
-    if type(clicks) is not int:
-        raise InvalidMaskError(f"clicks is {_excerpt(clicks)}: give a count, 0 or more")
     return SavedMask(
         uuid=uuid,
         runs=runs,
@@ -45,12 +44,44 @@ def parse_mask(
         annotator=annotator,
         seconds=_number(body.get("seconds", 0), "seconds"),
         active_seconds=_number(body.get("active_seconds", 0), "active_seconds"),
-        clicks=clicks,
+        clicks=_count(body, "clicks"),
+        effort=_effort(body.get("effort")),
         model=model,
         predicted_iou=predicted_iou,
         stability_score=stability_score,
         prompts=parse_prompts(body.get("prompts")),
     )
+
+
+def _effort(value: Any) -> Effort | None:
+    """Return the effort in a JSON value, an object with the fields of `Effort`; None for null."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise InvalidMaskError(f"effort is {_excerpt(value)}: give an object")
+    first, decodes = value.get("first_seconds"), value.get("decode_ms", [])
+    if not isinstance(decodes, list) or len(decodes) > _MOST_DECODES:
+        raise InvalidMaskError(f"decode_ms is {_excerpt(decodes)}: give a list of at most {_MOST_DECODES:,} numbers")
+    return Effort(
+        first_seconds=None if first is None else _duration(first, "first_seconds"),
+        boxes=_count(value, "boxes"),
+        strokes=_count(value, "strokes"),
+        undos=_count(value, "undos"),
+        decode_ms=tuple(_duration(one, "decode_ms") for one in decodes),
+    )
+
+
+def _count(value: dict[str, Any], name: str) -> int:
+    found = value.get(name, 0)
+    if type(found) is not int or found < 0:
+        raise InvalidMaskError(f"{name} is {_excerpt(found)}: give a count, 0 or more")
+    return found
+
+
+def _duration(value: Any, name: str) -> float:
+    if (found := _number(value, name)) < 0:
+        raise InvalidMaskError(f"{name} is {_excerpt(value)}: give 0 or more")
+    return found
 
 
 def parse_prompts(value: Any) -> Prompts:

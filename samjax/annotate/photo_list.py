@@ -8,13 +8,13 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
 from samjax.annotate.folder_about import local_folder, read_about
 from samjax.annotate.refusals import UnknownPhotoError
 from samjax.core.errors import UserError
-from samjax.core.patterns import files_beside, match_photos
 from samjax.core.text import printable
 from samjax.data.masks.rle import RleError, check_size
 from samjax.data.photo import stored_size, turns_quarter
@@ -32,6 +32,20 @@ _TOLD = 20
 """How many unreadable photos are named."""
 
 
+@runtime_checkable
+class StoredPhoto(Protocol):
+    """A photo in a tar, a record or a bucket: a `data_pipelines.photo_places.PhotoPlace`."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from all other photos."""
+        ...
+
+    def read(self) -> bytes:
+        """Return its file."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class ListedPhoto:
     """A photo to annotate."""
@@ -39,9 +53,22 @@ class ListedPhoto:
     id: int
     """Below 2^31; see `samjax.data.photo_ids`."""
     path: Path
+    """Its file's; of a photo in a tar the tar's, with its name there behind it."""
     width: int
     """Upright, as viewers show it; so is `height`."""
     height: int
+    place: StoredPhoto | None = None
+    """What reads it; None if `path` is a file."""
+
+    @property
+    def key(self) -> str:
+        """What tells it from all other photos: a file's absolute path, or a URL."""
+        return photo_key(self.path) if self.place is None else self.place.key
+
+    @property
+    def source(self) -> str:
+        """Where it is from, for people."""
+        return str(self.path) if self.place is None else self.place.key
 
 
 class PhotoList:
@@ -101,59 +128,79 @@ class PhotoList:
 
 
 def open_photos(patterns: Sequence[str], out: str | Path) -> PhotoList:
-    """Return the photos that `patterns`, as of `samjax generate --images`, match; each is opened once.
+    """Return the photos that `patterns`, as of `samjax generate --images`, name; each is opened once.
 
     Photos keep the ids that the annotation folder `out` has given them. A photo whose header cannot be read is listed
     in `unreadable`; pixels are decoded only when `PhotoList.jpeg` has to encode them.
 
     Raises:
-      UserError: a pattern that matches no file, or one in `out`; none of the photos can be read; `out` is something
-        else than an annotation folder.
+      UserError: a pattern that names no photo, or one in `out`; a tar or a folder of records that is damaged; none of
+        the photos can be read; `out` is something else than an annotation folder.
     """
+    from data_pipelines.photo_places import FilePlace, list_photos
+
     folder = local_folder(out)
     about = read_about(folder)
-    paths = match_photos(patterns, out=folder)
+    listing = list_photos(patterns, out=folder)
+    found = [
+        (Path(place.path), None) if isinstance(place, FilePlace) else (Path(place.key), place)
+        for place in listing.places
+    ]
     with ThreadPoolExecutor(_READERS) as pool:
-        sizes = list(pool.map(_upright_size, paths))
-    unreadable = [size for size in sizes if isinstance(size, str)]
-    if len(unreadable) == len(paths):
+        sizes = list(pool.map(_upright_size, *zip(*found, strict=True)))
+    unreadable = [*(size for size in sizes if isinstance(size, str)), *listing.unusable]
+    if all(isinstance(size, str) for size in sizes):
         more = f"; and {len(unreadable) - _TOLD} more" if len(unreadable) > _TOLD else ""
-        raise UserError(f"none of {len(paths):,} photos can be read: {'; '.join(unreadable[:_TOLD])}{more}")
-    ids = assign_ids(about.photos if about else {}, [photo_key(path) for path in paths])
+        raise UserError(f"none of {len(unreadable):,} photos can be read: {'; '.join(unreadable[:_TOLD])}{more}")
+    ids = assign_ids(about.photos if about else {}, [place.key for place in listing.places])
     photos = [
-        ListedPhoto(id=ids[photo_key(path)], path=path, width=size[1], height=size[0])
-        for path, size in zip(paths, sizes, strict=True)
+        ListedPhoto(id=ids[one.key], path=path, width=size[1], height=size[0], place=place)
+        for one, (path, place), size in zip(listing.places, found, sizes, strict=True)
         if not isinstance(size, str)
     ]
-    return PhotoList(photos, unreadable=unreadable, beside=files_beside(patterns, paths))
+    return PhotoList(photos, unreadable=unreadable, beside=listing.beside)
 
 
-def _upright_size(path: Path) -> tuple[int, int] | str:
+def _upright_size(path: Path, place: StoredPhoto | None) -> tuple[int, int] | str:
     """Return a photo's (height, width) as viewers show it, or why it cannot be read."""
+    name = str(path) if place is None else place.key
     try:
-        height, width = stored_size(path)
+        file = path if place is None else place.read()
+        height, width = stored_size(file, name=name)
         check_size(height, width)
-        return (width, height) if turns_quarter(path) else (height, width)
+        return (width, height) if turns_quarter(file) else (height, width)
     except RleError as error:
-        return printable(f"{path}: {error}")
+        return printable(f"{name}: {error}")
     except UserError as error:
         return printable(str(error))
 
 
 def _encode(photo: ListedPhoto) -> bytes:
     try:
-        content = upright_jpeg(photo.path)
+        content = _upright(photo)
         with Image.open(io.BytesIO(content)) as opened:
             size = opened.size
     except UserError:
         raise
     except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
-        raise UserError(f"{photo.path} cannot be read ({error}): replace it, or exclude it from --images") from error
+        raise UserError(f"{photo.source} cannot be read ({error}): replace it, or exclude it from --images") from error
     if size != (photo.width, photo.height):
         raise UserError(
-            f"{photo.path} is {size[0]} x {size[1]} now and was {photo.width} x {photo.height}: restore it, or start "
+            f"{photo.source} is {size[0]} x {size[1]} now and was {photo.width} x {photo.height}: restore it, or start "
             "again"
         )
     if len(content) > _MOST_BYTES:
-        raise UserError(f"{photo.path} has {len(content):,} bytes as a JPEG, more than {_MOST_BYTES:,}: scale it down")
+        raise UserError(
+            f"{photo.source} has {len(content):,} bytes as a JPEG, more than {_MOST_BYTES:,}: scale it down"
+        )
     return content
+
+
+def _upright(photo: ListedPhoto) -> bytes:
+    if photo.place is None:
+        return upright_jpeg(photo.path)
+    content = photo.place.read()
+    try:
+        return upright_jpeg(content)
+    except UserError as error:
+        raise UserError(f"{photo.source}: {error}") from error

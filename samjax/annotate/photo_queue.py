@@ -133,6 +133,8 @@ class PhotoQueue:
             if not self._is_readable(photo):  # without the lock: it may have to be encoded
                 continue
             with self._folder.events.lock:
+                if lease := self._again(annotator):  # the same request, sent twice, was answered meanwhile
+                    return lease
                 if photo in self._candidates(annotator) and (lease := self.leases.take(photo, annotator)):
                     return lease
 

@@ -66,8 +66,8 @@ class PhotoState:
         """Return the state after an event of the photo; one that changes no mask returns an equal state.
 
         Details of events: ADD and CHANGE have `mask`, an annotation; ACCEPT has `masks` and `numbers`, of proposals;
-        DELETE has `uuid` and `revision`; so have STATE and VERDICT if they delete a mask. VERDICT has `verdict`, and
-        `mask` if the mask stays.
+        IMPORT has `masks`; DELETE has `uuid` and `revision`; so have STATE and VERDICT if they delete a mask. VERDICT
+        has `verdict`, and `mask` if the mask stays.
         """
         if not event.changes_photo:
             return self
@@ -105,7 +105,7 @@ class PhotoState:
             "width": photo.width,
             "height": photo.height,
             "file_name": f"sa_{photo.id}.jpg",
-            "source": printable(str(photo.path)),
+            "source": printable(photo.source),
             "event": self.event,
             "places": self.places,
             "deleted": {uuid: [one.id, one.revision] for uuid, one in self.tombstones.items()},
@@ -144,7 +144,7 @@ def read_state(path: Path, photo: ListedPhoto) -> PhotoState:
         state.masks()
     if size != (photo.width, photo.height):
         raise UserError(
-            f"{photo.path} is {photo.width} x {photo.height}, its masks in {path.name} are of {size[0]} x {size[1]}: "
+            f"{photo.source} is {photo.width} x {photo.height}, its masks in {path.name} are of {size[0]} x {size[1]}: "
             "restore the photo, or exclude it from --images"
         )
     return state

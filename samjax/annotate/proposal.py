@@ -12,7 +12,7 @@ class ProposalState(enum.Enum):
     ACCEPTED = "accepted"
     REJECTED = "rejected"
     CHANGED = "changed"
-    """Opened with clicks and committed as another mask."""
+    """Opened with clicks and committed with other pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,7 @@ class Proposal:
     """(x, y): the prompt that the mask is of."""
     state: ProposalState = ProposalState.OPEN
     uuid: str | None = None
-    """Of the mask that accepting it committed."""
+    """Of the mask that it becomes when it is accepted or changed: always the same one. None before it is stored."""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as the page reads it, the routes' PROPOSAL."""
@@ -42,4 +42,5 @@ class Proposal:
             "stability_score": self.stability_score,
             "state": self.state.value,
             "bbox": list(self.bbox),
+            "uuid": self.uuid,
         }

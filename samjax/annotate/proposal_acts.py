@@ -19,7 +19,6 @@ from samjax.annotate.refusals import (
 )
 from samjax.annotate.saved_mask import Prompts, SavedMask, Source
 from samjax.core.errors import UserError
-from samjax.data.masks.mask_uuid import generated_uuid
 from samjax.data.photo_ids import mask_id
 
 if TYPE_CHECKING:
@@ -53,14 +52,14 @@ def accept_proposals(
     photo, state = folder.photos[id], folder.files.state(id)
     proposals, model = read_proposals(folder.path, photo, folder.progress.photo(id).states)
     chosen = [_numbered(proposals, number, id) for number in dict.fromkeys(numbers)]
-    new = [one for one in chosen if one.uuid is None or one.uuid not in state.annotations]
+    new = [one for one in chosen if one.uuid not in state.annotations]
     contents: list[dict[str, Any]] = []
     places = state.places
     for proposal in new:
-        name = _uuid_of(id, proposal)
-        tombstone = state.tombstones.get(name)
+        assert proposal.uuid is not None
+        tombstone = state.tombstones.get(proposal.uuid)
         mask = SavedMask(
-            uuid=name,
+            uuid=proposal.uuid,
             runs=proposal.runs,
             source=Source.PROPOSAL,
             annotator=annotator,
@@ -77,7 +76,7 @@ def accept_proposals(
         contents.append(to_annotation(mask, shape_of(mask.runs, photo, prompts=mask.prompts), photo))
     if new:
         state = folder.save(state, Act.ACCEPT, annotator, masks=contents, numbers=[one.number for one in new])
-    return [state.annotations[one.uuid or _uuid_of(id, one)].mask for one in chosen]
+    return [state.annotations[one.uuid or ""].mask for one in chosen]
 
 
 def set_proposal_state(
@@ -89,8 +88,8 @@ def set_proposal_state(
     proposals, _ = read_proposals(folder.path, photo, folder.progress.photo(id).states)
     proposal = _numbered(proposals, number, id)
     if state is ProposalState.ACCEPTED:
-        (mask,) = accept_proposals(folder, id, [number], annotator=annotator, seconds=0.0)
-        return replace(proposal, state=state, uuid=mask.uuid)
+        accept_proposals(folder, id, [number], annotator=annotator, seconds=0.0)
+        return replace(proposal, state=state)
     if state is proposal.state:
         return proposal
     photo_state = folder.files.state(id)
@@ -111,8 +110,3 @@ def _numbered(proposals: Sequence[Proposal], number: int, id: int) -> Proposal:
     if type(number) is not int or not 0 <= number < len(proposals):
         raise UnknownPhotoError(f"photo {id} has no proposal {number!r}: it has {len(proposals):,}")
     return proposals[number]
-
-
-def _uuid_of(id: int, proposal: Proposal) -> str:
-    """Return the UUID of the mask that accepting a proposal commits: always the same one."""
-    return generated_uuid(id, proposal.number, proposal.runs["counts"])

@@ -16,6 +16,7 @@ from samjax.annotate.photo_list import ListedPhoto
 from samjax.annotate.proposal import Proposal, ProposalState
 from samjax.core.errors import UserError
 from samjax.core.files import write_whole
+from samjax.data.masks.mask_uuid import generated_uuid
 
 States = Mapping[int, tuple[ProposalState, str | None]]
 """By number, the state and the UUID of the mask that accepting it made."""
@@ -62,11 +63,10 @@ def read_proposals(folder: Path, photo: ListedPhoto, states: States) -> tuple[li
         raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): remove it and propose again") from error
     if size != (photo.width, photo.height):
         raise UserError(f"{path} is of a photo of {size[0]} x {size[1]}, not {photo.width} x {photo.height}: remove it")
-    nothing = (ProposalState.OPEN, None)
     found = []
-    for proposal in proposals:
-        state, uuid = states.get(proposal.number, nothing)
-        found.append(replace(proposal, state=state, uuid=uuid))
+    for one in proposals:
+        state, _ = states.get(one.number, (ProposalState.OPEN, None))
+        found.append(replace(one, state=state, uuid=generated_uuid(photo.id, one.number, one.runs["counts"])))
     return found, model
 
 

@@ -50,6 +50,21 @@ class Prompts:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Effort:
+    """What a person did for a commit, besides its seconds and clicks."""
+
+    first_seconds: float | None = None
+    """To the first click, box or stroke; None where there was none."""
+    boxes: int = 0
+    """They are among the clicks too."""
+    strokes: int = 0
+    """Of the brush."""
+    undos: int = 0
+    decode_ms: tuple[float, ...] = ()
+    """Milliseconds that the model took for each answer, previews excluded."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class SavedMask:
     """A mask of a photo, to commit or as committed."""
 
@@ -66,6 +81,8 @@ class SavedMask:
     active_seconds: float = 0.0
     """`seconds` without pauses and hidden tabs."""
     clicks: int = 0
+    effort: Effort | None = None
+    """Goes to the events alone: a mask that is read has none."""
     model: str | None = None
     """The checkpoint that answered the prompts; None where no model took part, as with the brush alone."""
     predicted_iou: float | None = None

@@ -6,6 +6,7 @@ appendix B: 34 falling to 14 s a mask, 20 rising to 44 masks a photo.
 
 import dataclasses
 import itertools
+import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -50,6 +51,25 @@ class MaskGroup:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EffortFigures:
+    """What people did for a mask, over masks that they made and of which the page told it."""
+
+    masks: int
+    first_seconds: Average | None
+    """To the first click, box or stroke."""
+    boxes: Average | None
+    strokes: Average | None
+    """Of the brush."""
+    undos: Average | None
+    decodes: int
+    """Answers of the model, previews excluded."""
+    decode_ms: Average | None
+    """Milliseconds of an answer, without waiting."""
+    slow_decode_ms: float | None
+    """95% of the answers took no longer."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorkBin:
     """Successive masks, or successive photos."""
 
@@ -74,6 +94,7 @@ class WorkFigures:
     masks_per_photo: Average | None
     """Of photos with masks or finished."""
     all_masks: MaskGroup
+    effort: EffortFigures
     by_source: Mapping[str, MaskGroup]
     by_annotator: Mapping[str, MaskGroup]
     """Who committed the mask or changed it last."""
@@ -100,6 +121,8 @@ class _Mask:
     content: Mapping[str, Any]
     time: float
     """Of its first commit."""
+    spent: Sequence[Mapping[str, Any]] = ()
+    """What each of its commits tells of effort."""
 
     @property
     def is_by_hand(self) -> bool:
@@ -137,6 +160,7 @@ def work_figures(out: str | Path) -> WorkFigures:
         masks=len(every),
         masks_per_photo=_average(float(len(masks[id])) for id in worked),
         all_masks=_group(every, of=len(every)),
+        effort=_effort(by_hand),
         by_source=_groups(every, lambda mask: mask.content["source"]),
         by_annotator=_groups(every, lambda mask: mask.content["annotator"]),
         by_model=_groups(every, lambda mask: mask.content["model"] or "none"),
@@ -151,9 +175,11 @@ def work_figures(out: str | Path) -> WorkFigures:
 def _follow(masks: dict[str, _Mask], event: Event) -> None:
     """Take a change of a photo's masks in."""
     details = event.details
+    told = [details["spent"]] if "decode_ms" in details.get("spent", {}) else []
     for content in [details["mask"]] if "mask" in details else details.get("masks", ()):
         earlier = masks.get(content["uuid"])
-        masks[content["uuid"]] = _Mask(content=content, time=earlier.time if earlier else event.time)
+        time, spent = (earlier.time, earlier.spent) if earlier else (event.time, ())
+        masks[content["uuid"]] = _Mask(content=content, time=time, spent=[*spent, *told])
     if "uuid" in details:
         masks.pop(details["uuid"], None)
 
@@ -181,6 +207,26 @@ def _group(masks: Sequence[_Mask], *, of: int) -> MaskGroup:
         seconds=_average(mask["seconds"] for mask in by_hand),
         active_seconds=_average(mask["active_seconds"] for mask in by_hand),
         clicks=_average(float(mask["clicks"]) for mask in by_hand),
+    )
+
+
+def _effort(masks: Sequence[_Mask]) -> EffortFigures:
+    known = [mask.spent for mask in masks if mask.spent]
+    decodes = sorted(float(ms) for spent in known for one in spent for ms in one["decode_ms"])
+    first = [spent[0]["first_seconds"] for spent in known]
+
+    def of(name: str) -> Average | None:
+        return _average(float(sum(one[name] for one in spent)) for spent in known)
+
+    return EffortFigures(
+        masks=len(known),
+        first_seconds=_average(float(seconds) for seconds in first if seconds is not None),
+        boxes=of("boxes"),
+        strokes=of("strokes"),
+        undos=of("undos"),
+        decodes=len(decodes),
+        decode_ms=_average(decodes),
+        slow_decode_ms=decodes[max(0, math.ceil(0.95 * len(decodes)) - 1)] if decodes else None,
     )
 
 

@@ -40,7 +40,17 @@ def add_parser(commands, name: str) -> None:
 
     parser.add_argument("--checkpoint", metavar="C", help="a run's workdir, a checkpoint, weights, or their name")
     parser.add_argument(
-        "--images", action="extend", nargs="+", metavar="PATH", help="photos, or quoted patterns: 'photos/*.jpg'"
+        "--images",
+        action="extend",
+        nargs="+",
+        metavar="PATH",
+        help="photos, tars of photos, or quoted patterns of either: 'photos/*.jpg'; or a folder of samjax data prepare",
+    )
+    parser.add_argument(
+        "--masks",
+        metavar="FOLDER",
+        help="photos that have masks, in place of --images, for --mode verify: what samjax annotate sample wrote, or "
+        "samjax generate; the masks are copied to DIR",
     )
     parser.add_argument("--out", metavar="DIR", help="folder for the masks")
     queue = parser.add_argument_group("which photos, and what for")
@@ -81,16 +91,20 @@ def add_parser(commands, name: str) -> None:
 
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "annotate")
-    missing = [name for name in ("checkpoint", "images", "out") if not getattr(known, name)]
+    if known.images and known.masks:
+        raise UserError("--images and --masks both name the photos: give one of them")
+    given = {"checkpoint": known.checkpoint, "images": known.images or known.masks, "out": known.out}
+    missing = [name for name, value in given.items() if not value]
     if missing:
         raise UserError(f"samjax annotate needs {', '.join(f'--{name}' for name in missing)}, or a verb; see --help")
     token = secrets.token_urlsafe(24) if known.token == "" else known.token
     config = ServerConfig(host=known.host, port=known.port, token=token)
     queue = QueueConfig(mode=QueueMode(known.mode), order=QueueOrder(known.order), seed=known.seed)
 
+    from samjax.annotate.mask_import import open_photos_with_masks
     from samjax.annotate.photo_list import open_photos
 
-    photos = open_photos(known.images, known.out)
+    photos = open_photos_with_masks(known.masks, known.out) if known.masks else open_photos(known.images, known.out)
     _tell_photos(photos)
     check_can_write(known.out)
     with listening(config) as listener:
@@ -115,6 +129,8 @@ def _serve(known: argparse.Namespace, photos, config: ServerConfig, queue: Queue
         average=not known.last_step,
     )
     with open_annotations(known.out, photos, {}) as folder:
+        if known.masks:
+            _import(folder, known.masks)
         if known.encode_first:
             _encode(model, folder)
         masks = model.prompted_masks(folder)
@@ -134,6 +150,16 @@ def _serve(known: argparse.Namespace, photos, config: ServerConfig, queue: Queue
         finally:
             masks.close()
     print(f"\n{known.out}: samjax annotate stats {known.out} says what was done", flush=True)
+
+
+def _import(folder, source: str) -> None:
+    """Bring in the masks beside the photos, and print how many are new."""
+    from samjax.annotate.mask_import import import_masks
+
+    with progress("photos whose masks are copied", total=len(folder.photos)) as bar:
+        masks = import_masks(folder, watch=lambda: bar(1))
+    if masks:
+        print(f"{masks:,} masks copied from {source}", flush=True)
 
 
 def _encode(model, folder) -> None:

@@ -24,7 +24,12 @@ def add_parser(commands, name: str) -> None:
     )
     parser.add_argument("--checkpoint", required=True, metavar="C", help="a run's workdir, a checkpoint, or weights")
     parser.add_argument(
-        "--images", required=True, action="extend", nargs="+", metavar="PATH", help="photos, or quoted patterns"
+        "--images",
+        required=True,
+        action="extend",
+        nargs="+",
+        metavar="PATH",
+        help="photos, tars of photos, or quoted patterns of either; or a folder made by samjax data prepare",
     )
     parser.add_argument("--out", required=True, metavar="DIR", help="the folder of samjax annotate")
     parser.add_argument(

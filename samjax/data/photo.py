@@ -81,13 +81,13 @@ def read_photo(
         return _pixels(picture, name=name, file=handle, turned=ImageOps.exif_transpose if upright else _as_stored)
 
 
-def stored_size(path: str | Path) -> tuple[int, int]:
-    """Return the (height, width) that a photo's header says; pixels are not decoded.
+def stored_size(file: str | Path | bytes, *, name: str | None = None) -> tuple[int, int]:
+    """Return the (height, width) that a photo's header says; pixels are not decoded. Arguments are `read_photo`'s.
 
     Raises:
       UserError: no such file, not a picture, or damaged there.
     """
-    with _opened(path, name=str(path)) as (_, picture):
+    with _opened(file, name=name or ("the photo" if isinstance(file, bytes) else str(file))) as (_, picture):
         return picture.height, picture.width
 
 

@@ -34,6 +34,8 @@ class FolderAgreement:
             f"  mean IoU {figures['mean_iou']:.3f}, median {figures['median_iou']:.3f}; {unchanged:.1%} unchanged; "
             f"{found.deletions:,} masks deleted, {found.additions:,} added",
         ]
+        if found.waiting:
+            lines.append(f"  {found.waiting:,} masks wait for a verdict or to be drawn again, and are not counted")
         if self.before_alone:
             lines.append(f"  {self.before_alone:,} photos are not in the second folder, and are not counted")
         if self.after_alone:
@@ -64,13 +66,19 @@ def compare_folders(
         )
     parts = []
     for photo in common:
-        (size, masks), (other_size, corrected) = (_masks(files[photo], photo) for files in (first, second))
+        (image, masks), (other, corrected) = (_masks(files[photo], photo) for files in (first, second))
+        size, other_size = ([one["height"], one["width"]] for one in (image, other))
         if size != other_size:
             shown = " x ".join(map(str, other_size))
             raise UserError(f"{second[photo]} is of {shown} pixels, and {first[photo]} of {size[0]} x {size[1]}")
-        parts.append(compare_masks(masks, corrected, photo=photo))
+        is_finished = other.get("done_by") is not None
+        parts.append(compare_masks(masks, corrected, photo=photo, is_finished=is_finished))
         watch()
     agreement = join(parts)
+    if agreement.waiting and not len(agreement.ious):
+        raise UserError(
+            f"nobody has judged or changed any of the {agreement.waiting:,} masks in {after} that are in both"
+        )
     if not len(agreement.ious):
         raise UserError(
             f"{before} and {after} have no mask in common, by uuid or id: {agreement.deletions:,} are in the first "
@@ -95,8 +103,8 @@ def _files(folder: Path) -> dict[int, Path]:
     return found
 
 
-def _masks(path: Path, photo: int) -> tuple[tuple[int, int], Sequence[dict[str, Any]]]:
-    """Return the (height, width) of the photo in a JSON, and its annotations, whose runs fill it.
+def _masks(path: Path, photo: int) -> tuple[dict[str, Any], Sequence[dict[str, Any]]]:
+    """Return what a JSON says of its photo, with `height` and `width`, and its annotations, whose runs fill it.
 
     Raises:
       UserError: they do not, or it is no such JSON.
@@ -121,4 +129,4 @@ def _masks(path: Path, photo: int) -> tuple[tuple[int, int], Sequence[dict[str, 
             parse_runs(segmentation["counts"], height=height, width=width)
         except RleError as error:
             raise UserError(f"{path}, annotation {place}: {error}") from error
-    return (height, width), annotations
+    return image, annotations

@@ -24,6 +24,8 @@ class Agreement:
     """Masks that were there before alone."""
     additions: int
     """Masks that are there after alone."""
+    waiting: int = 0
+    """Masks in both that are no pair yet: nobody has judged or changed them, or somebody says they must be redone."""
 
     def share_above(self, threshold: float) -> float | None:
         """Return the share of pairs whose IoU is above `threshold`, None without a pair."""
@@ -40,10 +42,17 @@ class Agreement:
             "unchanged": int((self.ious == 1).sum()),
             "deleted": self.deletions,
             "added": self.additions,
+            "waiting": self.waiting,
         }
 
 
-def compare_masks(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]], *, photo: int) -> Agreement:
+def compare_masks(
+    before: Sequence[Mapping[str, Any]],
+    after: Sequence[Mapping[str, Any]],
+    *,
+    photo: int,
+    is_finished: bool = False,
+) -> Agreement:
     """Return how masks of one photo agree.
 
     A mask is the same after as before if it has the same `uuid`; one without a `uuid` before has that of a generated
@@ -53,6 +62,7 @@ def compare_masks(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[s
       before: SA-1B's annotations of the photo, whose `segmentation` is sound and of the photo's size.
       after: the same, corrected.
       photo: its id.
+      is_finished: whether a person says that the photo is done: then none of its masks waits for a verdict.
     """
     by_uuid = {_uuid(one, photo, place): place for place, one in enumerate(before)}
     by_id = {one.get("id"): place for place, one in enumerate(before)}
@@ -61,9 +71,12 @@ def compare_masks(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[s
         found = by_uuid.get(one["uuid"]) if one.get("uuid") is not None else by_id.get(one.get("id"))
         if found is not None:
             pairs.setdefault(found, place)
-    ious = [_iou(before[first], after[second]) for first, second in sorted(pairs.items())]
+    ready = [pair for pair in sorted(pairs.items()) if is_finished or not _waits(after[pair[1]])]
     return Agreement(
-        ious=np.array(ious, np.float64), deletions=len(before) - len(pairs), additions=len(after) - len(pairs)
+        ious=np.array([_iou(before[first], after[second]) for first, second in ready], np.float64),
+        deletions=len(before) - len(pairs),
+        additions=len(after) - len(pairs),
+        waiting=len(pairs) - len(ready),
     )
 
 
@@ -74,7 +87,14 @@ def join(agreements: Iterable[Agreement]) -> Agreement:
         ious=np.concatenate([np.zeros(0), *(part.ious for part in parts)]),
         deletions=sum(part.deletions for part in parts),
         additions=sum(part.additions for part in parts),
+        waiting=sum(part.waiting for part in parts),
     )
+
+
+def _waits(annotation: Mapping[str, Any]) -> bool:
+    """Return whether a mask of `samjax annotate --masks` still has to be judged, or drawn again."""
+    verdict = annotation.get("verdict")
+    return verdict == "redo" or (verdict is None and annotation.get("imported") is True)
 
 
 def _uuid(annotation: Mapping[str, Any], photo: int, place: int) -> str:

@@ -6,13 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 
 import pytest
-from helpers.annotators import agree, new_uuid, open_folder, rectangle, some_mask, some_proposals
+from helpers.annotators import agree, leased_by_one, new_uuid, open_folder, rectangle, some_mask, some_proposals
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from samjax.annotate import state_files
-from samjax.annotate.annotation_folder import EVENTS
-from samjax.annotate.event_log import Act, EventLog, read_events
+from samjax.annotate.event_log import EventLog
 from samjax.annotate.leases import Leases
 from samjax.annotate.photo_queue import PhotoQueue
 from samjax.annotate.proposal import ProposalState
@@ -247,21 +246,9 @@ def play(world, steps):
         world.serve("restart", 0)
         world.check()
         assert replace(world.folder.progress, skips={}) == replace(progress, skips={})
-        leased_by_one(world.folder.path / EVENTS)
+        leased_by_one(world.folder.path)
     finally:
         world.folder.close()
-
-
-def leased_by_one(path):
-    """Check by the events alone that a photo was free, or its own annotator's, whenever it was leased."""
-    owner: dict[int, str] = {}
-    for event in read_events(path):
-        if event.act is Act.LEASE:
-            assert owner.get(event.photo, event.annotator) == event.annotator
-            assert event.annotator not in {name for photo, name in owner.items() if photo != event.photo}
-            owner[event.photo] = event.annotator
-        elif event.act in (Act.RELEASE, Act.EXPIRE):
-            assert owner.pop(event.photo) == event.annotator
 
 
 def test_threads_at_once(tmp_path):
@@ -296,4 +283,4 @@ def test_threads_at_once(tmp_path):
         assert all(len(folder.masks(id)) == 3 for id in folder.photos)
         assert folder.masks(0)[0].uuid == new_uuid(0)
         assert agree(folder)
-        leased_by_one(folder.path / EVENTS)
+        leased_by_one(folder.path)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from samjax.annotate.mask_request import parse_mask, parse_prompts
 from samjax.annotate.refusals import InvalidMaskError
-from samjax.annotate.saved_mask import Prompts, Source
+from samjax.annotate.saved_mask import Effort, Prompts, Source
 
 BODY = {
     "source": "box",
@@ -18,6 +18,7 @@ BODY = {
     "seconds": 3,
     "active_seconds": 2.5,
     "clicks": 2,
+    "effort": {"first_seconds": 1, "boxes": 1, "strokes": 0, "undos": 3, "decode_ms": [40, 41.5]},
     "lease": 7,
 }
 
@@ -31,7 +32,10 @@ def test_a_request_is_read_whole():
     assert (mask.source, mask.seconds, mask.active_seconds, mask.clicks) == (Source.BOX, 3.0, 2.5, 2)
     assert mask.prompts == Prompts(points=((1.0, 2.5), (3.0, 4.0)), labels=(1, 0), box=(0.0, 1.0, 2.0, 3.0))
     assert parse_prompts(json.loads(json.dumps(mask.prompts.as_json()))) == mask.prompts
+    assert mask.effort == Effort(first_seconds=1.0, boxes=1, undos=3, decode_ms=(40.0, 41.5))
     assert parse({"source": "brush"}).prompts == Prompts()
+    assert parse({"source": "brush"}).effort is None
+    assert parse({"source": "brush", "effort": {}}).effort == Effort()
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,15 @@ def test_a_request_is_read_whole():
         ({"seconds": True}, "seconds is True"),
         ({"active_seconds": 10**400}, "active_seconds is 1000"),
         ({"clicks": 2.0}, r"clicks is 2\.0"),
+        ({"clicks": -1}, "clicks is -1: give a count, 0 or more"),
+        ({"effort": [1]}, "effort is .*: give an object"),
+        ({"effort": {"first_seconds": "1"}}, "first_seconds is '1': give a number"),
+        ({"effort": {"first_seconds": -1}}, "first_seconds is -1: give 0 or more"),
+        ({"effort": {"boxes": 1.0}}, r"boxes is 1\.0: give a count"),
+        ({"effort": {"undos": True}}, "undos is True: give a count"),
+        ({"effort": {"decode_ms": 4}}, "decode_ms is 4: give a list"),
+        ({"effort": {"decode_ms": [4, None]}}, "decode_ms is None: give a number"),
+        ({"effort": {"decode_ms": [1] * 1001}}, "give a list of at most 1,000 numbers"),
         ({"prompts": []}, "prompts is"),
         ({"prompts": {"points": {"x": 1}}}, "give lists"),
         ({"prompts": {"points": [[1, 2, 3]], "labels": [1]}}, "a point is .*: give 2 numbers"),
@@ -58,7 +71,9 @@ def test_a_field_that_is_wrong_is_named(change, sentence):
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*BODY, "points", "box"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from([*BODY, *BODY["effort"], "points", "box"]), inner)
+    ),
 )
 
 

@@ -2,12 +2,16 @@
 
 import io
 import json
+import tarfile
 
+import fsspec
 import numpy as np
 import pytest
-from helpers.annotators import make_photos, open_folder, some_mask
+from helpers.annotators import agree, make_photos, open_folder, some_mask
 from PIL import ExifTags, Image
 
+from data_pipelines import photos as records
+from samjax.annotate.annotation_folder import open_annotations
 from samjax.annotate.photo_list import open_photos
 from samjax.annotate.refusals import UnknownPhotoError
 from samjax.core.errors import UserError
@@ -54,6 +58,71 @@ def test_photos_are_listed_upright_in_the_order_of_their_paths(pictures, tmp_pat
         assert photos.jpeg(photo.id) is content
 
 
+@pytest.fixture
+def bucket():
+    files = fsspec.filesystem("memory")
+    yield files
+    files.rm("/photos", recursive=True)
+
+
+def tar_of(folder, path):
+    with tarfile.open(path, "w") as tar:
+        for file in sorted(folder.iterdir()):
+            tar.add(file, f"deep/{file.name}")
+    return path
+
+
+def test_photos_in_a_tar_are_those_of_its_files(pictures, tmp_path):
+    """Upright, by the same ids, and read from the tar when they are needed."""
+    files = open_photos([str(pictures / "*")], tmp_path / "out")
+    tar = tar_of(pictures, tmp_path / "photos.tar")
+    photos = open_photos([str(tmp_path / "*.tar")], tmp_path / "out")
+    assert [photo.source for photo in photos.values()] == [f"{tar}/deep/{one.path.name}" for one in files.values()]
+    for photo, file in zip(photos.values(), files.values(), strict=True):
+        assert (photo.id, photo.width, photo.height, photo.path.name) == (
+            file.id, file.width, file.height, file.path.name,
+        )  # fmt: skip
+        assert photos.jpeg(photo.id) == files.jpeg(file.id)
+    assert len(photos.unreadable) == 1
+    assert "photos.tar/deep/broken.jpg" in photos.unreadable[0]
+    both = open_photos([str(tar), str(pictures / "*.jpg")], tmp_path / "out")
+    assert len({photo.id for photo in both.values()}) == len(both) == 7
+
+
+def test_photos_of_tars_records_and_buckets_are_annotated_and_opened_again(pictures, tmp_path, bucket):
+    (pictures / "broken.jpg").unlink()
+    (pictures / "notes.txt").unlink()
+    records.prepare(str(pictures), tmp_path / "records")
+    bucket.pipe_file("/photos/beach.jpg", (pictures / "beach.jpg").read_bytes())
+    sources = [tar_of(pictures, tmp_path / "photos.tar"), tmp_path / "records", "memory://photos/*.jpg"]
+    sources = [str(source) for source in sources]
+    with open_annotations(tmp_path / "out", open_photos(sources, tmp_path / "out"), {}) as folder:
+        assert len(folder.photos) == 9
+        for id in folder.photos:
+            folder.finish(id, annotator="ann")
+    described = [json.loads(path.read_text())["image"] for path in (tmp_path / "out").glob("sa_*.json")]
+    assert {one["source"] for one in described if "/records/" not in one["source"]} == {
+        "memory:///photos/beach.jpg",
+        *(f"{tmp_path}/photos.tar/deep/{path.name}" for path in pictures.iterdir()),
+    }
+    before = json.loads((tmp_path / "out" / "annotate.json").read_text())["photos"]
+    with open_annotations(tmp_path / "out", open_photos(sources, tmp_path / "out"), {}) as folder:
+        assert {photo.key: photo.id for photo in folder.photos.values()} == before
+        assert agree(folder)
+
+
+def test_a_tar_that_changes_while_it_is_open_is_told_of(pictures, tmp_path):
+    tar = tar_of(pictures, tmp_path / "photos.tar")
+    photos = open_photos([str(tar)], tmp_path / "out")
+    Image.new("RGB", (60, 40)).save(pictures / "beach.jpg")
+    tar_of(pictures, tar)
+    with pytest.raises(UserError, match=r"photos.tar/deep/\S+.(jpg|png)"):
+        [photos.jpeg(id) for id in photos]
+    tar.unlink()
+    with pytest.raises(UserError, match=r"photos.tar/deep/sa_77.jpg cannot be read"):
+        photos.jpeg(77)
+
+
 def test_files_that_no_pattern_matches_are_known(pictures, tmp_path):
     photos = open_photos([str(pictures / "*.png")], tmp_path / "out")
     assert len(photos.beside) == 5
@@ -80,6 +149,8 @@ def test_ids_last_when_photos_come_and_go(tmp_path):
         ("out/*.jpg", "is in --out"),
         ("photos/*.txt", "none of 2 photos can be read: .*a.txt.*; .*b.txt"),
         ("photos", "matches a folder"),
+        ("cut.tar", "cut.tar .*: fetch it again, or exclude it"),
+        ("empty.tar", "empty.tar holds no usable photo"),
     ],
 )
 def test_what_is_no_photo_is_one_sentence(tmp_path, pattern, sentence):
@@ -88,6 +159,9 @@ def test_what_is_no_photo_is_one_sentence(tmp_path, pattern, sentence):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("no photo")
     (tmp_path / "out" / "annotate.json").write_text(json.dumps({"version": 1, "settings": {}, "photos": {}}))
+    whole = tar_of(tmp_path / "photos", tmp_path / "cut.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(whole[:700])
+    tarfile.open(tmp_path / "empty.tar", "w").close()
     with pytest.raises(UserError, match=sentence):
         open_photos([str(tmp_path / pattern)], tmp_path / "out")
 

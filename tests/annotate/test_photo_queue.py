@@ -45,6 +45,23 @@ def test_as_listed(folder):
     assert (folder.path / "sa_4.json").exists()  # done without a mask
 
 
+def test_a_request_that_is_sent_again_meanwhile_gets_the_same_photo(folder, monkeypatch):
+    """A page that lost the answer asks again, while its first request waits for a photo to be read."""
+    queue, read, again = queue_of(folder), folder.jpeg, []
+
+    def jpeg(id):
+        if not again:
+            again.append(None)
+            again[0] = queue.next("ann")
+        return read(id)
+
+    monkeypatch.setattr(folder, "jpeg", jpeg)
+    first = queue.next("ann")
+    assert (first.photo, again[0].photo) == (0, 0)
+    assert queue.leases.of_photo(0) == first
+    assert queue.next("bob").photo == 1
+
+
 def test_random_is_the_same_for_a_seed(folder, tmp_path):
     orders = {seed: queue_of(folder, order=QueueOrder.RANDOM, seed=seed).ahead("ann", 5) for seed in range(20)}
     assert all(sorted(order) == [0, 1, 2, 3, 4] for order in orders.values())

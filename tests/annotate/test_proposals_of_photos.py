@@ -1,6 +1,7 @@
 """Proposals: accepted one by one or many at once, rejected, reopened; and events say what the states are."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from helpers.annotators import agree, open_folder, rectangle, some_mask, some_proposals
@@ -11,6 +12,8 @@ from samjax.annotate.proposal_files import proposal_file, proposals_of
 from samjax.annotate.refusals import ConflictError, InvalidMaskError, NotAllowedError, UnknownPhotoError
 from samjax.annotate.saved_mask import Source
 from samjax.core.errors import UserError
+from samjax.data.masks.mask_uuid import generated_uuid
+from samjax.scores.mask_agreement import compare_masks
 
 OPEN, ACCEPTED, REJECTED, CHANGED = ProposalState
 
@@ -27,10 +30,11 @@ def states(folder) -> list[ProposalState]:
 
 
 def test_proposals_are_read_as_they_were_stored_and_make_no_pair(folder):
-    assert folder.proposals(0) == some_proposals(0.9, 0.8, 0.7)
+    assert [replace(one, uuid=None) for one in folder.proposals(0)] == some_proposals(0.9, 0.8, 0.7)
     assert folder.proposals(1) == []
     assert not list(folder.path.glob("sa_*"))
     (shown, *_) = [proposal.as_json() for proposal in folder.proposals(0)]
+    assert shown.pop("uuid") == generated_uuid(0, 0, shown["runs"]["counts"])
     assert shown | {"runs": None} == {
         "number": 0,
         "runs": None,
@@ -92,6 +96,24 @@ def test_a_mask_that_a_person_changed_is_not_taken_back_with_its_proposal(folder
     assert states(folder) == [OPEN, CHANGED, OPEN]
 
 
+def test_a_changed_proposal_is_the_mask_that_accepting_it_would_have_made(folder):
+    """So it is compared with what the model proposed; and accepting it later does not undo the change."""
+    proposal = folder.proposals(0)[1]
+    folder.set_state(0, 1, CHANGED, annotator="ann")
+    changed = folder.commit(0, some_mask(uuid=proposal.uuid, source=Source.CHANGED, place=41 + 12))
+    before = json.loads(proposal_file(folder.path, 0).read_text())["annotations"]
+    after = json.loads((folder.path / "sa_0.json").read_text())["annotations"]
+    found = compare_masks(before, after, photo=0)
+    assert (list(found.ious), found.deletions, found.additions) == ([pytest.approx(25 / 35)], 2, 0)
+    assert folder.accept(0, [1], annotator="bob") == [changed]
+    assert states(folder) == [OPEN, CHANGED, OPEN]
+    revision = folder.delete(0, changed.uuid, 1, annotator="ann")
+    folder.set_state(0, 1, OPEN, annotator="ann")
+    (mask,) = folder.accept(0, [1], annotator="ann")
+    assert (mask.uuid, mask.source, mask.revision) == (changed.uuid, Source.PROPOSAL, revision + 1)
+    assert agree(folder)
+
+
 def test_states_alone_make_no_pair(folder):
     folder.set_state(0, 1, REJECTED, annotator="ann")
     folder.close()
@@ -102,7 +124,7 @@ def test_states_alone_make_no_pair(folder):
 
 def test_proposals_are_replaced_until_somebody_has_worked_on_them(folder):
     folder.set_proposals(0, some_proposals(0.5), model="vit_l")
-    assert folder.proposals(0) == some_proposals(0.5)
+    assert [replace(one, uuid=None) for one in folder.proposals(0)] == some_proposals(0.5)
     folder.set_state(0, 0, REJECTED, annotator="ann")
     with pytest.raises(NotAllowedError, match="people have worked on the proposals of photo 0"):
         folder.set_proposals(0, some_proposals(0.9), model="vit_l")

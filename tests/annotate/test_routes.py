@@ -144,7 +144,10 @@ def test_a_day_of_work_from_the_session_to_the_last_photo(serve, engine):
         refined = click(page, photo, (20.0, 30.0, 1), (40.0, 10.0, 0), previous=first["handle"])
         assert len(answer_of(refined)[0]["candidates"]) == 1
         name = str(uuid.uuid4())
-        saved = commit(page, photo, name, handle=first["handle"], lease=lease, seconds=12.5, clicks=1).json()
+        effort = {"first_seconds": 3.5, "boxes": 0, "strokes": 0, "undos": 1, "decode_ms": [header["decode_ms"]]}
+        spent = {"seconds": 12.5, "clicks": 1, "effort": effort}
+        saved = commit(page, photo, name, handle=first["handle"], lease=lease, **spent).json()
+        assert page.get("/api/stats").json()["effort"]["first_seconds"] == {"mean": 3.5, "median": 3.5}
         assert (saved["uuid"], saved["revision"], saved["runs"]) == (name, 1, runs)
         assert saved["predicted_iou"] == pytest.approx(first["iou"])
         written = json.loads((served.folder.path / f"sa_{photo}.json").read_text())

@@ -3,13 +3,13 @@
 import json
 
 import pytest
-from helpers.annotators import open_folder, some_mask, some_proposals
+from helpers.annotators import agree, open_folder, some_mask, some_proposals
 from PIL import Image
 
 from samjax.annotate.annotation_folder import open_annotations
 from samjax.annotate.photo_list import open_photos
 from samjax.annotate.proposal import ProposalState
-from samjax.annotate.saved_mask import MaskVerdict, Source
+from samjax.annotate.saved_mask import Effort, MaskVerdict, Source
 from samjax.annotate.work_figures import Average, work_figures
 from samjax.annotate.work_plot import draw_work
 from samjax.core.errors import UserError
@@ -71,6 +71,28 @@ def test_seconds_are_those_that_people_took(out):
     assert [one.count for one in figures.masks_over_time] == [4]
 
 
+def test_what_people_did_for_a_mask_is_that_of_all_its_commits(tmp_path):
+    """Deleted masks, accepted proposals and masks whose page told nothing are in no figure; reading shows no effort."""
+    with open_folder(tmp_path) as folder:
+        for seed in range(3):
+            effort = Effort(first_seconds=1.0 + seed, boxes=seed, undos=2, decode_ms=(40.0,) * 9 + (100.0,))
+            stored = folder.commit(0, some_mask(seed, effort=effort))
+            assert stored == folder.masks(0)[-1]
+        more = Effort(first_seconds=9.0, strokes=4, decode_ms=(60.0,))
+        assert folder.commit(0, some_mask(0, place=50, effort=more), revision=1).effort is None
+        folder.delete(0, some_mask(2).uuid, 1, annotator="ann")
+        folder.commit(0, some_mask(5))
+        assert agree(folder)
+        found = work_figures(folder.path).effort
+    assert (found.masks, found.decodes) == (2, 21)
+    assert (found.first_seconds, found.boxes) == (Average(mean=1.5, median=1.5), Average(mean=0.5, median=0.5))
+    assert (found.strokes, found.undos) == (Average(mean=2.0, median=2.0), Average(mean=2.0, median=2.0))
+    assert found.decode_ms is not None
+    assert (found.decode_ms.mean, found.decode_ms.median) == (pytest.approx((18 * 40 + 60 + 200) / 21), 40.0)
+    assert found.slow_decode_ms == 100.0
+    assert "decode_ms" not in (tmp_path / "out" / "sa_0.json").read_text()
+
+
 def test_figures_are_json_and_a_picture(out, tmp_path):
     figures = work_figures(out)
     assert json.loads(json.dumps(figures.as_json()))["by_annotator"]["bob"]["seconds"] == {"mean": 9.0, "median": 9.0}
@@ -83,6 +105,7 @@ def test_a_folder_without_work_has_figures_too(tmp_path):
     with open_folder(tmp_path):
         figures = work_figures(tmp_path / "out")
     assert (figures.masks, figures.masks_per_photo, figures.all_masks.seconds) == (0, None, None)
+    assert (figures.effort.masks, figures.effort.boxes, figures.effort.slow_decode_ms) == (0, None, None)
     draw_work(tmp_path / "work.png", figures)
 
 

@@ -64,6 +64,10 @@ def upscale(logits, valid, height, width):
     return rows[:, x0] * (1 - fx) + rows[:, x1] * fx
 
 
+def proposal_uuid(place):
+    return f"00000000-0000-4000-8000-{place:012d}"
+
+
 class DiscPhoto:
     """A photo and what people have made of it."""
 
@@ -78,6 +82,7 @@ class DiscPhoto:
                 "stability_score": 0.97,
                 "state": "open",
                 "bbox": [0, 0, 1, 1],
+                "uuid": proposal_uuid(place),
             }
             for place, (mask, iou) in enumerate(proposals)
         ]
@@ -306,7 +311,7 @@ class DiscServer:
         for place in wanted:
             proposal = photo.proposals[place]
             proposal["state"] = body.get("state", "accepted")
-            uuid = f"00000000-0000-4000-8000-{place:012d}"
+            uuid = proposal_uuid(place)
             if proposal["state"] in ("open", "rejected"):
                 photo.masks.pop(uuid, None)
             elif proposal["state"] == "accepted":  # once more where the answer was lost: the same mask

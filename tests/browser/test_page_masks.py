@@ -15,6 +15,26 @@ def expected_disc(discs, x, y, place=0):
     return discs.upscale(logits, photo.grid[2], photo.height, photo.width) > 0
 
 
+def test_what_went_into_a_mask_is_told_with_it(serve, browse):
+    """The first prompt, a box, a stroke, an undo, and each answer of the model; nothing of the mask before."""
+    server = serve()
+    page = browse(server)
+    page.make(60, 60)
+    page.drag((140, 60), (200, 120))
+    page.wait_draft(170, 90)
+    page.click(230, 90)
+    page.wait_draft(245, 90)
+    page.press("Control+z", "b")
+    page.drag((240, 150), (260, 150))
+    page.press("Enter")
+    page.wait_saved()
+    first, second = (body["effort"] for body in server.requests("PUT", "masks"))
+    assert (first["boxes"], first["strokes"], first["undos"], first["decode_ms"]) == (0, 0, 0, [1.0])
+    assert (second["boxes"], second["strokes"], second["undos"]) == (1, 1, 1)
+    assert second["decode_ms"] == [1.0, 1.0]
+    assert 0 < second["first_seconds"] < server.requests("PUT", "masks")[1]["seconds"]
+
+
 def test_click_candidate_commit(serve, browse, discs):
     server = serve()
     page = browse(server)

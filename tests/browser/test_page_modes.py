@@ -45,6 +45,24 @@ def test_review_accepts_rejects_and_opens(serve, browse, proposed):
     page.wait(lambda: states(server) == ["open"] * 3 and page.masks == [])
 
 
+def test_an_open_proposal_that_is_changed_is_its_own_mask(serve, browse, proposed, discs):
+    server = serve(proposed, mode="review")
+    page = browse(server)
+    page.move(160, 60)
+    page.press("r")
+    page.wait_draft(160, 60)
+    page.press("Delete")
+    page.wait(lambda: states(server) == ["open", "rejected", "open"])
+    page.press("Control+z")
+    page.wait_draft(160, 60)
+    page.click(200, 60)
+    page.wait_draft(215, 60)
+    page.press("Enter")
+    page.wait(lambda: states(server) == ["open", "changed", "open"])
+    page.wait_saved()
+    assert [(one["uuid"], one["source"]) for one in page.masks] == [(discs.proposal_uuid(1), "changed")]
+
+
 def test_accepting_above_the_slider_is_one_act(serve, browse, proposed):
     server = serve(proposed, mode="review")
     page = browse(server)

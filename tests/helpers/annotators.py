@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from samjax.annotate.annotation_folder import EVENTS, AnnotationFolder, open_annotations
-from samjax.annotate.event_log import read_events
+from samjax.annotate.event_log import Act, read_events
 from samjax.annotate.photo_list import PhotoList, open_photos
 from samjax.annotate.photo_state import PhotoState
 from samjax.annotate.proposal import Proposal
@@ -101,3 +101,15 @@ def agree(folder: AnnotationFolder) -> bool:
     counted = {id: sorted(folder.progress.photo(id).masks) for id in folder.photos}
     names = {path.stem for path in folder.path.glob("sa_*.jpg")}
     return on_disk == said and shown == counted and names == {f"sa_{id}" for id in said}
+
+
+def leased_by_one(out: Path) -> None:
+    """Check by the events alone that a photo was free, or its own annotator's, whenever it was leased."""
+    owner: dict[int, str] = {}
+    for event in read_events(out / EVENTS):
+        if event.act is Act.LEASE:
+            assert owner.get(event.photo, event.annotator) == event.annotator
+            assert event.annotator not in {name for photo, name in owner.items() if photo != event.photo}
+            owner[event.photo] = event.annotator
+        elif event.act in (Act.RELEASE, Act.EXPIRE):
+            assert owner.pop(event.photo) == event.annotator

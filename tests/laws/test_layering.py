@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "samjax.plan": ("core", "parallel", "training"),
     "samjax.runs": ("core", "pictures", "training"),
     "samjax.eval": ("core", "data", "prompting", "losses", "scores", "parallel", "models", "pictures", "predict"),
-    "samjax.annotate": ("core", "data", "pictures", "predict", "checkpoint", "scores"),
+    "samjax.annotate": ("core", "data", "pictures", "predict", "checkpoint", "scores", "data_pipelines"),
     "samjax.api": ("core", "data", "parallel", "checkpoint", "training", "predict", "data_pipelines"),
     "samjax.cli": (
         *TASKS,

@@ -39,6 +39,24 @@ def test_a_mask_is_paired_once():
     assert (found.deletions, found.additions) == (0, 1)
 
 
+def test_masks_that_wait_are_in_no_pair():
+    """What nobody has looked at agrees with itself, and would make the figures better than they are."""
+    before = [annotation(10, id=number) for number in range(5)]
+    after = [
+        annotation(10, id=0, imported=True),
+        annotation(10, id=1, imported=True, verdict="yes"),
+        annotation(10, id=2, imported=True, verdict="redo"),
+        annotation(8, id=3, revision=2),
+        annotation(8, id=4, revision=2, verdict="redo"),
+    ]
+    found = compare_masks(before, after, photo=7)
+    np.testing.assert_allclose(found.ious, [1, 0.8])
+    assert (found.deletions, found.additions, found.waiting, found.to_json()["waiting"]) == (0, 0, 3, 3)
+    done = compare_masks(before, after, photo=7, is_finished=True)
+    assert (len(done.ious), done.waiting) == (5, 0)
+    assert join([found, done, found]).waiting == 6
+
+
 def test_shares_are_of_pairs_strictly_above():
     found = Agreement(ious=np.array([1.0, 0.95, 0.9, 0.8, 0.75, 0.2]), deletions=3, additions=2)
     assert found.share_above(0.9) == pytest.approx(2 / 6)

@@ -1,5 +1,6 @@
 // What keys, buttons and the mouse do: acts that depend on the cursor, the selection or the tool.
 
+import {proposalId} from './canvas.js';
 import {boxOf, brush, click, isOn, pixelIn, placeIn} from './pointer.js';
 import {choose, isEmpty, setBox} from './state.js';
 import {pan, zoom} from './view.js';
@@ -83,10 +84,12 @@ export class Controls {
     work?.reopen(work.selected || this.keyHere());
   }
 
-  /** The open draft's mask, the selected one, or the one beneath the cursor. */
+  /** The mask or proposal that is open, the selected one, or the one beneath the cursor. */
   remove() {
     const {work} = this;
-    work?.remove(work.draft.uuid ?? (work.selected || this.keyHere()));
+    if (!work) return;
+    const {uuid, proposal} = work.draft;
+    work.remove(proposal === null ? uuid ?? (work.selected || this.keyHere()) : proposalId(proposal));
   }
 
   /** Select the next of masks and open proposals. @param {number} step */

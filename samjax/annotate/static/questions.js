@@ -40,6 +40,7 @@ export class Questions {
       if (this.asking !== asking) return;
       this.trouble = '';
       this.decodeMs = answer.decode_ms;
+      this.work.clock.decode(answer.decode_ms);
       this.preview = null;
       this.work.receive(receive(this.work.state, answer));
     } catch (error) {

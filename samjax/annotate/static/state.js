@@ -22,12 +22,13 @@
  * @property {number} [seconds]
  * @property {number} [active_seconds]
  * @property {number} [clicks]
+ * @property {import('./clock.js').Effort} [effort]
  * @property {number} [proposal] whose acceptance makes the mask
  */
 /** @typedef {'open' | 'accepted' | 'rejected' | 'changed'} ProposalState */
 /**
- * @typedef {{number: number, runs: Runs, predicted_iou: number, stability_score: number, state: ProposalState}}
- * Proposal
+ * @typedef {{number: number, uuid: string, runs: Runs, predicted_iou: number, stability_score: number,
+ *   state: ProposalState}} Proposal with the UUID of the mask that it becomes, accepted or changed
  */
 /**
  * @typedef {object} Draft the mask being made: the model's answer, or the base, and brush work over it
@@ -40,10 +41,12 @@
  * @property {number} chosen
  * @property {Runs | null} base of a mask that was opened again
  * @property {Uint32Array | null} paint brush work, as pairs of 0 none, 1 added, 2 erased, and a length
- * @property {string | null} uuid of the mask that was opened again
+ * @property {string | null} uuid of the mask or proposal that was opened
  * @property {number | null} proposal that was opened
  * @property {string | null} source of the mask that was opened again
- * @property {number} clicks
+ * @property {number} clicks boxes included
+ * @property {number} boxes
+ * @property {number} strokes of the brush
  */
 /** @typedef {{masks: Mask[], proposals: Proposal[], verdicts: Record<string, string>, draft: Draft}} Doc */
 /** @typedef {{doc: Doc, generation: number, undo: Doc[], redo: Doc[]}} State */
@@ -53,7 +56,7 @@ const DEPTH = 500;
 /** @type {Draft} */
 export const EMPTY = Object.freeze({
   points: [], labels: [], box: null, previous: null, waits: false, answer: null, chosen: 0, base: null, paint: null,
-  uuid: null, proposal: null, source: null, clicks: 0,
+  uuid: null, proposal: null, source: null, clicks: 0, boxes: 0, strokes: 0,
 });
 
 /** @param {Partial<Doc>} [doc] @param {number} [generation] @returns {State} */
@@ -117,11 +120,11 @@ export function removePoint(state, place) {
 
 /** A box begins the prompts anew but for its points. @param {State} state @param {number[]} box */
 export const setBox = (state, box) => redraft(state, {
-  box, previous: null, waits: true, clicks: state.doc.draft.clicks + 1,
+  box, previous: null, waits: true, clicks: state.doc.draft.clicks + 1, boxes: state.doc.draft.boxes + 1,
 });
 
 /** @param {State} state @param {Uint32Array | null} paint the brush work after a stroke */
-export const paint = (state, paint) => redraft(state, {paint});
+export const paint = (state, paint) => redraft(state, {paint, strokes: state.doc.draft.strokes + 1});
 
 /** Choosing is no act: it can be undone by choosing. @param {State} state @param {number} chosen */
 export function choose(state, chosen) {
@@ -190,7 +193,9 @@ export const reopen = (state, mask) => act(state, {draft: {
 
 /** @param {State} state @param {Proposal} proposal */
 export const openProposal = (state, proposal) =>
-  act(state, {draft: {...EMPTY, base: proposal.runs, proposal: proposal.number, source: 'proposal'}});
+  act(state, {
+    draft: {...EMPTY, base: proposal.runs, uuid: proposal.uuid, proposal: proposal.number, source: 'proposal'},
+  });
 
 /** @param {Proposal[]} proposals @param {Map<number, ProposalState>} states */
 const withStates = (proposals, states) =>
@@ -204,8 +209,10 @@ export const accept = (state, numbers, masks) => act(state, {
 });
 
 /** @param {State} state @param {number} number */
-export const reject = (state, number) =>
-  act(state, {proposals: withStates(state.doc.proposals, new Map([[number, 'rejected']]))});
+export const reject = (state, number) => act(state, {
+  proposals: withStates(state.doc.proposals, new Map([[number, 'rejected']])),
+  draft: state.doc.draft.proposal === number ? EMPTY : state.doc.draft,
+});
 
 /** @param {State} state @param {string} uuid @param {string} verdict */
 export const judge = (state, uuid, verdict) =>

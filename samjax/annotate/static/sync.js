@@ -178,6 +178,7 @@ export class Sync {
       seconds: mask.seconds ?? 0,
       active_seconds: mask.active_seconds ?? 0,
       clicks: mask.clicks ?? 0,
+      effort: mask.effort,
       lease: this.lease,
       ...(revision ? {revision} : {}),
     };

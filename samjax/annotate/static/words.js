@@ -27,7 +27,7 @@ export function hintFor(work, mode) {
 export function aboutMask(mask, mode) {
   if (!mask) return '';
   const about = `${SOURCES[mask.source] ?? mask.source}, ${mask.annotator}.`;
-  return mode === 'verify' ? about : `${about} R opens it, Del deletes it.`;
+  return mode === 'verify' ? `${about} R opens it to correct it.` : `${about} R opens it, Del deletes it.`;
 }
 
 /** @param {import('./state.js').Mask} mask @param {number} place */

@@ -73,9 +73,10 @@ export class Work {
   set(state) {
     if (state === this.state) return;
     const isAct = state.generation !== this.state.generation;
-    const {masks, proposals, verdicts} = this.doc;
+    const {masks, proposals, verdicts, draft} = this.doc;
     this.state = state;
     this.clock.touch(performance.now());
+    if (this.draft.clicks > draft.clicks || this.draft.strokes > draft.strokes) this.clock.prompt(performance.now());
     if (isAct) {
       this.commitAt = -1;
       if (!this.exists(this.selected)) this.selected = '';
@@ -138,6 +139,7 @@ export class Work {
       ...(candidate && !draft.paint ? {handle: candidate.handle} : {}),
       ...this.clock.read(performance.now()),
       clicks: draft.clicks,
+      effort: {...this.clock.effort(), boxes: draft.boxes, strokes: draft.strokes},
     };
     this.clock.restart(performance.now());
     this.set(acts.commit(state, mask));
@@ -175,10 +177,13 @@ export class Work {
 
   undo() {
     const {masks} = this.doc;
+    if (this.state.undo.length) this.clock.undo();
     this.set(acts.undo(this.state));
     // Undoing a commit takes its mask up again, and the time spent on it.
     const mask = masks.find((one) => !this.doc.masks.includes(one));
-    if (mask && !acts.isEmpty(this.draft)) this.clock.resume(mask.seconds ?? 0, mask.active_seconds ?? 0);
+    if (mask && !acts.isEmpty(this.draft)) {
+      this.clock.resume(mask.seconds ?? 0, mask.active_seconds ?? 0, mask.effort);
+    }
   }
 
   redo() {
@@ -207,12 +212,13 @@ export class Work {
   judge(verdict) {
     const mask = this.mask(this.selected) ?? this.unjudged();
     if (!mask) return this.notice('Every mask here has a verdict: N goes on');
+    if (mask.annotator === this.annotator) return this.notice('You made this mask: another person judges it');
     this.set(acts.judge(this.state, mask.uuid, verdict));
     this.select(this.unjudged()?.uuid ?? '');
   }
 
   unjudged() {
-    return this.doc.masks.find(({uuid}) => !this.doc.verdicts[uuid]);
+    return this.doc.masks.find(({uuid, annotator}) => !this.doc.verdicts[uuid] && annotator !== this.annotator);
   }
 
   /** @param {string} key */

@@ -12,6 +12,24 @@ test('pauses over five seconds are wall time, not active time', () => {
   assert.deepEqual(clock.read(25_001), {seconds: 25.001, active_seconds: 9});
 });
 
+test('the first prompt, undos and answers of the model are those of one mask', () => {
+  const clock = new MaskClock(1000);
+  assert.deepEqual(clock.effort(), {first_seconds: null, undos: 0, decode_ms: []});
+  for (const now of [3500, 9000]) clock.prompt(now);
+  clock.undo();
+  clock.decode(41.5);
+  const effort = {...clock.effort(), boxes: 0, strokes: 0};
+  assert.deepEqual(effort, {first_seconds: 2.5, undos: 1, decode_ms: [41.5], boxes: 0, strokes: 0});
+  clock.restart(10_000);
+  clock.undo();
+  clock.decode(7);
+  clock.resume(9, 9, effort);
+  clock.prompt(12_000);
+  assert.deepEqual(clock.effort(), {first_seconds: 2.5, undos: 2, decode_ms: [41.5, 7]});
+  for (let i = 0; i < 2000; i++) clock.decode(1);
+  assert.equal(clock.effort().decode_ms.length, 1000);
+});
+
 test('a hidden tab is not active', () => {
   const clock = new MaskClock(0);
   clock.hide(2000, true);

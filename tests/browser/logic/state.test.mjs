@@ -78,6 +78,25 @@ test('a proposal that is changed or deleted says so', () => {
   assert.equal(state.undo.length, 0);
 });
 
+test('a proposal that is opened becomes the mask that accepting it would have made', () => {
+  const opened = acts.openProposal(acts.openState({proposals}), {...proposals[1], uuid: 'u'});
+  assert.deepEqual([opened.doc.draft.uuid, opened.doc.draft.proposal], ['u', proposals[1].number]);
+  const changed = acts.commit(opened, {...mask('u'), source: 'changed'});
+  assert.deepEqual(changed.doc.masks.map(({uuid, proposal}) => [uuid, proposal]), [['u', proposals[1].number]]);
+  const rejected = acts.reject(opened, proposals[1].number);
+  assert.ok(acts.isEmpty(rejected.doc.draft));
+  assert.equal(rejected.doc.proposals[1].state, 'rejected');
+});
+
+test('boxes and strokes are counted, and not when they are undone', () => {
+  let state = acts.setBox(acts.addPoint(acts.openState(), [1, 1], 1), [0, 0, 5, 5]);
+  state = acts.paint(acts.paint(state, Uint32Array.of(1, 4)), Uint32Array.of(1, 5));
+  const counts = ({doc: {draft: {clicks, boxes, strokes}}}) => [clicks, boxes, strokes];
+  assert.deepEqual(counts(state), [2, 1, 2]);
+  assert.deepEqual(counts(acts.undo(state)), [2, 1, 1]);
+  assert.deepEqual(counts(acts.drop(state)), [0, 0, 0]);
+});
+
 test('where masks come from', () => {
   const {EMPTY, sourceOf} = acts;
   assert.equal(sourceOf({...EMPTY, points: [[1, 1]], answer: answer(1)}), 'clicks');
