@@ -24,6 +24,12 @@ from helpers.kept_programs import settings  # noqa: E402  imports samjax
 for name, value in settings().items():
     jax.config.update(name, value)
 
+if importlib.util.find_spec("hypothesis"):  # not in the environments of Beam and of plans for TPUs
+    import hypothesis
+
+    hypothesis.settings.register_profile("samjax", deadline=None)  # how long an example takes is no law
+    hypothesis.settings.load_profile("samjax")
+
 # tests/parity needs the extra `parity`; every other test runs without it.
 _project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
 _parity = [Requirement(text).name for text in _project["optional-dependencies"]["parity"]]

@@ -35,7 +35,7 @@ def test_events_are_read_as_they_were_appended(tmp_path):
         assert (last.number, seen[-1], log.torn_bytes) == (4, last, 0)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cut=st.integers(0, 10_000), rest=st.sampled_from([b"", b"\0" * 300, b'{"number": 9', b"\n", b"\x80\n"]))
 def test_a_torn_last_line_is_cut_off_and_all_before_it_stay(tmp_path_factory, cut, rest):
     path = tmp_path_factory.mktemp("log") / "log"

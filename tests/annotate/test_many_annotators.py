@@ -229,7 +229,7 @@ class World:
         assert there.keys() <= self.told.keys() | self.unsure
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS)
 def test_what_was_acknowledged_is_there_once_and_a_photo_is_leased_by_one(tmp_path_factory, steps):
     with pytest.MonkeyPatch.context() as patch:

@@ -20,7 +20,7 @@ def held_out(photos, share):
 
 
 @given(PATHS, PATHS, SHARE, st.randoms())
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_photo_is_in_one_split_whatever_else_is_there(photos, others, share, random):
     """Also where two folders hold photos of one name."""
     photos = [*photos, *(f"copy/{photo}" for photo in photos)]
@@ -32,7 +32,7 @@ def test_a_photo_is_in_one_split_whatever_else_is_there(photos, others, share, r
 
 
 @given(PATHS, SHARE, SHARE)
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 def test_a_larger_share_holds_out_the_same_photos_and_more(photos, one, other):
     assert held_out(photos, min(one, other)) <= held_out(photos, max(one, other))
 

@@ -31,7 +31,7 @@ def masks(draw):
     return rng.random((height, width)) < draw(st.sampled_from([0.0, 0.02, 0.5, 0.98, 1.0]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(mask=masks(), size=st.tuples(st.integers(1, 60), st.integers(1, 60)))
 def test_resampled_runs_are_the_decoded_mask_resized(mask, size):
     """Bit for bit, smaller or larger, at the same sample positions."""
@@ -40,7 +40,7 @@ def test_resampled_runs_are_the_decoded_mask_resized(mask, size):
     np.testing.assert_array_equal(packed, pack_mask(resize_mask(mask, size=size), frame=size))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(mask=masks(), data=st.data())
 def test_any_rows_and_columns_in_order_can_be_sampled(mask, data):
     """A window of the mask, with repeats, mirrored either way or not, in the corner of a larger frame."""

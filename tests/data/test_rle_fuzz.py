@@ -117,7 +117,7 @@ def check(counts, height, width, target):
 def fuzz(cases):
     sizes = st.tuples(st.integers(1, 30), st.integers(1, 30))
 
-    @settings(max_examples=cases, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=cases, database=None, suppress_health_check=list(HealthCheck))
     @given(case=ANYTHING, target=sizes)
     def run(case, target):
         check(*case, target)
@@ -129,7 +129,7 @@ def test_the_strategies_give_good_and_bad_masks():
     """Else the fuzz would prove nothing."""
     found = {True: 0, False: 0}
 
-    @settings(max_examples=300, deadline=None, database=None, derandomize=True)
+    @settings(max_examples=300, database=None, derandomize=True)
     @given(case=ANYTHING)
     def count(case):
         counts, height, width = case
@@ -194,7 +194,7 @@ def test_hostile_counts_cost_no_more_than_their_length():
     assert seconds < 5
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(cases=st.lists(runs_of_a_size().map(lambda case: case[0]), min_size=1, max_size=6), size=st.integers(1, 24))
 def test_a_bad_mask_among_others_is_named(cases, size):
     """Each is judged by itself, whatever stands before and behind it."""

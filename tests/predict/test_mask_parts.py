@@ -29,7 +29,7 @@ def boxes_and_scores():
     return st.lists(st.tuples(box, st.sampled_from([0.1, 0.5, 0.5000001, 0.9])), max_size=16)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(boxes_and_scores(), st.sampled_from([0.0, 0.25, 0.5, 0.7, 1.0]))
 def test_suppression_is_the_greedy_loop(drawn, threshold):
     """Equal scores, equal boxes, boxes without an area, overlaps of exactly the threshold."""
@@ -61,7 +61,7 @@ def test_crops_of_a_photo_of_sa1b():
     assert (crops[5].x1 - crops[9].x0, crops[5].y1 - crops[6].y0) == (256, 256)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 90), st.integers(1, 90), st.integers(0, 3), st.sampled_from([0.0, 512 / 1500, 0.9]))
 def test_crops_cover_the_photo(height, width, layers, overlap):
     """Each layer does; and they are the published ones, without those that have no pixel."""
@@ -136,7 +136,7 @@ def test_measured_and_drawn_in_tiles_as_in_full(photo, frame, low):
     assert min(areas) == 0 < max(areas)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=9)), st.data())
 def test_run_lengths_of_a_part_are_those_of_the_photo(part, data):
     """Runs go on from one column to the next only where the part is as high as the photo."""
@@ -149,7 +149,7 @@ def test_run_lengths_of_a_part_are_those_of_the_photo(part, data):
     assert encode_columns(part, corner=(x, y), photo=(height, width)) == rle.encode(mask)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(arrays.arrays(bool, st.tuples(st.integers(1, 14), st.integers(1, 14))), st.integers(0, 40))
 def test_specks_are_what_labels_of_the_whole_photo_say(mask, min_area):
     """Wherever the mask is, and whatever the holes around it go on to."""

@@ -51,7 +51,7 @@ def test_a_replay_is_what_the_generator_finds():
 BOXES = st.lists(st.tuples(*[st.integers(0, 12)] * 4, st.integers(0, 5)), max_size=16)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @example([(0, 0, 2, 1, 1), (0, 0, 1, 1, 0)], 0.5)
 @given(BOXES, st.sampled_from([0.0, 0.5, 0.7]))
 def test_the_loop_suppresses_as_the_device_does(drawn, threshold):

@@ -68,7 +68,7 @@ def check(read):
 
 
 @given(data=st.data(), allow_missing=st.booleans())
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_instances_with_anything_anywhere(folder, data, allow_missing):
     content = instances()
     path = data.draw(st.sampled_from(list(places(content))))
@@ -77,7 +77,7 @@ def test_instances_with_anything_anywhere(folder, data, allow_missing):
 
 
 @given(data=st.data(), allow_missing=st.booleans())
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 def test_panoptic_with_anything_anywhere(folder, data, allow_missing):
     content = panoptic()
     path = data.draw(st.sampled_from(list(places(content))))

@@ -33,7 +33,7 @@ DEFAULT = FormatOptions()
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_segments_are_the_pixels_of_each_value(height, width, seed):
     values = np.random.default_rng(seed).integers(0, 4, (height, width)).astype(np.int32)
     found = segments(values, without={2})

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from samjax.data.annotations.dataset import Dataset, Instance, Photo
@@ -24,7 +24,6 @@ counts = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2)), min_size=1, m
 
 
 @given(counts, st.integers(0, 60), st.integers(1, 60))
-@settings(deadline=None)
 def test_whole_photos_are_drawn_until_there_are_enough(counts, most, enough):
     whole = dataset([photo(number, masks, crowds=crowds) for number, (masks, crowds) in enumerate(counts)])
     drawn = sample(whole, most=most, enough=enough)

@@ -15,7 +15,7 @@ first_click, correction = jax.jit(central_click), jax.jit(central_correction)
 MASKS = arrays.arrays(bool, SIZE)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(MASKS.filter(np.any))
 def test_the_first_click_is_the_annotators(mask):
     """Training's validation places it by a transform of its own."""
@@ -23,7 +23,7 @@ def test_the_first_click_is_the_annotators(mask):
     assert central_place(mask) == Place(*np.asarray(click.coords[0, 0]).astype(int).tolist(), True)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(MASKS.filter(np.any), MASKS)
 def test_corrections_are_the_annotators(truth, predicted):
     logits = jnp.where(jnp.asarray(predicted), 1.0, -1.0)[None, None]
