@@ -5,7 +5,7 @@
             --out records/nuclei_$split
     done
     samjax train experiments/nuclei/from_scratch.py                                             # half an hour
-    samjax train experiments/nuclei/whole_photos.py --init-from runs/from_scratch               # an hour
+    samjax train experiments/nuclei/whole_photos.py --init-from runs/from_scratch               # three quarters
 
 Two cores suffice. Nuclei are small, half of them under 10 pixels across in a frame of 256: a token stands for 8 x 8
 pixels, and the stem's finer maps reach the masks. Nothing in a photo depends on what is far away, so the model first
