@@ -166,7 +166,7 @@ requests = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from([Lane.CLIC
 
 
 @pytest.mark.slow  # a minute and a half where the machine has other work
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(requests=requests, random=st.randoms(use_true_random=False))
 def test_every_request_has_one_outcome_and_the_newest_of_each_annotator_is_answered(requests, random):
     """For any requests of three annotators, some of which wait for a photo that comes at a random time."""

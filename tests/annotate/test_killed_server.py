@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.long)])
 def test_what_pages_were_told_outlives_every_kill(tmp_path, seed):
     """Acknowledged masks are there once, no photo was two people's, and events say what files say."""
     with open_folder(tmp_path, PHOTOS) as folder:

@@ -255,7 +255,7 @@ def test_a_step_costs_no_encoder(plain, blueprint, tmp_path):
 VALIDATION = ClickValidationConfig(
     source=f"synthetic:photos={HELD_OUT},size=64,seed=5", every=2, photos=HELD_OUT, batch_size=8, clicks=(1, 2)
 )
-MESHES = {"one": MeshConfig(data=1), "data": MeshConfig(data=8), "all": MeshConfig(data=2, fsdp=2, tensor=2)}
+MESHES = {"one": MeshConfig(data=1), "all": MeshConfig(data=2, fsdp=2, tensor=2)}
 
 
 @pytest.mark.slow
