@@ -2,8 +2,8 @@
 
     samjax train experiments/nuclei/whole_photos.py --init-from runs/from_scratch
 
-Three quarters of an hour on two cores. Tables of positions are stretched to the larger frame; after some dozens of steps the model has
-got used to it.
+Three quarters of an hour on two cores. Tables of positions are stretched to the larger frame; after some dozens of
+steps the model has got used to it.
 """
 
 from dataclasses import replace
