@@ -107,17 +107,21 @@ def test_masks_outside_the_window_are_left_out_and_counted():
     assert 30 < sum(empty) < 50
 
 
-def test_a_mirrored_stream_is_mirrored_half_the_time(prepared, start):
+@pytest.mark.parametrize(
+    ("option", "axis"), [("flip_probability", 1), ("upside_down_probability", 0)], ids=["flip", "upside_down"]
+)
+def test_a_mirrored_stream_is_mirrored_half_the_time(prepared, start, option, axis):
     config = MaskDataConfig(source=str(prepared / "train"), threads=2, max_masks=1)
-    plain, mirrored = (take(start(dataclasses.replace(config, flip_probability=chance)), 4) for chance in (0.0, 0.5))
+    plain, mirrored = (take(start(dataclasses.replace(config, **{option: chance})), 4) for chance in (0.0, 0.5))
     same = []
     for one, other in zip(plain, mirrored, strict=True):
         np.testing.assert_array_equal(one.record_id, other.record_id)
         for row in range(6):
-            width = int(one.valid_size[row, 1])
-            flipped = one.image[row, :, width - 1 :: -1] if width else one.image[row]
+            height, width = map(int, one.valid_size[row])
             is_same = np.array_equal(one.image[row], other.image[row])
-            assert is_same or np.array_equal(flipped, other.image[row, :, :width])
+            flipped = np.array(one.image[row])
+            flipped[:height, :width] = np.flip(flipped[:height, :width], axis)
+            assert is_same or np.array_equal(flipped, other.image[row])
             same.append(is_same)
     assert 5 < sum(same) < 19
 

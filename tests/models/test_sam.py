@@ -71,6 +71,17 @@ def test_photos_may_be_normalised_with_their_own_statistics():
 
 
 @pytest.mark.parametrize("statistics", PixelStatistics)
+def test_the_encoder_sees_photos_as_its_config_normalises_them(statistics):
+    config = SamConfig.tiny(pixel_statistics=statistics)
+    model, image = drawn_sam(config), photos(config) // 4
+    valid_size = jnp.array([[128, 100], [90, 128]])
+    pixels = normalise(image, valid_size, statistics)
+    expected = jax.jit(lambda model, pixels: model.image_encoder(pixels))(model, pixels)
+    found = jax.jit(lambda model, image: model.encode(image, valid_size))(model, image)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("statistics", PixelStatistics)
 def test_what_lies_in_the_padding_does_not_matter(statistics):
     config = SamConfig.tiny(pixel_statistics=statistics)
     model, image = drawn_sam(config), photos(config)
