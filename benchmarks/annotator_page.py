@@ -106,7 +106,7 @@ def clicks(driver: PageDriver, count: int) -> list[float]:
     page.evaluate(WATCH)
     for number in range(-4, count):
         place = (200 + 37 * (number % 50), 500 + 11 * (number % 40))
-        with page.expect_response(lambda one: _is_click(one)):
+        with page.expect_response(_is_click):
             driver.click(*place) if number % 2 == 0 else driver.click(place[0] - 150, place[1] + 80, button="right")
         page.wait_for_timeout(_SETTLED_MS)
         driver.wait(lambda: page.evaluate("window.paintedAfter") is not None)

@@ -25,7 +25,7 @@ from samjax.nn.pixels import PixelStatistics
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import CosineConfig
 from samjax.prompting.interactive import InteractionConfig, Refinement
-from samjax.tasks.promptable import ClickValidationConfig, PromptableTraining
+from samjax.tasks.promptable import PromptableTraining
 from samjax.training.config import CheckpointConfig
 
 
@@ -55,7 +55,6 @@ def config() -> PromptableTraining:
         optim=OptimConfig(
             schedule=CosineConfig(peak_lr=2e-3, warmup_steps=100), beta2=0.98, weight_decay=0.01, layer_decay=1.0
         ),
-        validation=ClickValidationConfig(),
         checkpoint=CheckpointConfig(every=100, keep=2),
         steps=4_000,
         batch_size=4,

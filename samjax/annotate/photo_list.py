@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from PIL import Image
 
+from data_pipelines.photo_places import FilePlace, PhotoPlace, list_photos
 from samjax.annotate.folder_about import local_folder, read_about
 from samjax.annotate.refusals import UnknownPhotoError
 from samjax.core.errors import UserError
@@ -32,20 +32,6 @@ _TOLD = 20
 """How many unreadable photos are named."""
 
 
-@runtime_checkable
-class StoredPhoto(Protocol):
-    """A photo in a tar, a record or a bucket: a `data_pipelines.photo_places.PhotoPlace`."""
-
-    @property
-    def key(self) -> str:
-        """What tells it from all other photos."""
-        ...
-
-    def read(self) -> bytes:
-        """Return its file."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class ListedPhoto:
     """A photo to annotate."""
@@ -57,7 +43,7 @@ class ListedPhoto:
     width: int
     """Upright, as viewers show it; so is `height`."""
     height: int
-    place: StoredPhoto | None = None
+    place: PhotoPlace | None = None
     """What reads it; None if `path` is a file."""
 
     @property
@@ -137,8 +123,6 @@ def open_photos(patterns: Sequence[str], out: str | Path) -> PhotoList:
       UserError: a pattern that names no photo, or one in `out`; a tar or a folder of records that is damaged; none of
         the photos can be read; `out` is something else than an annotation folder.
     """
-    from data_pipelines.photo_places import FilePlace, list_photos
-
     folder = local_folder(out)
     about = read_about(folder)
     listing = list_photos(patterns, out=folder)
@@ -161,7 +145,7 @@ def open_photos(patterns: Sequence[str], out: str | Path) -> PhotoList:
     return PhotoList(photos, unreadable=unreadable, beside=listing.beside)
 
 
-def _upright_size(path: Path, place: StoredPhoto | None) -> tuple[int, int] | str:
+def _upright_size(path: Path, place: PhotoPlace | None) -> tuple[int, int] | str:
     """Return a photo's (height, width) as viewers show it, or why it cannot be read."""
     name = str(path) if place is None else place.key
     try:
