@@ -95,11 +95,12 @@ class AnnotationFolder:
         """Add a mask if its UUID is new; with the `revision` that the annotator saw, change it.
 
         Adding is never refused for who asks or when: a UUID that is there already adds nothing and returns what is
-        stored, so a request may be sent again. A deleted mask comes back, with its id: this is how a delete is undone.
-        Give the revision that `delete` returned, so that a late repetition of the first request is told from it.
+        stored, so a request may be sent again. With the revision that `delete` returned a deleted mask comes back, with
+        its id: this is how a delete is undone. Without, it does not: a late repetition of the first request undoes
+        nothing.
 
         Raises:
-          ConflictError: `revision` is not the current one.
+          ConflictError: `revision` is not the current one, or the mask is deleted.
           InvalidMaskError: it is no mask of this photo.
           NotSavedError: the disk is full or fails; nothing is changed.
           UnknownPhotoError: there is no such photo.

@@ -102,8 +102,14 @@ def _withdraw(folder: "AnnotationFolder", state: PhotoState, uuid: str, *, annot
 def _new(state: PhotoState, mask: SavedMask, revision: int | None) -> SavedMask:
     """Return a mask that the photo does not have, with an id of its own or the one that it had before."""
     tombstone = state.tombstones.get(mask.uuid)
-    if revision is not None and (tombstone is None or tombstone.revision != revision):
-        raise ConflictError(f"there is no mask {mask.uuid} with revision {revision}: it is deleted", None)
+    if tombstone is not None and tombstone.revision != revision:
+        raise ConflictError(
+            f"the mask {mask.uuid} is deleted: revision {tombstone.revision} brings it back",
+            None,
+            deleted=tombstone.revision,
+        )
+    if tombstone is None and revision is not None:
+        raise ConflictError(f"there is no mask {mask.uuid} with revision {revision}: add it without one", None)
     if tombstone is None and state.places >= MOST_MASKS:
         raise InvalidMaskError(f"photo {state.photo.id} has had {state.places:,} masks, and ids for no more")
     return replace(

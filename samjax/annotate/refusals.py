@@ -19,12 +19,12 @@ class InvalidMaskError(UserError):
 class ConflictError(UserError):
     """A mask has changed since the one who asks saw it.
 
-    `stored` is the mask as it is now, None if it has been deleted.
+    `stored` is the mask as it is now, None if it has been deleted; `deleted` is then the revision that brings it back.
     """
 
-    def __init__(self, message: str, stored: "SavedMask | None"):
+    def __init__(self, message: str, stored: "SavedMask | None", *, deleted: int | None = None):
         super().__init__(message)
-        self.stored = stored
+        self.stored, self.deleted = stored, deleted
 
 
 class LostLeaseError(UserError):

@@ -94,7 +94,7 @@ def _answering(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[R
             status = next((code for kind, code in _STATUS.items() if isinstance(error, kind)), 400)
             content: dict[str, Any] = {"error": str(error)}
             if isinstance(error, ConflictError):
-                content["stored"] = error.stored and error.stored.as_json()
+                content |= {"stored": error.stored and error.stored.as_json(), "deleted": error.deleted}
             return JSONResponse(content, status)
         except ClientDisconnect:
             return Response(status_code=400)

@@ -50,8 +50,8 @@ class Ledger:
     unsure: set[Key] = field(default_factory=set)
     """Of requests that nobody has got an answer to."""
     repeated: set[Key] = field(default_factory=set)
-    """Of adds and proposals that were sent more than once. The first may come late, and an add is never refused: it
-    would bring back what was deleted meanwhile. So these are not deleted."""
+    """Of proposals whose state was sent more than once. The first may come late, and would bring back what was deleted
+    meanwhile. So these are not deleted."""
     holders: dict[int, tuple[str, float]] = field(default_factory=dict)
     """Who has a photo, and until when at least."""
     counts: Counter = field(default_factory=Counter)
@@ -169,8 +169,7 @@ class Annotator:
     async def put(self, photo: int, name: str, body: dict) -> None:
         prompts = {"points": [], "labels": [], "box": None}
         content = {"source": "brush", "prompts": prompts, "seconds": 1.0, "lease": self.lease, **body}
-        is_add = "revision" not in body
-        _, mask = await self.ask("PUT", f"photos/{photo}/masks/{name}", content, key=(photo, name), is_late=is_add)
+        _, mask = await self.ask("PUT", f"photos/{photo}/masks/{name}", content, key=(photo, name))
         assert mask["uuid"] == name
         self.ledger.tell_mask(photo, mask)
         self.ledger.counts["masks"] += 1

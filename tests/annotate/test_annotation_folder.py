@@ -156,7 +156,10 @@ def test_a_deleted_mask_comes_back_with_its_id_and_no_id_is_used_twice(folder):
         fourth = again.commit(0, some_mask(3))
         assert again.commit(0, some_mask(1), revision=revision) == replace(masks[1], revision=3)
         again.delete(0, masks[1].uuid, 3, annotator="ann")
-        assert again.commit(0, some_mask(1)).revision == 5  # adds are never refused
+        with pytest.raises(ConflictError, match="deleted: revision 4 brings it back") as late:
+            again.commit(0, some_mask(1))  # the first add, come late
+        assert (late.value.stored, late.value.deleted) == (None, 4)
+        assert again.commit(0, some_mask(1), revision=4).revision == 5
         assert [mask.id for mask in again.masks(0)] == [0, 1, 2, 3]
         assert fourth.id == 3
 

@@ -167,10 +167,12 @@ class World:
 
     def commit(self, page, photo, mask, revision):
         page.requests.append((photo, mask, revision))
+        is_gone = self.told.get((photo, mask.uuid), ()) is None and (photo, mask.uuid) not in self.unsure
         with self.server_may_die(photo, mask.uuid):
             stored = self.folder.commit(photo, mask, revision=revision)
         assert stored.uuid == mask.uuid
         assert revision is None or stored.revision == revision + 1
+        assert not (is_gone and revision is None)  # a late add brings nothing back
         assert self.ids.setdefault((photo, mask.uuid), stored.id) == stored.id
         self.told[photo, mask.uuid] = (stored.revision, stored.runs["counts"])
 

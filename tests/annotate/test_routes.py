@@ -187,6 +187,8 @@ def test_a_retry_adds_nothing_and_a_change_needs_revision_and_lease(serve):
         assert (second["revision"], second["runs"]) == (2, square(side=20))
         assert page.delete(f"{path}?revision=1&lease={lease}").status_code == 409
         gone = page.delete(f"{path}?revision=2&lease={lease}").json()["revision"]
+        late = page.put(path, json=put)  # the add, once more
+        assert (late.status_code, late.json()["stored"], late.json()["deleted"]) == (409, None, gone)
         assert served.folder.masks(photo) == []
         restored = page.put(path, json={**changed, "revision": gone}).json()
         assert restored["runs"] == square(side=20)

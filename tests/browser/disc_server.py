@@ -73,7 +73,7 @@ class DiscPhoto:
 
     def __init__(self, number, width=320, height=240, *, proposals=(), jpeg=None):
         self.id, self.width, self.height = number, width, height
-        self.masks, self.verdicts = {}, {}
+        self.masks, self.deleted, self.verdicts = {}, {}, {}
         self.proposals = [
             {
                 "number": place,
@@ -267,8 +267,10 @@ class DiscServer:
         old = photo.masks.get(uuid)
         if old and "revision" not in body:
             return JSONResponse(old)
-        if "revision" in body and (old is None or old["revision"] != body["revision"]):
-            return JSONResponse({"error": "This mask has changed meanwhile", "stored": old}, 409)
+        deleted = None if old else photo.deleted.get(uuid)
+        revision = old["revision"] if old else deleted
+        if body.get("revision") != revision:
+            return JSONResponse({"error": "This mask has changed meanwhile", "stored": old, "deleted": deleted}, 409)
         iou = body.get("predicted_iou")
         if "handle" in body:
             if body["handle"] not in self.handles:
@@ -278,14 +280,14 @@ class DiscServer:
         else:
             runs = body["runs"]
             assert decode(runs).shape == (photo.height, photo.width)
-        photo.masks[uuid] = self.mask(uuid, runs, body["source"], who, iou, body["prompts"], old)
+        photo.masks[uuid] = self.mask(uuid, runs, body["source"], who, iou, body["prompts"], revision)
         return JSONResponse(photo.masks[uuid])
 
     @staticmethod
-    def mask(uuid, runs, source, who, iou, prompts, old=None):
+    def mask(uuid, runs, source, who, iou, prompts, revision=None):
         return {
             "uuid": uuid,
-            "revision": (old["revision"] if old else 0) + 1,
+            "revision": (revision or 0) + 1,
             "runs": runs,
             "source": source,
             "annotator": who,
@@ -301,6 +303,7 @@ class DiscServer:
         if old["revision"] != revision:
             return JSONResponse({"error": "This mask has changed meanwhile", "stored": old}, 409)
         del photo.masks[uuid]
+        photo.deleted[uuid] = revision + 1
         return JSONResponse({"revision": revision + 1})
 
     def propose(self, photo, number, body, who):
@@ -312,11 +315,12 @@ class DiscServer:
             proposal = photo.proposals[place]
             proposal["state"] = body.get("state", "accepted")
             uuid = proposal_uuid(place)
-            if proposal["state"] in ("open", "rejected"):
-                photo.masks.pop(uuid, None)
+            if proposal["state"] in ("open", "rejected") and uuid in photo.masks:
+                self.delete(photo, uuid, photo.masks[uuid]["revision"])
             elif proposal["state"] == "accepted":  # once more where the answer was lost: the same mask
                 prompts = {"points": [], "labels": [], "box": None}
-                mask = self.mask(uuid, proposal["runs"], "proposal", who, proposal["predicted_iou"], prompts)
+                iou, revision = proposal["predicted_iou"], photo.deleted.get(uuid)
+                mask = self.mask(uuid, proposal["runs"], "proposal", who, iou, prompts, revision)
                 accepted.append(photo.masks.setdefault(uuid, mask))
         return JSONResponse(
             {"accepted": accepted, "states": {str(one["number"]): one["state"] for one in photo.proposals}}

@@ -12,9 +12,14 @@ import {countsOf} from './rle.js';
  * @property {number} revision 0 where it may not be there
  * @property {string} name its UUID there
  * @property {Content[]} [sent] contents that were sent and not answered: any may be the stored one
- * @property {boolean} [leaves] whether a deletion was sent and not answered
  */
-/** @typedef {{masks: Map<string, Known>, states: Map<number, string>, verdicts: Map<string, string>}} Server */
+/**
+ * @typedef {object} Server
+ * @property {Map<string, Known>} masks
+ * @property {Map<string, {name: string, revision: number}>} deleted what brings each deleted mask back
+ * @property {Map<number, string>} states
+ * @property {Map<string, string>} verdicts
+ */
 /**
  * @typedef {{kind: 'put', key: string, mask: Mask} | {kind: 'delete', key: string, known: Known}
  *   | {kind: 'proposal', key: string, number: number, state: string}

@@ -34,6 +34,7 @@ export function photoState({masks = [], proposals = []}) {
     server: {
       masks: new Map(shown.map((/** @type {any} */ {uuid, stamp}, /** @type {number} */ i) =>
         [uuid, {stamp, revision: masks[i].revision, name: uuid}])),
+      deleted: new Map(),
       states: new Map(proposals.map((/** @type {any} */ {number, state}) => [number, state])),
       verdicts: new Map(verdicts),
     },

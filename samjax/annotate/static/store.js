@@ -62,6 +62,7 @@ export class Store {
         },
         server: {
           masks: [...sync.server.masks].filter(([uuid]) => keys.has(uuid)),
+          deleted: [...sync.server.deleted].filter(([uuid]) => keys.has(uuid)),
           states: [...sync.server.states],
           verdicts: [...sync.server.verdicts],
         },
@@ -98,7 +99,11 @@ export class Store {
             isPartial: work.isPartial,
           },
           server: {
-            masks: new Map(server.masks), states: new Map(server.states), verdicts: new Map(server.verdicts)},
+            masks: new Map(server.masks),
+            deleted: new Map(server.deleted),
+            states: new Map(server.states),
+            verdicts: new Map(server.verdicts),
+          },
           conflicts: conflicts.map(unpack),
         });
       } catch {

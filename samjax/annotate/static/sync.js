@@ -143,9 +143,10 @@ export class Sync {
       await this.put(task.mask);
     } else if (task.kind === 'delete') {
       const {name, revision} = task.known;
-      server.masks.set(task.key, {...task.known, stamp: '', leaves: true});
-      await api.json('DELETE', `${base}/masks/${name}?revision=${revision || 1}&lease=${lease}`);
+      server.masks.set(task.key, {...task.known, stamp: ''});
+      const answer = await api.json('DELETE', `${base}/masks/${name}?revision=${revision || 1}&lease=${lease}`);
       server.masks.delete(task.key);
+      server.deleted.set(task.key, {name, revision: answer.revision});
     } else if (task.kind === 'verdict') {
       const put = () => api.json('PUT', `${base}/verdicts/${task.uuid}`, {verdict: task.verdict, lease});
       await unsure(server.verdicts, [task.uuid], put);
@@ -163,13 +164,13 @@ export class Sync {
 
   /** @param {Mask} mask */
   async put(mask) {
-    const {masks} = this.server;
+    const {masks, deleted} = this.server;
     const before = masks.get(mask.uuid);
-    const name = before?.name ?? mask.uuid;
-    const revision = before?.leaves ? 0 : before?.revision ?? 0;
+    const name = before?.name ?? deleted.get(mask.uuid)?.name ?? mask.uuid;
+    const revision = before?.revision || deleted.get(mask.uuid)?.revision;
     // Until an answer comes, whether the server has this is not known: an undo then has something to delete.
     const sent = [...before?.sent ?? [], contentOf(mask)];
-    masks.set(mask.uuid, {stamp: '', revision: before?.revision ?? 0, name, sent, leaves: before?.leaves});
+    masks.set(mask.uuid, {stamp: '', revision: before?.revision ?? 0, name, sent});
     const {handle, predicted_iou, stability_score} = mask;
     const body = {
       ...(handle && !this.lost.has(handle) ? {handle} : {runs: this.rle(mask), predicted_iou, stability_score}),
@@ -192,7 +193,7 @@ export class Sync {
       throw error;
     }
     // An add that was sent before with other content may be the one that counts: then what is there is unsure.
-    const sure = !before || revision > 0 || isSame(stored, contentOf(mask));
+    const sure = !before || Boolean(revision) || isSame(stored, contentOf(mask));
     masks.set(mask.uuid, {stamp: sure ? mask.stamp : '', revision: stored.revision, name});
     if (sure) this.listener.onStored(mask.stamp, stored);
   }
@@ -225,9 +226,14 @@ export class Sync {
    */
   settles(task, error) {
     if (task.kind !== 'delete' && task.kind !== 'put') return false;
-    const {masks} = this.server, {status} = error, stored = error.body?.stored;
+    const {masks, deleted} = this.server, {status} = error, stored = error.body?.stored;
     const known = masks.get(task.key);
     if (task.kind === 'delete' && status === 404) return masks.delete(task.key);
+    if (task.kind === 'put' && error.body?.deleted) {  // and wanted here: it is brought back
+      deleted.set(task.key, {name: known?.name ?? task.key, revision: error.body.deleted});
+      masks.delete(task.key);
+      return true;
+    }
     if (status === 409 && stored) {
       this.takeStored(task, stored, known, error.message);
       return true;
@@ -238,7 +244,7 @@ export class Sync {
       return true;
     }
     if (task.kind === 'put' && known?.revision && [404, 409].includes(status)) {
-      return masks.delete(task.key);  // it was deleted there, and changed here: it is added again
+      return masks.delete(task.key);  // it is not there, and changed here: it is added
     }
     return false;
   }

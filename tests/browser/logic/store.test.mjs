@@ -25,14 +25,15 @@ const mask = (uuid, seed) => ({uuid, stamp: `${uuid}/${seed}`, runs: runsOf(seed
 /** What every page talks to; requests of a page that has died may still be heard, and are never answered. */
 class Masks {
   stored = new Map();
+  deleted = new Map();
 
   put(name, body) {
     const old = this.stored.get(name);
     if (old && body.revision === undefined) return old;
-    if (body.revision !== undefined && old?.revision !== body.revision) {
-      throw new RequestError('Changed', 409, {stored: old});
-    }
-    const made = {uuid: name, revision: (old?.revision ?? 0) + 1, runs: body.runs, source: body.source, annotator: 'ann', prompts};
+    const deleted = old ? undefined : this.deleted.get(name);
+    const revision = old?.revision ?? deleted;
+    if (body.revision !== revision) throw new RequestError('Changed', 409, {stored: old, deleted});
+    const made = {uuid: name, revision: (revision ?? 0) + 1, runs: body.runs, source: body.source, annotator: 'ann', prompts};
     this.stored.set(name, made);
     return made;
   }
@@ -42,7 +43,8 @@ class Masks {
     if (!old) throw new RequestError('No such mask', 404);
     if (old.revision !== revision) throw new RequestError('Changed', 409, {stored: old});
     this.stored.delete(name);
-    return {};
+    this.deleted.set(name, revision + 1);
+    return {revision: revision + 1};
   }
 }
 
@@ -96,7 +98,7 @@ test('pages that die at any moment lose and double nothing', async () => {
       const wanted = masks.map(({uuid, runs}) => [uuid, encodeCounts(runs)]).sort();
       assert.deepEqual(stored, wanted, `seed ${seed}, life ${life}`);
       known = new Map(masks.map(({uuid, stamp}) => [uuid, {stamp, revision: server.stored.get(uuid).revision, name: uuid}]));
-      const sync = page.sync({work: {masks, proposals: [], verdicts: {}}, server: {masks: known, states: new Map(), verdicts: new Map()}});
+      const sync = page.sync({work: {masks, proposals: [], verdicts: {}}, server: {masks: known, deleted: new Map(), states: new Map(), verdicts: new Map()}});
       for (let turn = 0; turn < 8; turn++) {
         const place = Math.floor(masks.length * random()), kind = random();
         if (kind < 0.5) masks = [...masks, mask(`m${count}`, count++)];
@@ -114,7 +116,7 @@ test('pages that die at any moment lose and double nothing', async () => {
 test('the records of a living page are left to it', () => {
   globalThis.localStorage = new MemoryStorage();
   globalThis.sessionStorage = new MemoryStorage();
-  const sync = (work) => ({photo, lease: 1, work, server: {masks: new Map(), states: new Map(), verdicts: new Map()}, conflicts: []});
+  const sync = (work) => ({photo, lease: 1, work, server: {masks: new Map(), deleted: new Map(), states: new Map(), verdicts: new Map()}, conflicts: []});
   const work = {masks: [mask('m', 1)], proposals: [], verdicts: {}};
   const one = new Store('folder', 'ann'), first = sync(work);
   one.keep(first);

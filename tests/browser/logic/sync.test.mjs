@@ -16,13 +16,14 @@ const mask = (uuid, more = {}) => {
   return {uuid, stamp: `s${stamps}`, runs: Uint32Array.of(1, inside, 15 - inside), source: 'clicks', annotator: 'ann',
     prompts, predicted_iou: 0.9, stability_score: 1, ...more};
 };
-const empty = () => ({masks: new Map(), states: new Map(), verdicts: new Map()});
+const empty = () => ({masks: new Map(), deleted: new Map(), states: new Map(), verdicts: new Map()});
 
 /** The routes that store things; `fate` says what becomes of each request: '', 'lost' (no answer), 'dead' (not heard). */
 class FakeApi {
   constructor(fate = () => '') {
     this.fate = fate;
     this.masks = new Map();
+    this.deleted = new Map();
     this.states = new Map();
     this.verdicts = new Map();
     this.handles = new Set();
@@ -47,13 +48,16 @@ class FakeApi {
       if (!old) throw new RequestError('No such mask', 404);
       if (old.revision !== Number(query.get('revision'))) throw new RequestError('Changed', 409, {stored: old});
       this.masks.delete(name);
-      return {};
+      this.deleted.set(name, old.revision + 1);
+      return {revision: old.revision + 1};
     }
     if (old && body.revision === undefined) return old;
-    if (body.revision !== undefined && old?.revision !== body.revision) throw new RequestError('Changed', 409, {stored: old});
+    const deleted = old ? undefined : this.deleted.get(name);
+    const revision = old?.revision ?? deleted;
+    if (body.revision !== revision) throw new RequestError('Changed', 409, {stored: old, deleted});
     if (body.handle && !this.handles.has(body.handle)) throw new RequestError('The logits are gone', 400);
     const runs = body.runs ?? {counts: '0'};
-    this.masks.set(name, {uuid: name, revision: (old?.revision ?? 0) + 1, runs, source: body.source, annotator: 'ann', prompts: body.prompts});
+    this.masks.set(name, {uuid: name, revision: (revision ?? 0) + 1, runs, source: body.source, annotator: 'ann', prompts: body.prompts});
     return this.masks.get(name);
   }
 
@@ -65,10 +69,14 @@ class FakeApi {
       const already = this.states.get(number) === 'accepted';
       this.states.set(number, body.state ?? 'accepted');
       const uuid = `of-${number}`;
-      if (['open', 'rejected'].includes(this.states.get(number))) this.masks.delete(uuid);
+      if (['open', 'rejected'].includes(this.states.get(number)) && this.masks.has(uuid)) {
+        this.deleted.set(uuid, this.masks.get(uuid).revision + 1);
+        this.masks.delete(uuid);
+      }
       if (this.states.get(number) !== 'accepted') continue;
       if (!already || !this.masks.has(uuid)) {
-        this.masks.set(uuid, {uuid, revision: 1, runs: {counts: encodeCounts(proposals[number].runs)}, source: 'proposal', annotator: 'ann', prompts});
+        const revision = (this.deleted.get(uuid) ?? 0) + 1;
+        this.masks.set(uuid, {uuid, revision, runs: {counts: encodeCounts(proposals[number].runs)}, source: 'proposal', annotator: 'ann', prompts});
       }
       accepted.push(this.masks.get(uuid));
     }
@@ -151,6 +159,33 @@ test('a deletion whose answer is lost, and which is undone, is undone on the ser
   }
 });
 
+test('an add that comes again after its deletion adds nothing, and an undo of the deletion brings the mask back', async () => {
+  const api = new FakeApi(), one = mask('m');
+  const {sync} = make(api);
+  sync.want(work([one]));
+  await settle(sync);
+  const [, path, add] = api.log[0];
+  sync.want(work([]));
+  await settle(sync);
+  await assert.rejects(api.json('PUT', path, add), {status: 409});
+  assert.equal(api.masks.size, 0);
+  sync.want(work([one]));
+  await settle(sync);
+  assert.deepEqual([...api.masks.values()].map(({revision}) => revision), [3]);
+});
+
+test('a mask that somebody deleted while it was changed here is brought back as it is here', async () => {
+  const api = new FakeApi(), first = mask('m'), second = mask('m');
+  const {sync} = make(api);
+  sync.want(work([first]));
+  await settle(sync);
+  await api.json('DELETE', 'photos/7/masks/m?revision=1');
+  sync.want(work([second]));
+  await settle(sync);
+  assert.deepEqual([...api.masks.values()].map(({revision, runs}) => [revision, runs.counts]), [[3, encodeCounts(second.runs)]]);
+  assert.deepEqual(sync.conflicts, []);
+});
+
 test('a handle that the server has no more gives way to runs', async () => {
   const api = new FakeApi();
   const {sync} = make(api);
@@ -213,7 +248,7 @@ test('proposals above a slider are one request, others one each; undo takes thei
   const changed = {...accepted[1], stamp: 'other', source: 'changed'};
   sync.want(work([changed], {proposals: states('rejected', 'changed', 'open')}));
   await settle(sync);
-  assert.deepEqual([...api.masks.values()].map(({source, revision}) => [source, revision]), [['changed', 2]]);
+  assert.deepEqual([...api.masks.values()].map(({source, revision}) => [source, revision]), [['changed', 4]]);
 });
 
 test('proposals over any failures end with the server as the page', async () => {
