@@ -39,7 +39,7 @@ from samjax.tasks.click_validation import ClickValidator, figures
 from samjax.tasks.embedding_filling import EmbeddingFilling, check_cacheable, open_cache, photo_sets
 from samjax.tasks.frozen_encoder import frozen_embedding, what_trains
 from samjax.tasks.mask_groups import play_in_groups
-from samjax.tasks.starting_encoder import encoder_in_frame, encoder_of_mae, frame_tables
+from samjax.tasks.starting_encoder import encoder_of_mae, frame_tables, sam_in_frame
 from samjax.training.config import Metrics, StepKeys, TrainConfig, ValidationConfig
 from samjax.training.validation import Better, Validator
 
@@ -213,7 +213,7 @@ class PromptableTraining(TrainConfig):
         return SamConfig, MaeConfig
 
     def must_convert(self, model: SamConfig | MaeConfig) -> bool:
-        """Return whether it is a masked autoencoder, or made for another frame, patch or window."""
+        """Return whether it is a masked autoencoder, or made for another frame, patch, window or scale of places."""
         if not isinstance(model, SamConfig):
             return True
         return frame_tables(model) != frame_tables(self.model)
@@ -221,13 +221,14 @@ class PromptableTraining(TrainConfig):
     def convert_weights(self, weights: Weights, model: SamConfig | MaeConfig) -> Weights:
         """Return weights for this model's frame; of a masked autoencoder its encoder alone: the rest stays fresh.
 
-        Patch embedding and position tables are resized. The rest of a Segment Anything model knows no frame.
+        Patch embedding and position tables are resized, the frequencies of places scaled as `position_scale` is. The
+        rest of a Segment Anything model knows no frame.
 
         Raises:
           UserError: the encoder has another width, depth, number of heads or MLP.
         """
         if isinstance(model, SamConfig):
-            return encoder_in_frame(weights, self.model)
+            return sam_in_frame(weights, model, self.model)
         return encoder_of_mae(weights, model, self.model)
 
     def examples(self, data: DataConfig, *, augment: bool) -> MaskExamples:

@@ -1,10 +1,14 @@
-"""An image encoder that starts as a masked autoencoder's, or as Segment Anything's of another frame."""
+"""Segment Anything that starts from a masked autoencoder's encoder, or from Segment Anything of another frame."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from samjax.checkpoint.weights import Weights
 from samjax.core.errors import UserError
+from samjax.core.tree import named_leaves, nest
 from samjax.models.mae import MaeConfig
 from samjax.models.sam.from_vit import encoder_from_vit, resize_encoder, vit_arrays
 from samjax.models.sam.sam import SamConfig
@@ -33,8 +37,14 @@ def encoder_of_mae(weights: Weights, theirs: MaeConfig, ours: SamConfig) -> Weig
     return dataclasses.replace(weights, params=fitted.params, buffers={}, notes=fitted.changes)
 
 
-def encoder_in_frame(weights: Weights, ours: SamConfig) -> Weights:
-    """Return weights of a Segment Anything model with the tables of its image encoder resized for a model `ours`.
+_FREQUENCIES = "prompt_encoder/position/gaussian"
+
+
+def sam_in_frame(weights: Weights, theirs: SamConfig, ours: SamConfig) -> Weights:
+    """Return weights of a Segment Anything model `theirs` for one that differs in its frame, `ours`.
+
+    The image encoder's tables are resized, and the frequencies that encode places are scaled as `position_scale` is: a
+    model whose frame doubles with it tells neighbouring pixels apart as before.
 
     Raises:
       UserError: the encoder is another one.
@@ -43,10 +53,21 @@ def encoder_in_frame(weights: Weights, ours: SamConfig) -> Weights:
         fitted = resize_encoder(weights.params.get("image_encoder", {}), ours)
     except UserError as error:
         raise UserError(f"init_from: {weights.path}: {error}") from None
-    return dataclasses.replace(weights, params={**weights.params, **fitted.params}, notes=fitted.changes)
+    found = dataclasses.replace(weights, params={**weights.params, **fitted.params}, notes=fitted.changes)
+    factor = ours.position_scale / theirs.position_scale
+    if factor == 1:
+        return found
+    note = f"frequencies of places: times {factor:g}, from position_scale {theirs.position_scale:g}"
+    return dataclasses.replace(found, buffers=_scaled(found.buffers, factor), notes=(*found.notes, note))
+
+
+def _scaled(buffers: Mapping[str, Any], factor: float) -> Mapping[str, Any]:
+    """Return buffers with other frequencies of places."""
+    named = named_leaves(buffers)
+    return nest({**named, _FREQUENCIES: named[_FREQUENCIES] * np.float32(factor)})
 
 
 def frame_tables(model: SamConfig) -> tuple[Any, ...]:
-    """Return what the shapes of position tables and of the patch embedding follow from."""
+    """Return what position tables, their frequencies and the shape of the patch embedding follow from."""
     encoder = model.image_encoder
-    return model.grid, encoder.patch, encoder.window, encoder.global_every
+    return model.grid, model.position_scale, encoder.patch, encoder.window, encoder.global_every

@@ -10,7 +10,7 @@ from flax import nnx
 from helpers.micro import drawn_micro, micro_model, micro_run
 
 from samjax.checkpoint.manager import Checkpoints
-from samjax.checkpoint.weights import save_weights
+from samjax.checkpoint.weights import load_weights, save_weights
 from samjax.core.errors import UserError
 from samjax.core.json_config import to_json
 from samjax.core.tree import named_leaves
@@ -58,6 +58,24 @@ def test_tables_are_resized_and_all_else_is_the_weights(weights, tmp_path):
     np.testing.assert_array_equal(params["image_encoder/position"], expected)
     assert "position table: 4 x 4 to 6 x 4 tokens, bicubically" in beginning.message
     assert "1 relative position tables" in beginning.message
+
+
+def test_frequencies_of_places_are_scaled_as_the_frame(weights):
+    """So that what the weights know of pixels side by side still holds in a frame of twice the size."""
+    path, _ = weights
+    run = run_of(path, image_size=(128, 128), position_scale=2.0)
+    found = find_starting_weights(run, make_blueprint(run, make_mesh(run.mesh, jax.devices()[:1])))
+    assert list(named_leaves(found.buffers)) == ["prompt_encoder/position/gaussian"]
+    assert "frequencies of places: times 2, from position_scale 1" in found.notes
+    small, large = (make.make(rngs=nnx.Rngs(0)).prompt_encoder.position for make in (micro_model(), run.model))
+    small.gaussian[...] = named_leaves(load_weights(path).buffers)["prompt_encoder/position/gaussian"]
+    large.gaussian[...] = named_leaves(found.buffers)["prompt_encoder/position/gaussian"]
+    alike = []
+    for code, side in ((small, 64), (large, 128)):
+        here, beside = code(jax.numpy.array([[10.0, 20.0], [12.0, 20.0]]), (side, side))
+        alike.append(np.vdot(here, beside) / np.vdot(here, here))
+    assert alike[0] == pytest.approx(alike[1], rel=1e-4)
+    assert alike[0] < 0.99
 
 
 def test_weights_of_this_frame_are_not_read_before_the_start(weights):

@@ -40,8 +40,9 @@ class SamConfig:
     """Whether a convolutional stem's maps at two and four times the embedding's resolution also reach the masks, as in
     SAM 2: small objects get their outlines from there. No other codebase's SAM has them."""
     position_scale: Annotated[float, Range(above=0, why="it multiplies frequencies")] = 1.0
-    """Of the random frequencies that encode places, when a model is made. With the paper's 1 two places a twelfth of
-    the frame apart are still 0.6 alike: smaller neighbours need more, in proportion."""
+    """Of the random frequencies that encode places. With the paper's 1 two places a twelfth of the frame apart are
+    still 0.6 alike: smaller neighbours need more, in proportion. `init_from` weights of another scale have theirs
+    scaled."""
     mask_prompt_channels: Annotated[int, Range(at_least=4, why="its first layer has a quarter of them")] = 16
     """Channels that a mask prompt passes through on its way to the embedding's."""
     pixel_statistics: PixelStatistics = PixelStatistics.IMAGENET
