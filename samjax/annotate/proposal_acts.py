@@ -52,14 +52,13 @@ def accept_proposals(
     photo, state = folder.photos[id], folder.files.state(id)
     proposals, model = read_proposals(folder.path, photo, folder.progress.photo(id).states)
     chosen = [_numbered(proposals, number, id) for number in dict.fromkeys(numbers)]
-    new = [one for one in chosen if one.uuid not in state.annotations]
+    new = [one for one in chosen if _uuid(one) not in state.annotations]
     contents: list[dict[str, Any]] = []
     places = state.places
     for proposal in new:
-        assert proposal.uuid is not None
-        tombstone = state.tombstones.get(proposal.uuid)
+        tombstone = state.tombstones.get(_uuid(proposal))
         mask = SavedMask(
-            uuid=proposal.uuid,
+            uuid=_uuid(proposal),
             runs=proposal.runs,
             source=Source.PROPOSAL,
             annotator=annotator,
@@ -76,7 +75,7 @@ def accept_proposals(
         contents.append(to_annotation(mask, shape_of(mask.runs, photo, prompts=mask.prompts), photo))
     if new:
         state = folder.save(state, Act.ACCEPT, annotator, masks=contents, numbers=[one.number for one in new])
-    return [state.annotations[one.uuid or ""].mask for one in chosen]
+    return [state.annotations[_uuid(one)].mask for one in chosen]
 
 
 def set_proposal_state(
@@ -94,7 +93,7 @@ def set_proposal_state(
         return proposal
     photo_state = folder.files.state(id)
     details: dict[str, Any] = {"proposal": number, "state": state.value}
-    annotation = photo_state.annotations.get(proposal.uuid or "")
+    annotation = photo_state.annotations.get(_uuid(proposal))
     if annotation is not None and state is not ProposalState.CHANGED:
         mask = annotation.mask
         if mask.source is not Source.PROPOSAL:
@@ -104,6 +103,12 @@ def set_proposal_state(
     else:
         folder.events.record(Act.STATE, photo=id, annotator=annotator, **details)
     return replace(proposal, state=state)
+
+
+def _uuid(proposal: Proposal) -> str:
+    """Return the UUID of the mask that a stored proposal becomes."""
+    assert proposal.uuid is not None
+    return proposal.uuid
 
 
 def _numbered(proposals: Sequence[Proposal], number: int, id: int) -> Proposal:

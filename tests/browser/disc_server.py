@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import itertools
 import json
 import socket
 import struct
@@ -129,6 +130,7 @@ class DiscServer:
         self.photos = {photo.id: photo for photo in photos}
         self.mode, self.lease_seconds, self.token = mode, lease_seconds, token
         self.done, self.handles, self.leases, self.generation = set(), {}, {}, 0
+        self.numbers = itertools.count()
         self.log, self.delay, self.fault, self.hovers, self.most_hovers = [], 0.0, None, 0, 0
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
@@ -255,7 +257,7 @@ class DiscServer:
         found = photo.answer(body)
         candidates, grids = [], b""
         for logits, iou in zip(found, IOUS, strict=True):
-            handle = f"h{len(self.handles)}"
+            handle = f"h{next(self.numbers)}"  # none twice, whatever the server forgets
             self.handles[handle] = (logits, iou)
             candidates.append({"iou": iou, "stability": 0.98, "handle": handle})
             grids += np.clip(np.round(logits * 16), -127, 127).astype(np.int8).tobytes()

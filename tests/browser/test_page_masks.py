@@ -86,11 +86,25 @@ def test_right_click_takes_away_and_goes_on_from_the_chosen_logits(serve, browse
     page.click(125, 100, button="right")
     page.wait_draft(125, 100, inside=False)
     assert page.inside("draft", 100, 100)
-    first, second = [body for body in server.requests("POST", "predict") if not body["hover"]]
-    assert (first["previous"], second["labels"]) == (None, [1, 0])
-    assert second["previous"] is not None
+    first, *_, second = server.requests("POST", "predict")
+    assert (first["points"], first["labels"], first["previous"]) == ([[100, 100]], [1], None)
+    assert (second["hover"], second["labels"]) == (False, [1, 0])
     assert server.handles[second["previous"]][1] == 0.9
     assert second["generation"] > first["generation"]
+
+
+def test_a_click_shows_the_preview_that_is_there(serve, browse):
+    server = serve()
+    page = browse(server)
+    page.move(100, 100)
+    page.wait(lambda: page.inside("draft", 100, 100))  # the preview
+    page.click(100, 100)
+    page.wait(lambda: page.page.locator("#candidates button:enabled").count() == 3)
+    page.press("Enter")
+    page.wait_saved()
+    assert [body["hover"] for body in server.requests("POST", "predict") if body["points"] == [[100, 100]]] == [True]
+    (mask,) = page.masks
+    assert (mask["source"], mask["prompts"]["points"], mask["predicted_iou"]) == ("clicks", [[100, 100]], 0.95)
 
 
 def test_click_on_a_point_removes_it(serve, browse):

@@ -2,7 +2,7 @@
 // changed, and only what is on the screen.
 
 import {areaOf, bitmapOf, boundsOf} from './rle.js';
-import {IdMap, colour, hue, sampleBitmap} from './raster.js';
+import {IdMap, boundsOfGrid, colour, hue, sampleBitmap, union} from './raster.js';
 import {DraftPixels} from './brush.js';
 import {fit, pixelsOnScreen, toScreen} from './view.js';
 import {drawCursor} from './cursor.js';
@@ -71,6 +71,8 @@ export class Stage {
     this.strokes = 0;
     /** @type {Record<string, any[]>} */
     this.before = {};
+    /** Where the layer of the draft is not clear. @type {import('./rle.js').Rect} */
+    this.drafted = [0, 0, 0, 0];
     this.cost = 0;
     this.timer = 0;
     new ResizeObserver(() => this.resize()).observe(root);
@@ -89,6 +91,7 @@ export class Stage {
     this.image = new ImageData(width, height);
     this.rgba = new Uint32Array(this.image.data.buffer);
     this.before = {};
+    this.drafted = [0, 0, 0, 0];
     if (this.isFitted) this.fit();
     else this.look(this.view);
   }
@@ -133,10 +136,13 @@ export class Stage {
       const shown = [view, screen, map, this.version, hidden, outlines, mode, scene.threshold];
       if (this.differs('masks', shown)) this.drawMasks(scene);
       const lit = scene.selected || scene.pointed;
-      const what = [view, screen, map, doc.draft, scene.preview, this.strokes, hidden, lit, this.shapes.get(lit)];
+      const {answer, chosen, base, paint, uuid} = doc.draft;
+      const mask = [answer, chosen, base, paint, uuid, scene.preview, this.strokes, scene.outlines];
+      const what = [view, screen, map, ...mask, hidden, lit, this.shapes.get(lit)];
       if (this.differs('draft', what)) this.drawDraft(scene, lit);
       if (isMove) this.cost = performance.now() - start;
     }
+    this.root.ariaBusy = String(doc.draft.waits);
     drawCursor(this.layers.cursor, scene, (x, y) => toScreen(view, x, y), this.ratio);
   }
 
@@ -236,7 +242,7 @@ export class Stage {
       map.sample(pixelsOnScreen(this.view, this.screen, this.photo), grid);
       colour(grid, width, height, inks, rgba, this.ratio);
     }
-    this.put(this.layers.masks);
+    this.put(this.layers.masks, [0, 0, width, height]);
   }
 
   /** @param {Scene} scene @param {string} lit key of the mask to light up */
@@ -244,6 +250,12 @@ export class Stage {
     const {screen: {width, height}, rgba, grid, photo} = this;
     const pixels = pixelsOnScreen(this.view, this.screen, photo);
     rgba.fill(0);
+    let drawn = [0, 0, 0, 0];
+    const ink = (/** @type {import('./raster.js').Ink[]} */ inks) => {
+      const bounds = boundsOfGrid(grid, width, height);
+      for (const one of inks) colour(grid, width, height, [one, one], rgba, this.ratio, bounds);
+      drawn = union(drawn, bounds);
+    };
     const shape = this.shapes.get(lit);
     if (shape && !scene.hidden && lit !== scene.doc.draft.uuid) {
       grid.fill(0);
@@ -251,16 +263,16 @@ export class Stage {
       const rgb = lit.startsWith('#') ? ACCENT : this.colourOf(lit, scene.mode);
       const fill = {rgb, fill: scene.mode === 'verify' ? FILL : 60, line: 0};
       const line = {rgb: WHITE, fill: 0, line: 255, shade: true};
-      for (const ink of [fill, line]) colour(grid, width, height, [ink, ink], rgba, this.ratio);
+      ink([fill, line]);
     }
     const {draft} = scene.doc;
     const preview = scene.preview && !draft.answer && !draft.base && !draft.paint;
     grid.fill(0);
     if (this.pixels.sample(preview ? {...EMPTY, answer: scene.preview} : draft, pixels, grid)) {
-      const ink = {rgb: ACCENT, fill: scene.outlines ? 0 : preview ? 56 : 100, line: preview ? 170 : 255};
-      colour(grid, width, height, [ink, ink], rgba, this.ratio);
+      ink([{rgb: ACCENT, fill: scene.outlines ? 0 : preview ? 56 : 100, line: preview ? 170 : 255}]);
     }
-    this.put(this.layers.draft);
+    this.put(this.layers.draft, union(this.drafted, drawn));
+    this.drafted = drawn;
   }
 
   /** @param {import('./rle.js').Runs} runs */
@@ -270,10 +282,10 @@ export class Stage {
     return this.litBitmap;
   }
 
-  /** @param {HTMLCanvasElement} canvas */
-  put(canvas) {
+  /** @param {HTMLCanvasElement} canvas @param {import('./rle.js').Rect} changed what of it may be other than before */
+  put(canvas, [left, top, right, bottom]) {
     canvas.style.transform = '';
     const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext('2d'));
-    context.putImageData(this.image, 0, 0);
+    context.putImageData(this.image, 0, 0, left, top, right - left, bottom - top);
   }
 }

@@ -173,7 +173,7 @@ export class Panels {
         made.ariaLabel = `Candidate ${i + 1}, predicted IoU ${iou.toFixed(2)}`;
         /** @type {HTMLElement} */ (made.lastElementChild).textContent = iou.toFixed(2);
       });
-      if (answer) setTimeout(() => this.drawPictures(answer));  // after the mask itself is on the screen
+      if (answer) requestAnimationFrame(() => setTimeout(() => this.drawPictures(answer)));  // the mask itself first
     }
     const chosen = work?.draft.chosen ?? 0;
     this.candidates.forEach((made, i) => {

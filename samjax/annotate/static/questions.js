@@ -19,6 +19,8 @@ export class Questions {
     this.place = null;
     /** @type {import('./api.js').Answer | null} of a click where the cursor is */
     this.preview = null;
+    /** @type {{point: string, answer: Promise<import('./api.js').Answer>} | null} the last preview that was asked for */
+    this.previewed = null;
     this.decodeMs = 0;
     this.trouble = '';
     this.isClosed = false;
@@ -31,12 +33,15 @@ export class Questions {
     const {draft, state, api, photo} = this.work;
     if (!draft.waits || isEmpty(draft)) this.preview = null;  // else it stays until the answer is here
     if (!draft.waits || this.isClosed) return;
-    this.hovering?.abort();
+    const previewed = this.previewOf(draft);
+    if (!previewed) this.hovering?.abort();
     const asking = this.asking = new AbortController();
     const {points, labels, box, previous} = draft;
     const prompt = {points, labels, box, previous, generation: state.generation, hover: false};
     try {
-      const answer = await api.predict(photo.id, prompt, asking.signal);
+      const seen = previewed && await previewed.answer.catch(() => null);
+      if (this.asking !== asking) return;
+      const answer = seen ? {...seen, generation: state.generation} : await api.predict(photo.id, prompt, asking.signal);
       if (this.asking !== asking) return;
       this.trouble = '';
       this.decodeMs = answer.decode_ms;
@@ -48,6 +53,12 @@ export class Questions {
     } finally {
       if (this.asking === asking) this.asking = null;
     }
+  }
+
+  /** The preview that asked what a draft asks: a click where the cursor rests. @param {import('./state.js').Draft} draft */
+  previewOf({points, labels, box, previous}) {
+    const isOne = points.length === 1 && labels[0] === 1 && !box && !previous;
+    return isOne && this.previewed?.point === points[0].join() ? this.previewed : null;
   }
 
   /** @param {unknown} error @param {boolean} hasPrevious */
@@ -78,13 +89,15 @@ export class Questions {
       this.preview = null;
       work.changed();
     }
-    if (this.hovering) return;
+    if (this.hovering || (this.preview && place?.join() === this.previewed?.point)) return;
     while (this.place && isEmpty(work.draft) && !this.asking && !this.isClosed) {
       const [point, {generation}] = [this.place, work.state];
       const prompt = {points: [point], labels: [1], box: null, previous: null, generation, hover: true};
       const hovering = this.hovering = new AbortController();
       try {
-        const answer = await work.api.predict(work.photo.id, prompt, hovering.signal);
+        const asked = work.api.predict(work.photo.id, prompt, hovering.signal);
+        this.previewed = {point: point.join(), answer: asked};
+        const answer = await asked;
         if (generation === work.state.generation && this.place && isEmpty(work.draft)) {
           this.preview = answer;
           work.changed();

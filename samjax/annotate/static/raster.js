@@ -50,7 +50,7 @@ export class IdMap {
     }
     if (!dirty.length) return false;
     const order = [...this.shapes.values()].sort((one, other) => other.area - one.area);
-    const rects = dirty.length > 8 ? [union(dirty)] : dirty;
+    const rects = dirty.length > 8 ? [dirty.reduce(union)] : dirty;
     for (const rect of rects) this.repaint(rect, order);
     return true;
   }
@@ -95,9 +95,13 @@ export class IdMap {
   }
 }
 
-/** @param {Rect[]} rects @returns {Rect} */
-const union = (rects) => rects.reduce((one, other) => [
-  Math.min(one[0], other[0]), Math.min(one[1], other[1]), Math.max(one[2], other[2]), Math.max(one[3], other[3])]);
+/** The smallest rectangle around two, of which one may be empty. @param {Rect} one @param {Rect} other @returns {Rect} */
+export function union(one, other) {
+  if (one[0] >= one[2]) return other;
+  if (other[0] >= other[2]) return one;
+  return [
+    Math.min(one[0], other[0]), Math.min(one[1], other[1]), Math.max(one[2], other[2]), Math.max(one[3], other[3])];
+}
 
 /**
  * Set `value` where the model's mask is inside: where logits, bilinear between the cells of their grid, are above 0.
@@ -175,41 +179,72 @@ export function sampleBitmap(bitmap, height, {columns, rows}, grid, value) {
 const SHADE = 0x1c1b1a, SHADE_OPACITY = 150;
 
 /**
- * Colour a grid of ids: fills, and outlines of a pixel and a half that lie inside the masks.
- * @param {Uint16Array} grid column by column @param {number} width @param {number} height
- * @param {Ink[]} inks by id @param {Uint32Array} pixels RGBA row by row; written to where there is a mask
- * @param {number} ratio device pixels a CSS pixel
+ * The rectangle of a grid's pixels that are not 0; empty if there are none.
+ * @param {Uint16Array} grid column by column @param {number} width @param {number} height @returns {Rect}
  */
-export function colour(grid, width, height, inks, pixels, ratio = 1) {
-  const thick = Math.floor(1.5 * ratio), rest = 1.5 * ratio - thick;  // whole pixels, and what the next one is worth
+export function boundsOfGrid(grid, width, height) {
+  let left = width, right = 0, top = height, bottom = 0;
   for (let x = 0; x < width; x++) {
-    for (let y = 0, at = x * height; y < height; y++, at++) {
-      const id = grid[at];
-      if (!id) continue;
-      const {fill, line, shade} = inks[id];
-      let {rgb} = inks[id], alpha = fill;
-      if (line) {
-        const edge = distance(grid, at, x, y, width, height, id, thick + 1);
-        if (edge <= thick) alpha = line;
-        else if (edge === thick + 1 && shade) [rgb, alpha] = [SHADE, SHADE_OPACITY];
-        else if (edge === thick + 1 && rest) alpha = fill + (line - fill) * rest;
-      }
-      if (alpha) pixels[y * width + x] = (Math.round(alpha) << 24 | rgb) >>> 0;
-    }
+    const start = x * height, end = start + height;
+    let first = start, last = end - 1;
+    while (first < end && !grid[first]) first++;
+    if (first === end) continue;
+    while (!grid[last]) last--;
+    if (x < left) left = x;
+    right = x + 1;
+    top = Math.min(top, first - start);
+    bottom = Math.max(bottom, last + 1 - start);
   }
+  return right ? [left, top, right, bottom] : [0, 0, 0, 0];
 }
 
 /**
- * How far the next pixel of another id is, along rows and columns; the screen's end is none.
- * @param {Uint16Array} grid
+ * What an ink is by the distance to the next pixel of another id, from 1; the last one holds for all greater ones.
+ * @param {Ink} ink @param {number} thick whole pixels of the outline @param {number} rest what the next one is worth
+ * @returns {number[]} RGBA, 0 for none
  */
-function distance(grid, /** @type {number} */ at, /** @type {number} */ x, /** @type {number} */ y,
-  /** @type {number} */ width, /** @type {number} */ height, /** @type {number} */ id, /** @type {number} */ most) {
-  for (let step = 1; step <= most; step++) {
-    if ((x >= step && grid[at - step * height] !== id) || (x + step < width && grid[at + step * height] !== id)
-      || (y >= step && grid[at - step] !== id) || (y + step < height && grid[at + step] !== id)) return step;
+function tonesOf({rgb, fill, line, shade}, thick, rest) {
+  const tone = (/** @type {number} */ colour, /** @type {number} */ alpha) =>
+    (alpha ? (Math.round(alpha) << 24 | colour) >>> 0 : 0);
+  const inside = tone(rgb, fill);
+  if (!line) return [0, inside];
+  const next = shade ? tone(SHADE, SHADE_OPACITY) : tone(rgb, fill + (line - fill) * rest);
+  return [0, ...Array(thick).fill(tone(rgb, line)), next, inside];
+}
+
+/**
+ * Colour a grid of ids: fills, and outlines of a pixel and a half that lie inside the masks. The screen's end is no
+ * edge of a mask.
+ * @param {Uint16Array} grid column by column @param {number} width @param {number} height
+ * @param {Ink[]} inks by id @param {Uint32Array} pixels RGBA row by row; written to where there is a mask
+ * @param {number} ratio device pixels a CSS pixel
+ * @param {Rect} bounds outside which the grid is 0
+ */
+export function colour(grid, width, height, inks, pixels, ratio = 1, bounds = [0, 0, width, height]) {
+  const thick = Math.floor(1.5 * ratio), tonesById = inks.map((ink) => tonesOf(ink, thick, 1.5 * ratio - thick));
+  const [left, top, right, bottom] = bounds;
+  for (let x = left; x < right; x++) {
+    const column = x * height;
+    for (let y = top, start = top; y < bottom; start = y) {
+      const id = grid[column + y];
+      for (y++; y < bottom && grid[column + y] === id; y++);
+      if (!id) continue;
+      const tones = tonesById[id], most = tones.length - 1, inside = tones[most];
+      for (let row = start; row < y; row++) {
+        let edge = most;
+        if (start > 0) edge = Math.min(edge, row - start + 1);
+        if (y < height) edge = Math.min(edge, y - row);
+        const at = column + row;
+        for (let step = 1; step < edge; step++) {
+          if ((x >= step && grid[at - step * height] !== id) || (x + step < width && grid[at + step * height] !== id)) {
+            edge = step;
+          }
+        }
+        const tone = edge < most ? tones[edge] : inside;
+        if (tone) pixels[row * width + x] = tone;
+      }
+    }
   }
-  return most + 1;
 }
 
 /**

@@ -3,7 +3,7 @@ import test from 'node:test';
 
 import {parseAnswer} from '../static/api.js';
 import {ADD, DraftPixels, ERASE, stroke} from '../static/brush.js';
-import {IdMap, colour, sampleLogits} from '../static/raster.js';
+import {IdMap, boundsOfGrid, colour, sampleLogits, union} from '../static/raster.js';
 import {areaOf, bitmapOf, boundsOf, runsOf} from '../static/rle.js';
 import {EMPTY} from '../static/state.js';
 import {fit, pan, pixelsAlong, toPhoto, toScreen, zoom} from '../static/view.js';
@@ -101,10 +101,52 @@ test('a stroke is a line with round ends', () => {
 test('outlines are a pixel and a half wide, inside the mask', () => {
   const grid = new Uint16Array(100), pixels = new Uint32Array(100);
   for (let x = 1; x < 9; x++) grid.fill(1, x * 10 + 1, x * 10 + 9);
-  colour(grid, 10, 10, [null, {rgb: 0x0000ff, fill: 90, line: 250}], pixels);
+  colour(grid, 10, 10, [{}, {rgb: 0x0000ff, fill: 90, line: 250}], pixels);
   const alphas = [0, 1, 2, 3, 4].map((x) => pixels[5 * 10 + x] >>> 24);
   assert.deepEqual(alphas, [0, 250, 170, 90, 90]);
   assert.equal(pixels[55] & 0xffffff, 0x0000ff);
+});
+
+test('what is coloured does not depend on the bounds given, and every pixel is by its own distance to the edge', () => {
+  const [width, height] = [23, 19], random = randomFrom(3);
+  for (const [ratio, shade] of [[1, false], [2, true], [1, true], [3, false]]) {
+    const grid = new Uint16Array(width * height);
+    for (let id = 1; id < 4; id++) {
+      const [x0, y0] = [Math.floor(random() * 12) + 2, Math.floor(random() * 9) + (id === 1 ? 0 : 3)];
+      for (let x = x0; x < x0 + 8; x++) grid.fill(id, x * height + y0, x * height + y0 + 7);
+    }
+    const inks = [{}, ...[1, 2, 3].map((id) => ({rgb: id, fill: id === 3 ? 0 : 90, line: id === 2 ? 0 : 250, shade}))];
+    const [whole, part] = [new Uint32Array(width * height), new Uint32Array(width * height)];
+    colour(grid, width, height, inks, whole, ratio);
+    colour(grid, width, height, inks, part, ratio, boundsOfGrid(grid, width, height));
+    assert.deepEqual(part, whole);
+    const idAt = (x, y) => (x < 0 || y < 0 || x >= width || y >= height ? null : grid[x * height + y]);
+    const thick = Math.floor(1.5 * ratio), rest = 1.5 * ratio - thick;
+    for (let x = 0; x < width; x++) {
+      for (let y = 0; y < height; y++) {
+        const id = idAt(x, y), alpha = whole[y * width + x] >>> 24;
+        if (!id || id === 2) {
+          assert.equal(alpha, id ? 90 : 0);
+          continue;
+        }
+        const {fill, line} = inks[id];
+        const differs = (step) => [[step, 0], [-step, 0], [0, step], [0, -step]]
+          .some(([dx, dy]) => ![null, id].includes(idAt(x + dx, y + dy)));
+        const edge = [1, 2, 3, 4, 5].find(differs) ?? 9;
+        const next = shade ? 150 : Math.round(fill + (line - fill) * rest);
+        assert.equal(alpha, edge <= thick ? line : edge === thick + 1 ? next : fill, `${x} ${y}`);
+      }
+    }
+  }
+});
+
+test('the bounds of a grid are those of its pixels', () => {
+  const grid = new Uint16Array(30);
+  assert.deepEqual(boundsOfGrid(grid, 6, 5), [0, 0, 0, 0]);
+  grid[2 * 5 + 3] = grid[4 * 5 + 1] = 7;
+  assert.deepEqual(boundsOfGrid(grid, 6, 5), [2, 1, 5, 4]);
+  assert.deepEqual(union([0, 0, 0, 0], [2, 1, 5, 4]), [2, 1, 5, 4]);
+  assert.deepEqual(union([0, 3, 3, 9], [2, 1, 5, 4]), [0, 1, 5, 9]);
 });
 
 test('the view goes to and fro', () => {
