@@ -21,6 +21,7 @@ from samjax.nn.mlp import gelu
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Unpatchify
 from samjax.nn.stack import stack
+from samjax.parallel.sharding import platform
 
 MASK_TOKENS = 4
 
@@ -85,9 +86,16 @@ class DecodedMasks:
         return self._paint(slice(MASK_TOKENS))
 
     def _paint(self, tokens: slice) -> MaskOutput:
-        logits = jnp.einsum(
-            "bmko,bmiyxvuo->bmkiyxvu", self.weights[:, :, tokens], self.upscaled_map, preferred_element_type=jnp.float32
-        )
+        """Multiply in the order of axes in which the platform's compiler moves none of the map's pixels.
+
+        A TPU would pad the few masks to its lanes, if they came last. A CPU would transpose the map if they came first,
+        within the activation that makes it, which then takes more than twice as long.
+        """
+        order = "bmko,bmiyxvuo->bmkiyxvu" if platform() == "tpu" else "bmko,bmiyxvuo->bmiyxvuk"
+        weights = self.weights[:, :, tokens]
+        logits = jnp.einsum(order, weights, self.upscaled_map, preferred_element_type=jnp.float32)
+        if platform() != "tpu":
+            logits = jnp.moveaxis(logits, -1, 2)
         return MaskOutput(logits=rows_of_cells(logits, self.grid), iou=self.iou[:, :, tokens])
 
 
