@@ -4,12 +4,12 @@
         samjax data prepare --format coco --annotations nuclei/$split.json --images nuclei/$split --split $split \\
             --out records/nuclei_$split
     done
-    samjax train experiments/nuclei/from_scratch.py                                             # half an hour
-    samjax train experiments/nuclei/whole_photos.py --init-from runs/from_scratch               # three quarters
+    samjax train experiments/nuclei/from_scratch.py                                # three quarters of an hour
+    samjax train experiments/nuclei/whole_photos.py --init-from runs/from_scratch  # the same
 
-Two cores suffice. Nuclei are small, half of them under 10 pixels across in a frame of 256: a token stands for 8 x 8
+Two cores suffice. Nuclei are small, half of them under 15 pixels across in a frame of 384: a token stands for 8 x 8
 pixels, and the stem's finer maps reach the masks. Nothing in a photo depends on what is far away, so the model first
-sees crops of a quarter of a photo, a step of which takes a third of the time; `whole_photos.py` goes on from there.
+sees crops of a ninth of a photo, a step of which takes a sixth of the time; `whole_photos.py` goes on from there.
 Exposure and stain differ from photo to photo, so each is normalised with its own mean and standard deviation. A click
 means one nucleus, never a part of it: all three candidates learn it. Automatic masks are chosen by predicted IoU, so
 every candidate's is trained.
@@ -33,11 +33,11 @@ def config() -> PromptableTraining:
     return PromptableTraining(
         model=SamConfig(
             image_size=(128, 128),
-            embedding=64,
+            embedding=96,
             details=True,
             pixel_statistics=PixelStatistics.PHOTO,
             image_encoder=ImageEncoderConfig(
-                patch=8, stem=Stem.CONVOLUTIONS, width=128, depth=4, heads=4, window=8, global_every=2
+                patch=8, stem=Stem.CONVOLUTIONS, width=128, depth=8, heads=4, window=8, global_every=2
             ),
             mask_decoder=MaskDecoderConfig(hidden=256, heads=4, dropout=0.0),
             dtype="float32",
@@ -47,8 +47,8 @@ def config() -> PromptableTraining:
             max_masks=8,
             flip_probability=0.5,
             upside_down_probability=0.5,
-            scale_jitter=(1.6, 2.4),
-            colour_jitter=0.2,
+            scale_jitter=(2.4, 3.6),
+            colour_jitter=0.3,
         ),
         prompting=InteractionConfig(corrections=2, refinement=Refinement.LAST),
         loss=LossConfig(loss_size=64, focal_weight=4.0, masks_of=Candidates.EVERY, iou_of=Candidates.EVERY),
