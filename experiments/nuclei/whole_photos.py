@@ -2,8 +2,8 @@
 
     samjax train experiments/nuclei/whole_photos.py --init-from runs/from_scratch
 
-Three quarters of an hour on two cores. Tables of positions are stretched to the larger frame. Photos are also shrunk: in
-the crops a large nucleus was never seen whole.
+Three quarters of an hour on two cores. Tables of positions are stretched to the larger frame. Photos are also shrunk:
+in the crops a large nucleus was never seen whole.
 """
 
 from dataclasses import replace
