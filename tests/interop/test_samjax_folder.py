@@ -69,6 +69,14 @@ def test_bfloat16_halves_the_parameters_and_is_read_as_float32(source, tmp_path)
     assert "bfloat16" in (tmp_path / "half" / "README.md").read_text()
 
 
+def test_nothing_of_a_published_folder_says_where_it_was_made(source, tmp_path):
+    assert export(source, tmp_path / "out") == 0
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    assert [path.name for path in files if bytes(tmp_path) in path.read_bytes()] == []
+    marks = pretrained.folder("nuclei").rglob("commit_success.txt")
+    assert {path.read_text() for path in marks} == {"Checkpoint commit was successful"}
+
+
 def test_settings_go_with_the_weights_and_are_generates_own(source, settings, tmp_path, capsys, monkeypatch):
     from samjax.predict.automatic import mask_folder
 

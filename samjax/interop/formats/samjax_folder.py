@@ -30,6 +30,8 @@ def write_folder(params: Any, buffers: Any, config: Any, folder: Path, options: 
     if options.dtype == "bfloat16":
         params = jax.tree.map(lambda leaf: leaf.astype(jnp.bfloat16), params)
     write_weights(folder, params=params, buffers=buffers, config=model_record(config))
+    for mark in folder.rglob("commit_success.txt"):  # Orbax writes there where on this machine the folder was saved
+        mark.write_text("Checkpoint commit was successful")
     for name, text in options.files.items():
         (folder / name).write_text(text)
     return Use(
