@@ -13,6 +13,8 @@ from samjax.models.mae import MaeConfig
 from samjax.models.sam.from_vit import encoder_from_vit, resize_encoder, vit_arrays
 from samjax.models.sam.sam import SamConfig
 
+_FREQUENCIES = "prompt_encoder/position/gaussian"
+
 
 def encoder_of_mae(weights: Weights, theirs: MaeConfig, ours: SamConfig) -> Weights:
     """Return the image encoder of a masked autoencoder as that of a model `ours`: patch embedding and positions are
@@ -35,9 +37,6 @@ def encoder_of_mae(weights: Weights, theirs: MaeConfig, ours: SamConfig) -> Weig
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return dataclasses.replace(weights, params=fitted.params, buffers={}, notes=fitted.changes)
-
-
-_FREQUENCIES = "prompt_encoder/position/gaussian"
 
 
 def sam_in_frame(weights: Weights, theirs: SamConfig, ours: SamConfig) -> Weights:

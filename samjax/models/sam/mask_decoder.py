@@ -1,5 +1,6 @@
 """From an image embedding and prompts to masks and their estimated IoU (Segment Anything, appendix A)."""
 
+import functools
 from dataclasses import dataclass
 
 import einops
@@ -86,16 +87,14 @@ class DecodedMasks:
         return self._paint(slice(MASK_TOKENS))
 
     def _paint(self, tokens: slice) -> MaskOutput:
-        """Multiply in the order of axes in which the platform's compiler moves none of the map's pixels.
-
-        A TPU would pad the few masks to its lanes, if they came last. A CPU would transpose the map if they came first,
-        within the activation that makes it, which then takes more than twice as long.
-        """
-        order = "bmko,bmiyxvuo->bmkiyxvu" if platform() == "tpu" else "bmko,bmiyxvuo->bmiyxvuk"
         weights = self.weights[:, :, tokens]
-        logits = jnp.einsum(order, weights, self.upscaled_map, preferred_element_type=jnp.float32)
-        if platform() != "tpu":
-            logits = jnp.moveaxis(logits, -1, 2)
+        multiply = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+        if platform() == "cpu":
+            # Masks first, XLA would transpose the map within the activation that makes it, which then takes twice as
+            # long. Masks last, a TPU would pad the few of them to its lanes.
+            logits = jnp.moveaxis(multiply("bmko,bmiyxvuo->bmiyxvuk", weights, self.upscaled_map), -1, 2)
+        else:
+            logits = multiply("bmko,bmiyxvuo->bmkiyxvu", weights, self.upscaled_map)
         return MaskOutput(logits=rows_of_cells(logits, self.grid), iou=self.iou[:, :, tokens])
 
 
