@@ -171,6 +171,22 @@ def test_a_late_answer_never_undoes_an_undo(serve, browse):
     page.wait_draft(100, 100)
 
 
+def test_the_stage_is_busy_until_the_answer_is_drawn(serve, browse):
+    server = serve()
+    page = browse(server)
+    server.delay = 0.4
+
+    def busy():
+        return page.page.locator("#stage").get_attribute("aria-busy")
+
+    assert busy() == "false"
+    page.click(100, 100)
+    page.wait(lambda: busy() == "true")
+    assert not page.inside("draft", 100, 100)
+    page.wait(lambda: busy() == "false")
+    assert page.inside("draft", 100, 100)
+
+
 def test_a_commit_may_come_before_its_answer(serve, browse):
     server = serve()
     page = browse(server)

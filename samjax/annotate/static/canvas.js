@@ -2,7 +2,7 @@
 // changed, and only what is on the screen.
 
 import {areaOf, bitmapOf, boundsOf} from './rle.js';
-import {IdMap, boundsOfGrid, colour, hue, sampleBitmap, union} from './raster.js';
+import {IdMap, NOWHERE, boundsOfGrid, colour, hue, sampleBitmap, union} from './raster.js';
 import {DraftPixels} from './brush.js';
 import {fit, pixelsOnScreen, toScreen} from './view.js';
 import {drawCursor} from './cursor.js';
@@ -71,8 +71,8 @@ export class Stage {
     this.strokes = 0;
     /** @type {Record<string, any[]>} */
     this.before = {};
-    /** Where the layer of the draft is not clear. @type {import('./rle.js').Rect} */
-    this.drafted = [0, 0, 0, 0];
+    /** Where the layer of the draft is not clear. */
+    this.drafted = NOWHERE;
     this.cost = 0;
     this.timer = 0;
     new ResizeObserver(() => this.resize()).observe(root);
@@ -91,7 +91,7 @@ export class Stage {
     this.image = new ImageData(width, height);
     this.rgba = new Uint32Array(this.image.data.buffer);
     this.before = {};
-    this.drafted = [0, 0, 0, 0];
+    this.drafted = NOWHERE;
     if (this.isFitted) this.fit();
     else this.look(this.view);
   }
@@ -250,7 +250,7 @@ export class Stage {
     const {screen: {width, height}, rgba, grid, photo} = this;
     const pixels = pixelsOnScreen(this.view, this.screen, photo);
     rgba.fill(0);
-    let drawn = [0, 0, 0, 0];
+    let drawn = NOWHERE;
     const ink = (/** @type {import('./raster.js').Ink[]} */ inks) => {
       const bounds = boundsOfGrid(grid, width, height);
       for (const one of inks) colour(grid, width, height, [one, one], rgba, this.ratio, bounds);

@@ -95,6 +95,9 @@ export class IdMap {
   }
 }
 
+/** @type {Rect} */
+export const NOWHERE = [0, 0, 0, 0];
+
 /** The smallest rectangle around two, of which one may be empty. @param {Rect} one @param {Rect} other @returns {Rect} */
 export function union(one, other) {
   if (one[0] >= one[2]) return other;
@@ -195,7 +198,7 @@ export function boundsOfGrid(grid, width, height) {
     top = Math.min(top, first - start);
     bottom = Math.max(bottom, last + 1 - start);
   }
-  return right ? [left, top, right, bottom] : [0, 0, 0, 0];
+  return right ? [left, top, right, bottom] : NOWHERE;
 }
 
 /**

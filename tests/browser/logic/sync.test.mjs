@@ -169,9 +169,11 @@ test('an add that comes again after its deletion adds nothing, and an undo of th
   await settle(sync);
   await assert.rejects(api.json('PUT', path, add), {status: 409});
   assert.equal(api.masks.size, 0);
+  const before = api.log.length;
   sync.want(work([one]));
   await settle(sync);
   assert.deepEqual([...api.masks.values()].map(({revision}) => revision), [3]);
+  assert.deepEqual(api.log.slice(before).map(([, , body]) => body.revision), [2], 'one request');
 });
 
 test('a mask that somebody deleted while it was changed here is brought back as it is here', async () => {
