@@ -62,7 +62,6 @@ export class Store {
         },
         server: {
           masks: [...sync.server.masks].filter(([uuid]) => keys.has(uuid)),
-          deleted: [...sync.server.deleted].filter(([uuid]) => keys.has(uuid)),
           states: [...sync.server.states],
           verdicts: [...sync.server.verdicts],
         },
@@ -100,7 +99,7 @@ export class Store {
           },
           server: {
             masks: new Map(server.masks),
-            deleted: new Map(server.deleted),
+            deleted: new Map(),  // the server says it again
             states: new Map(server.states),
             verdicts: new Map(server.verdicts),
           },

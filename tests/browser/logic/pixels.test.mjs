@@ -115,6 +115,7 @@ test('what is coloured does not depend on the bounds given, and every pixel is b
       const [x0, y0] = [Math.floor(random() * 12) + 2, Math.floor(random() * 9) + (id === 1 ? 0 : 3)];
       for (let x = x0; x < x0 + 8; x++) grid.fill(id, x * height + y0, x * height + y0 + 7);
     }
+    for (let x = 15; x < width; x++) grid.fill(1, x * height + 12, (x + 1) * height);  // to the corner of the screen
     const inks = [{}, ...[1, 2, 3].map((id) => ({rgb: id, fill: id === 3 ? 0 : 90, line: id === 2 ? 0 : 250, shade}))];
     const [whole, part] = [new Uint32Array(width * height), new Uint32Array(width * height)];
     colour(grid, width, height, inks, whole, ratio);
