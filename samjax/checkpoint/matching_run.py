@@ -28,6 +28,7 @@ def check_run(folder: epath.Path, saved: Record, like: Any) -> None:
     if wrong := [name for name in names if stored.get(name) != wanted.get(name)]:
         what = "is in it, but not in this run" if wrong[0] in stored else "is in this run, but not in it"
         raise UserError(
-            f"{folder} is of a run with other trainable parameters, averages or adapters: {wrong[0]} {what}. Give the "
-            "settings that it was made with; or give a new --workdir, and start from its weights with --init-from"
+            f"{folder} is of a run with other trainable parameters, averages, adapters or kernels of optim.muon: "
+            f"{wrong[0]} {what}. Give the settings that it was made with; or give a new --workdir, and start from its "
+            "weights with --init-from"
         )

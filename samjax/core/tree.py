@@ -3,7 +3,7 @@
 import fnmatch
 import functools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -104,6 +104,24 @@ def find_names(pattern: str, names: Iterable[str], *, option: str) -> list[str]:
             said += f"; for a whole folder give '{pattern.rstrip('/')}/**'"
         raise UserError(f"{option}: {pattern!r} matches no parameter; there are {said}")
     return found
+
+
+def find_among(
+    patterns: Iterable[str], names: Iterable[str], among: Container[str], *, what: str, option: str
+) -> list[str]:
+    """Return those of `among` that one of the user's patterns over `names` matches, each once; `what` is one of them.
+
+    Raises:
+      UserError: a pattern matches none of them.
+    """
+    names, chosen = list(names), {}
+    for pattern in patterns:
+        matching = find_names(pattern, names, option=option)
+        found = [name for name in matching if name in among]
+        if not found:
+            raise UserError(f"{option}: {pattern!r} matches no {what}, only such as {matching[0]}")
+        chosen |= dict.fromkeys(found)
+    return list(chosen)
 
 
 def first_match(name: str, patterns: Sequence[tuple[str, T]]) -> T:

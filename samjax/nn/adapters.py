@@ -1,13 +1,13 @@
 """Low-rank adapters (LoRA, Hu et al. 2021): a frozen kernel W acts as W + alpha / rank * A B, of which A and B learn.
 
 Adapters are a tree of their own beside the parameters: at a kernel's path, `down` (A) and `up` (B). They are added to
-the kernels before a module is made of these, so no layer knows of them. A kernel's axes are, in this order, those of a
-stack, those of its inputs and those of its outputs; inputs and outputs count as one axis each, whatever their heads.
+the kernels before a module is made of these, so no layer knows of them. Inputs and outputs count as one axis each,
+whatever their heads; see `nn.dense`.
 """
 
 import math
 import zlib
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -19,7 +19,8 @@ from jaxtyping import Array, Float, Key
 
 from samjax.core.errors import UserError
 from samjax.core.ranges import CountOrNone, Range, config_class
-from samjax.core.tree import find_names, map_with_names, named_leaves, nest
+from samjax.core.tree import find_among, map_with_names, named_leaves, nest
+from samjax.nn.dense import dense_kernels
 from samjax.parallel.sharding import logical_axes
 
 DOWN, UP = "down", "up"
@@ -70,8 +71,8 @@ def plan_adapters(config: AdaptersConfig, make: Callable[..., nnx.Module]) -> Ad
     variables = nnx.state(module, nnx.Param)
     leaves = named_leaves(nnx.to_pure_dict(variables))
     axes = named_leaves(logical_axes(variables), is_leaf=lambda node: isinstance(node, tuple))
-    layers, shapes, named = dict(_dense_layers(module)), {}, {}
-    for name in _kernels(config, leaves, layers):
+    layers, shapes, named = dense_kernels(module), {}, {}
+    for name in find_among(config.kernels, leaves, layers, what="kernel of a dense layer", option="adapters.kernels"):
         (inputs, outputs), shape, names = layers[name], leaves[name].shape, axes[name]
         stack = len(shape) - inputs - outputs
         width, out = math.prod(shape[stack : stack + inputs]), math.prod(shape[stack + inputs :])
@@ -81,30 +82,6 @@ def plan_adapters(config: AdaptersConfig, make: Callable[..., nnx.Module]) -> Ad
         named[f"{name}/{UP}"] = (*names[:stack], None, names[-1] if outputs == 1 else None)
     kernels = frozenset(name.rpartition("/")[0] for name in shapes)
     return AdapterPlan(shapes=nest(shapes), axes=nest(named), kernels=kernels)
-
-
-def _kernels(config: AdaptersConfig, names: Iterable[str], layers: Container[str]) -> list[str]:
-    """Return the dense layers' kernels that the config's patterns match, each once."""
-    names, chosen = list(names), {}
-    for pattern in config.kernels:
-        matches = find_names(pattern, names, option="adapters.kernels")
-        kernels = [name for name in matches if name in layers]
-        if not kernels:
-            raise UserError(
-                f"adapters.kernels: {pattern!r} matches no kernel of a dense layer, only such as {matches[0]}"
-            )
-        chosen |= dict.fromkeys(kernels)
-    return list(chosen)
-
-
-def _dense_layers(module: nnx.Module) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Yield the path of each dense layer's kernel, and how many axes its inputs and outputs have."""
-    for path, node in nnx.iter_graph(module):
-        name = "/".join(map(str, (*path, "kernel")))
-        if isinstance(node, nnx.LinearGeneral):
-            yield name, (len(node.in_features), len(node.out_features))
-        elif isinstance(node, nnx.Linear):
-            yield name, (1, 1)
 
 
 def init_adapters(plan: AdapterPlan, key: Key[Array, ""]) -> Any:

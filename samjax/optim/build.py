@@ -8,6 +8,7 @@ import optax
 from samjax.core.ranges import Range, config_class
 from samjax.core.tree import LayerIds, first_match, map_with_names
 from samjax.optim.layer_decay import scale_by_layer
+from samjax.optim.muon import Matrices, scale_matrices_by_muon
 from samjax.optim.rates import parse_rates
 from samjax.optim.schedule import DropsConfig, ScheduleConfig
 
@@ -26,7 +27,10 @@ _Beta = Annotated[float, Range(at_least=0, below=1, why="a moving average keeps 
 
 @config_class("optim")
 class OptimConfig:
-    """AdamW with layer-wise decay and a global-norm clip (Segment Anything, appendix A; clip and exemptions ours)."""
+    """AdamW with layer-wise decay and a global-norm clip (Segment Anything, appendix A; clip and exemptions ours).
+
+    Muon for chosen kernels is an option.
+    """
 
     schedule: ScheduleConfig = field(default_factory=DropsConfig)
     """The learning rate; its class is the kind."""
@@ -43,6 +47,9 @@ class OptimConfig:
     rates: tuple[str, ...] = ()
     """Multipliers of the learning rate, as PATTERN=NUMBER over the paths of trainable parameters, such as
     `image_encoder/**=0.1`; the first pattern that matches decides, on top of layer_decay."""
+    muon: tuple[str, ...] = ()
+    """Patterns over the paths of trainable parameters, such as `**/groups/**/kernel`: the dense layers' kernels that
+    match are updated by Muon, and have one moment instead of two."""
     clip_norm: Annotated[float, Range(at_least=0, why="it is a norm, and 0 turns clipping off")] = 1.0
     """Largest global norm of the gradient; 0 turns clipping off."""
 
@@ -55,15 +62,30 @@ def decay_mask(parameters: Any) -> Any:
     return map_with_names(lambda name, _: first_match(name, WEIGHT_DECAY_RULES), parameters)
 
 
-def make_optimizer(config: OptimConfig, layer_ids: LayerIds, *, steps: int) -> optax.GradientTransformation:
+def make_optimizer(
+    config: OptimConfig, layer_ids: LayerIds, *, steps: int, matrices: Matrices | None = None
+) -> optax.GradientTransformation:
     """Return the recipe as one transformation of gradients, for a run of `steps` updates.
 
-    `layer_ids` places the model's parameters in its depth.
+    `layer_ids` places the model's parameters in its depth; `matrices` are the kernels of `config.muon`, see
+    `muon_matrices`.
     """
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm) if config.clip_norm > 0 else optax.identity(),
-        optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon),
+        _direction(config, matrices or {}),
         optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
         scale_by_layer(config.layer_decay, layer_ids, multipliers=parse_rates(config.rates)),
         optax.scale_by_learning_rate(config.schedule.learning_rate(steps)),
     )
+
+
+def _direction(config: OptimConfig, matrices: Matrices) -> optax.GradientTransformation:
+    """Return the updates' directions: Adam's, and Muon's for `matrices`."""
+    adam = optax.scale_by_adam(b1=config.beta1, b2=config.beta2, eps=config.epsilon)
+    if not matrices:
+        return adam
+
+    def labels(parameters: Any) -> Any:
+        return map_with_names(lambda name, _: "muon" if name in matrices else "adam", parameters)
+
+    return optax.partition({"muon": scale_matrices_by_muon(matrices), "adam": adam}, labels)

@@ -19,10 +19,12 @@ from samjax.core.random import Stream, derive
 from samjax.core.struct import struct
 from samjax.core.tree import map_with_names, named_leaves, overlay, select
 from samjax.nn.adapters import AdapterPlan, init_adapters, merge_adapters, plan_adapters
+from samjax.nn.dense import dense_kernels
 from samjax.nn.init import Buffer
 from samjax.nn.structure import abstract_model
 from samjax.optim.build import make_optimizer
 from samjax.optim.freezing import trainable_names
+from samjax.optim.muon import muon_matrices
 from samjax.optim.rates import check_rates
 from samjax.parallel.sharding import logical_axes, replicated, tree_shardings
 from samjax.training.config import TrainConfig
@@ -101,13 +103,14 @@ def make_blueprint(config: TrainConfig, mesh: Mesh) -> Blueprint:
       UserError: a pattern over parameters matches none.
     """
     graph, params, buffers = abstract_model(config.make_model)
-    optimizer = make_optimizer(config.optim, config.layer_ids(), steps=config.steps)
-
     param_shapes, buffer_shapes = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
     adapters = plan_adapters(config.adapters, config.make_model)
     trainable = trainable_names(config.trainable, named_leaves(param_shapes)) - adapters.kernels
     part_shapes = overlay(select(param_shapes, trainable), adapters.shapes)
     check_rates(config.optim.rates, named_leaves(part_shapes))
+    kernels = dense_kernels(nnx.merge(graph, params, buffers))
+    matrices = muon_matrices(config.optim.muon, named_leaves(part_shapes), kernels)
+    optimizer = make_optimizer(config.optim, config.layer_ids(), steps=config.steps, matrices=matrices)
     opt_shapes = jax.eval_shape(optimizer.init, part_shapes)
     param_shardings = tree_shardings(logical_axes(params), param_shapes, mesh)
     adapter_shardings = tree_shardings(adapters.axes, adapters.shapes, mesh)
@@ -132,16 +135,22 @@ def make_blueprint(config: TrainConfig, mesh: Mesh) -> Blueprint:
             buffers=tree_shardings(logical_axes(buffers), buffer_shapes, mesh),
             opt_state=optax.tree_utils.tree_map_params(
                 optimizer,
-                lambda _, sharding: sharding,
+                lambda leaf, sharding: leaf if _is_masked(leaf) else sharding,
                 opt_shapes,
                 part_shardings,
                 transform_non_params=lambda _: whole,
+                is_leaf=_is_masked,
             ),
             step=whole,
             adapters=adapter_shardings,
             average=part_shardings if config.ema else {},
         ),
     )
+
+
+def _is_masked(leaf: Any) -> bool:
+    """Return whether it stands for a parameter that another part of the optimiser updates."""
+    return isinstance(leaf, optax.MaskedNode)
 
 
 def init_state(blueprint: Blueprint, config: TrainConfig, run: Key[Array, ""]) -> TrainState:

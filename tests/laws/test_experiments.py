@@ -79,6 +79,7 @@ def test_run_is_the_papers(name):
     del optim["schedule"]
     assert optim == {
         "rates": (),
+        "muon": (),
         "beta1": 0.9,
         "beta2": 0.999,
         "epsilon": 1e-8,

@@ -36,6 +36,7 @@ pytestmark = [
 ]
 
 EMA, STEPS = 0.3, 4
+MUON = ("decoder/groups/**/mlp/*/kernel",)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def config():
     return MaskedImageTraining(
         model=model,
         data=PhotoDataConfig(source="synthetic:photos=16,size=48"),
-        optim=OptimConfig(schedule=ConstantConfig(peak_lr=1e-2, warmup_steps=0)),
+        optim=OptimConfig(schedule=ConstantConfig(peak_lr=1e-2, warmup_steps=0), muon=MUON),
         mesh=MeshConfig(data=1),
         checkpoint=CheckpointConfig(every=2),
         steps=STEPS,
@@ -175,24 +176,31 @@ def test_averages_and_moments_are_split_like_what_they_are_of(config):
     assert split["encoder/groups/full/mlp/up/kernel/up"].spec == PartitionSpec(None, None, ("tensor",))
     moments = named_leaves(shardings.opt_state)
     for name, sharding in split.items():
-        for moment in ("mu", "nu"):
+        by_muon = any(matches(name, pattern) for pattern in MUON)
+        for moment in ("mu",) if by_muon else ("mu", "nu"):
             assert [one for key, one in moments.items() if key.endswith(f"/{moment}/{name}")] == [sharding]
 
 
 @pytest.mark.parametrize(
     "fields",
-    [{"trainable": ("decoder/norm/*",)}, {"adapters": AdaptersConfig()}, {"ema": 0.0}],
+    [
+        {"trainable": ("decoder/norm/*", *MUON)},
+        {"adapters": AdaptersConfig()},
+        {"ema": 0.0},
+        {"optim": OptimConfig(muon=("decoder/groups/**/kernel",))},
+    ],
     ids=lambda one: next(iter(one)),
 )
 def test_other_settings_do_not_resume_it(config, whole, fields):
-    with pytest.raises(UserError, match="of a run with other trainable parameters, averages or adapters"):
+    with pytest.raises(UserError, match="averages, adapters or kernels of optim"):
         run(dataclasses.replace(config, steps=9, **fields), whole[0])
     assert (whole[0] / "checkpoints" / str(STEPS)).exists()
     assert not (whole[0] / "corrupt").exists()
 
 
 def test_adapters_alone_may_train(config):
-    blueprint = make_blueprint(dataclasses.replace(config, trainable=()), make_mesh(config.mesh, jax.devices()[:1]))
+    alone = dataclasses.replace(config, trainable=(), optim=OptimConfig())
+    blueprint = make_blueprint(alone, make_mesh(config.mesh, jax.devices()[:1]))
     assert not blueprint.trainable
     assert (
         named_leaves(blueprint.trainable_part(blueprint.shapes)).keys()
