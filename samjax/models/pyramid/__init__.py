@@ -1,0 +1,1 @@
+"""Pyramid vision transformers: PVT, PVT v2 and SegFormer's encoder."""

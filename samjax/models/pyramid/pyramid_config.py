@@ -1,0 +1,105 @@
+"""Sizes of pyramid vision transformers."""
+
+from dataclasses import replace
+
+from samjax.core.errors import UserError
+from samjax.core.ranges import Count, DropRate, config_class
+from samjax.models.multiples import check_multiples
+from samjax.models.vit.blocks import Epsilon
+from samjax.nn.reduction_attention import Reduction
+from samjax.nn.stack import Remat
+
+STRIDES = (4, 8, 16, 32)
+"""Pixels of the photo to a token of each stage."""
+_PYRAMID = (64, 128, 320, 512)
+
+Four = tuple[Count, Count, Count, Count]
+
+
+@config_class("model.encoder")
+class PyramidConfig:
+    """Four stages of transformer blocks, each on a map half as large as the one before (PVT; PVT v2; SegFormer).
+
+    The defaults are SegFormer's MiT-B2.
+    """
+
+    widths: Four = _PYRAMID
+    """Channels of a token in each stage, multiples of the stage's heads."""
+    depths: Four = (3, 4, 6, 3)
+    """Blocks of each stage."""
+    heads: Four = (1, 2, 5, 8)
+    """Attention heads of each stage."""
+    reductions: Four = (8, 4, 2, 1)
+    """How many times smaller the map of keys and values is on each side."""
+    mlp_ratios: Four = (4, 4, 4, 4)
+    """Hidden units of an MLP for each channel."""
+    overlapping: bool = True
+    """Whether a stage begins with a convolution whose kernels overlap and whose MLPs see neighbours (3 x 3, depthwise),
+    as in PVT v2 and SegFormer; if not, with patches apart and a table of positions, as in PVT v1."""
+    reduction: Reduction = Reduction.CONVOLUTION
+    """How the map of keys and values is made smaller."""
+    epsilon: Epsilon = 1e-6
+    """Added to the variance in the norms of blocks and stages. Those of patches and reductions have 1e-5, as the
+    authors' have."""
+    drop_path: DropRate = 0.0
+    """Rate at which the last block is dropped in training; it rises linearly from 0 at the first, over all stages."""
+    remat: Remat = Remat.NONE
+    """What a block keeps for the backward pass: everything, the results of dense layers, or its input alone."""
+
+    def __post_init__(self):
+        for stage, (width, heads) in enumerate(zip(self.widths, self.heads, strict=True)):
+            check_multiples((f"model.encoder.widths[{stage}]", width, heads))
+        if self.reduction is Reduction.POOL and not self.overlapping:
+            raise UserError("model.encoder.reduction is POOL; only overlapping patches have it (PVT v2 Li)")
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Pixels of the photo to a token of each map."""
+        return STRIDES
+
+    def is_reduced(self, stage: int) -> bool:
+        """Return whether the stage's attention sees a smaller map."""
+        return self.reduction is Reduction.POOL or self.reductions[stage] > 1
+
+    @classmethod
+    def mit_b0(cls, **changes) -> "PyramidConfig":
+        """SegFormer's encoder B0, 3.3 million parameters; `changes` to any field."""
+        return replace(cls(widths=(32, 64, 160, 256), depths=(2, 2, 2, 2)), **changes)
+
+    @classmethod
+    def mit_b1(cls, **changes) -> "PyramidConfig":
+        """B1, 13.2 million."""
+        return replace(cls(depths=(2, 2, 2, 2)), **changes)
+
+    @classmethod
+    def mit_b2(cls, **changes) -> "PyramidConfig":
+        """B2, 24.2 million."""
+        return replace(cls(), **changes)
+
+    @classmethod
+    def mit_b3(cls, **changes) -> "PyramidConfig":
+        """B3, 44.1 million."""
+        return replace(cls(depths=(3, 4, 18, 3)), **changes)
+
+    @classmethod
+    def mit_b4(cls, **changes) -> "PyramidConfig":
+        """B4, 60.8 million."""
+        return replace(cls(depths=(3, 8, 27, 3)), **changes)
+
+    @classmethod
+    def mit_b5(cls, **changes) -> "PyramidConfig":
+        """B5, 81.4 million."""
+        return replace(cls(depths=(3, 6, 40, 3)), **changes)
+
+    @classmethod
+    def pvt(cls, depths: Four, **changes) -> "PyramidConfig":
+        """PVT v1: Tiny 2 2 2 2, Small 3 4 6 3, Medium 3 4 18 3, Large 3 8 27 3."""
+        return replace(cls(depths=depths, mlp_ratios=(8, 8, 4, 4), overlapping=False), **changes)
+
+    @classmethod
+    def pvt_v2(cls, depths: Four, **changes) -> "PyramidConfig":
+        """PVT v2: B1 2 2 2 2, B2 3 4 6 3, B3 3 4 18 3, B4 3 8 27 3; B5 3 6 40 3 with `mlp_ratios` of 4.
+
+        B0 is B1 with `widths` of 32, 64, 160 and 256; B2-Li is B2 with `reduction` POOL.
+        """
+        return replace(cls(depths=depths, mlp_ratios=(8, 8, 4, 4)), **changes)

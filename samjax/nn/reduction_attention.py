@@ -1,0 +1,118 @@
+"""Attention to fewer keys than tokens: keys and values come of a smaller map (PVT; SegFormer, section 3.1)."""
+
+import enum
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.nn.initializers import Initializer
+from jaxtyping import Array, Float
+
+from samjax.nn.init import VIT_INIT, parameter
+from samjax.nn.mlp import gelu
+from samjax.nn.norm import layer_norm
+
+POOLED = 7
+"""Side of the map that `Reduction.POOL` attends to."""
+
+
+class Reduction(enum.Enum):
+    """How the map of keys and values is made smaller."""
+
+    CONVOLUTION = "convolution"
+    """A convolution whose stride is its kernel; rows and columns that fill no kernel are left out."""
+    POOL = "pool"
+    """Means over 7 x 7 parts of the map, whatever its size (PVT v2 Li)."""
+
+
+class ReductionAttention(nnx.Module):
+    """Self-attention on a map, to a map that is `ratio` times smaller on each side; softmax in float32.
+
+    A ratio of 1 keeps all keys, but with `Reduction.POOL`, which has none.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        *,
+        ratio: int,
+        reduction: Reduction = Reduction.CONVOLUTION,
+        init: Initializer = VIT_INIT,
+        reduction_init: Initializer,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
+    ):
+        self.dtype, self.is_pooled = dtype, reduction is Reduction.POOL
+        channels = width // heads
+
+        def into(parts: tuple[int, ...]) -> nnx.LinearGeneral:
+            axes = ("embed", *(None,) * len(parts), "heads", None)
+            return nnx.LinearGeneral(
+                width,
+                (*parts, heads, channels),
+                kernel_init=init,
+                kernel_metadata={"axes": axes},
+                dtype=dtype,
+                rngs=rngs,
+            )
+
+        self.query, self.key_value = into(()), into((2,))
+        self.out = nnx.LinearGeneral(
+            (heads, channels),
+            width,
+            axis=(-2, -1),
+            kernel_init=init,
+            kernel_metadata={"axes": ("heads", None, "embed")},
+            dtype=dtype,
+            rngs=rngs,
+        )
+        is_reduced = self.is_pooled or ratio > 1
+        size = 1 if self.is_pooled else ratio
+        self.reduce = ReductionConv(width, size, init=reduction_init, dtype=dtype, rngs=rngs) if is_reduced else None
+        self.norm = layer_norm(width, epsilon=1e-5, dtype=dtype, rngs=rngs) if is_reduced else None
+
+    def __call__(self, tokens: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
+        """Attend; the result has the residual branch's shape."""
+        seen = self._reduced(tokens)
+        query, (key, value) = self.query(tokens), jnp.moveaxis(self.key_value(seen), -3, 0)
+        scores = jnp.einsum("bhwec,bijec->behwij", query, key, preferred_element_type=jnp.float32)
+        batch, heads, *grid, rows, columns = scores.shape
+        scores = scores.reshape(batch, heads, *grid, rows * columns) * query.shape[-1] ** -0.5
+        weights = jax.nn.softmax(scores, axis=-1).astype(value.dtype).reshape(batch, heads, *grid, rows, columns)
+        return self.out(jnp.einsum("behwij,bijec->bhwec", weights, value))
+
+    def _reduced(self, tokens: Float[Array, "b h w d"]) -> Float[Array, "b i j d"]:
+        if self.reduce is None or self.norm is None:
+            return tokens
+        if self.is_pooled:
+            rows, columns = (jnp.asarray(pooling(side, POOLED), tokens.dtype) for side in tokens.shape[1:3])
+            return gelu(self.norm(self.reduce(jnp.einsum("ih,bhwd,jw->bijd", rows, tokens, columns))))
+        return self.norm(self.reduce(tokens))
+
+
+class ReductionConv(nnx.Module):
+    """A size x size convolution of stride `size` that keeps the channels; what fills no kernel is left out."""
+
+    def __init__(self, width: int, size: int, *, init: Initializer, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.dtype = dtype
+        self.kernel = parameter(init, (size, size, width, width), axes=(None, None, None, "embed"), rngs=rngs)
+        self.bias = parameter(nnx.initializers.zeros, (width,), axes=("embed",), rngs=rngs)
+
+    def __call__(self, tokens: Float[Array, "b h w d"]) -> Float[Array, "b i j d"]:
+        """Apply it."""
+        size = self.kernel.shape[0]
+        rows, columns = tokens.shape[1] // size, tokens.shape[2] // size
+        cells = tokens[:, : rows * size, : columns * size].reshape(len(tokens), rows, size, columns, size, -1)
+        out = jnp.einsum("bipjqc,pqcd->bijd", cells.astype(self.dtype), self.kernel[...].astype(self.dtype))
+        return out + self.bias[...].astype(self.dtype)
+
+
+def pooling(side: int, cells: int) -> Float[np.ndarray, "cells side"]:
+    """Return the matrix of adaptive average pooling: cell i is the mean from floor(i n / k) to ceil((i + 1) n / k)."""
+    matrix = np.zeros((cells, side), np.float32)
+    for cell in range(cells):
+        begin, end = cell * side // cells, -(-(cell + 1) * side // cells)
+        matrix[cell, begin:end] = 1 / (end - begin)
+    return matrix
