@@ -19,6 +19,13 @@ class Buffer(nnx.Variable):
     """Saved with the model, never trained or decayed."""
 
 
+class Statistic(Buffer):
+    """A buffer to which the model assigns while it computes a training loss, float32: the step keeps what it assigned.
+
+    Not inside `jax.lax.scan` or `jax.checkpoint`, from which no assignment comes back.
+    """
+
+
 def parameter(init: Initializer, shape: tuple[int, ...], *, axes: tuple[str | None, ...], rngs: nnx.Rngs) -> nnx.Param:
     """Return a float32 parameter that carries the logical name of each of its axes (see `parallel.rules`)."""
     if len(axes) != len(shape):

@@ -19,8 +19,8 @@ from samjax.core.random import Rows
 from samjax.parallel.sharding import constrain, shards
 from samjax.training.config import Metrics, StepKeys, TrainConfig
 
-Objective = Callable[[Any, Any, StepKeys], tuple[Float[Array, ""], Metrics]]
-"""The loss and the metrics: of variables, a batch or a part of one, and the keys of the step."""
+Objective = Callable[[Any, Any, StepKeys], tuple[Float[Array, ""], tuple[Metrics, Any]]]
+"""The loss, the metrics and the statistics: of variables, a batch or a part of one, and the keys of the step."""
 
 
 def check_parts(config: TrainConfig, mesh: Mesh) -> None:
@@ -49,28 +49,32 @@ def split_batch(array: Shaped[Array, "b *shape"], parts: int) -> Shaped[Array, "
 
 def gradient_in_parts(
     objective: Objective, variables: Any, batch: Any, keys: StepKeys, *, config: TrainConfig, shardings: Any
-) -> tuple[Metrics, Any]:
-    """Return the metrics of a batch and the gradient of its loss, computed for `config.accumulate` parts in turn.
+) -> tuple[tuple[Metrics, Any], Any]:
+    """Return the metrics and statistics of a batch and the gradient of its loss, for `config.accumulate` parts in turn.
 
-    Metrics are averaged as the loss is. `shardings` are those of the gradients, which are added up in float32.
+    Metrics are averaged as the loss is, statistics over the parts: each is normalised with its own. `shardings` are
+    those of the gradients, which are added up in float32.
     """
     parts, photos = config.accumulate, len(jax.tree.leaves(batch)[0])
     rows = split_batch(jnp.arange(photos), parts)
     split = jax.tree.map(lambda array: split_batch(array, parts), batch)
     whole = jnp.maximum(config.weight(batch), 1)
 
-    def weigh(variables: Any, part: Any, indices: Any) -> tuple[Float[Array, ""], Metrics]:
-        loss, metrics = objective(variables, part, dataclasses.replace(keys, rows=Rows(indices=indices, whole=photos)))
+    def weigh(variables: Any, part: Any, indices: Any) -> tuple[Float[Array, ""], tuple[Metrics, Any]]:
+        loss, (metrics, statistics) = objective(
+            variables, part, dataclasses.replace(keys, rows=Rows(indices=indices, whole=photos))
+        )
         share = config.weight(part) / whole
-        return share * loss, jax.tree.map(lambda value: share * value, metrics)
+        means = jax.tree.map(lambda value: value / parts, statistics)
+        return share * loss, (jax.tree.map(lambda value: share * value, metrics), means)
 
-    def add(sums: tuple[Metrics, Any], part: tuple[Any, Any]) -> tuple[tuple[Metrics, Any], None]:
-        (_, metrics), gradients = jax.value_and_grad(weigh, has_aux=True)(variables, *part)
-        added = jax.tree.map(jnp.add, sums, (metrics, gradients))
+    def add(sums: tuple[Any, Any], part: tuple[Any, Any]) -> tuple[tuple[Any, Any], None]:
+        (_, logged), gradients = jax.value_and_grad(weigh, has_aux=True)(variables, *part)
+        added = jax.tree.map(jnp.add, sums, (logged, gradients))
         return (added[0], jax.lax.with_sharding_constraint(added[1], shardings)), None
 
     first = jax.tree.map(lambda array: array[0], (split, rows))
-    metrics = jax.eval_shape(weigh, variables, *first)[1]
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (metrics, variables))
+    logged = jax.eval_shape(weigh, variables, *first)[1]
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), (logged, variables))
     zeros = (zeros[0], jax.lax.with_sharding_constraint(zeros[1], shardings))
     return jax.lax.scan(add, zeros, (split, rows))[0]

@@ -7,11 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from flax import nnx
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Key
 
 from samjax.checkpoint.manager import state_shapes
 from samjax.core.random import Stream, derive
+from samjax.core.tree import named_leaves, overlay, select
+from samjax.nn.init import Statistic
 from samjax.optim.averaging import moving_average
 from samjax.parallel.sharding import batch_sharding, replicated
 from samjax.training.accumulation import check_parts, gradient_in_parts
@@ -24,7 +27,7 @@ TrainStep = Callable[[TrainState, Any, Key[Array, ""]], tuple[TrainState, Metric
 def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
     """Return the update, to be jitted; the task's objective sees the global batch.
 
-    A step with a non-finite loss or gradient changes neither parameters nor moments, but counts as a step.
+    A step with a non-finite loss or gradient changes neither parameters, moments nor statistics, but counts as a step.
     """
     rate = config.optim.schedule.learning_rate(config.steps)
 
@@ -32,16 +35,19 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
         part = blueprint.trainable_part(state)
         keys = StepKeys(model=derive(run, Stream.MODEL, state.step), task=derive(run, Stream.TASK, state.step))
 
-        def objective(part: Any, batch: Any, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
+        def objective(part: Any, batch: Any, keys: StepKeys) -> tuple[Float[Array, ""], tuple[Metrics, Any]]:
             # A frozen parameter is a constant here, so nothing of the backward pass is built for it.
-            params = blueprint.weights(state.params, part)
-            return config.objective(blueprint.model(params, state.buffers), batch, keys=keys)
+            model = blueprint.model(blueprint.weights(state.params, part), state.buffers)
+            loss, metrics = config.objective(model, batch, keys=keys)
+            return loss, (metrics, nnx.to_pure_dict(nnx.state(model, Statistic)))
 
         shardings = blueprint.trainable_part(blueprint.shardings)
         if config.accumulate > 1:
-            metrics, gradients = gradient_in_parts(objective, part, batch, keys, config=config, shardings=shardings)
+            (metrics, statistics), gradients = gradient_in_parts(
+                objective, part, batch, keys, config=config, shardings=shardings
+            )
         else:
-            (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(part, batch, keys)
+            (_, (metrics, statistics)), gradients = jax.value_and_grad(objective, has_aux=True)(part, batch, keys)
             # Without this constraint the compiler may replicate gradients, 4 bytes per parameter on every device.
             gradients = jax.lax.with_sharding_constraint(gradients, shardings)
         updates, opt_state = blueprint.optimizer.update(gradients, state.opt_state, part)
@@ -53,7 +59,11 @@ def make_train_step(config: TrainConfig, blueprint: Blueprint) -> TrainStep:
 
         part = jax.tree.map(unless_broken, optax.apply_updates(part, updates), part)
         opt_state = jax.tree.map(unless_broken, opt_state, state.opt_state)
-        new = dataclasses.replace(blueprint.with_part(state, part), opt_state=opt_state, step=state.step + 1)
+        before = select(state.buffers, named_leaves(statistics))
+        buffers = overlay(state.buffers, jax.tree.map(unless_broken, statistics, before))
+        new = dataclasses.replace(
+            blueprint.with_part(state, part), buffers=buffers, opt_state=opt_state, step=state.step + 1
+        )
         if config.ema:
             average = moving_average(state.average, part, decay=config.ema, step=state.step)
             new = dataclasses.replace(new, average=jax.tree.map(unless_broken, average, state.average))

@@ -1,0 +1,38 @@
+"""Batch normalisation whose statistics are of the global batch, as PyTorch's SyncBatchNorm computes it."""
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jaxtyping import Array, Float
+
+from samjax.nn.init import Statistic, parameter
+
+
+class BatchNorm(nnx.Module):
+    """Normalises each channel with the batch's mean and variance in training, with running ones otherwise.
+
+    Running values keep 0.9 of themselves at each step, and of the variance the unbiased estimate, as in PyTorch; the
+    training step saves them. Under jit the batch is the global one, however it is split.
+    """
+
+    def __init__(self, width: int, *, epsilon: float = 1e-5, momentum: float = 0.1, dtype: jnp.dtype, rngs: nnx.Rngs):
+        self.epsilon, self.momentum, self.dtype = epsilon, momentum, dtype
+        self.scale = parameter(nnx.initializers.ones, (width,), axes=(None,), rngs=rngs)
+        self.bias = parameter(nnx.initializers.zeros, (width,), axes=(None,), rngs=rngs)
+        self.mean = Statistic(jnp.zeros(width), axes=(None,))
+        self.variance = Statistic(jnp.ones(width), axes=(None,))
+
+    def __call__(self, x: Float[Array, "*n c"], *, training: bool) -> Float[Array, "*n c"]:
+        """Normalise over all axes but the last; statistics in float32."""
+        mean, variance = self.mean[...], self.variance[...]
+        if training:
+            values, axes, count = x.astype(jnp.float32), tuple(range(x.ndim - 1)), x.size // x.shape[-1]
+            mean = values.mean(axes)
+            variance = jnp.square(values - mean).mean(axes)
+            self._remember(mean, variance * (count / max(count - 1, 1)))
+        factor = self.scale[...] * jax.lax.rsqrt(variance + self.epsilon)
+        return ((x - mean) * factor + self.bias[...]).astype(self.dtype)
+
+    def _remember(self, mean: Float[Array, "c"], variance: Float[Array, "c"]) -> None:
+        for kept, value in ((self.mean, mean), (self.variance, variance)):
+            kept[...] = (1 - self.momentum) * kept[...] + self.momentum * jax.lax.stop_gradient(value)
