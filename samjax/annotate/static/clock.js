@@ -20,18 +20,20 @@ export class MaskClock {
   /** @param {number} now */
   constructor(now) {
     this.hidden = false;
-    this.restart(now);
-  }
-
-  /** @param {number} now */
-  restart(now) {
-    this.start = this.last = now;
-    this.active = this.earlier = 0;
+    this.start = now;
+    this.last = now;
+    this.active = 0;
+    this.earlier = 0;
     /** @type {number | null} milliseconds to the first click, box or stroke */
     this.first = null;
     this.undos = 0;
     /** @type {number[]} milliseconds that the model took for each answer */
     this.decodes = [];
+  }
+
+  /** @param {number} now */
+  restart(now) {
+    Object.assign(this, new MaskClock(now), {hidden: this.hidden});
   }
 
   /** The person clicked, drew a box or a stroke. @param {number} now */
