@@ -1,0 +1,1 @@
+"""Heads that turn a backbone's maps into logits of a class for every pixel."""
