@@ -1,8 +1,8 @@
 """`samjax export`: convert weights for other software."""
 
 import argparse
+import json
 import sys
-from pathlib import Path
 
 from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
@@ -88,6 +88,7 @@ def _options(known: argparse.Namespace):
     Raises:
       UserError: they are of two formats, or the settings cannot be read.
     """
+    from samjax.core.json_config import to_json
     from samjax.interop.formats.onnx.model import OnnxOptions
     from samjax.interop.formats.samjax_folder import FolderOptions
     from samjax.predict.automatic.settings_file import FILE, read_settings
@@ -98,8 +99,8 @@ def _options(known: argparse.Namespace):
     if known.bfloat16 or known.settings:
         files = {}
         if known.settings:
-            read_settings(known.settings)
-            files = {FILE: Path(known.settings).expanduser().read_text()}
+            # Without the photos that they were tuned on, and where those lay.
+            files = {FILE: json.dumps({"settings": json.loads(to_json(read_settings(known.settings)))}, indent=1)}
         given.append(FolderOptions(dtype="bfloat16" if known.bfloat16 else "float32", files=files))
     if len(given) > 1:
         raise UserError(f"{' and '.join(one.FLAGS for one in given)}: remove those of one")

@@ -97,7 +97,8 @@ def _training(weights: Weights, sources: list[str]) -> str:
         else f"{step:,} of {config.get('steps', 0):,}",
         "photos a step": photos,
         **(_annotator(config) if "prompting" in config else {}),
-        "optimiser": f"AdamW, peak rate {schedule.get('peak_lr')}, {_of_schedule(schedule)}, weight decay "
+        "optimiser": f"{'Muon and ' if optim.get('muon') else ''}AdamW, peak rate {schedule.get('peak_lr')}, "
+        f"{_of_schedule(schedule)}, weight decay "
         f"{optim.get('weight_decay')}, layer decay {optim.get('layer_decay')}",
         "computed in": config.get("model", {}).get("dtype"),
         "seed": config.get("seed"),

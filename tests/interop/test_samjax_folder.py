@@ -34,7 +34,12 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory):
     path = tmp_path_factory.mktemp("tuned") / "generator.json"
-    path.write_text(json.dumps({"settings": json.loads(to_json(SETTINGS))}))
+    tuned = {
+        "checkpoint": "/home/ann/runs/cells",
+        "settings": json.loads(to_json(SETTINGS)),
+        "data": {"images": ["/home"]},
+    }
+    path.write_text(json.dumps(tuned))
     return path
 
 
@@ -88,6 +93,7 @@ def test_settings_go_with_the_weights_and_are_generates_own(source, settings, tm
 
     monkeypatch.setattr(mask_folder, "open_folder", opened)
     assert export(source, tmp_path / "out", "--settings", settings) == 0
+    assert "home" not in (tmp_path / "out" / "generator.json").read_text()
     (tmp_path / "a.png").write_bytes(b"")
 
     def used(*options) -> GeneratorConfig:

@@ -18,8 +18,8 @@ from samjax.training.start import find_starting_weights
 from samjax.training.state import make_blueprint
 
 PHOTOS = Path(__file__).parents[2] / "experiments" / "nuclei" / "photos"
-LEAST = {"bright": 0.86, "dim": 0.71, "stained": 0.56}
-"""Mean IoU after one click: 0.878, 0.725 and 0.581, when the model was made."""
+LEAST = {"bright": 0.86, "dim": 0.70, "stained": 0.57}
+"""Mean IoU after one click: 0.872, 0.710 and 0.582, when the model was made."""
 
 
 @pytest.fixture(scope="module")
