@@ -16,8 +16,8 @@ from samjax.core.tree import find_among, map_with_names
 
 RMS = 0.2
 
-Matrices = Mapping[str, MuonDimensionNumbers]
-"""The axes of inputs and outputs, by the path of each kernel that Muon updates."""
+Matrices = Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+"""The axes of inputs and those of outputs, by the path of each kernel that Muon updates; others count its matrices."""
 
 
 def muon_matrices(
@@ -36,27 +36,31 @@ def muon_matrices(
     return {name: _axes(len(shapes[name].shape), *kernels[name]) for name in found}
 
 
-def _axes(rank: int, inputs: int, outputs: int) -> MuonDimensionNumbers:
-    """Return which of a kernel's axes are inputs and outputs; the others count its matrices."""
+def _axes(rank: int, inputs: int, outputs: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the axes of a matrix's inputs and outputs in a kernel of `rank` axes."""
     first = rank - min(outputs, 2)
-    return MuonDimensionNumbers(
-        reduction_axis=tuple(range(rank - outputs - inputs, rank - outputs)), output_axis=tuple(range(first, rank))
-    )
+    return tuple(range(rank - outputs - inputs, rank - outputs)), tuple(range(first, rank))
 
 
 def scale_matrices_by_muon(matrices: Matrices) -> optax.GradientTransformation:
     """Return Muon's direction for a tree whose leaves are among `matrices`, of root mean square `RMS`."""
 
     def dimensions(updates: Any) -> Any:
-        return map_with_names(lambda name, _: matrices[name], updates)
+        def one(name: str, _: Any) -> MuonDimensionNumbers:
+            inputs, outputs = matrices[name]
+            return MuonDimensionNumbers(reduction_axis=inputs, output_axis=outputs)
+
+        return map_with_names(one, updates)
 
     def rescale(updates: Any, _: Any) -> Any:
-        return map_with_names(lambda name, update: update * (RMS * math.sqrt(_longer(update, matrices[name]))), updates)
+        def one(name: str, update: jax.Array) -> jax.Array:
+            return update * (RMS * math.sqrt(_longer(update, *matrices[name])))
+
+        return map_with_names(one, updates)
 
     return optax.chain(scale_by_muon(weight_dimension_numbers=dimensions), optax.stateless(rescale))
 
 
-def _longer(update: jax.Array, axes: MuonDimensionNumbers) -> int:
+def _longer(update: jax.Array, *sides: tuple[int, ...]) -> int:
     """Return the longer side of a kernel's matrices: the mean square of an orthogonal one is its inverse."""
-    sides = (math.prod(update.shape[axis] for axis in side) for side in (axes.reduction_axis, axes.output_axis))
-    return max(sides)
+    return max(math.prod(update.shape[axis] for axis in side) for side in sides)

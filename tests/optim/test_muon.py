@@ -67,7 +67,7 @@ def test_each_matrix_keeps_its_singular_vectors_and_has_equal_singular_values(di
 def test_it_is_optax_muon_for_plain_matrices():
     params = {"mlp": {"kernel": jnp.zeros((6, 10))}}
     plain = optax.contrib.muon(0.5, consistent_rms=0.2)
-    matrices = {"mlp/kernel": optax.contrib.MuonDimensionNumbers(reduction_axis=(0,), output_axis=(1,))}
+    matrices = {"mlp/kernel": ((0,), (1,))}
     config = OptimConfig(
         schedule=ConstantConfig(peak_lr=0.5, warmup_steps=0), weight_decay=0.0, layer_decay=1.0, clip_norm=0.0
     )

@@ -54,7 +54,7 @@ class AllMlpHead(nnx.Module):
         self, maps: tuple[Float[Array, "b _ _ _"], ...], *, key: Key[Array, ""] | None = None
     ) -> Float[Array, "b h w classes"]:
         """Return the logits; a `key` means training: dropout, and the norm of the batch's own statistics."""
-        size, parts = maps[0].shape[1:3], self._parts()
+        size, parts = (maps[0].shape[1], maps[0].shape[2]), self._parts()
         levels = [
             _resize(project(one) @ part, size) for project, one, part in zip(self.project, maps, parts, strict=True)
         ]
