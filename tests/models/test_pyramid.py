@@ -87,19 +87,23 @@ def test_each_map_has_its_stride_and_channels(maps):
 
 
 def test_drop_path_rates_rise_over_all_stages(model, image, maps):
-    """From 0 for the first of five blocks to the config's for the last."""
+    """From 0 for the first of five blocks to the config's for the last, which is dropped for some photos."""
     stage = type(model.stages[0])
     apply = stage.__call__
-    rates = []
+    rates, kept = [], []
 
     def record(one, image, of_stage, keep):
         rates.extend(np.asarray(of_stage).tolist())
+        kept.extend(np.asarray(keep))
         return apply(one, image, of_stage, keep)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "__call__", record)
         dropped = model(image, key=jax.random.key(3))
     np.testing.assert_allclose(rates, np.linspace(0, 0.5, 5), atol=1e-7)
+    assert len(kept) == 5
+    assert kept[0].all()
+    assert 0 < kept[-1].sum() < kept[-1].size
     assert not np.allclose(dropped[-1], maps[-1], atol=1e-3)
 
 
