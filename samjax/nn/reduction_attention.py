@@ -9,9 +9,10 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
-from samjax.nn.init import VIT_INIT, parameter
+from samjax.nn.init import VIT_INIT
 from samjax.nn.mlp import gelu
 from samjax.nn.norm import layer_norm
+from samjax.nn.patch import Patchify
 
 POOLED = 7
 """Side of the map that `Reduction.POOL` attends to."""
@@ -24,6 +25,11 @@ class Reduction(enum.Enum):
     """A convolution whose stride is its kernel; rows and columns that fill no kernel are left out."""
     POOL = "pool"
     """Means over 7 x 7 parts of the map, whatever its size (PVT v2 Li)."""
+
+
+def has_reduction(ratio: int, reduction: Reduction) -> bool:
+    """Return whether keys and values come of a map that is made smaller."""
+    return reduction is Reduction.POOL or ratio > 1
 
 
 class ReductionAttention(nnx.Module):
@@ -44,7 +50,7 @@ class ReductionAttention(nnx.Module):
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
-        self.dtype, self.is_pooled = dtype, reduction is Reduction.POOL
+        self.is_pooled = reduction is Reduction.POOL
         channels = width // heads
 
         def into(parts: tuple[int, ...]) -> nnx.LinearGeneral:
@@ -68,9 +74,11 @@ class ReductionAttention(nnx.Module):
             dtype=dtype,
             rngs=rngs,
         )
-        is_reduced = self.is_pooled or ratio > 1
-        size = 1 if self.is_pooled else ratio
-        self.reduce = ReductionConv(width, size, init=reduction_init, dtype=dtype, rngs=rngs) if is_reduced else None
+        self.size = 1 if self.is_pooled else ratio
+        is_reduced = has_reduction(ratio, reduction)
+        self.reduce = (
+            Patchify(width, width, self.size, init=reduction_init, dtype=dtype, rngs=rngs) if is_reduced else None
+        )
         self.norm = layer_norm(width, epsilon=1e-5, dtype=dtype, rngs=rngs) if is_reduced else None
 
     def __call__(self, tokens: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
@@ -89,24 +97,8 @@ class ReductionAttention(nnx.Module):
         if self.is_pooled:
             rows, columns = (jnp.asarray(pooling(side, POOLED), tokens.dtype) for side in tokens.shape[1:3])
             return gelu(self.norm(self.reduce(jnp.einsum("ih,bhwd,jw->bijd", rows, tokens, columns))))
-        return self.norm(self.reduce(tokens))
-
-
-class ReductionConv(nnx.Module):
-    """A size x size convolution of stride `size` that keeps the channels; what fills no kernel is left out."""
-
-    def __init__(self, width: int, size: int, *, init: Initializer, dtype: jnp.dtype, rngs: nnx.Rngs):
-        self.dtype = dtype
-        self.kernel = parameter(init, (size, size, width, width), axes=(None, None, None, "embed"), rngs=rngs)
-        self.bias = parameter(nnx.initializers.zeros, (width,), axes=("embed",), rngs=rngs)
-
-    def __call__(self, tokens: Float[Array, "b h w d"]) -> Float[Array, "b i j d"]:
-        """Apply it."""
-        size = self.kernel.shape[0]
-        rows, columns = tokens.shape[1] // size, tokens.shape[2] // size
-        cells = tokens[:, : rows * size, : columns * size].reshape(len(tokens), rows, size, columns, size, -1)
-        out = jnp.einsum("bipjqc,pqcd->bijd", cells.astype(self.dtype), self.kernel[...].astype(self.dtype))
-        return out + self.bias[...].astype(self.dtype)
+        rows, columns = (side // self.size * self.size for side in tokens.shape[1:3])
+        return self.norm(self.reduce(tokens[:, :rows, :columns]))
 
 
 def pooling(side: int, cells: int) -> Float[np.ndarray, "cells side"]:

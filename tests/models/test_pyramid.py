@@ -121,3 +121,6 @@ def test_bad_sizes_are_refused():
         PyramidConfig(widths=(4, 9, 10, 16))
     with pytest.raises(UserError, match="only overlapping patches have it"):
         PyramidConfig(overlapping=False, reduction=Reduction.POOL)
+    apart = dataclasses.replace(TINY, overlapping=False)
+    with pytest.raises(UserError, match=r"model\.image_size \(64, 100\) is not a multiple of the patch, 32; use 96"):
+        array_shapes(lambda *, rngs: Pyramid(apart, image_size=(64, 100), dtype=FLOAT32, rngs=rngs))

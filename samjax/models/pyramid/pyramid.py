@@ -6,6 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
 from samjax.core.random import Rows, split_each
+from samjax.models.multiples import check_frame
 from samjax.models.pyramid.pyramid_blocks import Patches, PyramidBlock
 from samjax.models.pyramid.pyramid_config import STRIDES, PyramidConfig
 from samjax.nn.drop_path import draw_paths
@@ -25,6 +26,8 @@ class Pyramid(nnx.Module):
 
     def __init__(self, config: PyramidConfig, *, image_size: tuple[int, int], dtype: jnp.dtype, rngs: nnx.Rngs):
         self.config = config
+        if not config.overlapping:
+            check_frame("model.image_size", image_size, STRIDES[-1])
         self.stages = nnx.List(
             [
                 Stage(

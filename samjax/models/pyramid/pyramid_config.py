@@ -6,12 +6,11 @@ from samjax.core.errors import UserError
 from samjax.core.ranges import Count, DropRate, config_class
 from samjax.models.multiples import check_multiples
 from samjax.models.vit.blocks import Epsilon
-from samjax.nn.reduction_attention import Reduction
+from samjax.nn.reduction_attention import Reduction, has_reduction
 from samjax.nn.stack import Remat
 
 STRIDES = (4, 8, 16, 32)
 """Pixels of the photo to a token of each stage."""
-_PYRAMID = (64, 128, 320, 512)
 
 Four = tuple[Count, Count, Count, Count]
 
@@ -23,7 +22,7 @@ class PyramidConfig:
     The defaults are SegFormer's MiT-B2.
     """
 
-    widths: Four = _PYRAMID
+    widths: Four = (64, 128, 320, 512)
     """Channels of a token in each stage, multiples of the stage's heads."""
     depths: Four = (3, 4, 6, 3)
     """Blocks of each stage."""
@@ -59,7 +58,7 @@ class PyramidConfig:
 
     def is_reduced(self, stage: int) -> bool:
         """Return whether the stage's attention sees a smaller map."""
-        return self.reduction is Reduction.POOL or self.reductions[stage] > 1
+        return has_reduction(self.reductions[stage], self.reduction)
 
     @classmethod
     def mit_b0(cls, **changes) -> "PyramidConfig":
