@@ -7,6 +7,7 @@ import inspect
 import json
 import types
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,18 +15,34 @@ from samjax.core.errors import UserError
 
 T = TypeVar("T")
 
+KIND = "kind"
+"""The key that names a class, see `to_json`."""
+
 
 def to_json(config: Any) -> str:
-    """Return a config, or any nest of dataclasses, as indented JSON; enums by value."""
+    """Return a config, or any nest of dataclasses, as indented JSON; enums by value.
 
-    def plain(value: Any) -> Any:
-        if isinstance(value, enum.Enum):
-            return value.value
-        if isinstance(value, Path):
-            return str(value)
-        raise TypeError(f"a config cannot hold a {type(value).__name__}: {value!r}")
+    Where a class sets `NAMED_KINDS = True`, the JSON of its subclasses begins with `kind`, the subclass's name: kinds
+    whose fields are alike cannot be told apart otherwise.
+    """
+    return json.dumps(_plain(config), indent=2)
 
-    return json.dumps(dataclasses.asdict(config), indent=2, default=plain)
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {KIND: type(value).__name__, **fields} if getattr(value, "NAMED_KINDS", False) else fields
+    if isinstance(value, tuple | list):
+        return [_plain(one) for one in value]
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, enum.Enum):
+        return _plain(value.value)
+    if isinstance(value, Path):
+        return str(value)
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise TypeError(f"a config cannot hold a {type(value).__name__}: {value!r}")
 
 
 def from_json(expected: type[T], plain: Any, *, name: str = "config") -> T:
@@ -49,7 +66,9 @@ def _built(expected: Any, plain: Any, name: str) -> Any:
     if dataclasses.is_dataclass(expected) and isinstance(expected, type):
         if not isinstance(plain, dict):
             raise UserError(f"{name} is {plain!r:.60}, expected the fields of {expected.__name__}")
-        if inspect.isabstract(expected):
+        if getattr(expected, "NAMED_KINDS", False):
+            expected, plain = _kind_named(expected, plain, name)
+        elif inspect.isabstract(expected):
             expected = _kind_with(expected, set(plain), name)
         known = typing.get_type_hints(expected)
         fields = {field.name: field for field in dataclasses.fields(expected)}
@@ -79,6 +98,19 @@ def _built(expected: Any, plain: Any, name: str) -> Any:
     if isinstance(expected, type) and type(plain) is expected:
         return plain
     raise UserError(f"{name} is {plain!r:.60}, expected {getattr(expected, '__name__', expected)}")
+
+
+def _kind_named(abstract: type, plain: dict[str, Any], name: str) -> tuple[type, dict[str, Any]]:
+    """Return the subclass of `abstract` that `plain` names, or itself, and the fields of `plain`.
+
+    Raises:
+      UserError: there is none of this name.
+    """
+    kinds = {kind.__name__: kind for kind in (abstract, *abstract.__subclasses__()) if not inspect.isabstract(kind)}
+    kind = kinds.get(plain.get(KIND, ""))
+    if kind is None:
+        raise UserError(f"{name}.{KIND} is {plain.get(KIND)!r:.60}, expected one of {', '.join(kinds)}")
+    return kind, {key: value for key, value in plain.items() if key != KIND}
 
 
 def _kind_with(abstract: type, keys: set[str], name: str) -> type:

@@ -20,6 +20,20 @@ def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, "*n"] | None
     return jnp.where(keep, x / (1.0 - rate), 0).astype(x.dtype)
 
 
+def drop_channels(
+    maps: Float[Array, "b h w c"], rate: float, key: Key[Array, ""] | None, rows: Rows | None = None
+) -> Float[Array, "b h w c"]:
+    """Zero whole channels of each photo with probability `rate`, scale the rest by 1 / (1 - rate).
+
+    No `key` drops nothing; `rows` as for `draw_rows`.
+    """
+    if key is None or rate == 0.0:
+        return maps
+    channels = maps.shape[-1]
+    keep = draw_rows(lambda photos: jax.random.bernoulli(key, 1.0 - rate, (photos, 1, 1, channels)), len(maps), rows)
+    return jnp.where(keep, maps / (1.0 - rate), 0).astype(maps.dtype)
+
+
 def draw_paths(
     keys: Key[Array, "*n"], rates: Float[Array, "*n"], samples: int, rows: Rows | None = None
 ) -> Bool[Array, "*n samples"]:

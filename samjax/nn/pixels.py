@@ -18,6 +18,8 @@ class PixelStatistics(enum.Enum):
 
     IMAGENET = "imagenet"
     """Those of ImageNet's photos, as all released models have it."""
+    HALF = "half"
+    """A half and a half, of 1: the pixels from -1 to 1, as ViTs of ImageNet-21k and DPT have them."""
     PHOTO = "photo"
     """The photo's own: for microscopes and other instruments, where exposure and stain differ from photo to photo."""
 
@@ -39,6 +41,8 @@ def normalise(
         mean = jnp.mean(pixels, axis=(1, 2), keepdims=True, where=inside)
         variance = jnp.mean((pixels - mean) ** 2, axis=(1, 2), keepdims=True, where=inside)
         scaled = (pixels - mean) / jnp.sqrt(variance + 1.0)  # a level's noise in an empty photo stays below 1
+    elif statistics is PixelStatistics.HALF:
+        scaled = pixels / 127.5 - 1.0
     else:
         scaled = (pixels - jnp.array(PIXEL_MEAN)) / jnp.array(PIXEL_STD)
     return scaled if inside is None else jnp.where(inside, scaled, 0.0)

@@ -8,14 +8,13 @@ import pytest
 
 from samjax.interop.mapping import Naming, arrays_from_torch, arrays_to_torch, write_out
 from samjax.interop.tables.pyramid_rows import AUTHORS, PVT, PVT_V2, SEGFORMER, pyramid_rows, pyramid_slots
-from samjax.models.pyramid.pyramid import Pyramid
-from samjax.models.pyramid.pyramid_config import PyramidConfig
+from samjax.models.pyramid.pyramid import Pyramid, PyramidConfig
 from samjax.nn.reduction_attention import Reduction
 from samjax.nn.structure import array_shapes
 
 SIZES = {"widths": (4, 8, 10, 16), "depths": (1, 2, 1, 1)}
-MIT, V1 = PyramidConfig(**SIZES), PyramidConfig.pvt(**SIZES)
-POOLED = PyramidConfig.pvt_v2(**SIZES, reduction=Reduction.POOL)
+MIT, V1 = PyramidConfig(**SIZES), PyramidConfig.pvt_tiny(**SIZES)
+POOLED = PyramidConfig.pvt_v2_b1(**SIZES, reduction=Reduction.POOL)
 
 
 def shapes_of(config: PyramidConfig) -> dict[str, tuple[int, ...]]:

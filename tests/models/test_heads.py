@@ -22,7 +22,7 @@ def test_dropout_is_of_whole_channels_of_a_photo():
             rngs=nnx.Rngs(0),
         )
         head.classify.kernel[...] = jnp.eye(width)
-        return np.asarray(head(maps, key=jax.random.key(1)))
+        return np.asarray(head(maps, key=jax.random.key(1)).logits)
 
     whole, dropped = logits(0.0), logits(0.5)
     gone = ~dropped.any(axis=(1, 2)) & whole.any(axis=(1, 2))

@@ -10,14 +10,12 @@ import pytest
 
 from samjax.core.errors import UserError
 from samjax.core.tree import nest
-from samjax.models.pyramid.pyramid import Pyramid
-from samjax.models.pyramid.pyramid_config import PyramidConfig
+from samjax.models.pyramid.pyramid import Pyramid, PyramidConfig
 from samjax.nn.reduction_attention import POOLED, Reduction, pooling
 from samjax.nn.structure import array_shapes, model_with
 
 TINY = PyramidConfig(widths=(4, 8, 10, 16), depths=(1, 2, 1, 1))
 FLOAT32 = jnp.dtype("float32")
-NARROW = (32, 64, 160, 256)
 
 
 def classifier(width: int) -> int:
@@ -34,17 +32,17 @@ COUNTS = {
     "MiT-B3": (PyramidConfig.mit_b3(), 44_072_128),
     "MiT-B4": (PyramidConfig.mit_b4(), 60_842_688),
     "MiT-B5": (PyramidConfig.mit_b5(), 81_443_008),
-    "PVT-Tiny": (PyramidConfig.pvt((2, 2, 2, 2)), 13_229_288 - V1_CLASSIFIER),
-    "PVT-Small": (PyramidConfig.pvt((3, 4, 6, 3)), 24_485_864 - V1_CLASSIFIER),
-    "PVT-Medium": (PyramidConfig.pvt((3, 4, 18, 3)), 44_208_104 - V1_CLASSIFIER),
-    "PVT-Large": (PyramidConfig.pvt((3, 8, 27, 3)), 61_369_320 - V1_CLASSIFIER),
-    "PVTv2-B0": (PyramidConfig.pvt_v2((2, 2, 2, 2), widths=NARROW), 3_666_760 - classifier(256)),
-    "PVTv2-B1": (PyramidConfig.pvt_v2((2, 2, 2, 2)), 14_009_000 - classifier(512)),
-    "PVTv2-B2": (PyramidConfig.pvt_v2((3, 4, 6, 3)), 25_362_856 - classifier(512)),
-    "PVTv2-B2-Li": (PyramidConfig.pvt_v2((3, 4, 6, 3), reduction=Reduction.POOL), 22_553_512 - classifier(512)),
-    "PVTv2-B3": (PyramidConfig.pvt_v2((3, 4, 18, 3)), 45_238_696 - classifier(512)),
-    "PVTv2-B4": (PyramidConfig.pvt_v2((3, 8, 27, 3)), 62_556_072 - classifier(512)),
-    "PVTv2-B5": (PyramidConfig.pvt_v2((3, 6, 40, 3), mlp_ratios=(4, 4, 4, 4)), 81_956_008 - classifier(512)),
+    "PVT-Tiny": (PyramidConfig.pvt_tiny(), 13_229_288 - V1_CLASSIFIER),
+    "PVT-Small": (PyramidConfig.pvt_small(), 24_485_864 - V1_CLASSIFIER),
+    "PVT-Medium": (PyramidConfig.pvt_medium(), 44_208_104 - V1_CLASSIFIER),
+    "PVT-Large": (PyramidConfig.pvt_large(), 61_369_320 - V1_CLASSIFIER),
+    "PVTv2-B0": (PyramidConfig.pvt_v2_b0(), 3_666_760 - classifier(256)),
+    "PVTv2-B1": (PyramidConfig.pvt_v2_b1(), 14_009_000 - classifier(512)),
+    "PVTv2-B2": (PyramidConfig.pvt_v2_b2(), 25_362_856 - classifier(512)),
+    "PVTv2-B2-Li": (PyramidConfig.pvt_v2_b2_li(), 22_553_512 - classifier(512)),
+    "PVTv2-B3": (PyramidConfig.pvt_v2_b3(), 45_238_696 - classifier(512)),
+    "PVTv2-B4": (PyramidConfig.pvt_v2_b4(), 62_556_072 - classifier(512)),
+    "PVTv2-B5": (PyramidConfig.pvt_v2_b5(), 81_956_008 - classifier(512)),
 }
 BY_DEFAULT = ("MiT-B0", "PVT-Tiny", "PVTv2-B2-Li")
 

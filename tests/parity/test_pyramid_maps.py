@@ -11,16 +11,15 @@ from transformers import PvtConfig, PvtModel, PvtV2Backbone, PvtV2Config, Segfor
 from samjax.core.tree import nest
 from samjax.interop.mapping import Naming, arrays_from_torch, write_out
 from samjax.interop.tables.pyramid_rows import PVT, PVT_V2, SEGFORMER, pyramid_rows, pyramid_slots
-from samjax.models.pyramid.pyramid import Pyramid
-from samjax.models.pyramid.pyramid_config import PyramidConfig
+from samjax.models.pyramid.pyramid import Pyramid, PyramidConfig
 from samjax.nn.reduction_attention import Reduction
 from samjax.nn.structure import array_shapes, model_with
 
 SIZES = {"widths": (8, 16, 20, 32), "depths": (2, 1, 1, 2), "heads": (1, 2, 5, 8)}
 MIT = PyramidConfig(**SIZES, epsilon=1e-5)
-V1 = PyramidConfig.pvt(**SIZES)
-V2 = PyramidConfig.pvt_v2(**SIZES)
-LINEAR = PyramidConfig.pvt_v2(**SIZES, reduction=Reduction.POOL)
+V1 = PyramidConfig.pvt_tiny(**SIZES)
+V2 = PyramidConfig.pvt_v2_b1(**SIZES)
+LINEAR = PyramidConfig.pvt_v2_b1(**SIZES, reduction=Reduction.POOL)
 UNEVEN = (72, 104)
 """Maps of 18 x 26 tokens: the last two rows and columns fill no reduction by 8."""
 

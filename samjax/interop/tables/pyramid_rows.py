@@ -15,7 +15,7 @@ from samjax.interop.axes import (
     Layout,
 )
 from samjax.interop.mapping import Row, Slot, plain_slots
-from samjax.models.pyramid.pyramid_config import PyramidConfig
+from samjax.models.pyramid.pyramid_sizes import PyramidSizes
 
 AUTHORS, SEGFORMER, PVT, PVT_V2 = "pyramid", "segformer-transformers", "pvt-transformers", "pvt-v2-transformers"
 """Names of the layouts: that of all authors, and transformers' of each model."""
@@ -90,12 +90,12 @@ _PLACES: Mapping[str, tuple[str, str, str, str]] = {
 """Where each layout has a stage's blocks, patches, their norm, and the stage's own."""
 
 
-def pyramid_slots(config: PyramidConfig) -> dict[str, list[Slot]]:
+def pyramid_slots(config: PyramidSizes) -> dict[str, list[Slot]]:
     """Return the layers of every stack, by the stack's placeholder."""
     return {f"block{stage}": plain_slots(depth) for stage, depth in enumerate(config.depths)}
 
 
-def pyramid_rows(config: PyramidConfig, *, prefixes: Mapping[str, str]) -> tuple[Row, ...]:
+def pyramid_rows(config: PyramidSizes, *, prefixes: Mapping[str, str]) -> tuple[Row, ...]:
     """Return the rows of an encoder whose paths begin with `stages`.
 
     Args:
@@ -105,7 +105,7 @@ def pyramid_rows(config: PyramidConfig, *, prefixes: Mapping[str, str]) -> tuple
     return tuple(row for stage in range(len(config.depths)) for row in _stage(config, stage, prefixes))
 
 
-def _stage(config: PyramidConfig, stage: int, prefixes: Mapping[str, str]) -> list[Row]:
+def _stage(config: PyramidSizes, stage: int, prefixes: Mapping[str, str]) -> list[Row]:
     def keys(place: int, end: str, part: str | None = None) -> dict[str, tuple[str, ...]]:
         found = {}
         for layout, prefix in prefixes.items():
@@ -154,7 +154,7 @@ def _norm(array, path: str, keys) -> list[Row]:
     return [array(f"{path}/scale", VECTOR, keys("weight")), array(f"{path}/bias", VECTOR, keys("bias"))]
 
 
-def _parts(config: PyramidConfig, stage: int) -> list[str]:
+def _parts(config: PyramidSizes, stage: int) -> list[str]:
     """Return the parts that a block of the stage has."""
     left_out = set() if config.is_reduced(stage) else {"attention/reduce", "attention/norm"}
     left_out |= set() if config.overlapping else {"mlp/depthwise"}

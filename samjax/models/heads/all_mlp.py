@@ -7,20 +7,28 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key
 
+from samjax.core.random import Rows
 from samjax.core.ranges import Count, DropRate, config_class
+from samjax.models.backbone import BackboneConfig
+from samjax.models.heads.head import HeadConfig, HeadOutput
 from samjax.nn.batch_norm import BatchNorm
-from samjax.nn.drop_path import dropout
+from samjax.nn.drop_path import drop_channels
 from samjax.nn.init import VIT_INIT
+from samjax.nn.interpolate import interpolate
 
 
 @config_class("model.head")
-class AllMlpConfig:
+class AllMlpConfig(HeadConfig):
     """Sizes of SegFormer's head. The defaults are those of B2 to B5; B0 and B1 have a width of 256."""
 
     width: Count = 768
     """Channels to which every map is brought."""
     dropout: DropRate = 0.1
     """Rate at which channels of a photo are dropped before the classes."""
+
+    def make(self, *, encoder: BackboneConfig, classes: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> "AllMlpHead":
+        """Return the head of a backbone's maps."""
+        return AllMlpHead(self, channels=encoder.channels, classes=classes, dtype=dtype, rngs=rngs)
 
 
 class AllMlpHead(nnx.Module):
@@ -51,18 +59,20 @@ class AllMlpHead(nnx.Module):
         self.classify = linear(config.width, classes)
 
     def __call__(
-        self, maps: tuple[Float[Array, "b _ _ _"], ...], *, key: Key[Array, ""] | None = None
-    ) -> Float[Array, "b h w classes"]:
-        """Return the logits; a `key` means training: dropout, and the norm of the batch's own statistics."""
+        self,
+        maps: tuple[Float[Array, "b _ _ _"], ...],
+        *,
+        key: Key[Array, ""] | None = None,
+        rows: Rows | None = None,
+    ) -> HeadOutput:
+        """Return the logits, at the resolution of the first map."""
         size, parts = (maps[0].shape[1], maps[0].shape[2]), self._parts()
         levels = [
-            _resize(project(one) @ part, size) for project, one, part in zip(self.project, maps, parts, strict=True)
+            interpolate(project(one) @ part, size) for project, one, part in zip(self.project, maps, parts, strict=True)
         ]
         mixed = functools.reduce(jnp.add, levels)
         mixed = jax.nn.relu(self.norm(mixed, training=key is not None))
-        if key is not None:
-            mixed = _drop_channels(mixed, self.dropout, key)
-        return self.classify(mixed)
+        return HeadOutput(logits=self.classify(drop_channels(mixed, self.dropout, key, rows)))
 
     def _parts(self) -> list[Float[Array, "w w"]]:
         """Return the rows of the mixing kernel that each map meets; the published one takes the coarsest map first.
@@ -70,16 +80,3 @@ class AllMlpHead(nnx.Module):
         Mixing goes before enlarging, which it commutes with: on the coarsest map it costs a 64th.
         """
         return jnp.split(self.mix.kernel[...].astype(self.mix.dtype), len(self.project))[::-1]
-
-
-def _resize(tokens: Float[Array, "b i j c"], size: tuple[int, int]) -> Float[Array, "b h w c"]:
-    """Enlarge bilinearly, as PyTorch's `interpolate` with `align_corners=False`."""
-    if tokens.shape[1:3] == size:
-        return tokens
-    return jax.image.resize(tokens, (len(tokens), *size, tokens.shape[-1]), "linear", antialias=False)
-
-
-def _drop_channels(tokens: Float[Array, "b h w c"], rate: float, key: Key[Array, ""]) -> Float[Array, "b h w c"]:
-    """Drop whole channels of each photo, scale the rest by 1 / (1 - rate)."""
-    kept = dropout(jnp.ones((len(tokens), 1, 1, tokens.shape[-1]), tokens.dtype), rate, key)
-    return tokens * kept

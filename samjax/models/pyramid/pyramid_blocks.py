@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float
 
-from samjax.models.pyramid.pyramid_config import PyramidConfig
+from samjax.models.pyramid.pyramid_sizes import PyramidSizes
 from samjax.nn.drop_path import drop_path
 from samjax.nn.init import VIT_INIT, parameter
 from samjax.nn.mlp import Mlp, gelu
@@ -23,7 +23,7 @@ CONV_INIT = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
 class Patches(nnx.Module):
     """A stage's tokens: patches of the map before, which may overlap, and a norm; or with a table of positions."""
 
-    def __init__(self, config: PyramidConfig, stage: int, *, grid: tuple[int, int], dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, config: PyramidSizes, stage: int, *, grid: tuple[int, int], dtype: jnp.dtype, rngs: nnx.Rngs):
         inputs, outputs = (3, *config.widths)[stage], config.widths[stage]
         stride = 4 if stage == 0 else 2
         if config.overlapping:
@@ -96,7 +96,7 @@ def _mix(mlp: MixMlp, hidden: Float[Array, "b h w u"]) -> Float[Array, "b h w d"
 class PyramidBlock(nnx.Module):
     """A pre-norm transformer block whose attention sees a smaller map."""
 
-    def __init__(self, config: PyramidConfig, stage: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(self, config: PyramidSizes, stage: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         width, hidden = config.widths[stage], config.widths[stage] * config.mlp_ratios[stage]
         self.norm1 = layer_norm(width, epsilon=config.epsilon, dtype=dtype, rngs=rngs)
         self.attention = ReductionAttention(

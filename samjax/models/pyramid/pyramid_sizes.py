@@ -1,7 +1,5 @@
 """Sizes of pyramid vision transformers."""
 
-from dataclasses import replace
-
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, DropRate, config_class
 from samjax.models.multiples import check_multiples
@@ -16,7 +14,7 @@ Four = tuple[Count, Count, Count, Count]
 
 
 @config_class("model.encoder")
-class PyramidConfig:
+class PyramidSizes:
     """Four stages of transformer blocks, each on a map half as large as the one before (PVT; PVT v2; SegFormer).
 
     The defaults are SegFormer's MiT-B2.
@@ -51,54 +49,6 @@ class PyramidConfig:
         if self.reduction is Reduction.POOL and not self.overlapping:
             raise UserError("model.encoder.reduction is POOL; only overlapping patches have it (PVT v2 Li)")
 
-    @property
-    def strides(self) -> tuple[int, ...]:
-        """Pixels of the photo to a token of each map."""
-        return STRIDES
-
     def is_reduced(self, stage: int) -> bool:
         """Return whether the stage's attention sees a smaller map."""
         return has_reduction(self.reductions[stage], self.reduction)
-
-    @classmethod
-    def mit_b0(cls, **changes) -> "PyramidConfig":
-        """SegFormer's encoder B0, 3.3 million parameters; `changes` to any field."""
-        return replace(cls(widths=(32, 64, 160, 256), depths=(2, 2, 2, 2)), **changes)
-
-    @classmethod
-    def mit_b1(cls, **changes) -> "PyramidConfig":
-        """B1, 13.2 million."""
-        return replace(cls(depths=(2, 2, 2, 2)), **changes)
-
-    @classmethod
-    def mit_b2(cls, **changes) -> "PyramidConfig":
-        """B2, 24.2 million."""
-        return replace(cls(), **changes)
-
-    @classmethod
-    def mit_b3(cls, **changes) -> "PyramidConfig":
-        """B3, 44.1 million."""
-        return replace(cls(depths=(3, 4, 18, 3)), **changes)
-
-    @classmethod
-    def mit_b4(cls, **changes) -> "PyramidConfig":
-        """B4, 60.8 million."""
-        return replace(cls(depths=(3, 8, 27, 3)), **changes)
-
-    @classmethod
-    def mit_b5(cls, **changes) -> "PyramidConfig":
-        """B5, 81.4 million."""
-        return replace(cls(depths=(3, 6, 40, 3)), **changes)
-
-    @classmethod
-    def pvt(cls, depths: Four, **changes) -> "PyramidConfig":
-        """PVT v1: Tiny 2 2 2 2, Small 3 4 6 3, Medium 3 4 18 3, Large 3 8 27 3."""
-        return replace(cls(depths=depths, mlp_ratios=(8, 8, 4, 4), overlapping=False), **changes)
-
-    @classmethod
-    def pvt_v2(cls, depths: Four, **changes) -> "PyramidConfig":
-        """PVT v2: B1 2 2 2 2, B2 3 4 6 3, B3 3 4 18 3, B4 3 8 27 3; B5 3 6 40 3 with `mlp_ratios` of 4.
-
-        B0 is B1 with `widths` of 32, 64, 160 and 256; B2-Li is B2 with `reduction` POOL.
-        """
-        return replace(cls(depths=depths, mlp_ratios=(8, 8, 4, 4)), **changes)
