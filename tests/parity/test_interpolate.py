@@ -1,4 +1,4 @@
-"""Maps resized on the device in float32, as PyTorch's `interpolate` does it in float64: its own float32 is further off."""
+"""Maps resized on the device in float32 against PyTorch's `interpolate` in float64; its own float32 is further off."""
 
 import jax
 import jax.numpy as jnp
