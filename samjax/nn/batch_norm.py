@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from samjax.core.random import Rows
 from samjax.nn.init import Statistic, parameter
 
 
@@ -22,14 +23,20 @@ class BatchNorm(nnx.Module):
         self.mean = Statistic(jnp.zeros(width), axes=(None,))
         self.variance = Statistic(jnp.ones(width), axes=(None,))
 
-    def __call__(self, x: Float[Array, "*n c"], *, training: bool) -> Float[Array, "*n c"]:
-        """Normalise over all axes but the last; statistics in float32."""
+    def __call__(
+        self, x: Float[Array, "b *n c"], *, training: bool, rows: Rows | None = None
+    ) -> Float[Array, "b *n c"]:
+        """Normalise over all axes but the last; statistics in float32, of the `rows` that hold a sample."""
         mean, variance = self.mean[...], self.variance[...]
         if training:
-            values, axes, count = x.astype(jnp.float32), tuple(range(x.ndim - 1)), x.size // x.shape[-1]
-            mean = values.mean(axes)
-            variance = jnp.square(values - mean).mean(axes)
-            self._remember(mean, variance * (count / max(count - 1, 1)))
+            values, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
+            inside, count = None, jnp.float32(x.size // x.shape[-1])
+            if rows is not None and rows.present is not None:
+                inside = rows.present.reshape(-1, *(1,) * (x.ndim - 1))
+                count = rows.present.sum() * jnp.float32(x.size // x.shape[-1] // len(x))
+            mean = values.mean(axes, where=inside)
+            variance = jnp.square(values - mean).mean(axes, where=inside)
+            self._remember(mean, variance * (count / jnp.maximum(count - 1, 1)))
         factor = self.scale[...] * jax.lax.rsqrt(variance + self.epsilon)
         return ((x - mean) * factor + self.bias[...]).astype(self.dtype)
 

@@ -71,7 +71,7 @@ class AllMlpHead(nnx.Module):
             interpolate(project(one) @ part, size) for project, one, part in zip(self.project, maps, parts, strict=True)
         ]
         mixed = functools.reduce(jnp.add, levels)
-        mixed = jax.nn.relu(self.norm(mixed, training=key is not None))
+        mixed = jax.nn.relu(self.norm(mixed, training=key is not None, rows=rows))
         return HeadOutput(logits=self.classify(drop_channels(mixed, self.dropout, key, rows)))
 
     def _parts(self) -> list[Float[Array, "w w"]]:

@@ -8,6 +8,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from samjax.models.pyramid.pyramid_sizes import PyramidSizes
+from samjax.nn.depthwise import DepthwiseConv
 from samjax.nn.drop_path import drop_path
 from samjax.nn.init import VIT_INIT, parameter
 from samjax.nn.mlp import Mlp, gelu
@@ -17,7 +18,7 @@ from samjax.nn.reduction_attention import Reduction, ReductionAttention
 from samjax.parallel.sharding import constrain
 
 CONV_INIT = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
-"""He et al.'s, over outputs, of all convolutions; a depthwise one has nine."""
+"""He et al.'s, over outputs, of all dense convolutions."""
 
 
 class Patches(nnx.Module):
@@ -68,17 +69,7 @@ class MixMlp(nnx.Module):
             )
 
         self.up, self.down = linear(width, hidden, ("embed", "mlp")), linear(hidden, width, ("mlp", "embed"))
-        self.depthwise = nnx.Conv(
-            hidden,
-            hidden,
-            (3, 3),
-            padding=1,
-            feature_group_count=hidden,
-            kernel_init=nnx.initializers.normal((2 / 9) ** 0.5),
-            kernel_metadata={"axes": (None, None, None, "mlp")},
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.depthwise = DepthwiseConv(hidden, axis="mlp", dtype=dtype, rngs=rngs)
 
     def __call__(self, tokens: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
         """Apply it to a map."""
