@@ -12,6 +12,7 @@ from samjax.core.batches import SegmentBatch, counted_pixels
 from samjax.core.errors import UserError
 from samjax.core.random import Rows
 from samjax.core.ranges import config_class
+from samjax.data.classes.record_classes import read_record_classes
 from samjax.data.segments.segment_data import SegmentDataConfig, SegmentExamples
 from samjax.data.stream.data_config import DataConfig
 from samjax.data.stream.example import NO_RECORD
@@ -41,6 +42,32 @@ class SemanticTraining(TrainConfig):
             raise UserError(
                 f"data.of_masks makes two classes, no mask and mask, but model.classes is {self.model.classes}: give 2"
             )
+
+    def completed(self) -> "SemanticTraining":
+        """Return the run with its classes' names and colours, as its records have them.
+
+        Raises:
+          UserError: they have other classes than the model, or than the held-out records.
+        """
+        if self.data.of_masks:
+            return self if self.model.class_names else self._named(("background", "object"), ())
+        table = read_record_classes(self.data.source)
+        others = [one.source for one in self.data.mixed_in] + [self.validation.source] * bool(self.validation.source)
+        for source in others:
+            if read_record_classes(source).names != table.names:
+                raise UserError(f"{source} has other classes than {self.data.source}: prepare both with one table")
+        if len(table.classes) != self.model.classes:
+            raise UserError(
+                f"{self.data.source} has {len(table.classes)} classes, model.classes is {self.model.classes}: give "
+                f"--model.classes {len(table.classes)}"
+            )
+        if self.model.class_names and self.model.class_names != table.names:
+            raise UserError(f"model.class_names are not those of {self.data.source}: leave them out")
+        colours = tuple(one.colour for one in table.classes)
+        return self._named(table.names, colours if all(colours) else ())
+
+    def _named(self, names: tuple[str, ...], colours: tuple[Any, ...]) -> "SemanticTraining":
+        return replace(self, model=replace(self.model, class_names=names, class_colours=colours))
 
     def objective(self, model: DenseModel, batch: SegmentBatch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
         """Return the mean cross-entropy of the batch's pixels, at the labels' resolution, auxiliary heads' added."""

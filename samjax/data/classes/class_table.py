@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from samjax.core.errors import UserError
 from samjax.core.json_config import from_json, to_json
-from samjax.core.ranges import Range, config_class
+from samjax.core.ranges import Range, Shade, config_class
 
 IGNORE = -1
 """The class of pixels that count for nothing."""
@@ -23,7 +23,6 @@ MOST_CLASSES = 2**15 - 1
 _MOST_BYTES = 10_000_000
 
 _Value = Annotated[int, Range(at_least=0, why="it is the value of a pixel, or the id of a category")]
-_Shade = Annotated[int, Range(at_least=0, at_most=255, why="it is a colour's red, green or blue")]
 
 
 @config_class("")
@@ -33,7 +32,7 @@ class SegmentClass:
     name: str
     values: tuple[_Value, ...] = ()
     """Of pixels in label maps, or ids of categories in a JSON."""
-    colour: tuple[_Shade, _Shade, _Shade] | None = None
+    colour: tuple[Shade, Shade, Shade] | None = None
     """Red, green and blue of its pixels in pictures; None chooses one by the class's number."""
     thing: bool = False
     """Whether it can be counted, as panoptic segmentation tells things from stuff."""
