@@ -46,7 +46,7 @@ class PhotometricRules:
             rng.uniform(-self.hue, self.hue),
         )
         shift, contrast, saturation, hue = (
-            float(value) if do else neutral for value, do, neutral in zip(drawn, made, (0, 1, 1, 0), strict=True)
+            float(value if do else neutral) for value, do, neutral in zip(drawn, made, (0, 1, 1, 0), strict=True)
         )
         return PhotometricChange(shift, contrast, saturation, hue, contrast_last)
 
