@@ -133,7 +133,10 @@ def _find_units(
     if classes is not None:
         every = [photo for chosen in photos.values() for photo in chosen]
         check_categories(every, classes)
-        if absent := absent_classes(every, classes):
+        absent = absent_classes(every, classes)
+        if len(absent) == len(classes.classes):
+            raise UserError("no photo has a pixel of any class: the table ignores all that the annotations have")
+        if absent:
             names = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
             log.warning("No photo has the classes %s: a model cannot learn them.", printable(names))
     units = []

@@ -2,16 +2,16 @@
 
 from pathlib import Path
 
-import jax
 import numpy as np
 from flax import nnx
 
 from samjax.checkpoint.load import model_record
 from samjax.checkpoint.weights import save_weights
+from samjax.core.tree import map_with_names
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.heads.all_mlp import AllMlpConfig
 from samjax.models.pyramid.pyramid import PyramidConfig
-from samjax.nn.init import Buffer
+from samjax.nn.structure import abstract_model
 
 
 def tiny_dense(**changes) -> DenseConfig:
@@ -27,9 +27,18 @@ def tiny_dense(**changes) -> DenseConfig:
 
 
 def save_dense(config: DenseConfig, path: Path) -> Path:
-    """Write a checkpoint of weights that tell pixels apart: initial ones with louder kernels; return its folder."""
-    model = config.make(rngs=nnx.Rngs(3))
-    params, buffers = (nnx.to_pure_dict(nnx.state(model, kind)) for kind in (nnx.Param, Buffer))
-    louder = jax.tree.map(lambda leaf: np.asarray(leaf) * (3.0 if leaf.ndim > 1 else 1.0), params)
-    save_weights(path, params=louder, buffers=jax.tree.map(np.asarray, buffers), config=model_record(config))
+    """Write a checkpoint of drawn weights, loud enough to tell pixels apart; return its folder."""
+    _, params, buffers = abstract_model(config.make)
+    draw = np.random.default_rng(1)
+
+    def drawn(name: str, leaf) -> np.ndarray:
+        if name == "head/norm/bias":  # few units are on: else one class is the likeliest everywhere
+            return np.full(leaf.shape, -1.0, np.float32)
+        if name.endswith(("scale", "variance")):
+            return np.ones(leaf.shape, np.float32)
+        deviation = 1.5 / np.sqrt(np.prod(leaf.shape[:-1])) if leaf.ndim > 1 else 0.02
+        return draw.normal(0.0, deviation, leaf.shape).astype(np.float32)
+
+    params, buffers = (map_with_names(drawn, nnx.to_pure_dict(one)) for one in (params, buffers))
+    save_weights(path, params=params, buffers=buffers, config=model_record(config))
     return path

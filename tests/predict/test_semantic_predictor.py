@@ -57,7 +57,7 @@ def probabilities(logits, size):
 
 
 def test_windows_are_there_once_and_reach_the_end():
-    for side, window, stride in ((150, 64, 40), (64, 64, 20), (63, 64, 20), (129, 64, 65), (200, 50, 50)):
+    for side, window, stride in ((150, 64, 40), (64, 64, 20), (63, 64, 20), (129, 64, 64), (200, 50, 50)):
         starts = window_starts(side, window, stride)
         assert starts == sorted(set(starts))
         covered = np.zeros(side, int)
@@ -139,3 +139,8 @@ def test_settings_that_say_nothing_are_refused():
         SemanticPredictionConfig(scales=())
     with pytest.raises(UserError, match="give the longest side before the shortest"):
         SemanticPredictionConfig(fit=(10, 20))
+
+
+def test_windows_that_leave_gaps_are_refused(engine):
+    with pytest.raises(UserError, match="stride is 65, more than a window of 64 x 64"):
+        SemanticPredictor(engine, SemanticPredictionConfig(stride=65))

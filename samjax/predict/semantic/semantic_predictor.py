@@ -70,6 +70,13 @@ class SemanticPredictor:
                 "give --windows sliding"
             )
 
+        if config.stride is not None and config.stride > min(engine.config.image_size):
+            height, width = engine.config.image_size
+            raise UserError(
+                f"stride is {config.stride}, more than a window of {height} x {width}: pixels between windows would "
+                "have no class"
+            )
+
     @classmethod
     def from_checkpoint(
         cls,
@@ -133,11 +140,11 @@ class SemanticPredictor:
             if self.settings.flip:
                 yield _Shown(photo=place, pixels=np.ascontiguousarray(scaled[:, ::-1]), mirrored=True)
 
-    def _logits(self, shown: list[UInt8[np.ndarray, "h w 3"]]) -> list[Float32[np.ndarray, "gh gw classes"]]:
+    def _logits(self, shown: list[UInt8[np.ndarray, "_ _ 3"]]) -> list[Float32[np.ndarray, "_ _ classes"]]:
         """Return the logits of each picture: of windows at its own size, else at the head's resolution."""
         if self._windows is Windows.SLIDING:
             return [self._slide(one) for one in shown]
-        found: dict[int, Float32[np.ndarray, "gh gw classes"]] = {}
+        found: dict[int, Float32[np.ndarray, "_ _ classes"]] = {}
         same: dict[tuple[int, int], list[int]] = {}
         for place, one in enumerate(shown):
             same.setdefault(_size(one), []).append(place)
