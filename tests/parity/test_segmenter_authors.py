@@ -1,6 +1,6 @@
 """Segmenter against its authors' own code, which also writes the goldens of the default run.
 
-    SAMJAX_SEGMENTER_CHECKOUT=.../segmenter pytest -m slow tests/parity/test_segmenter_authors.py
+    SAMJAX_SEGMENTER_CHECKOUT=.../segmenter pytest -m slow -n 0 tests/parity/test_segmenter_authors.py
 
 With SAMJAX_WRITE_GOLDEN=1 beside it tests/golden/segmenter.npz is written.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import segmenter_checkout
 import torch
-from helpers.golden_logits import outputs, photos, sampled
+from helpers.golden_logits import keep, outputs, photos, sampled
 from helpers.segmenter_cases import CASES, SEGMENTER_GOLDEN, SQUARE, resized, segmenter, small
 
 from samjax.interop.tables.segmenter_rows import AUTHORS, UNUSED
@@ -36,7 +36,7 @@ def goldens():
     with segmenter_checkout.checkout():
         yield
     if "SAMJAX_WRITE_GOLDEN" in os.environ:
-        np.savez_compressed(SEGMENTER_GOLDEN, **GOLDENS)
+        keep(SEGMENTER_GOLDEN, GOLDENS)
 
 
 def is_unused(key: str) -> bool:

@@ -1,6 +1,7 @@
 """SETR against its authors' own code and mmsegmentation's, which also write the goldens of the default run.
 
-    SAMJAX_SETR_CHECKOUT=.../SETR SAMJAX_MMSEGMENTATION_CHECKOUT=.../packages pytest tests/parity/test_setr_authors.py
+    SAMJAX_SETR_CHECKOUT=.../SETR SAMJAX_MMSEGMENTATION_CHECKOUT=.../packages \\
+        pytest -m slow -n 0 tests/parity/test_setr_authors.py
 
 With SAMJAX_WRITE_GOLDEN=1 beside them tests/golden/setr.npz is written.
 """
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 import setr_checkouts
 import torch
-from helpers.golden_logits import outputs, photos, sampled
+from helpers.golden_logits import keep, outputs, photos, sampled
 from helpers.setr_cases import CLASSES, LEVEL_WIDTH, PUBLISHED, SETR_GOLDEN, WIDTH, setr, small
 
 from samjax.interop.tables.setr_rows import AUTHORS, MMSEGMENTATION, UNUSED
@@ -51,7 +52,7 @@ def case(request):
 def goldens():
     yield
     if "SAMJAX_WRITE_GOLDEN" in os.environ:
-        np.savez_compressed(SETR_GOLDEN, **GOLDENS)
+        keep(SETR_GOLDEN, GOLDENS)
 
 
 def published(layout: str, name: str) -> dict:
