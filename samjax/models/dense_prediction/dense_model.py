@@ -13,6 +13,8 @@ from samjax.core.ranges import Count, Pixels, Shade, config_class
 from samjax.core.tree import LayerIds
 from samjax.models.backbone import BackboneConfig
 from samjax.models.dense_prediction.segformer_sizes import SegFormerSizes
+from samjax.models.dense_prediction.segmenter_sizes import SegmenterSizes
+from samjax.models.dense_prediction.setr_sizes import SetrSizes
 from samjax.models.heads.all_mlp import AllMlpConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
 from samjax.models.pyramid.pyramid import PyramidConfig
@@ -21,7 +23,7 @@ from samjax.nn.pixels import PixelStatistics, normalise
 
 
 @config_class("model")
-class DenseConfig(SegFormerSizes):
+class DenseConfig(SegFormerSizes, SetrSizes, SegmenterSizes):
     """A model for dense prediction: any backbone with any head. Published ones are classmethods."""
 
     WORDS: ClassVar[str] = "a dense prediction model"
