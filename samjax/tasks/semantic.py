@@ -38,10 +38,6 @@ class SemanticTraining(TrainConfig):
     def __post_init__(self):
         super().__post_init__()
         self.loss.check_classes(self.model.classes)
-        if self.data.of_masks and self.model.classes != 2:
-            raise UserError(
-                f"data.of_masks makes two classes, no mask and mask, but model.classes is {self.model.classes}: give 2"
-            )
 
     def completed(self) -> "SemanticTraining":
         """Return the run with its classes' names and colours, as its records have them.
@@ -49,6 +45,10 @@ class SemanticTraining(TrainConfig):
         Raises:
           UserError: they have other classes than the model, or than the held-out records.
         """
+        if self.data.of_masks and self.model.classes != 2:
+            raise UserError(
+                f"data.of_masks makes two classes, no mask and mask, but model.classes is {self.model.classes}: give 2"
+            )
         if self.data.of_masks:
             return self if self.model.class_names else self._named(("background", "object"), ())
         table = read_record_classes(self.data.source)
