@@ -1,10 +1,12 @@
 """HRFormer's published models with OCR heads (Yuan et al. 2021)."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from samjax.models.heads.ocr import OcrConfig
 from samjax.models.hrnet.hrnet import HrnetConfig
+
+T = TypeVar("T")
 
 
 class HrFormerSizes:
@@ -15,22 +17,22 @@ class HrFormerSizes:
     """
 
     @classmethod
-    def hrformer_s(cls, *, classes: int = 150, **changes) -> Self:
+    def hrformer_s(cls: type[T], *, classes: int = 150, **changes) -> T:
         """S: 13,658,262 parameters with 150 classes, 13,523,856 with Cityscapes's 19."""
         return _hrformer(cls, HrnetConfig.hrformer_s(drop_path=0.2), {"classes": classes, **changes})
 
     @classmethod
-    def hrformer_b(cls, *, classes: int = 150, **changes) -> Self:
+    def hrformer_b(cls: type[T], *, classes: int = 150, **changes) -> T:
         """B with windows of 7: 56,166,918 parameters, 56,032,512 with 19 classes."""
         return _hrformer(cls, HrnetConfig.hrformer_b(drop_path=0.2), {"classes": classes, **changes})
 
     @classmethod
-    def hrformer_b_window13(cls, *, classes: int = 150, **changes) -> Self:
+    def hrformer_b_window13(cls: type[T], *, classes: int = 150, **changes) -> T:
         """B with windows of 13, trained on ADE20K: 56,278,182 parameters."""
         return _hrformer(cls, HrnetConfig.hrformer_b(window=13, drop_path=0.2), {"classes": classes, **changes})
 
     @classmethod
-    def hrformer_b_window15(cls, *, classes: int = 150, **changes) -> Self:
+    def hrformer_b_window15(cls: type[T], *, classes: int = 150, **changes) -> T:
         """B with windows of 15, trained on the other data sets: 56,330,886 parameters, 56,196,480 with 19 classes."""
         return _hrformer(cls, HrnetConfig.hrformer_b(window=15, drop_path=0.2), {"classes": classes, **changes})
 

@@ -1,67 +1,69 @@
 """PVT's published models with Semantic FPN (Wang et al. 2021, 2022)."""
 
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from samjax.models.heads.fpn import FpnConfig
 from samjax.models.pyramid.pyramid import PyramidConfig
+
+T = TypeVar("T")
 
 
 class PvtSizes:
     """PVT and PVT v2 with Semantic FPN as trained on ADE20K, with a frame of 512 pixels; `changes` to any field."""
 
     @classmethod
-    def pvt_tiny_fpn(cls, **changes) -> Self:
+    def pvt_tiny_fpn(cls: type[T], **changes) -> T:
         """PVT Tiny."""
         return _pvt(cls, PyramidConfig.pvt_tiny(drop_path=0.1), changes)
 
     @classmethod
-    def pvt_small_fpn(cls, **changes) -> Self:
+    def pvt_small_fpn(cls: type[T], **changes) -> T:
         """PVT Small."""
         return _pvt(cls, PyramidConfig.pvt_small(drop_path=0.1), changes)
 
     @classmethod
-    def pvt_medium_fpn(cls, **changes) -> Self:
+    def pvt_medium_fpn(cls: type[T], **changes) -> T:
         """PVT Medium."""
         return _pvt(cls, PyramidConfig.pvt_medium(drop_path=0.1), changes)
 
     @classmethod
-    def pvt_large_fpn(cls, **changes) -> Self:
+    def pvt_large_fpn(cls: type[T], **changes) -> T:
         """PVT Large."""
         return _pvt(cls, PyramidConfig.pvt_large(drop_path=0.1), changes)
 
     @classmethod
-    def pvt_v2_b0_fpn(cls, **changes) -> Self:
+    def pvt_v2_b0_fpn(cls: type[T], **changes) -> T:
         """PVT v2 B0: 7,545,334 parameters with 150 classes."""
         return _pvt(cls, PyramidConfig.pvt_v2_b0(drop_path=0.1), changes)
 
     @classmethod
-    def pvt_v2_b1_fpn(cls, **changes) -> Self:
+    def pvt_v2_b1_fpn(cls: type[T], **changes) -> T:
         """PVT v2 B1: 17,762,646."""
         return _pvt(cls, PyramidConfig.pvt_v2_b1(drop_path=0.1), changes)
 
     @classmethod
-    def pvt_v2_b2_fpn(cls, **changes) -> Self:
+    def pvt_v2_b2_fpn(cls: type[T], **changes) -> T:
         """PVT v2 B2: 29,116,502."""
         return _pvt(cls, PyramidConfig.pvt_v2_b2(drop_path=0.1), changes)
 
     @classmethod
-    def pvt_v2_b2_li_fpn(cls, **changes) -> Self:
+    def pvt_v2_b2_li_fpn(cls: type[T], **changes) -> T:
         """PVT v2 B2-Li: 26,307,158."""
         return _pvt(cls, PyramidConfig.pvt_v2_b2_li(drop_path=0.1), changes)
 
     @classmethod
-    def pvt_v2_b3_fpn(cls, **changes) -> Self:
+    def pvt_v2_b3_fpn(cls: type[T], **changes) -> T:
         """PVT v2 B3: 48,992,342."""
         return _pvt(cls, PyramidConfig.pvt_v2_b3(drop_path=0.1), changes)
 
     @classmethod
-    def pvt_v2_b4_fpn(cls, **changes) -> Self:
+    def pvt_v2_b4_fpn(cls: type[T], **changes) -> T:
         """PVT v2 B4: 66,309,718."""
         return _pvt(cls, PyramidConfig.pvt_v2_b4(drop_path=0.1), changes)
 
     @classmethod
-    def pvt_v2_b5_fpn(cls, **changes) -> Self:
+    def pvt_v2_b5_fpn(cls: type[T], **changes) -> T:
         """PVT v2 B5: 85,709,654."""
         return _pvt(cls, PyramidConfig.pvt_v2_b5(drop_path=0.1), changes)
 
