@@ -52,5 +52,5 @@ class FeaturePyramid(nnx.Module):
         levels = [lateral(one) for lateral, one in zip(self.lateral, maps, strict=True)]
         for level in range(len(levels) - 2, -1, -1):
             finer, coarser = levels[level], levels[level + 1]
-            levels[level] = finer + interpolate(coarser, finer.shape[1:3], method=Method.NEAREST)
+            levels[level] = finer + interpolate(coarser, (finer.shape[1], finer.shape[2]), method=Method.NEAREST)
         return tuple(out(level) for out, level in zip(self.out, levels, strict=True))

@@ -9,28 +9,35 @@ from samjax.models.pyramid.pyramid import PyramidConfig
 T = TypeVar("T")
 
 
+_TABLES = (224, 224)
+"""Of PVT v1: those of the classifiers that training started from, which the authors resize for every photo."""
+
+
 class PvtSizes:
-    """PVT and PVT v2 with Semantic FPN as trained on ADE20K, with a frame of 512 pixels; `changes` to any field."""
+    """PVT and PVT v2 with Semantic FPN as trained on ADE20K, with a frame of 512 pixels; `changes` to any field.
+
+    The authors' counts of PVT v1 have 512 parameters more: the class token's place in the last table.
+    """
 
     @classmethod
     def pvt_tiny_fpn(cls: type[T], **changes) -> T:
-        """PVT Tiny."""
-        return _pvt(cls, PyramidConfig.pvt_tiny(drop_path=0.1), changes)
+        """PVT Tiny: 16,980,886 parameters with 150 classes."""
+        return _pvt(cls, PyramidConfig.pvt_tiny(drop_path=0.1, table_size=_TABLES), changes)
 
     @classmethod
     def pvt_small_fpn(cls: type[T], **changes) -> T:
-        """PVT Small."""
-        return _pvt(cls, PyramidConfig.pvt_small(drop_path=0.1), changes)
+        """PVT Small: 28,237,462."""
+        return _pvt(cls, PyramidConfig.pvt_small(drop_path=0.1, table_size=_TABLES), changes)
 
     @classmethod
     def pvt_medium_fpn(cls: type[T], **changes) -> T:
-        """PVT Medium."""
-        return _pvt(cls, PyramidConfig.pvt_medium(drop_path=0.1), changes)
+        """PVT Medium: 47,959,702."""
+        return _pvt(cls, PyramidConfig.pvt_medium(drop_path=0.1, table_size=_TABLES), changes)
 
     @classmethod
     def pvt_large_fpn(cls: type[T], **changes) -> T:
-        """PVT Large."""
-        return _pvt(cls, PyramidConfig.pvt_large(drop_path=0.1), changes)
+        """PVT Large: 65,120,918."""
+        return _pvt(cls, PyramidConfig.pvt_large(drop_path=0.1, table_size=_TABLES), changes)
 
     @classmethod
     def pvt_v2_b0_fpn(cls: type[T], **changes) -> T:

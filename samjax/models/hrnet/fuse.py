@@ -58,13 +58,14 @@ class FuseInto(nnx.Module):
 
     def __call__(self, maps: Maps, *, training: bool) -> Float[Array, "b h w d"]:
         """Return the target's map with all others added, rectified."""
-        total = own = maps[self.target]
+        total = maps[self.target]
+        size = (total.shape[1], total.shape[2])
         for steps, finer in zip(self.down, maps[: self.target], strict=True):
             for step in steps:
                 finer = step(finer, training=training)
             total = total + finer
         for level, (convolve, coarser) in enumerate(zip(self.up, maps[self.target + 1 :], strict=True), start=1):
-            total = total + self._enlarge(convolve(coarser, training=training), 2**level, own.shape[1:3])
+            total = total + self._enlarge(convolve(coarser, training=training), 2**level, size)
         return jax.nn.relu(total)
 
     def _enlarge(
