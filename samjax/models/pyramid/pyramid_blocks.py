@@ -11,6 +11,7 @@ from samjax.models.pyramid.pyramid_sizes import PyramidSizes
 from samjax.nn.depthwise import DepthwiseConv
 from samjax.nn.drop_path import drop_path
 from samjax.nn.init import VIT_INIT, parameter
+from samjax.nn.interpolate import interpolate
 from samjax.nn.mlp import Mlp, gelu
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Patchify
@@ -44,13 +45,17 @@ class Patches(nnx.Module):
         else:
             self.project = Patchify(inputs, outputs, stride, init=CONV_INIT, dtype=dtype, rngs=rngs)
             self.position = parameter(VIT_INIT, (*grid, outputs), axes=(None, None, "embed"), rngs=rngs)
+        self.is_resized = config.table_size is not None
         self.norm = layer_norm(outputs, epsilon=1e-5, dtype=dtype, rngs=rngs)
 
     def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b gh gw d"]:
         """Return the map of tokens."""
         tokens = self.norm(self.project(image))
         if self.position is not None:
-            tokens = tokens + self.position[...].astype(tokens.dtype)
+            table = self.position[...]
+            if self.is_resized:
+                table = interpolate(table[None], (tokens.shape[1], tokens.shape[2]))[0]
+            tokens = tokens + table.astype(tokens.dtype)
         return constrain(tokens, "batch", None, None, None)
 
 
