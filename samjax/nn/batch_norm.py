@@ -3,10 +3,20 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
 from samjax.core.random import Rows
 from samjax.nn.init import Statistic, parameter
+
+Training = bool | Rows
+"""False, or True: the batch's own statistics; or a batch's rows, of which those alone count that hold a sample."""
+
+
+def in_training(key: Key[Array, ""] | None, rows: Rows | None) -> Training:
+    """Return what the batch norms of a module are told that is called with a `key` in training, and perhaps `rows`."""
+    if key is None:
+        return False
+    return True if rows is None else rows
 
 
 class BatchNorm(nnx.Module):
@@ -23,17 +33,15 @@ class BatchNorm(nnx.Module):
         self.mean = Statistic(jnp.zeros(width), axes=(None,))
         self.variance = Statistic(jnp.ones(width), axes=(None,))
 
-    def __call__(
-        self, x: Float[Array, "b *n c"], *, training: bool, rows: Rows | None = None
-    ) -> Float[Array, "b *n c"]:
-        """Normalise over all axes but the last; statistics in float32, of the `rows` that hold a sample."""
+    def __call__(self, x: Float[Array, "b *n c"], *, training: Training) -> Float[Array, "b *n c"]:
+        """Normalise over all axes but the last; statistics in float32."""
         mean, variance = self.mean[...], self.variance[...]
         if training:
             values, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
             inside, count = None, jnp.float32(x.size // x.shape[-1])
-            if rows is not None and rows.present is not None:
-                inside = rows.present.reshape(-1, *(1,) * (x.ndim - 1))
-                count = rows.present.sum() * jnp.float32(x.size // x.shape[-1] // len(x))
+            if isinstance(training, Rows) and training.present is not None:
+                inside = training.present.reshape(-1, *(1,) * (x.ndim - 1))
+                count = training.present.sum() * jnp.float32(x.size // x.shape[-1] // len(x))
             mean = values.mean(axes, where=inside)
             variance = jnp.square(values - mean).mean(axes, where=inside)
             self._remember(mean, variance * (count / jnp.maximum(count - 1, 1)))

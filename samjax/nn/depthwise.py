@@ -6,6 +6,7 @@ its gradient seventeen times. On TPUs and GPUs the convolution is XLA's own.
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -46,8 +47,8 @@ class DepthwiseConv(nnx.Module):
 
     def __call__(self, maps: Float[Array, "b h w c"]) -> Float[Array, "b oh ow c"]:
         """Return the maps convolved; sides are divided by the stride, rounded up."""
-        convolve = _by_shifts if platform() == "cpu" else _by_xla
-        out = convolve(maps.astype(self.dtype), self.kernel[...].astype(self.dtype), self.stride)
+        convolve: Any = _by_shifts if platform() == "cpu" else _by_xla
+        out: Array = convolve(maps.astype(self.dtype), self.kernel[...].astype(self.dtype), self.stride)
         return out if self.bias is None else out + self.bias[...].astype(self.dtype)
 
 
@@ -82,7 +83,7 @@ def _backward(stride: int, kept: tuple[Array, Array], slope: Float[Array, "b oh 
         interior = [(0, 0, 0), *((0, side - 1 - (out - 1) * stride, stride - 1) for side, out in _sides(maps, slope)),
                     (0, 0, 0)]  # fmt: skip
         spread = jax.lax.pad(slope, jnp.zeros((), slope.dtype), interior)
-    into = _by_shifts(spread, kernel[::-1, ::-1], 1)
+    into: Any = _by_shifts(spread, kernel[::-1, ::-1], 1)
     shifted = _shifts(maps, stride)
     products = tuple((shifted(place) * slope).astype(jnp.float32) for place in _PLACES)
     # One pass over the maps for all nine: a sum for each takes five times as long.

@@ -11,6 +11,7 @@ from samjax.core.random import Rows
 from samjax.core.ranges import Count, DropRate, config_class
 from samjax.models.backbone import BackboneConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
+from samjax.nn.batch_norm import Training, in_training
 from samjax.nn.conv_norm import ConvNorm
 from samjax.nn.drop_path import drop_channels
 from samjax.nn.feature_pyramid import FeaturePyramid
@@ -77,7 +78,7 @@ class FpnHead(nnx.Module):
         rows: Rows | None = None,
     ) -> HeadOutput:
         """Return the logits, at the resolution of the first map."""
-        size, training = (maps[0].shape[1], maps[0].shape[2]), key is not None
+        size, training = (maps[0].shape[1], maps[0].shape[2]), in_training(key, rows)
         levels = [
             interpolate(enlarge(one, training=training), size)
             for enlarge, one in zip(self.levels, self.pyramid(maps), strict=True)
@@ -103,7 +104,7 @@ class Enlarge(nnx.Module):
             ]
         )
 
-    def __call__(self, x: Float[Array, "b h w c"], *, training: bool) -> Float[Array, "b th tw d"]:
+    def __call__(self, x: Float[Array, "b h w c"], *, training: Training) -> Float[Array, "b th tw d"]:
         """Apply it to a map."""
         for step in self.steps:
             x = step(x, training=training)

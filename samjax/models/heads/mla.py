@@ -13,6 +13,7 @@ from samjax.core.random import Rows
 from samjax.core.ranges import Count, config_class
 from samjax.models.backbone import BackboneConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
+from samjax.nn.batch_norm import in_training
 from samjax.nn.conv_norm import ConvNorm
 from samjax.nn.init import CLASSIFIER_INIT
 from samjax.nn.interpolate import interpolate
@@ -101,7 +102,7 @@ class MlaHead(nnx.Module):
         rows: Rows | None = None,
     ) -> HeadOutput:
         """Return the logits, auxiliary ones in the maps' order. A `key` means training; nothing is drawn from it."""
-        training = key is not None
+        training = in_training(key, rows)
         lateral = [layer(one, training=training) for layer, one in zip(self.lateral, maps, strict=True)]
         summed = list(itertools.accumulate(lateral[::-1], jnp.add))[::-1]
         levels = [layer(one, training=training) for layer, one in zip(self.smooth, summed, strict=True)]

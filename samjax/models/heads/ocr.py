@@ -11,6 +11,7 @@ from samjax.core.random import Rows
 from samjax.core.ranges import Count, DropRate, Range, config_class
 from samjax.models.backbone import BackboneConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
+from samjax.nn.batch_norm import Training, in_training
 from samjax.nn.conv_norm import ConvNorm
 from samjax.nn.drop_path import drop_channels
 from samjax.nn.init import VIT_INIT
@@ -89,7 +90,7 @@ class OcrHead(nnx.Module):
         rows: Rows | None = None,
     ) -> HeadOutput:
         """Return the logits, at the resolution of the first map, and the auxiliary ones."""
-        size, training = (maps[0].shape[1], maps[0].shape[2]), key is not None
+        size, training = (maps[0].shape[1], maps[0].shape[2]), in_training(key, rows)
         together = jnp.concatenate([interpolate(one, size, align_corners=True) for one in maps], axis=-1)
         auxiliary = self.classify_auxiliary(self.auxiliary(together, training=training))
         pixels = self.project(together, training=training)
@@ -127,7 +128,7 @@ class ObjectAttention(nnx.Module):
         self.value, self.out = conv(width, inner), conv(inner, width)
 
     def __call__(
-        self, pixels: Float[Array, "b h w d"], objects: Float[Array, "b classes d"], *, training: bool
+        self, pixels: Float[Array, "b h w d"], objects: Float[Array, "b classes d"], *, training: Training
     ) -> Float[Array, "b h w d"]:
         """Return what each pixel takes from the classes."""
         query, key = pixels, objects

@@ -15,6 +15,7 @@ from samjax.core.random import Rows
 from samjax.core.ranges import Count, config_class
 from samjax.models.backbone import BackboneConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
+from samjax.nn.batch_norm import Training, in_training
 from samjax.nn.conv_norm import ConvNorm
 from samjax.nn.init import CLASSIFIER_INIT
 from samjax.nn.interpolate import interpolate
@@ -74,7 +75,7 @@ class ProgressiveHead(nnx.Module):
         rows: Rows | None = None,
     ) -> HeadOutput:
         """Return the logits; a `key` means training, nothing is drawn from it."""
-        training = key is not None
+        training = in_training(key, rows)
         return HeadOutput(
             logits=self.main(maps[-1], training=training),
             auxiliary=tuple(branch(one, training=training) for branch, one in zip(self.auxiliary, maps, strict=False)),
@@ -118,7 +119,7 @@ class Branch(nnx.Module):
             rngs=rngs,
         )
 
-    def __call__(self, x: Float[Array, "b h w c"], *, training: bool) -> Float[Array, "b th tw classes"]:
+    def __call__(self, x: Float[Array, "b h w c"], *, training: Training) -> Float[Array, "b th tw classes"]:
         """Return the logits. Classes commute with the last enlargement and come before it: there are fewer pixels."""
         factor = 1
         for convolution, following in zip(self.convolutions, self.factors, strict=True):

@@ -6,6 +6,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from samjax.models.hrnet.hrnet_sizes import Fuse
+from samjax.nn.batch_norm import Training
 from samjax.nn.conv_norm import ConvNorm
 from samjax.nn.interpolate import Method, interpolate
 
@@ -24,7 +25,7 @@ class DownStep(nnx.Module):
             self.depthwise = None
             self.mix = ConvNorm(inputs, outputs, 3, stride=2, activation=relu, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "b h w c"], *, training: bool) -> Float[Array, "b th tw d"]:
+    def __call__(self, x: Float[Array, "b h w c"], *, training: Training) -> Float[Array, "b th tw d"]:
         """Apply it to a map, whose sides are halved and rounded up."""
         if self.depthwise is not None:
             x = self.depthwise(x, training=training)
@@ -56,7 +57,7 @@ class FuseInto(nnx.Module):
         )
         self.up = nnx.List([ConvNorm(width, outputs, 1, dtype=dtype, rngs=rngs) for width in widths[target + 1 :]])
 
-    def __call__(self, maps: Maps, *, training: bool) -> Float[Array, "b h w d"]:
+    def __call__(self, maps: Maps, *, training: Training) -> Float[Array, "b h w d"]:
         """Return the target's map with all others added, rectified."""
         total = maps[self.target]
         size = (total.shape[1], total.shape[2])

@@ -16,6 +16,7 @@ from samjax.models.backbone import BackboneConfig
 from samjax.models.hrnet.fuse import FuseInto, Maps
 from samjax.models.hrnet.hrnet_blocks import EXPANSION, Bottleneck, branch_block
 from samjax.models.hrnet.hrnet_sizes import STRIDES, HrnetSizes
+from samjax.nn.batch_norm import Training, in_training
 from samjax.nn.conv_norm import ConvNorm
 from samjax.nn.drop_path import draw_paths
 from samjax.nn.stack import several
@@ -114,7 +115,7 @@ class Hrnet(nnx.Module):
           key: means training: batch norms take the batch's statistics, and drop path is on.
           rows: of a part of a batch, which photos of the whole batch it holds.
         """
-        config, training = self.config, key is not None
+        config, training = self.config, in_training(key, rows)
         rates = np.linspace(0.0, config.drop_path, config.depth).tolist()
         keep = self._draw(rates, len(image), key, rows)
         x = image
@@ -148,7 +149,7 @@ class Transition(nnx.Module):
         self.same = conv(widths[0], 1) if before != widths[:-1] else None
         self.down = conv(widths[-1], 2)
 
-    def __call__(self, maps: Maps, *, training: bool) -> Maps:
+    def __call__(self, maps: Maps, *, training: Training) -> Maps:
         """Return the maps with one more."""
         started = self.down(maps[-1], training=training)
         return (*(maps if self.same is None else (self.same(maps[0], training=training),)), started)
@@ -168,7 +169,7 @@ class Module(nnx.Module):
             [FuseInto(widths, target, fuse=config.fuse, dtype=dtype, rngs=rngs) for target in range(branches)]
         )
 
-    def __call__(self, maps: Maps, rates: list[float], keep: Keep, *, training: bool) -> Maps:
+    def __call__(self, maps: Maps, rates: list[float], keep: Keep, *, training: Training) -> Maps:
         """Return the maps after blocks of these rates of drop path, and what they `keep`."""
         after = []
         for branch, (blocks, x) in enumerate(zip(self.branches, maps, strict=True)):
@@ -190,7 +191,7 @@ class Stage(nnx.Module):
             lambda rngs: Module(config, branches, dtype=dtype, rngs=rngs), config.modules[stage], rngs=rngs
         )
 
-    def __call__(self, maps: Maps, rates: list[float], keep: Keep, *, training: bool) -> Maps:
+    def __call__(self, maps: Maps, rates: list[float], keep: Keep, *, training: Training) -> Maps:
         """Return the stage's maps; `rates` and `keep` are of all its blocks."""
         maps = self.transition(maps, training=training)
         for index, module in enumerate(self.modules):

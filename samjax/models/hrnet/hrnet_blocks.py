@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from samjax.models.hrnet.hrnet_sizes import BranchBlock, HrnetSizes
+from samjax.nn.batch_norm import Training
 from samjax.nn.conv_norm import ConvNorm
 from samjax.nn.drop_path import drop_path
 from samjax.nn.mlp import gelu
@@ -32,7 +33,7 @@ class Bottleneck(nnx.Module):
         self.expand = ConvNorm(width, outputs, 1, dtype=dtype, rngs=rngs)
         self.shortcut = None if inputs == outputs else ConvNorm(inputs, outputs, 1, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "b h w c"], *, training: bool) -> Float[Array, "b h w d"]:
+    def __call__(self, x: Float[Array, "b h w c"], *, training: Training) -> Float[Array, "b h w d"]:
         """Apply it to a map."""
         out = self.spatial(self.reduce(x, training=training), training=training)
         out = self.expand(out, training=training)
@@ -48,7 +49,12 @@ class BasicBlock(nnx.Module):
         self.second = ConvNorm(width, width, 3, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, x: Float[Array, "b h w c"], *, training: bool, rate: float = 0.0, keep: Bool[Array, "2 b"] | None = None
+        self,
+        x: Float[Array, "b h w c"],
+        *,
+        training: Training,
+        rate: float = 0.0,
+        keep: Bool[Array, "2 b"] | None = None,
     ) -> Float[Array, "b h w c"]:
         """Apply it to a map; it has no drop path."""
         return jax.nn.relu(self.second(self.first(x, training=training), training=training) + x)
@@ -67,7 +73,7 @@ class DepthwiseMlp(nnx.Module):
         self.up, self.down = conv(width, hidden, 1), conv(hidden, width, 1)
         self.depthwise = conv(hidden, hidden, 3, groups=hidden)
 
-    def __call__(self, tokens: Float[Array, "b h w d"], *, training: bool) -> Float[Array, "b h w d"]:
+    def __call__(self, tokens: Float[Array, "b h w d"], *, training: Training) -> Float[Array, "b h w d"]:
         """Apply it to a map."""
         hidden = self.depthwise(self.up(tokens, training=training), training=training)
         return self.down(hidden, training=training)
@@ -86,7 +92,12 @@ class HrformerBlock(nnx.Module):
         self.mlp = DepthwiseMlp(width, width * config.mlp_ratio, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, x: Float[Array, "b h w d"], *, training: bool, rate: float = 0.0, keep: Bool[Array, "2 b"] | None = None
+        self,
+        x: Float[Array, "b h w d"],
+        *,
+        training: Training,
+        rate: float = 0.0,
+        keep: Bool[Array, "2 b"] | None = None,
     ) -> Float[Array, "b h w d"]:
         """Apply it to a map; `keep`, of each residual branch, None means no drop path."""
         attention, mlp = (None, None) if keep is None else keep

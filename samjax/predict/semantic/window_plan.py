@@ -1,7 +1,5 @@
 """Where sliding windows lie."""
 
-import itertools
-
 
 def window_starts(side: int, window: int, stride: int) -> list[int]:
     """Return where windows begin along a side: every `stride` pixels, the last one moved back so that it fits.
@@ -14,7 +12,7 @@ def window_starts(side: int, window: int, stride: int) -> list[int]:
 
 def window_corners(size: tuple[int, int], window: tuple[int, int], stride: int | None) -> list[tuple[int, int]]:
     """Return the (top, left) of the windows over a photo of `size`; `stride` None is two thirds of the window."""
-    along = [
+    rows, columns = (
         window_starts(side, part, stride or max(1, part * 2 // 3)) for side, part in zip(size, window, strict=True)
-    ]
-    return list(itertools.product(*along))
+    )
+    return [(top, left) for top in rows for left in columns]
