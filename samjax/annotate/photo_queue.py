@@ -54,8 +54,10 @@ class PhotoQueue:
             self._pass_on(annotator, skip)
         lease = self._again(annotator) or self._another(annotator)
         if lease is not None and self.config.mode is QueueMode.PREFILL:
-            still_open = [one for one in self._folder.proposals(lease.photo) if one.state is ProposalState.OPEN]
-            self._folder.accept(lease.photo, [one.number for one in still_open], annotator=annotator)
+            with self._folder.events.lock:
+                proposals = self._folder.proposals(lease.photo)
+                still_open = {one.number: one.revision for one in proposals if one.state is ProposalState.OPEN}
+                self._folder.accept(lease.photo, still_open, annotator=annotator)
         return lease
 
     def ahead(self, annotator: str, count: int = 2) -> list[int]:

@@ -185,7 +185,7 @@ def _follow(masks: dict[str, _Mask], event: Event) -> None:
 
 
 def _proposals(progress: FolderProgress) -> dict[str, int]:
-    counts = Counter(state for photo in progress.photos.values() for state, _ in photo.states.values())
+    counts = Counter(one.state for photo in progress.photos.values() for one in photo.states.values())
     counts[ProposalState.OPEN] = sum(photo.open_proposals for photo in progress.photos.values())
     return {state.value: counts[state] for state in ProposalState}
 

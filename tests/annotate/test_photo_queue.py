@@ -162,17 +162,17 @@ def test_review_has_photos_with_open_proposals(folder):
         folder.set_proposals(id, some_proposals(0.9, 0.8), model="vit_b")
     queue = queue_of(folder, mode=QueueMode.REVIEW)
     assert queue.ahead("ann", 5) == [1, 3]
-    folder.accept(1, [0], annotator="ann")
+    folder.accept(1, {0: 0}, annotator="ann")
     assert queue.ahead("ann", 5) == [1, 3]
-    folder.set_state(1, 1, ProposalState.REJECTED, annotator="ann")
+    folder.set_state(1, 1, ProposalState.REJECTED, revision=0, annotator="ann")
     assert queue.ahead("ann", 5) == [3]
-    folder.set_state(1, 1, ProposalState.OPEN, annotator="ann")
+    folder.set_state(1, 1, ProposalState.OPEN, revision=1, annotator="ann")
     assert finish_all(queue, "ann") == [1, 3]
 
 
 def test_prefill_makes_proposals_masks_when_the_photo_is_handed_out(folder):
     folder.set_proposals(0, some_proposals(0.9, 0.8, 0.7), model="vit_b")
-    folder.set_state(0, 1, ProposalState.REJECTED, annotator="bob")
+    folder.set_state(0, 1, ProposalState.REJECTED, revision=0, annotator="bob")
     queue = queue_of(folder, mode=QueueMode.PREFILL)
     assert not list(folder.path.glob("sa_*"))
     for _ in range(2):  # loaded again, nothing is doubled

@@ -31,8 +31,8 @@ def out(tmp_path):
         folder.commit(2, some_mask(21, annotator="bob", seconds=2.0, active_seconds=1.0, **BRUSH), revision=1)
         folder.delete(0, some_mask(0).uuid, 1, annotator="ann")
         folder.set_proposals(2, some_proposals(0.9, 0.8, 0.7), model="vit_l")
-        folder.accept(2, [0], annotator="ann", seconds=1.0)
-        folder.set_state(2, 1, ProposalState.REJECTED, annotator="ann")
+        folder.accept(2, {0: 0}, annotator="ann", seconds=1.0)
+        folder.set_state(2, 1, ProposalState.REJECTED, revision=0, annotator="ann")
         folder.judge(2, some_mask(20).uuid, MaskVerdict.YES, annotator="ann")
         folder.finish(3, annotator="ann")
         yield folder.path

@@ -35,7 +35,7 @@ export function photoState({masks = [], proposals = []}) {
       masks: new Map(shown.map((/** @type {any} */ {uuid, stamp}, /** @type {number} */ i) =>
         [uuid, {stamp, revision: masks[i].revision, name: uuid}])),
       deleted: new Map(),
-      states: new Map(proposals.map((/** @type {any} */ {number, state}) => [number, state])),
+      states: new Map(proposals.map((/** @type {any} */ {number, state, revision}) => [number, {state, revision}])),
       verdicts: new Map(verdicts),
     },
   };

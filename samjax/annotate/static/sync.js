@@ -3,7 +3,8 @@
 // sent sends nothing, and a request whose answer was lost is sent again; UUIDs and revisions make that harmless.
 
 import {RequestError} from './api.js';
-import {contentOf, differences, isSame, stampOf} from './differences.js';
+import {UNTOUCHED, contentOf, differences, isSame, stampOf} from './differences.js';
+import {UNSURE, inDoubt, unsure} from './doubt.js';
 import {maskFrom} from './photo.js';
 import {countsOf} from './rle.js';
 
@@ -22,7 +23,6 @@ import {countsOf} from './rle.js';
 
 /** So often is one content sent in a row: a server that answers and does not keep it is at odds with the page. */
 const MOST_TURNS = 5;
-const UNSURE = '?';
 
 export class Sync {
   /**
@@ -149,16 +149,18 @@ export class Sync {
       server.deleted.set(task.key, {name, revision: answer.revision});
     } else if (task.kind === 'verdict') {
       const put = () => api.json('PUT', `${base}/verdicts/${task.uuid}`, {verdict: task.verdict, lease});
-      await unsure(server.verdicts, [task.uuid], put);
+      await unsure(server.verdicts, [task.uuid], () => UNSURE, put);
       server.verdicts.set(task.uuid, task.verdict);
     } else if (task.kind === 'proposal') {
-      const put = () => api.json('PUT', `${base}/proposals/${task.number}`, {state: task.state, lease});
-      const answer = await unsure(server.states, [task.number], put);
-      this.takeAccepted(answer, [task.number], task.state);
+      const {number, state} = task, body = {state, revision: this.stored(number).revision, lease};
+      const put = () => api.json('PUT', `${base}/proposals/${number}`, body);
+      this.takeStates(await unsure(server.states, [number], inDoubt, put));
     } else {
-      const put = () => api.json('PUT', `${base}/proposals`, {above: task.above, lease});
-      const answer = await unsure(server.states, task.numbers, put);
-      this.takeAccepted(answer, task.numbers, 'accepted');
+      const accepted = Object.fromEntries(task.numbers.map((number) => [number, this.stored(number).revision]));
+      const put = () => api.json('PUT', `${base}/proposals`, {accepted, lease});
+      const answer = await unsure(server.states, task.numbers, inDoubt, put);
+      this.takeStates(answer);
+      this.takeAccepted(answer);
     }
   }
 
@@ -203,17 +205,24 @@ export class Sync {
     return {size: [this.photo.height, this.photo.width], counts: countsOf(runs)};
   }
 
+  /** What the server has of a proposal. @param {number} number */
+  stored(number) {
+    return this.server.states.get(number) ?? UNTOUCHED;
+  }
+
+  /** @param {{states: Record<string, import('./differences.js').Stored>}} answer */
+  takeStates({states}) {
+    for (const [number, now] of Object.entries(states)) this.server.states.set(Number(number), now);
+  }
+
   /**
    * Accepting made masks, under UUIDs of the server's. One that was undone meanwhile is known by its UUID alone, and so
    * deleted next.
-   * @param {any} answer @param {number[]} numbers @param {string} state
+   * @param {{accepted: any[]}} answer
    */
-  takeAccepted(answer, numbers, state) {
-    const states = {...Object.fromEntries(numbers.map((number) => [number, state])), ...answer?.states};
-    for (const [number, now] of Object.entries(states)) this.server.states.set(Number(number), String(now));
-    for (const stored of answer?.accepted ?? (answer?.uuid ? [answer] : [])) {
-      const number = stored.proposal ?? (numbers.length === 1 ? numbers[0] : this.work.proposals.find(({runs}) =>
-        countsOf(runs) === stored.runs.counts)?.number);
+  takeAccepted({accepted}) {
+    for (const stored of accepted) {
+      const number = this.work.proposals.find(({uuid}) => uuid === stored.uuid)?.number;
       const mask = this.work.masks.find(({proposal, source}) => source === 'proposal' && proposal === number);
       const known = {stamp: mask?.stamp ?? '', revision: stored.revision, name: stored.uuid};
       this.server.masks.set(mask?.uuid ?? stored.uuid, known);
@@ -225,8 +234,14 @@ export class Sync {
    * @param {Task} task @param {RequestError} error
    */
   settles(task, error) {
-    if (task.kind !== 'delete' && task.kind !== 'put') return false;
-    const {masks, deleted} = this.server, {status} = error, stored = error.body?.stored;
+    const {masks, deleted, states} = this.server, {status} = error, stored = error.body?.stored;
+    if (task.kind === 'proposal' || task.kind === 'accept') {
+      // The lease is this page's, so what was set since is its own: an act whose answer was lost, or a deleted mask.
+      if (error.body?.states) this.takeStates(error.body);
+      else if (stored && task.kind === 'proposal') states.set(task.number, {...this.stored(task.number), state: 'changed'});
+      return Boolean(error.body?.states ?? stored);
+    }
+    if (task.kind === 'verdict') return false;
     const known = masks.get(task.key);
     if (task.kind === 'delete' && status === 404) return masks.delete(task.key);
     if (task.kind === 'put' && error.body?.deleted) {  // and wanted here: it is brought back
@@ -270,22 +285,6 @@ export class Sync {
       if (task.kind === 'put') this.conflicts.push(task.mask);
       this.listener.onConflict(task.kind === 'put' ? task.mask : null, stored, task.key, message);
     }
-  }
-}
-
-/**
- * Send something; until an answer comes, what the server has under these keys is not known.
- * @template K
- * @param {Map<K, string>} known @param {K[]} keys @param {() => Promise<any>} put
- */
-async function unsure(known, keys, put) {
-  const before = keys.map((key) => known.get(key) ?? 'open');
-  for (const key of keys) known.set(key, UNSURE);
-  try {
-    return await put();
-  } catch (error) {
-    if (error instanceof RequestError && !error.isPassing) keys.forEach((key, i) => known.set(key, before[i]));
-    throw error;
   }
 }
 
