@@ -283,17 +283,19 @@ class DiscServer:
         else:
             runs = body["runs"]
             assert decode(runs).shape == (photo.height, photo.width)
-        photo.masks[uuid] = self.mask(uuid, runs, body["source"], who, iou, body["prompts"], revision)
+        seconds = body["seconds"]
+        photo.masks[uuid] = self.mask(uuid, runs, body["source"], who, iou, body["prompts"], revision, seconds)
         return JSONResponse(photo.masks[uuid])
 
     @staticmethod
-    def mask(uuid, runs, source, who, iou, prompts, revision=None):
+    def mask(uuid, runs, source, who, iou, prompts, revision=None, seconds=0):
         return {
             "uuid": uuid,
             "revision": (revision or 0) + 1,
             "runs": runs,
             "source": source,
             "annotator": who,
+            "seconds": seconds,
             "predicted_iou": iou,
             "stability_score": 0.98,
             "prompts": prompts,

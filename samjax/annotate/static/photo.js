@@ -1,6 +1,7 @@
 // A photo as the server gives it, as the page holds it.
 
 import {decodeCounts} from './rle.js';
+import {spentBefore} from './spent.js';
 
 /** @param {any} stored MASK of the routes @returns {import('./state.js').Mask} */
 export const maskFrom = (stored, uuid = stored.uuid) => ({
@@ -13,6 +14,7 @@ export const maskFrom = (stored, uuid = stored.uuid) => ({
     points: stored.prompts?.points ?? [], labels: stored.prompts?.labels ?? [], box: stored.prompts?.box ?? null},
   predicted_iou: stored.predicted_iou ?? null,
   stability_score: stored.stability_score ?? null,
+  before: spentBefore(stored),
   ...(stored.proposal === undefined || stored.proposal === null ? {} : {proposal: stored.proposal}),
 });
 

@@ -19,10 +19,11 @@
  * @property {number | null} predicted_iou
  * @property {number | null} stability_score
  * @property {string} [handle] of the model's logits on the server; absent where the mask is not the model's alone
- * @property {number} [seconds]
+ * @property {number} [seconds] of its last commit; so are the next three
  * @property {number} [active_seconds]
  * @property {number} [clicks]
  * @property {import('./clock.js').Effort} [effort]
+ * @property {import('./spent.js').Spent} [before] that commit
  * @property {number} [proposal] whose acceptance makes the mask
  */
 /** @typedef {'open' | 'accepted' | 'rejected' | 'changed'} ProposalState */

@@ -7,6 +7,7 @@ import {UNTOUCHED, contentOf, differences, isSame, stampOf} from './differences.
 import {UNSURE, inDoubt, unsure} from './doubt.js';
 import {maskFrom} from './photo.js';
 import {countsOf} from './rle.js';
+import {spentOn} from './spent.js';
 
 /** @typedef {import('./state.js').Mask} Mask */
 /** @typedef {import('./differences.js').Task} Task */
@@ -173,15 +174,13 @@ export class Sync {
     // Until an answer comes, whether the server has this is not known: an undo then has something to delete.
     const sent = [...before?.sent ?? [], contentOf(mask)];
     masks.set(mask.uuid, {stamp: '', revision: before?.revision ?? 0, name, sent});
-    const {handle, predicted_iou, stability_score} = mask;
+    const {handle, predicted_iou, stability_score} = mask, {since, effort, ...spent} = spentOn(mask);
     const body = {
       ...(handle && !this.lost.has(handle) ? {handle} : {runs: this.rle(mask), predicted_iou, stability_score}),
       prompts: mask.prompts,
       source: mask.source,
-      seconds: mask.seconds ?? 0,
-      active_seconds: mask.active_seconds ?? 0,
-      clicks: mask.clicks ?? 0,
-      effort: mask.effort,
+      ...spent,
+      effort: {...effort, since},
       lease: this.lease,
       ...(revision ? {revision} : {}),
     };

@@ -4,6 +4,7 @@ import {areaOf, countsOf, decodeCounts} from './rle.js';
 import {proposalId} from './canvas.js';
 import {maskFrom} from './photo.js';
 import {Questions} from './questions.js';
+import {spentOn} from './spent.js';
 import * as acts from './state.js';
 
 /** @typedef {import('./state.js').State} State */
@@ -125,7 +126,7 @@ export class Work {
       this.notice(`A mask has at least ${this.smallest} pixels; this one has ${areaOf(runs)}`);
       return;
     }
-    const candidate = draft.answer?.candidates[draft.chosen];
+    const candidate = draft.answer?.candidates[draft.chosen], opened = this.mask(draft.uuid ?? '');
     /** @type {Mask} */
     const mask = {
       uuid: draft.uuid ?? newUuid(),
@@ -140,6 +141,7 @@ export class Work {
       ...this.clock.read(performance.now()),
       clicks: draft.clicks,
       effort: {...this.clock.effort(), boxes: draft.boxes, strokes: draft.strokes},
+      ...(opened ? {before: spentOn(opened)} : {}),
     };
     this.clock.restart(performance.now());
     this.set(acts.commit(state, mask));
@@ -187,7 +189,14 @@ export class Work {
   }
 
   redo() {
+    const {masks} = this.doc, wasEmpty = acts.isEmpty(this.draft);
     this.set(acts.redo(this.state));
+    // Redoing a commit puts its mask away again, and the time spent on it.
+    const mask = this.doc.masks.find((one) => !masks.includes(one));
+    if (!mask || wasEmpty || !acts.isEmpty(this.draft)) return;
+    const {seconds, active_seconds} = this.clock.read(performance.now());
+    this.clock.restart(performance.now());
+    this.clock.resume(seconds - (mask.seconds ?? 0), active_seconds - (mask.active_seconds ?? 0));
   }
 
   /** @param {string} key of a mask or a proposal */

@@ -4,6 +4,7 @@ import test from 'node:test';
 import {RequestError} from '../static/api.js';
 import {differences} from '../static/differences.js';
 import {encodeCounts} from '../static/rle.js';
+import {spentOn} from '../static/spent.js';
 import {Sync} from '../static/sync.js';
 import {randomFrom} from './random.mjs';
 
@@ -14,7 +15,7 @@ let stamps = 0;
 const mask = (uuid, more = {}) => {
   const inside = 1 + stamps++ % 14;
   return {uuid, stamp: `s${stamps}`, runs: Uint32Array.of(1, inside, 15 - inside), source: 'clicks', annotator: 'ann',
-    prompts, predicted_iou: 0.9, stability_score: 1, ...more};
+    prompts, predicted_iou: 0.9, stability_score: 1, seconds: 2, ...more};
 };
 const empty = () => ({masks: new Map(), deleted: new Map(), states: new Map(), verdicts: new Map()});
 
@@ -78,7 +79,7 @@ class FakeApi {
     if (body.revision !== revision) throw new RequestError('Changed', 409, {stored: old, deleted});
     if (body.handle && !this.handles.has(body.handle)) throw new RequestError('The logits are gone', 400);
     const runs = body.runs ?? {counts: '0'};
-    this.masks.set(name, {uuid: name, revision: (revision ?? 0) + 1, runs, source: body.source, annotator: 'ann', prompts: body.prompts});
+    this.masks.set(name, {uuid: name, revision: (revision ?? 0) + 1, runs, source: body.source, annotator: 'ann', prompts: body.prompts, seconds: body.seconds});
     return this.masks.get(name);
   }
 
@@ -167,7 +168,7 @@ test('any acts over any failures end with the server as the page', async () => {
       const place = Math.floor(masks.length * random());
       if (kind < 2) masks = [...masks, mask(`m${seed}-${count++}`)];
       else if (kind === 2 && masks.length) masks = masks.filter((_, i) => i !== place);
-      else if (kind === 3 && masks.length) masks = masks.map((one, i) => (i === place ? mask(one.uuid) : one));
+      else if (kind === 3 && masks.length) masks = masks.map((one, i) => (i === place ? mask(one.uuid, {before: spentOn(one)}) : one));
       else if (stack.length) masks = stack.pop();
       if (kind < 4) stack.push(before);
       if (random() < 0.2) verdicts = {...verdicts, a: random() < 0.5 ? 'yes' : 'no'};
@@ -175,8 +176,9 @@ test('any acts over any failures end with the server as the page', async () => {
       for (let wait = Math.floor(4 * random()); wait--;) await new Promise((resolve) => setImmediate(resolve));
     }
     await settle(sync);
-    const stored = [...api.masks].map(([uuid, {runs}]) => [uuid, runs.counts]).sort();
-    assert.deepEqual(stored, masks.map(({uuid, runs}) => [uuid, encodeCounts(runs)]).sort(), `seed ${seed}`);
+    const stored = [...api.masks].map(([uuid, {runs, seconds}]) => [uuid, runs.counts, seconds]).sort();
+    const shown = masks.map((one) => [one.uuid, encodeCounts(one.runs), spentOn(one).seconds]).sort();
+    assert.deepEqual(stored, shown, `seed ${seed}`);
     assert.deepEqual(Object.fromEntries(api.verdicts), verdicts);
     assert.equal(kept.at(-1), 0);
     assert.deepEqual(sync.conflicts, []);
