@@ -13,7 +13,7 @@ class MaskProgress:
     """What the queue must know of a mask."""
 
     annotator: str
-    has_verdict: bool = False
+    verdict: MaskVerdict | None = None
 
 
 @dataclass(kw_only=True)
@@ -25,6 +25,8 @@ class PhotoProgress:
     event: int = 0
     """Number of the last event that changed the photo's JSON."""
     is_done: bool = False
+    judges: set[str] = field(default_factory=set)
+    """Who has gone through the masks and said so in the mode VERIFY, since there was last something new for them."""
     is_imported: bool = False
     """Whether it has got the masks of another folder."""
     proposals: int = 0
@@ -61,6 +63,8 @@ class FolderProgress:
         """Take an event in."""
         if event.act is Act.START:
             self.skips.clear()
+            for photo in self.photos.values():
+                photo.judges.clear()
         if event.photo is None:
             return
         photo = self.photos.setdefault(event.photo, PhotoProgress())
@@ -88,6 +92,8 @@ class FolderProgress:
                 trail.append(id)
         elif event.act in (Act.RELEASE, Act.EXPIRE):
             self.leases.pop(id, None)
+        elif event.act is Act.SKIP and event.details.get("judged"):
+            self.photos[id].judges.add(annotator)
         elif event.act is Act.SKIP:
             self.skips.setdefault(annotator, set()).add(id)
 
@@ -96,7 +102,10 @@ def _update_masks(photo: PhotoProgress, event: Event) -> None:
     details: Any = event.details
     masks = [details["mask"]] if "mask" in details else details.get("masks", ())
     for mask in masks:
-        photo.masks[mask["uuid"]] = MaskProgress(annotator=mask["annotator"], has_verdict="verdict" in mask)
+        verdict = MaskVerdict(mask["verdict"]) if "verdict" in mask else None
+        photo.masks[mask["uuid"]] = MaskProgress(annotator=mask["annotator"], verdict=verdict)
+        if verdict is not MaskVerdict.YES:  # others judge it, or redo it
+            photo.judges &= {event.annotator or ""}
     if "uuid" in details:
         photo.masks.pop(details["uuid"], None)
     if event.act is Act.ACCEPT:

@@ -15,6 +15,7 @@ from samjax.annotate.leases import Lease, Leases
 from samjax.annotate.mask_checks import check_annotator
 from samjax.annotate.proposal import ProposalState
 from samjax.annotate.queue_config import QueueConfig, QueueMode, QueueOrder
+from samjax.annotate.saved_mask import MaskVerdict
 from samjax.core.errors import UserError
 from samjax.core.text import printable
 
@@ -68,7 +69,8 @@ class PhotoQueue:
     def finish(self, photo: int, *, lease: int) -> None:
         """Take a photo out of the queue: the annotator who has it says that it is done.
 
-        In the mode VERIFY the photo stays for others if it has masks without a verdict.
+        In the mode VERIFY the photo stays for others if it has masks without a verdict, or to be redone. It comes back
+        to this annotator when others have made, changed or sent back a mask.
 
         Raises:
           LostLeaseError: the lease is not the photo's current one.
@@ -77,7 +79,7 @@ class PhotoQueue:
         with self._folder.events.lock:
             annotator = self.leases.renew(photo, lease).annotator
             if self.config.mode is QueueMode.VERIFY:
-                self._folder.events.record(Act.SKIP, photo=photo, annotator=annotator)
+                self._folder.events.record(Act.SKIP, photo=photo, annotator=annotator, judged=True)
             else:
                 self._folder.finish(photo, annotator=annotator)
             self.leases.release(photo, lease)
@@ -169,7 +171,10 @@ class PhotoQueue:
 def _needs(photo: PhotoProgress, annotator: str, mode: QueueMode) -> bool:
     """Return whether a photo needs this annotator."""
     if mode is QueueMode.VERIFY:
-        return any(not mask.has_verdict and mask.annotator != annotator for mask in photo.masks.values())
+        return annotator not in photo.judges and any(
+            mask.verdict is MaskVerdict.REDO or (mask.verdict is None and mask.annotator != annotator)
+            for mask in photo.masks.values()
+        )
     if mode is QueueMode.REVIEW and not photo.open_proposals:
         return False
     return not photo.is_done

@@ -284,6 +284,7 @@ class DiscServer:
             runs = body["runs"]
             assert decode(runs).shape == (photo.height, photo.width)
         seconds = body["seconds"]
+        photo.verdicts.pop(uuid, None)
         photo.masks[uuid] = self.mask(uuid, runs, body["source"], who, iou, body["prompts"], revision, seconds)
         return JSONResponse(photo.masks[uuid])
 

@@ -68,7 +68,8 @@ export function differences(work, server) {
   }
   for (const uuid of new Set([...Object.keys(work.verdicts), ...server.verdicts.keys()])) {
     const verdict = work.verdicts[uuid] ?? 'open';
-    if (verdict !== (server.verdicts.get(uuid) ?? 'open')) {
+    const isChanging = tasks.some(({kind, key}) => kind === 'put' && key === uuid);  // that withdraws the verdict
+    if (!isChanging && verdict !== (server.verdicts.get(uuid) ?? 'open')) {
       tasks.push({kind: 'verdict', key: `verdict-${uuid}`, uuid, verdict});
     }
   }

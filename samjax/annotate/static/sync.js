@@ -196,7 +196,13 @@ export class Sync {
     // An add that was sent before with other content may be the one that counts: then what is there is unsure.
     const sure = !before || Boolean(revision) || isSame(stored, contentOf(mask));
     masks.set(mask.uuid, {stamp: sure ? mask.stamp : '', revision: stored.revision, name});
-    if (sure) this.listener.onStored(mask.stamp, stored);
+    if (sure) this.confirm(mask, stored);
+  }
+
+  /** What the server has stored is this mask. @param {Mask} mask @param {any} stored */
+  confirm(mask, stored) {
+    if (!stored.verdict) this.server.verdicts.delete(mask.uuid);
+    this.listener.onStored(mask.stamp, stored);
   }
 
   /** @param {Mask} mask */
@@ -273,7 +279,7 @@ export class Sync {
     const now = {name: known?.name ?? task.key, revision: stored.revision, stamp: ''};
     if (task.kind === 'put' && isSame(stored, contentOf(task.mask))) {
       masks.set(task.key, {...now, stamp: task.mask.stamp});
-      this.listener.onStored(task.mask.stamp, stored);
+      this.confirm(task.mask, stored);
     } else if (known?.sent?.some((content) => isSame(stored, content))) {
       masks.set(task.key, now);  // an answer was lost: go on from that revision
     } else {

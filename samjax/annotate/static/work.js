@@ -25,9 +25,9 @@ export function newUuid() {
  * @param {any} stored
  * @returns {Mask}
  */
-function exact(mask, {runs: {counts}, predicted_iou, stability_score}) {
+function exact(mask, {runs: {counts}, annotator, predicted_iou, stability_score}) {
   const runs = counts === countsOf(mask.runs) ? mask.runs : decodeCounts(counts);
-  return {...mask, runs, predicted_iou, stability_score};
+  return {...mask, runs, annotator, predicted_iou, stability_score};
 }
 
 export class Work {
@@ -144,7 +144,9 @@ export class Work {
       ...(opened ? {before: spentOn(opened)} : {}),
     };
     this.clock.restart(performance.now());
+    const wasDue = this.isToRedo(mask);
     this.set(acts.commit(state, mask));
+    if (wasDue) this.select(this.due()?.uuid ?? '');
   }
 
   /** @param {number[]} numbers of proposals */
@@ -230,6 +232,16 @@ export class Work {
     return this.doc.masks.find(({uuid, annotator}) => !this.doc.verdicts[uuid] && annotator !== this.annotator);
   }
 
+  /** @param {Mask} mask */
+  isToRedo({uuid}) {
+    return this.doc.verdicts[uuid] === 'redo';
+  }
+
+  /** The first mask that waits for this person. */
+  due() {
+    return (this.mode === 'verify' ? this.unjudged() : undefined) ?? this.doc.masks.find((mask) => this.isToRedo(mask));
+  }
+
   /** @param {string} key */
   select(key) {
     this.selected = key;
@@ -238,7 +250,8 @@ export class Work {
 
   /** The server's own form of a mask of ours. @param {string} stamp @param {any} stored */
   takeStored(stamp, stored) {
-    this.set(acts.rewrite(this.state, (mask) => (mask.stamp === stamp ? exact(mask, stored) : mask)));
+    const state = stored.verdict ? this.state : acts.forgetVerdict(this.state, stored.uuid);
+    this.set(acts.rewrite(state, (mask) => (mask.stamp === stamp ? exact(mask, stored) : mask)));
   }
 
   /** Another version of a mask is stored. @param {string} uuid @param {any} stored @param {boolean} isBack */
