@@ -36,7 +36,7 @@ def config() -> SemanticTraining:
             dtype="float32",
         ),
         data=SegmentDataConfig(
-            source=str(PHOTOS / "train"), of_masks=True, fit=(512, 256), scale_jitter=(0.5, 2.0), most_of_class=0.95
+            source=str(PHOTOS / "train"), of_masks=True, fit=(256, 128), scale_jitter=(0.75, 3.0), most_of_class=0.95
         ),
         loss=PixelLossConfig(),
         optim=OptimConfig(

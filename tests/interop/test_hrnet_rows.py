@@ -65,7 +65,7 @@ def test_every_array_goes_out_and_comes_back(name):
 
 
 def test_keys_of_hrformer():
-    """With numbers left out, as the sheet of its files has them."""
+    """With numbers left out."""
     _, rows, _ = CASES["hrformer"]
     keys = {re.sub(r"\.\d+", ".N", key.removeprefix("x.")) for row in rows for key in row.names[hrnet.AUTHORS]}
     block = {key.removeprefix("stage4.N.branches.N.N.") for key in keys if key.startswith("stage4.N.branches")}

@@ -16,12 +16,10 @@ COUNTS = {
     "B, window 13": (DenseConfig.hrformer_b_window13, 150, 56_166_918 + 44_151_930 - 44_040_666),
     "B, window 15": (DenseConfig.hrformer_b_window15, 150, 56_166_918 + 44_204_634 - 44_040_666),
 }
-BY_DEFAULT = ("S",)
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in BY_DEFAULT else pytest.param(name, marks=pytest.mark.slow) for name in COUNTS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COUNTS)
 def test_published_sizes_have_the_published_parameters(name):
     """Of the authors' networks; those with wider windows have larger tables of offsets besides."""
     make, classes, expected = COUNTS[name]

@@ -13,6 +13,7 @@ from helpers.hrformer_cases import CONFIG
 
 from samjax.core.errors import UserError
 from samjax.core.tree import first_match, named_leaves
+from samjax.models.heads.ocr import OcrConfig
 from samjax.models.hrnet import hrnet
 from samjax.models.hrnet.hrnet import Hrnet, HrnetConfig, Stage
 from samjax.models.hrnet.hrnet_blocks import HrformerBlock
@@ -44,6 +45,29 @@ def test_published_sizes_have_the_published_parameters(name):
     assert sum(map(math.prod, shapes_of(config).values())) == expected
 
 
+CLICKS = 9_345
+"""Parameters of the branch by which RITM sees clicks."""
+RITM = {
+    "18s": ((18, 36, 72, 144), {"modules": (1, 3, 2)}, 48, 4_220_047),
+    "18": ((18, 36, 72, 144), {"modules": (1, 4, 3), "blocks": 4, "bottlenecks": 4}, 64, 10_032_019),
+    "32": ((32, 64, 128, 256), {"modules": (1, 4, 3), "blocks": 4, "bottlenecks": 4}, 128, 30_951_363),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RITM)
+def test_hrnet_with_ocr_has_the_published_parameters(name):
+    """RITM's: basic blocks, plain convolutions between branches, and attention without biases."""
+    widths, sizes, width, expected = RITM[name]
+    config = HrnetConfig(widths=widths, block=BranchBlock.BASIC, fuse=Fuse.PLAIN, **sizes)
+    head = OcrConfig(
+        width=2 * width, key_width=width, auxiliary_width=sum(widths), auxiliary_kernel=1, attention_bias=False
+    )
+    _, of_head, _ = abstract_model(lambda *, rngs: head.make(encoder=config, classes=1, dtype=FLOAT32, rngs=rngs))
+    parameters = [*shapes_of(config).values(), *(leaf.shape for leaf in named_leaves(of_head).values())]
+    assert sum(map(math.prod, parameters)) == expected - CLICKS
+
+
 @pytest.mark.parametrize(
     ("block", "fuse", "sides"),
     [
@@ -64,7 +88,7 @@ def test_each_map_has_its_stride_and_channels(block, fuse, sides):
 
 def test_drop_path_rates_rise_over_all_stages(monkeypatch):
     """Of the blocks of a branch; branches side by side have the same rate, and draw for themselves."""
-    config = dataclasses.replace(CONFIG, blocks=2, drop_path=0.7)
+    config = dataclasses.replace(CONFIG, modules=(1, 2, 1), drop_path=0.7)
     rates, draws = [], []
 
     def draw(keys, of_branch, photos, rows):
@@ -83,9 +107,9 @@ def test_drop_path_rates_rise_over_all_stages(monkeypatch):
     model = nnx.eval_shape(lambda: Hrnet(config, dtype=FLOAT32, rngs=nnx.Rngs(0)))
     model.stem, model.bottlenecks = nnx.List([]), nnx.List([])
     model(jnp.zeros((3, 8, 8, 3)), key=jax.random.key(0))
-    np.testing.assert_allclose(rates, np.linspace(0, 0.7, 6), atol=1e-7)
+    np.testing.assert_allclose(rates, np.linspace(0, 0.7, 4), atol=1e-7)
     ((shape, of_branch, photos, rows),) = draws
-    assert (shape, photos, rows) == ((6, 4, 2), 3, None)
+    assert (shape, photos, rows) == ((4, 4, 2), 3, None)
     np.testing.assert_allclose(of_branch, np.broadcast_to(np.array(rates)[:, None, None], shape), atol=1e-6)
 
 
