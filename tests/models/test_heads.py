@@ -9,23 +9,20 @@ from flax import nnx
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
 from samjax.models.heads.all_mlp import AllMlpConfig, AllMlpHead
-<<<<<<< HEAD
+from samjax.models.heads.fpn import FpnConfig, FpnHead
 from samjax.models.heads.mask_transformer import MaskTransformerConfig
 from samjax.models.heads.mla import MlaConfig
+from samjax.models.heads.ocr import OcrConfig, OcrHead
 from samjax.models.heads.progressive import ProgressiveConfig
 from samjax.models.pyramid.pyramid import PyramidConfig
 from samjax.models.vit.tapped_vit import TappedVitConfig
 
 FLOAT32 = jnp.dtype("float32")
 ENCODER = TappedVitConfig(width=8, heads=2, depth=3, taps=(0, 1), patch=8)
-=======
-from samjax.models.heads.fpn import FpnConfig, FpnHead
-from samjax.models.heads.ocr import OcrConfig, OcrHead
 
 MAPS = tuple(jnp.asarray(np.random.default_rng(0).normal(size=(3, *side, 2)), jnp.float32) for side in ((4, 6), (2, 3)))
 WIDTH = 8
 SIZES = {"channels": (2, 2), "classes": WIDTH, "dtype": jnp.dtype("float32")}
->>>>>>> hrf
 
 
 def all_mlp(dropout: float) -> AllMlpHead:
@@ -55,7 +52,7 @@ def test_dropout_is_of_whole_channels_of_a_photo(make):
     gone = ~dropped.any(axis=(1, 2)) & whole.any(axis=(1, 2))
     assert 0 < gone.sum() < gone.size
     np.testing.assert_allclose(dropped, np.where(gone[:, None, None], 0, 2 * whole), rtol=1e-6)
-<<<<<<< HEAD
+    np.testing.assert_array_equal(np.asarray(make(0.5)(MAPS).logits), np.asarray(make(0.0)(MAPS).logits))
 
 
 @pytest.mark.parametrize(
@@ -105,6 +102,3 @@ def test_backbones_that_a_head_cannot_take_are_refused():
         MlaConfig().make(encoder=PyramidConfig(), classes=3, dtype=FLOAT32, rngs=nnx.Rngs(0))
     with pytest.raises(UserError, match="last map has 8 channels; they must be a multiple of"):
         MaskTransformerConfig().make(encoder=ENCODER, classes=3, dtype=FLOAT32, rngs=nnx.Rngs(0))
-=======
-    np.testing.assert_array_equal(np.asarray(make(0.5)(MAPS).logits), np.asarray(make(0.0)(MAPS).logits))
->>>>>>> hrf
