@@ -9,15 +9,13 @@ size, of PVT v2, whose whole model transformers has not, of a sum over its maps.
 1e-4 of their norm. Memory is the process's peak, excluding what its imported libraries take.
 """
 
-import argparse
 import functools
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sides import JAX, PYTORCH, THREADS, Actions, Side, compare, print_table
+from sides import THREADS, Actions
 
 RATE, DECAY, SIDE, CLASSES = 1e-5, 0.01, 512, 150
 TARGETS = {"forward": (1.2, 0.7), "training step": (1.2, 0.7)}
@@ -105,7 +103,7 @@ def samjax(case: Case, folder: str) -> Actions:
     from safetensors.numpy import load_file
 
     from samjax.core.batches import SegmentBatch, counted_pixels
-    from samjax.interop.array_shapes import key_of  # noqa: F401
+    from samjax.interop.array_shapes import key_of
     from samjax.losses.pixel_cross_entropy import PixelLossConfig, pixel_cross_entropy
     from samjax.nn.init import Buffer
 
