@@ -170,7 +170,7 @@ class MaeDecoder(nnx.Module):
     """Puts a mask token in place of each hidden patch, and predicts the pixels of every patch."""
 
     def __init__(self, config: MaeConfig, *, rngs: nnx.Rngs):
-        dtype, width, own = config.compute_dtype, config.decoder.width, int(config.encoder.class_token)
+        dtype, width, own = config.compute_dtype, config.decoder.width, config.encoder.extra_tokens
 
         def linear(inputs: int, outputs: int) -> nnx.Linear:
             return nnx.Linear(

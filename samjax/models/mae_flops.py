@@ -33,7 +33,7 @@ class MaeFlops:
 def mae_flops(config: MaeConfig) -> MaeFlops:
     """Return what a photo costs."""
     encoder, width = config.encoder, config.decoder.width
-    pixels, own = 3 * encoder.patch**2, int(encoder.class_token)
+    pixels, own = 3 * encoder.patch**2, encoder.extra_tokens
     seen, all_tokens = config.visible + own, config.tokens + own
     projections = seen * encoder.width * width + all_tokens * width * pixels
     return MaeFlops(

@@ -111,6 +111,33 @@ def test_the_class_token_and_its_taps_leave_the_map_in_place():
     assert found.class_token.shape == (2, 16)
     assert [part.shape for part in (found.map, *found.taps)] == [(2, *GRID, 16)] * 3
     np.testing.assert_allclose(vit.norm(found.taps[1]), found.map, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(vit.norm(found.tap_tokens[1]), found.class_token, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("distillation_token", [False, True])
+def test_learned_tokens_may_have_positions(distillation_token):
+    """The first of the table, as in timm's: the same as tokens that are the sums, and a table without those rows."""
+    config = dataclasses.replace(PLAIN, class_token=True, distillation_token=distillation_token, taps=(1,))
+    whole, apart = make(dataclasses.replace(config, class_position=True)), make(config)
+    assert whole.position.shape == (12 + config.extra_tokens, 16)
+    variables = nnx.to_pure_dict(nnx.split(whole)[1])
+    for row, name in enumerate(("class_token", "distillation_token")[: config.extra_tokens]):
+        variables[name] = variables[name] + whole.position[row]
+    variables["position"] = whole.position[config.extra_tokens :].reshape(*GRID, -1)
+    apart = nnx.merge(nnx.split(apart)[0], variables)
+    for ours, expected in zip(*(jax.tree.leaves(features(vit, IMAGE)) for vit in (whole, apart)), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_second_token_attends_after_the_first():
+    vit = make(dataclasses.replace(PLAIN, class_token=True, distillation_token=True))
+    tokens, _ = attend(vit, vit.embed(IMAGE).reshape(2, 12, 16))
+    assert tokens.shape == (2, 14, 16)
+    np.testing.assert_allclose(tokens[:, 2:].reshape(2, *GRID, 16), features(vit, IMAGE).map, rtol=1e-4, atol=1e-5)
+    first = jnp.broadcast_to(jnp.stack([vit.class_token[...], vit.distillation_token[...]]), (2, 2, 16))
+    kept = vit.embed(IMAGE).reshape(2, 12, 16)
+    expected = vit.norm(by_hand(vit, jnp.concatenate([first, kept], axis=1))[-1])
+    np.testing.assert_allclose(tokens, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_fixed_positions_are_columns_then_rows():
@@ -161,7 +188,7 @@ def test_layers_are_numbered_by_block():
     assert WINDOWED.layer_ids("encoder") == (
         ("encoder/patch_embed/*", 0),
         ("encoder/position*", 0),
-        ("encoder/class_token", 0),
+        ("encoder/*_token", 0),
         ("encoder/groups/windowed/*", ((1, 2), (4, 5))),
         ("encoder/groups/full/*", (3, 6)),
     )
@@ -178,6 +205,8 @@ def test_layers_are_numbered_by_block():
         (lambda: VitConfig(width=6, heads=2, positions=Positions.SIN_COS), "width is 6; .* multiple of 4"),
         (lambda: VitConfig(class_token=True, relative_positions=True), "class_token is True, but .* no place on a map"),
         (lambda: VitConfig(class_token=True, global_every=2), "class_token is True, but .* no place on a map"),
+        (lambda: VitConfig(distillation_token=True), "distillation_token is True; it needs class_token True"),
+        (lambda: VitConfig(class_position=True), "class_position is True; it needs class_token True"),
         (lambda: VitConfig(taps=(3, 12)), r"taps are \(3, 12\); give rising block numbers below the depth, 12"),
         (lambda: VitConfig(taps=(3, 3)), r"taps are \(3, 3\); give rising"),
         (lambda: VitConfig(epsilon=0.0), "model.encoder.epsilon is 0.0; it must be above 0"),

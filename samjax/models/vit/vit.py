@@ -52,9 +52,14 @@ class VitConfig(BlocksConfig):
     stem: Stem = Stem.PATCHES
     """What makes tokens of pixels: one matrix product a patch, or 3 x 3 convolutions of stride 2."""
     positions: Positions = Positions.LEARNED
-    """The position encoding added to each patch; the class token has none."""
+    """The position encoding added to each patch."""
     class_token: bool = False
     """Whether a learned token attends together with those of the photo; the blocks must then take sequences."""
+    distillation_token: bool = False
+    """Whether a second one does, DeiT's; it needs the first."""
+    class_position: bool = False
+    """Whether such tokens have positions of their own, as timm's have: the first of the table, which is then a
+    sequence."""
     final_norm: bool = True
     """Whether a norm follows the last block."""
     taps: tuple[CountOrNone, ...] = ()
@@ -72,8 +77,19 @@ class VitConfig(BlocksConfig):
                 f"{section}.class_token is True, but a class token has no place on a map: set global_every to 1 and "
                 "relative_positions to False"
             )
+        if self.distillation_token and not self.class_token:
+            raise UserError(f"{section}.distillation_token is True; it needs class_token True, which it comes after")
+        if self.class_position and not (self.class_token and self.positions is Positions.LEARNED):
+            raise UserError(
+                f"{section}.class_position is True; it needs class_token True and positions LEARNED, of which it is one"
+            )
         if any(tap >= self.depth for tap in self.taps) or list(self.taps) != sorted(set(self.taps)):
             raise UserError(f"{section}.taps are {self.taps}; give rising block numbers below the depth, {self.depth}")
+
+    @property
+    def extra_tokens(self) -> int:
+        """Learned tokens that attend together with those of the photo."""
+        return self.class_token + self.distillation_token
 
     def make(self, *, grid: tuple[int, int], dtype: jnp.dtype, rngs: nnx.Rngs) -> "Vit":
         """Return a model with initial parameters; see `Vit`."""
@@ -82,9 +98,9 @@ class VitConfig(BlocksConfig):
     def layer_ids(self, prefix: str) -> LayerIds:
         """Return the layer of each parameter under `prefix` but the final norm's.
 
-        Patch embedding, positions and class token 0, block i i + 1 (BEiT; ViTDet).
+        Patch embedding, positions and learned tokens 0, block i i + 1 (BEiT; ViTDet).
         """
-        first = ("patch_embed/*", "position*", "class_token")
+        first = ("patch_embed/*", "position*", "*_token")
         return (*((f"{prefix}/{name}", 0) for name in first), *super().layer_ids(prefix))
 
 
@@ -96,6 +112,8 @@ class VitFeatures:
     class_token: Float[Array, "b d"] | None
     taps: tuple[Float[Array, "b gh gw d"], ...]
     """Maps after the blocks of `VitConfig.taps`, without the final norm."""
+    tap_tokens: tuple[Float[Array, "b d"], ...]
+    """The class token after each of those blocks; none without a class token."""
     stem: tuple[Float[Array, "b _ _ _"], ...]
     """Maps after each convolution of a convolutional stem, the finest first."""
 
@@ -121,7 +139,7 @@ class Vit(nnx.Module):
         patch_init: Initializer = VIT_INIT,
         rngs: nnx.Rngs,
     ):
-        self.config, self.dtype = config, dtype
+        self.config, self.grid, self.dtype = config, grid, dtype
         width, axes = config.width, (None, None, "embed")
         if config.stem is Stem.CONVOLUTIONS:
             self.patch_embed = ConvStem(3, width, config.patch, init=patch_init, dtype=dtype, rngs=rngs)
@@ -129,13 +147,19 @@ class Vit(nnx.Module):
             self.patch_embed = Patchify(
                 3, width, config.patch, init=patch_init, use_bias=config.patch_bias, dtype=dtype, rngs=rngs
             )
-        if config.positions is Positions.LEARNED:
+        if config.class_position:
+            places = config.extra_tokens + grid[0] * grid[1]
+            self.position = parameter(VIT_INIT, (places, width), axes=(None, "embed"), rngs=rngs)
+        elif config.positions is Positions.LEARNED:
             self.position = parameter(VIT_INIT, (*grid, width), axes=axes, rngs=rngs)
         else:
             self.position = Buffer(sin_cos_table(grid, width), axes=axes)
         self.groups = stack_groups(config, grid=grid, dtype=dtype, init=init, rngs=rngs)
-        token_init = nnx.initializers.normal(0.02)
-        self.class_token = parameter(token_init, (width,), axes=("embed",), rngs=rngs) if config.class_token else None
+
+        def token(exists: bool) -> nnx.Param | None:
+            return parameter(nnx.initializers.normal(0.02), (width,), axes=("embed",), rngs=rngs) if exists else None
+
+        self.class_token, self.distillation_token = token(config.class_token), token(config.distillation_token)
         self.norm = layer_norm(width, epsilon=config.epsilon, dtype=dtype, rngs=rngs) if config.final_norm else None
 
     def embed(self, image: Float[Array, "b h w 3"]) -> Float[Array, "b gh gw d"]:
@@ -148,7 +172,17 @@ class Vit(nnx.Module):
             tokens, maps = self.patch_embed.with_maps(image)
         else:
             tokens, maps = self.patch_embed(image), ()
-        return constrain(tokens + self.position[...].astype(self.dtype), "batch", None, None, None), maps
+        return constrain(tokens + self._positions().astype(self.dtype), "batch", None, None, None), maps
+
+    def _positions(self) -> Float[Array, "gh gw d"]:
+        """Return the position of each patch."""
+        table = self.position[...]
+        return table[self.config.extra_tokens :].reshape(*self.grid, -1) if self.config.class_position else table
+
+    def _extra_tokens(self) -> Float[Array, "e d"]:
+        """Return the learned tokens, positions added if they have any."""
+        tokens = jnp.stack([one[...] for one in (self.class_token, self.distillation_token) if one is not None])
+        return tokens + self.position[: len(tokens)] if self.config.class_position else tokens
 
     def attend(
         self, tokens: Float[Array, "b *places d"], *, key: Key[Array, ""] | None = None, rows: Rows | None = None
@@ -156,14 +190,14 @@ class Vit(nnx.Module):
         """Return embedded patches after the blocks and the final norm, and after each tapped block.
 
         Args:
-          tokens: a map; or a sequence of any of a photo's patches, where the blocks take sequences. A class token is
-            put in front of the sequence, and stays there in the result.
+          tokens: a map; or a sequence of any of a photo's patches, where the blocks take sequences. Learned tokens are
+            put in front of the sequence, and stay there in the result.
           key: turns drop path on.
           rows: of a part of a batch, which photos of the whole batch it holds.
         """
         if self.class_token is not None:
-            first = jnp.broadcast_to(self.class_token[...].astype(self.dtype), (tokens.shape[0], 1, tokens.shape[-1]))
-            tokens = jnp.concatenate([first, tokens], axis=1)
+            first = self._extra_tokens().astype(self.dtype)
+            tokens = jnp.concatenate([jnp.broadcast_to(first, (len(tokens), *first.shape)), tokens], axis=1)
         tokens, taps = apply_groups(self.groups, tokens, self.config, taps=self.config.taps, key=key, rows=rows)
         return tokens if self.norm is None else self.norm(tokens), taps
 
@@ -174,8 +208,14 @@ class Vit(nnx.Module):
         tokens, stem = self._embed(image)
         if self.class_token is None:
             tokens, taps = self.attend(tokens, key=key, rows=rows)
-            return VitFeatures(map=tokens, class_token=None, taps=taps, stem=stem)
-        grid = tokens.shape[1:3]
+            return VitFeatures(map=tokens, class_token=None, taps=taps, tap_tokens=(), stem=stem)
+        grid, extra = tokens.shape[1:3], self.config.extra_tokens
         tokens, taps = self.attend(einops.rearrange(tokens, "b h w d -> b (h w) d"), key=key, rows=rows)
-        tokens_map, *taps_maps = (part[:, 1:].reshape(part.shape[0], *grid, -1) for part in (tokens, *taps))
-        return VitFeatures(map=tokens_map, class_token=tokens[:, 0], taps=tuple(taps_maps), stem=stem)
+        tokens_map, *taps_maps = (part[:, extra:].reshape(len(part), *grid, -1) for part in (tokens, *taps))
+        return VitFeatures(
+            map=tokens_map,
+            class_token=tokens[:, 0],
+            taps=tuple(taps_maps),
+            tap_tokens=tuple(tap[:, 0] for tap in taps),
+            stem=stem,
+        )
