@@ -12,6 +12,7 @@ from samjax.core.random import Rows, split_each
 from samjax.core.ranges import Count, Pixels, config_class
 from samjax.core.tree import LayerIds
 from samjax.models.backbone import BackboneConfig
+from samjax.models.dense_prediction.dpt_sizes import DptSizes
 from samjax.models.dense_prediction.segformer_sizes import SegFormerSizes
 from samjax.models.heads.all_mlp import AllMlpConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
@@ -21,7 +22,7 @@ from samjax.nn.pixels import PixelStatistics, normalise
 
 
 @config_class("model")
-class DenseConfig(SegFormerSizes):
+class DenseConfig(DptSizes, SegFormerSizes):
     """A model for dense prediction: any backbone with any head. Published ones are classmethods."""
 
     WORDS: ClassVar[str] = "a dense prediction model"
