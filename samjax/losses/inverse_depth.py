@@ -46,7 +46,7 @@ def depth_loss(
 
     Metrics: `loss`, exactly the number optimised; `trimmed` and `edges`, its terms without their weight.
     """
-    ours, theirs = centred(prediction, valid), centred(target, valid)
+    ours, theirs = centre(prediction, valid), centre(target, valid)
     error = jnp.where(valid, ours - theirs, 0.0)
     trimmed, edges = trimmed_error(error, valid, trim=config.trim), edge_error(error, valid, scales=config.scales)
     photos = jnp.maximum(jnp.sum(jnp.any(valid, axis=(1, 2))), 1)
@@ -55,7 +55,7 @@ def depth_loss(
     return loss, {"loss": loss, "trimmed": trimmed, "edges": edges}
 
 
-def centred(maps: Float[Array, "b h w"], valid: Bool[Array, "b h w"]) -> Float32[Array, "b h w"]:
+def centre(maps: Float[Array, "b h w"], valid: Bool[Array, "b h w"]) -> Float32[Array, "b h w"]:
     """Return each map with a median of 0 and a mean absolute value of 1 over its valid pixels.
 
     Other pixels are 0. Of an even number the median is the lower of the two in the middle. A map without a valid pixel

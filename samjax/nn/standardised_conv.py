@@ -42,13 +42,13 @@ class StandardisedConv(nnx.Module):
         """Return the map, each side divided by the stride and rounded up."""
         return jax.lax.conv_general_dilated(
             image.astype(self.dtype),
-            self.standardised().astype(self.dtype),
+            self.applied_kernel().astype(self.dtype),
             window_strides=(self.stride, self.stride),
             padding="SAME",
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
 
-    def standardised(self) -> Float32[Array, "kh kw i o"]:
+    def applied_kernel(self) -> Float32[Array, "kh kw i o"]:
         """Return the kernel that is applied."""
         kernel = self.kernel[...]
         axes = (0, 1, 2)

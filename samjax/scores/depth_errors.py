@@ -50,7 +50,7 @@ class DepthProtocol:
     crop: DepthCrop = DepthCrop.WHOLE
     """Which part of the photo is scored."""
 
-    def counted(self, truth: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
+    def mask(self, truth: Float[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
         """Return which pixels are scored: those of the crop with a truth within the bounds. Unknown ones are 0 or NaN.
 
         Raises:
@@ -107,7 +107,7 @@ def depth_errors(
       truth: in metres, 0 or NaN where it is unknown.
       protocol: such as `NYU`.
     """
-    counted = protocol.counted(truth)
+    counted = protocol.mask(truth)
     if not counted.any():
         return None
     true = truth[counted].astype(np.float64)
@@ -150,7 +150,7 @@ def aligned_depth(
       truth: in metres, 0 or NaN where it is unknown.
       protocol: such as `NYU`.
     """
-    counted, values = protocol.counted(truth), inverse.astype(np.float64)
+    counted, values = protocol.mask(truth), inverse.astype(np.float64)
     scale, shift = 0.0, 1 / protocol.farthest
     if counted.any():
         found, true = values[counted], 1 / truth[counted].astype(np.float64)

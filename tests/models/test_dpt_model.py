@@ -25,8 +25,8 @@ RESNET = ResNetConfig(stem=4, widths=(16, 16, 32), depths=(1, 1, 2), groups=4)
 PLAIN = DptVitConfig(width=8, depth=4, heads=2, taps=(0, 1, 2, 3), table_size=(64, 64))
 HYBRID = dataclasses.replace(PLAIN, taps=(1, 3), resnet=RESNET)
 COARSE, FINE = (dataclasses.replace(PLAIN, patch=patch, table_size=(64, 64)) for patch in (64, 8))
-HEAD = DptSegmentationConfig(width=4, reassembled=(2, 4, 6, 8))
-AS_IT_IS = dataclasses.replace(HEAD, reassembled=(0, 4, 6, 8))
+HEAD = DptSegmentationConfig(width=4, map_widths=(2, 4, 6, 8))
+AS_IT_IS = dataclasses.replace(HEAD, map_widths=(0, 4, 6, 8))
 
 LAST_NORM = {"large": 2 * 1024, "hybrid": 2 * 768, "base": 2 * 768}
 """Parameters of the ViT's norm after its last block, which is after the last tap."""
@@ -70,7 +70,7 @@ def test_epsilon_is_that_of_timm():
 @pytest.fixture(scope="module")
 def hybrid():
     config = DenseConfig(
-        encoder=HYBRID, head=dataclasses.replace(HEAD, reassembled=(0, 0, 6, 8)), classes=3, dtype="float32"
+        encoder=HYBRID, head=dataclasses.replace(HEAD, map_widths=(0, 0, 6, 8)), classes=3, dtype="float32"
     )
     return drawn(lambda: config.make(rngs=nnx.Rngs(0)))
 
@@ -179,7 +179,7 @@ def test_a_pyramid_needs_no_reassembling():
     """Its maps have the strides at which they are fused; photos of odd maps are refused rather than resized (D3)."""
     config = DenseConfig(
         encoder=PyramidConfig(widths=(4, 8, 10, 16), depths=(1, 1, 1, 1)),
-        head=DptSegmentationConfig(width=4, reassembled=(0, 0, 0, 0)),
+        head=DptSegmentationConfig(width=4, map_widths=(0, 0, 0, 0)),
         dtype="float32",
     )
     model = nnx.eval_shape(lambda: config.make(rngs=nnx.Rngs(0)))

@@ -63,16 +63,16 @@ def test_crops(protocol, sides, rows, columns):
     """Rows and columns by the published code: the last is excluded."""
     expected = np.zeros(sides, bool)
     expected[slice(*rows), slice(*columns)] = True
-    np.testing.assert_array_equal(protocol.counted(np.full(sides, 5.0, np.float32)), expected)
+    np.testing.assert_array_equal(protocol.mask(np.full(sides, 5.0, np.float32)), expected)
     nearer, farther = (np.full(sides, depth, np.float32) for depth in (0.0, protocol.farthest))
-    assert not protocol.counted(nearer).any()
-    assert not protocol.counted(farther).any()
-    assert not protocol.counted(np.full(sides, np.nan, np.float32)).any()
+    assert not protocol.mask(nearer).any()
+    assert not protocol.mask(farther).any()
+    assert not protocol.mask(np.full(sides, np.nan, np.float32)).any()
 
 
 def test_a_crop_of_pixels_needs_its_size():
     with pytest.raises(UserError, match=r"depth map of 240 x 320 pixels cannot be cropped .* resize predictions"):
-        NYU.counted(np.ones((240, 320), np.float32))
+        NYU.mask(np.ones((240, 320), np.float32))
 
 
 def test_relative_depth_is_aligned_by_the_truth():
@@ -80,7 +80,7 @@ def test_relative_depth_is_aligned_by_the_truth():
     known = np.where(TRUTH > 0, TRUTH, 3.0)
     inverse = 40.0 * (1 / known) - 7.0
     depth = aligned_depth(inverse, TRUTH, WHOLE)
-    counted = WHOLE.counted(TRUTH)
+    counted = WHOLE.mask(TRUTH)
     np.testing.assert_allclose(depth[counted], TRUTH[counted], rtol=1e-5)
     noisy = inverse + DRAW.normal(size=inverse.shape)
     system = np.stack([noisy[counted], np.ones(counted.sum())], axis=1)
@@ -91,14 +91,14 @@ def test_relative_depth_is_aligned_by_the_truth():
 
 
 def test_pixels_that_are_not_scored_do_not_align():
-    outside = np.where(WHOLE.counted(TRUTH), 1 / np.where(TRUTH > 0, TRUTH, 1.0), 1e6)
+    outside = np.where(WHOLE.mask(TRUTH), 1 / np.where(TRUTH > 0, TRUTH, 1.0), 1e6)
     found = depth_errors(aligned_depth(outside, TRUTH, WHOLE), TRUTH, WHOLE)
     assert found.abs_rel < 1e-5
 
 
 def test_a_constant_prediction_is_aligned_to_the_mean():
     found = aligned_depth(np.ones(TRUTH.shape), TRUTH, WHOLE)
-    np.testing.assert_allclose(found, 1 / (1 / TRUTH[WHOLE.counted(TRUTH)].astype(np.float64)).mean(), rtol=1e-6)
+    np.testing.assert_allclose(found, 1 / (1 / TRUTH[WHOLE.mask(TRUTH)].astype(np.float64)).mean(), rtol=1e-6)
 
 
 def test_photos_count_alike():

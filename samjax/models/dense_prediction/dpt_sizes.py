@@ -13,7 +13,7 @@ T = TypeVar("T")
 LARGE = DptVitConfig(width=1024, depth=24, heads=16, taps=(5, 11, 17, 23))
 HYBRID = DptVitConfig(taps=(8, 11), resnet=ResNetConfig())
 BASE = DptVitConfig()
-REASSEMBLED = {LARGE: (256, 512, 1024, 1024), HYBRID: (0, 0, 768, 768), BASE: (96, 192, 384, 768)}
+MAP_WIDTHS = {LARGE: (256, 512, 1024, 1024), HYBRID: (0, 0, 768, 768), BASE: (96, 192, 384, 768)}
 """Channels of the head's four maps."""
 
 
@@ -60,7 +60,7 @@ def _depth(cls: Any, encoder: DptVitConfig, changes: dict[str, Any]) -> Any:
         classes=1,
         pixel_statistics=PixelStatistics.HALF,
         encoder=encoder,
-        head=DptDepthConfig(reassembled=REASSEMBLED[encoder]),
+        head=DptDepthConfig(map_widths=MAP_WIDTHS[encoder]),
     )
     return replace(base, **changes)
 
@@ -70,6 +70,6 @@ def _segmentation(cls: Any, encoder: DptVitConfig, changes: dict[str, Any]) -> A
         image_size=(480, 480),
         pixel_statistics=PixelStatistics.HALF,
         encoder=encoder,
-        head=DptSegmentationConfig(reassembled=REASSEMBLED[encoder]),
+        head=DptSegmentationConfig(map_widths=MAP_WIDTHS[encoder]),
     )
     return replace(base, **changes)

@@ -23,7 +23,7 @@ class DptFusionSizes:
 
     width: Count = 256
     """Channels of the fused maps."""
-    reassembled: tuple[CountOrNone, CountOrNone, CountOrNone, CountOrNone] = (96, 192, 384, 768)
+    map_widths: tuple[CountOrNone, CountOrNone, CountOrNone, CountOrNone] = (96, 192, 384, 768)
     """Channels that a linear layer brings each map to before it is resized to its stride, 4, 8, 16 or 32. 0 takes the
     map as it is, which then has that stride, as the first two of DPT-Hybrid."""
 
@@ -33,13 +33,13 @@ class DptFusionSizes:
         Raises:
           UserError: a map cannot be brought to the stride that it is fused at.
         """
-        for number, (stride, target, channels) in enumerate(zip(strides, STRIDES, self.reassembled, strict=True)):
+        for number, (stride, target, channels) in enumerate(zip(strides, STRIDES, self.map_widths, strict=True)):
             resizes = stride % target == 0 or 2 * stride == target
             if stride != target and not (channels and resizes):
                 way_out = "must be it" if not channels else "must be a multiple of it, or half of it"
                 raise UserError(
                     f"map {number} of model.encoder has a stride of {stride}, but model.head fuses it at {target}: the "
-                    f"stride {way_out} where model.head.reassembled[{number}] is {channels}"
+                    f"stride {way_out} where model.head.map_widths[{number}] is {channels}"
                 )
 
 
@@ -146,7 +146,7 @@ class DptFusion(nnx.Module):
         self, sizes: DptFusionSizes, *, encoder: BackboneConfig, batch_norm: bool, dtype: jnp.dtype, rngs: nnx.Rngs
     ):
         sizes.check_strides(encoder.strides)
-        levels = list(zip(encoder.channels, encoder.strides, sizes.reassembled, STRIDES, strict=True))
+        levels = list(zip(encoder.channels, encoder.strides, sizes.map_widths, STRIDES, strict=True))
         self.reassemble = nnx.List(
             [
                 Reassemble(inputs, channels, stride=stride, target=target, dtype=dtype, rngs=rngs) if channels else None
