@@ -61,12 +61,11 @@ def centre(maps: Float[Array, "b h w"], valid: Bool[Array, "b h w"]) -> Float32[
     Other pixels are 0. Of an even number the median is the lower of the two in the middle. A map without a valid pixel
     is 0 everywhere.
     """
-    count = _count(valid)
-    values = jnp.where(valid, maps.astype(jnp.float32), jnp.inf)
-    order = jnp.sort(values.reshape(len(maps), -1), axis=1)
+    count, maps = _count(valid), maps.astype(jnp.float32)
+    order = jnp.sort(jnp.where(valid, maps, jnp.inf).reshape(len(maps), -1), axis=1)
     middle = jnp.maximum(count - 1, 0)[:, None] // 2
     median = jnp.where(count > 0, jnp.take_along_axis(order, middle, axis=1)[:, 0], 0.0)
-    values = jnp.where(valid, jnp.where(valid, maps.astype(jnp.float32), 0.0) - median[:, None, None], 0.0)
+    values = jnp.where(valid, maps - median[:, None, None], 0.0)
     scale = jnp.sum(jnp.abs(values), axis=(1, 2)) / jnp.maximum(count, 1)
     return values / jnp.maximum(scale, LEAST_SCALE)[:, None, None]
 

@@ -1,6 +1,7 @@
 """DPT: published counts, maps, what training changes, and what is refused."""
 
 import dataclasses
+import json
 import math
 
 import jax
@@ -11,6 +12,7 @@ from drawn import drawn, normal
 from flax import nnx
 
 from samjax.core.errors import UserError
+from samjax.core.json_config import from_json, to_json
 from samjax.core.random import Rows
 from samjax.core.tree import first_match, named_leaves
 from samjax.models.dense_prediction.dense_model import DenseConfig
@@ -65,6 +67,13 @@ def test_the_deepest_fusion_has_no_unit_for_a_map_to_add():
 def test_epsilon_is_that_of_timm():
     """D3: transformers' default is 1e-12."""
     assert all(config.vit().epsilon == 1e-6 for config in (DptVitConfig(), DenseConfig.dpt_large_depth().encoder))
+
+
+@pytest.mark.parametrize("size", ["large", "hybrid", "base"])
+def test_configs_come_back_from_json(size):
+    for task in ("depth", "segmentation"):
+        config = getattr(DenseConfig, f"dpt_{size}_{task}")()
+        assert from_json(DenseConfig, json.loads(to_json(config))) == config
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ import pytest
 import torch
 from dpt_checkout import VARIABLES, authors, authors_model, published_model
 from helpers.dpt_cases import CASES, DPT_GOLDEN, SIDES, dpt, small
-from helpers.golden_logits import outputs, photos, sampled
+from helpers.golden_logits import keep, outputs, photos, sampled
 
 from samjax.interop.tables.dpt_rows import AUTHORS, UNUSED
 from samjax.models.dense_prediction.dense_model import DenseConfig
@@ -33,7 +33,7 @@ by_hand = [
 def goldens():
     yield GOLDENS
     if "SAMJAX_WRITE_GOLDEN" in os.environ:
-        np.savez_compressed(DPT_GOLDEN, **GOLDENS)
+        keep(DPT_GOLDEN, GOLDENS)
 
 
 def is_unused(key: str) -> bool:
