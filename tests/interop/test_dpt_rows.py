@@ -62,8 +62,10 @@ def parts(state_dict: dict[str, np.ndarray], start: str) -> set[str]:
 
 
 def test_the_authors_keys():
-    """Of Large's files: four readouts, each map resized but the third; of a hybrid's the first two maps as they are."""
-    plain, hybrid = (exported(AUTHORS, config_of(one, DptSegmentationConfig))[2] for one in (PLAIN, HYBRID))
+    """Of Large's for segmentation: four readouts, each map resized but the third. Of a hybrid's for depth: two maps as
+    they are, no batch norm."""
+    plain = exported(AUTHORS, config_of(PLAIN, DptSegmentationConfig))[2]
+    hybrid = exported(AUTHORS, config_of(HYBRID, DptDepthConfig))[2]
     outside = {f"{one}.{end}" for one in (*range(1, 5),) for end in ("0.project.0", "3", "4")} - {"3.4"}
     assert parts(plain, "pretrained.act_postprocess") == outside
     assert parts(hybrid, "pretrained.act_postprocess") == {"3.0.project.0", "3.3", "4.0.project.0", "4.3", "4.4"}
@@ -84,9 +86,8 @@ def test_the_authors_keys():
     assert parts(plain, "scratch.refinenet") == refinements | {f"{i}.out_conv" for i in range(1, 5)}
     assert parts(plain, "scratch.layer") == {f"{i}_rn" for i in range(1, 5)}
     assert parts(plain, "scratch.output_conv.") == parts(plain, "auxlayer.") == {"0", "1", "4"}
-    depth = exported(AUTHORS, config_of(PLAIN, DptDepthConfig))[2]
-    assert parts(depth, "scratch.output_conv.") == {"0", "2", "4"}
-    assert not any(re.search(r"bn\d|auxlayer", key) for key in depth)
+    assert parts(hybrid, "scratch.output_conv.") == {"0", "2", "4"}
+    assert not any(re.search(r"bn\d|auxlayer", key) for key in hybrid)
 
 
 def test_what_files_have_besides_is_known():

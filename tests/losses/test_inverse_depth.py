@@ -1,5 +1,6 @@
 """The loss of relative depth, against its words in float64 NumPy, and its laws."""
 
+import functools
 import math
 
 import jax
@@ -76,6 +77,7 @@ def test_scale_and_shift_count_for_nothing():
 
 def test_the_largest_errors_are_trimmed():
     """A fifth of each photo's known pixels may be wrong however much, and one more may not."""
+    trimmed = jax.jit(functools.partial(trimmed_error, trim=0.2))
     error = DRAW.normal(size=(2, 5, 11)).astype(np.float32)
     known = np.ones(error.shape, bool)
     known[1, 0] = False
@@ -85,9 +87,7 @@ def test_the_largest_errors_are_trimmed():
         for count, same in ((worst, True), (worst + 1, False)):
             worse = error.copy()
             worse[photo].flat[order[-count:]] *= 1e3
-            found, expected = (
-                float(trimmed_error(jnp.asarray(one), jnp.asarray(known), trim=0.2)[photo]) for one in (worse, error)
-            )
+            found, expected = (float(trimmed(jnp.asarray(one), jnp.asarray(known))[photo]) for one in (worse, error))
             assert math.isclose(found, expected, rel_tol=1e-6) is same
 
 

@@ -81,7 +81,7 @@ def hybrid():
     config = DenseConfig(
         encoder=HYBRID, head=dataclasses.replace(HEAD, map_widths=(0, 0, 6, 8)), classes=3, dtype="float32"
     )
-    return drawn(lambda: config.make(rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: config.make(rngs=nnx.Rngs(0)))
 
 
 def test_maps_have_their_strides_and_channels(hybrid):
@@ -186,14 +186,16 @@ def test_what_cannot_be_is_refused(attempt, message):
 
 def test_a_pyramid_needs_no_reassembling():
     """Its maps have the strides at which they are fused; photos of odd maps are refused rather than resized (D3)."""
-    config = DenseConfig(
-        encoder=PyramidConfig(widths=(4, 8, 10, 16), depths=(1, 1, 1, 1)),
-        head=DptSegmentationConfig(width=4, map_widths=(0, 0, 0, 0)),
-        dtype="float32",
-    )
-    model = nnx.eval_shape(lambda: config.make(rngs=nnx.Rngs(0)))
-    assert not any("reassemble" in name for name in named_leaves(nnx.split(model)[1]))
-    found = jax.eval_shape(lambda model: model.logits(normal(1, 64, 96, 3)), model)
-    assert found.shape == (1, 64, 96, 150)
+    encoder = PyramidConfig(widths=(4, 8, 10, 16), depths=(1, 1, 1, 1))
+    config = DptSegmentationConfig(width=4, map_widths=(0, 0, 0, 0))
+    head = nnx.eval_shape(lambda: config.make(encoder=encoder, classes=3, dtype=FLOAT32, rngs=nnx.Rngs(0)))
+    assert not any("reassemble" in name for name in named_leaves(nnx.split(head)[1]))
+
+    def logits(width):
+        levels = zip(encoder.strides, encoder.channels, strict=True)
+        maps = tuple(jax.ShapeDtypeStruct((1, 64 // s, -(-width // s), c), jnp.float32) for s, c in levels)
+        return jax.eval_shape(lambda head, maps: head(maps).logits, head, maps).shape
+
+    assert logits(96) == (1, 32, 48, 3)
     with pytest.raises(UserError, match="sides are multiples of 32"):
-        jax.eval_shape(lambda model: model.logits(normal(1, 64, 80, 3)), model)
+        logits(80)

@@ -76,7 +76,7 @@ class TestAuthors:
 
 
 @pytest.mark.parametrize(
-    "case", [case if case == "hybrid_segmentation" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+    "case", [case if case == "large_depth" else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
 )
 def test_goldens(case, agrees):
     """The same answers, kept."""
