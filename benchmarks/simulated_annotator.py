@@ -178,7 +178,8 @@ class Annotator:
         verdicts = [verdict for verdict, _ in judge(masks, [*truth.objects, *truth.small], right=self.habits.right)]
         for one, verdict in zip(proposals, verdicts, strict=True):
             if verdict is not Verdict.RIGHT and one["state"] != "rejected":
-                self._ask("PUT", f"{path}/proposals/{one['number']}", {"state": "rejected", **lease})
+                body = {"state": "rejected", "revision": one["revision"], **lease}
+                self._ask("PUT", f"{path}/proposals/{one['number']}", body)
         work.proposals = {verdict.value: verdicts.count(verdict) for verdict in Verdict}
         return [mask for mask, verdict in zip(masks, verdicts, strict=True) if verdict is Verdict.RIGHT]
 

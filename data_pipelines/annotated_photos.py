@@ -1,24 +1,31 @@
 """Converts photos annotated in the formats that people have to ArrayRecord with SA-1B's schema, one split or two."""
 
+import dataclasses
 import functools
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 from data_pipelines import preparation
-from data_pipelines.annotated_units import AnnotatedPhoto, AnnotatedUnit, ObjectMask, fingerprint_photos
-from data_pipelines.dataset_kinds import ANNOTATED
+from data_pipelines.annotated_photo import AnnotatedPhoto, ObjectMask
+from data_pipelines.annotated_units import AnnotatedUnit, fingerprint_photos
+from data_pipelines.dataset_kinds import ANNOTATED, SEGMENTED
 from data_pipelines.holdout import Splits
 from data_pipelines.layouts import Layout
 from data_pipelines.preparation import ALL_CORES, LocalRun, PrepareProgress
 from data_pipelines.prepare_report import PrepareReport
+from data_pipelines.segment_maps import absent_classes, check_categories
 from samjax.core.errors import UserError
+from samjax.core.text import printable
 from samjax.data.annotations.all_photos import AllPhotos, read_all_photos
 from samjax.data.annotations.dataset import Photo
-from samjax.data.annotations.formats import Format, FormatOptions
+from samjax.data.annotations.formats import Format, FormatOptions, Objects
 from samjax.data.annotations.images import ImageFolder
 from samjax.data.annotations.progress import Progress, no_progress
+from samjax.data.classes.class_table import ClassTable
+from samjax.data.records.segments import CLASSES
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +45,7 @@ def prepare(
     images: str | os.PathLike[str] | None,
     format: Format,
     options: FormatOptions = NO_OPTIONS,
+    classes: ClassTable | None = None,
     splits: Splits = ALL_FOR_TRAINING,
     allow_missing: bool = False,
     allow_unannotated: bool = False,
@@ -58,6 +66,7 @@ def prepare(
       images: the local folder of the photos; None for instance PNGs with the photos beside them.
       format: one of `FORMATS`.
       options: of the format.
+      classes: of every pixel, for records of segments; None makes records of masks, without classes.
       splits: which photos go to which split.
       allow_missing: leave out and count what is missing or damaged.
       allow_unannotated: take photos without annotations for photos without objects.
@@ -69,19 +78,25 @@ def prepare(
       UserError: as the format's reader, or as `data_pipelines.preparation.prepare`; or a split is without photos.
     """
     settings = f"{format.value} annotations" + ("" if splits.holdout is None else f", {splits.holdout:g} held out")
+    if classes is not None:
+        settings += f", {len(classes.classes):,} classes ({hashlib.sha256(classes.to_json().encode()).hexdigest()[:8]})"
+        if format is Format.LABEL_MAPS:
+            options = dataclasses.replace(options, objects=Objects.CLASSES)
     find = functools.partial(
         _find_units,
         images=None if images is None else os.fspath(images),
         format=format,
         options=options,
+        classes=classes,
         splits=splits,
         allowances={"allow_missing": allow_missing, "allow_unannotated": allow_unannotated},
         settings=settings,
         progress=progress,
     )
     layout = Layout(
-        kind=ANNOTATED,
+        kind=ANNOTATED if classes is None else SEGMENTED,
         find_units=find,
+        files={} if classes is None else {CLASSES: classes.to_json()},
         expectation="annotated photos",
         settings=settings,
         splits=splits.names,
@@ -96,6 +111,7 @@ def _find_units(
     images: str | None,
     format: Format,
     options: FormatOptions,
+    classes: ClassTable | None,
     splits: Splits,
     allowances: Mapping[str, bool],
     settings: str,
@@ -103,9 +119,26 @@ def _find_units(
 ) -> list[AnnotatedUnit]:
     assert isinstance(annotations, str)
     store = None if images is None else ImageFolder(images)
-    read = read_all_photos(annotations, format=format, images=store, options=options, progress=progress, **allowances)
+    read = read_all_photos(
+        annotations,
+        format=format,
+        images=store,
+        options=options,
+        keep_crowds=classes is not None,
+        progress=progress,
+        **allowances,
+    )
     folder = Path(os.path.abspath(Path(annotations).expanduser() if store is None else store.path))
     photos, left_out = _choose(read, splits, folder)
+    if classes is not None:
+        every = [photo for chosen in photos.values() for photo in chosen]
+        check_categories(every, classes)
+        absent = absent_classes(every, classes)
+        if len(absent) == len(classes.classes):
+            raise UserError("no photo has a pixel of any class: the table ignores all that the annotations have")
+        if absent:
+            names = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
+            log.warning("No photo has the classes %s: a model cannot learn them.", printable(names))
     units = []
     for split in splits.names:
         chosen = photos[split]
@@ -125,6 +158,7 @@ def _find_units(
                     split_name=split,
                     omissions=here,
                     settings_text=settings,
+                    classes=classes,
                 )
             )
     return units
@@ -167,7 +201,7 @@ def _numbered(photos: Sequence[Photo], folder: Path) -> Iterator[AnnotatedPhoto]
     masks = 0
     for place, photo in enumerate(photos, 1):
         objects = tuple(
-            ObjectMask(one.id if own_masks else masks + number, one.segmentation["counts"])
+            ObjectMask(one.id if own_masks else masks + number, one.segmentation["counts"], one.category, one.crowd)
             for number, one in enumerate(photo.instances, 1)
         )
         masks += len(objects)

@@ -8,43 +8,28 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int64
 
-from data_pipelines.dataset_kinds import EncodedRecord, count_masks
+from data_pipelines.annotated_photo import AnnotatedPhoto, ObjectMask
+from data_pipelines.dataset_kinds import EncodedRecord, count_masks, count_segments
 from data_pipelines.lossless import store_photo
 from data_pipelines.pairs import Drop, SourceError, Stray
+from data_pipelines.segment_maps import segment_record
 from data_pipelines.units import Unit
 from samjax.core.errors import MachineError
 from samjax.core.machine_faults import machine_fault
 from samjax.core.text import printable
+from samjax.data.classes.class_table import ClassTable
 from samjax.data.masks import rle
 from samjax.data.photo import PhotoError
 from samjax.data.records import masks as records
+from samjax.data.records import segments
 
 _MAX_BYTES = 8 * rle.MAX_PIXELS
 """Of a photo's file: four channels of 16 bits at the largest size."""
-
-
-class ObjectMask(NamedTuple):
-    """One object of a photo."""
-
-    id: int
-    counts: str
-    """Checked run lengths, with a pixel inside."""
-
-
-class AnnotatedPhoto(NamedTuple):
-    """A photo and its objects; its file is read when its record is made."""
-
-    path: str
-    """In the folder of photos."""
-    image_id: int
-    height: int
-    width: int
-    masks: tuple[ObjectMask, ...]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,6 +40,8 @@ class AnnotatedUnit(Unit):
     split_name: str
     omissions: Mapping[str, int]
     settings_text: str
+    classes: ClassTable | None = None
+    """Of every pixel; None makes records of masks without classes."""
 
     expectation: ClassVar[str] = "an annotated photo"
 
@@ -100,20 +87,25 @@ class AnnotatedUnit(Unit):
             return Drop(where=where, kind="broken photo", detail=str(error)[:300])
         except MachineError as error:
             raise SourceError(f"cannot be read: {error}") from error
-        size = {"height": photo.height, "width": photo.width}
-        record = records.Record(
-            image_id=photo.image_id,
-            file_name=printable(photo.path),
-            **size,
-            jpeg=stored.content,
-            annotations=tuple(_annotation(mask, **size) for mask in photo.masks),
-        )
+        identity = {
+            "image_id": photo.image_id,
+            "file_name": printable(photo.path),
+            "height": photo.height,
+            "width": photo.width,
+            "jpeg": stored.content,
+        }
+        if self.classes is None:
+            record = records.Record(**identity, annotations=tuple(_annotation(mask, photo) for mask in photo.masks))
+            data, counts = records.encode_record(record), count_masks(record)
+        else:
+            segmented = segment_record(photo, self.classes, identity)
+            data, counts = segments.encode_record(segmented), count_segments(segmented)
         return EncodedRecord(
             where=where,
             image_id=photo.image_id,
-            data=records.encode_record(record),
+            data=data,
             size=len(content),
-            counts=count_masks(record),
+            counts=counts,
             changes=stored.changes,
         )
 
@@ -131,12 +123,19 @@ def fingerprint_photos(
         status = os.stat(folder / photo.path)
         total += status.st_size
         said = f"{photo.path}\0{status.st_size}\0{status.st_mtime_ns}\0{photo[1:4]}\0"
-        digest.update(os.fsencode(said + " ".join(f"{mask.id}:{mask.counts}" for mask in photo.masks) + "\n"))
+        digest.update(os.fsencode(said + " ".join(map(_described, photo.masks)) + "\n"))
     return digest.hexdigest()[:24], total
 
 
-def _annotation(mask: ObjectMask, *, height: int, width: int) -> records.Annotation:
+def _described(mask: ObjectMask) -> str:
+    """Return a mask in a word; one of the default category without it, as folders of earlier versions have it."""
+    more = "" if (mask.category, mask.crowd) == (1, False) else f":{mask.category}:{mask.crowd:d}"
+    return f"{mask.id}:{mask.counts}{more}"
+
+
+def _annotation(mask: ObjectMask, photo: AnnotatedPhoto) -> records.Annotation:
     """Return a mask that a person drew: its scores are 1, and any pixel of it stands for the prompt."""
+    height, width = photo.height, photo.width
     runs = rle.parse_runs(mask.counts, height=height, width=width)
     top, left, bottom, right = box_of_runs(runs, height=height)
     longest = int(np.argmax(runs[1::2]))

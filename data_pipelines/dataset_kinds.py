@@ -10,7 +10,7 @@ from data_pipelines.jpegs import check_jpeg
 from samjax.data.masks import rle
 from samjax.data.photo import open_photo
 from samjax.data.png_header import SIGNATURE as PNG_SIGNATURE
-from samjax.data.records import masks, photos
+from samjax.data.records import masks, photos, segments
 from samjax.data.records.schema import RecordError, Schema
 from samjax.data.stream.sources import holds_records, open_info, schema_of
 
@@ -72,7 +72,7 @@ def count_masks(record: masks.Record) -> Counts:
     return Counts(masks=len(record.annotations), area=area, without_masks=int(not record.annotations))
 
 
-def _check_photo(record: masks.Record | photos.Record) -> None:
+def _check_photo(record: photos.Record) -> None:
     size = {"height": record.height, "width": record.width}
     if not record.jpeg.startswith(PNG_SIGNATURE):
         check_jpeg(record.jpeg, **size)  # PIL decodes some JPEGs that are cut short
@@ -85,6 +85,16 @@ def _check_masks(record: masks.Record) -> None:
         covered = int(rle.decode(annotation.counts, height=record.height, width=record.width).sum())
         if covered != annotation.area:
             raise RecordError(f"annotation {index}: area is {annotation.area} but the mask covers {covered}")
+
+
+def count_segments(record: segments.Record) -> Counts:
+    """Return the counts of a record with segments; their area is not counted."""
+    return Counts(masks=len(record.segments), without_masks=int(not record.segments))
+
+
+def _check_segments(record: segments.Record) -> None:
+    _check_photo(record)
+    record.ids()
 
 
 def _no_masks(record: photos.Record) -> Counts:
@@ -112,6 +122,14 @@ ANNOTATED = DatasetKind(
     module="data_pipelines.annotated_photos",
     description="Annotated photos and their masks.",
 )
+SEGMENTED = DatasetKind(
+    name="segmented",
+    schema=segments.SCHEMA,
+    counts=count_segments,
+    check=_check_segments,
+    module="data_pipelines.annotated_photos",
+    description="Photos, and of every pixel its segment and class.",
+)
 PHOTOS = DatasetKind(
     name="photos",
     schema=photos.SCHEMA,
@@ -130,7 +148,7 @@ def open_dataset(path: str) -> tuple[Any, epath.Path, DatasetKind]:
       UserError: no such folder, a schema that is none of these, another file format.
     """
     info, folder = open_info(path, photos.SCHEMA)
-    kinds = [kind for kind in (MASKS, ANNOTATED, PHOTOS) if kind.schema is schema_of(info)]
+    kinds = [kind for kind in (MASKS, ANNOTATED, SEGMENTED, PHOTOS) if kind.schema is schema_of(info)]
     return info, folder, next((kind for kind in kinds if kind.name == info.name), kinds[0])
 
 

@@ -40,6 +40,7 @@ class OutFolder:
         self.folder = Folder(path)
         self._kind = layout.kind
         self._settings = layout.settings
+        self._files = layout.files
 
     def complete_report(self, units: Sequence[Unit], *, split: str) -> PrepareReport | None:
         """Return the report of a preparation that is complete, None if there is work to do.
@@ -184,6 +185,8 @@ class OutFolder:
             self._kind.schema.features().save_config(made)
             for path in sorted(Path(made).iterdir()):
                 self.folder.write(path.name, path.read_bytes())
+        for name, content in self._files.items():
+            self.folder.write(name, content.encode())
         if drops:
             self.folder.write(DROPS, drops.encode())
         self.folder.write(REPORT, report.to_json().encode())

@@ -16,7 +16,7 @@ old is made again from the events.
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,28 +154,40 @@ class AnnotationFolder:
         with self.events.lock:
             place_proposals(self, id, proposals, model=model)
 
-    def accept(self, id: int, numbers: Iterable[int], *, annotator: str, seconds: float = 0.0) -> list[SavedMask]:
-        """Make proposals masks, in one act; those accepted before stay as they are. Returns the masks of all.
+    def accept(self, id: int, revisions: Mapping[int, int], *, annotator: str, seconds: float = 0.0) -> list[SavedMask]:
+        """Make proposals masks, in one act; those whose mask is there stay as they are. Returns the masks of all.
 
         The UUID of such a mask follows from the proposal, so a request may be sent again.
 
+        Args:
+          revisions: by the proposals' numbers, the `Proposal.revision` that the annotator saw, 0 where nobody had
+            touched it. So a late repetition does not bring back what was rejected since.
+
         Raises:
+          StaleProposalError: the state of one without a mask has been set since; nothing is changed.
           NotSavedError: the disk is full or fails; nothing is changed.
           UnknownPhotoError: there is no such photo or proposal.
         """
         with self.events.lock:
-            return accept_proposals(self, id, numbers, annotator=annotator, seconds=seconds)
+            return accept_proposals(self, id, revisions, annotator=annotator, seconds=seconds)
 
-    def set_state(self, id: int, number: int, state: ProposalState, *, annotator: str) -> Proposal:
+    def set_state(self, id: int, number: int, state: ProposalState, *, revision: int, annotator: str) -> Proposal:
         """Set what a person did with a proposal; rejecting or reopening an accepted one deletes its mask.
 
+        Setting it raises the proposal's revision, also where the state is the one that it had: a request that was made
+        before is then refused. The request that was done last may be sent again, and changes nothing.
+
+        Args:
+          revision: of the proposal as the annotator saw it.
+
         Raises:
+          StaleProposalError: its state has been set since.
           ConflictError: its mask has been changed since.
           NotSavedError: the disk is full or fails; nothing is changed.
           UnknownPhotoError: there is no such photo or proposal.
         """
         with self.events.lock:
-            return set_proposal_state(self, id, number, state, annotator=annotator)
+            return set_proposal_state(self, id, number, state, revision=revision, annotator=annotator)
 
     def finish(self, id: int, *, annotator: str) -> None:
         """Record that a person says the photo is done; without a mask it gets a JSON without annotations.
@@ -232,9 +244,6 @@ class AnnotationFolder:
                 "start once with it to finish"
             )
         self.files.state(event.photo)
-
-    def _last_event(self, id: int) -> int:
-        return self.progress.photo(id).event
 
     def _rebuild(self, id: int) -> PhotoState:
         """Return a photo's masks by the events alone."""

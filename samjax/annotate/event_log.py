@@ -44,6 +44,7 @@ class Act(enum.Enum):
     EXPIRE = "expire"
     RELEASE = "release"
     SKIP = "skip"
+    """A person passed a photo on; with `judged`, after they had judged its masks in the mode VERIFY."""
     NOTE = "note"
     """Anything else that the page tells: undo, strokes, milliseconds of a decode."""
 

@@ -31,13 +31,12 @@ def commit_mask(
     elif revision != stored.revision:
         raise _stale(stored, revision)
     else:
-        act, fresh = Act.CHANGE, _changed(stored, mask)
+        act, fresh = Act.CHANGE, _numbered(mask, id=stored.id, revision=stored.revision + 1)
     if state.size() + len(fresh.runs["counts"]) > _MOST_BYTES:
         raise InvalidMaskError(f"photo {id} has {state.size():,} bytes of masks: it can hold no more like this")
-    spent = {"seconds": mask.seconds, "active_seconds": mask.active_seconds, "clicks": mask.clicks}
-    spent |= {} if mask.effort is None else asdict(mask.effort)
     content = to_annotation(fresh, shape, folder.photos[id])
-    folder.save(state, act, mask.annotator, mask=content, spent=spent)
+    spent = {} if mask.effort is None else {"spent": asdict(mask.effort)}
+    folder.save(state, act, mask.annotator, mask=content, **spent)
     return fresh
 
 
@@ -112,28 +111,14 @@ def _new(state: PhotoState, mask: SavedMask, revision: int | None) -> SavedMask:
         raise ConflictError(f"there is no mask {mask.uuid} with revision {revision}: add it without one", None)
     if tombstone is None and state.places >= MOST_MASKS:
         raise InvalidMaskError(f"photo {state.photo.id} has had {state.places:,} masks, and ids for no more")
-    return replace(
-        mask,
-        id=tombstone.id if tombstone else mask_id(state.photo.id, state.places),
-        revision=(tombstone.revision if tombstone else 0) + 1,
-        effort=None,
-        verdict=None,
-        verifier=None,
-    )
+    if tombstone is not None:
+        return _numbered(mask, id=tombstone.id, revision=tombstone.revision + 1)
+    return _numbered(mask, id=mask_id(state.photo.id, state.places), revision=1)
 
 
-def _changed(stored: SavedMask, mask: SavedMask) -> SavedMask:
-    return replace(
-        mask,
-        id=stored.id,
-        revision=stored.revision + 1,
-        seconds=stored.seconds + mask.seconds,
-        active_seconds=stored.active_seconds + mask.active_seconds,
-        clicks=stored.clicks + mask.clicks,
-        effort=None,
-        verdict=None,
-        verifier=None,
-    )
+def _numbered(mask: SavedMask, *, id: int | None, revision: int) -> SavedMask:
+    """Return a mask that is committed: nobody has judged it yet."""
+    return replace(mask, id=id, revision=revision, effort=None, verdict=None, verifier=None)
 
 
 def _is_repeated(mask: SavedMask, stored: SavedMask, revision: int) -> bool:

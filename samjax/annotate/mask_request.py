@@ -63,6 +63,7 @@ def _effort(value: Any) -> Effort | None:
     if not isinstance(decodes, list) or len(decodes) > _MOST_DECODES:
         raise InvalidMaskError(f"decode_ms is {_excerpt(decodes)}: give a list of at most {_MOST_DECODES:,} numbers")
     return Effort(
+        since=_count(value, "since"),
         first_seconds=None if first is None else _duration(first, "first_seconds"),
         boxes=_count(value, "boxes"),
         strokes=_count(value, "strokes"),

@@ -15,6 +15,7 @@ from samjax.annotate.leases import Lease, Leases
 from samjax.annotate.mask_checks import check_annotator
 from samjax.annotate.proposal import ProposalState
 from samjax.annotate.queue_config import QueueConfig, QueueMode, QueueOrder
+from samjax.annotate.saved_mask import MaskVerdict
 from samjax.core.errors import UserError
 from samjax.core.text import printable
 
@@ -54,8 +55,10 @@ class PhotoQueue:
             self._pass_on(annotator, skip)
         lease = self._again(annotator) or self._another(annotator)
         if lease is not None and self.config.mode is QueueMode.PREFILL:
-            still_open = [one for one in self._folder.proposals(lease.photo) if one.state is ProposalState.OPEN]
-            self._folder.accept(lease.photo, [one.number for one in still_open], annotator=annotator)
+            with self._folder.events.lock:
+                proposals = self._folder.proposals(lease.photo)
+                still_open = {one.number: one.revision for one in proposals if one.state is ProposalState.OPEN}
+                self._folder.accept(lease.photo, still_open, annotator=annotator)
         return lease
 
     def ahead(self, annotator: str, count: int = 2) -> list[int]:
@@ -66,7 +69,8 @@ class PhotoQueue:
     def finish(self, photo: int, *, lease: int) -> None:
         """Take a photo out of the queue: the annotator who has it says that it is done.
 
-        In the mode VERIFY the photo stays for others if it has masks without a verdict.
+        In the mode VERIFY the photo stays for others if it has masks without a verdict, or to be redone. It comes back
+        to this annotator when others have made, changed or sent back a mask.
 
         Raises:
           LostLeaseError: the lease is not the photo's current one.
@@ -75,7 +79,7 @@ class PhotoQueue:
         with self._folder.events.lock:
             annotator = self.leases.renew(photo, lease).annotator
             if self.config.mode is QueueMode.VERIFY:
-                self._folder.events.record(Act.SKIP, photo=photo, annotator=annotator)
+                self._folder.events.record(Act.SKIP, photo=photo, annotator=annotator, judged=True)
             else:
                 self._folder.finish(photo, annotator=annotator)
             self.leases.release(photo, lease)
@@ -167,7 +171,10 @@ class PhotoQueue:
 def _needs(photo: PhotoProgress, annotator: str, mode: QueueMode) -> bool:
     """Return whether a photo needs this annotator."""
     if mode is QueueMode.VERIFY:
-        return any(not mask.has_verdict and mask.annotator != annotator for mask in photo.masks.values())
+        return annotator not in photo.judges and any(
+            mask.verdict is MaskVerdict.REDO or (mask.verdict is None and mask.annotator != annotator)
+            for mask in photo.masks.values()
+        )
     if mode is QueueMode.REVIEW and not photo.open_proposals:
         return False
     return not photo.is_done

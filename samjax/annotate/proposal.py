@@ -1,6 +1,7 @@
 """Masks that a model proposes for a photo, and what a person did with each."""
 
 import enum
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,19 @@ class ProposalState(enum.Enum):
     REJECTED = "rejected"
     CHANGED = "changed"
     """Opened with clicks and committed with other pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProposalProgress:
+    """What people have done with a proposal so far."""
+
+    state: ProposalState = ProposalState.OPEN
+    uuid: str | None = None
+    """Of the mask that accepting it made."""
+    revision: int = 0
+    """How often its state has been set."""
+    annotator: str | None = None
+    """Who set it last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +44,8 @@ class Proposal:
     point: tuple[float, float]
     """(x, y): the prompt that the mask is of."""
     state: ProposalState = ProposalState.OPEN
+    revision: int = 0
+    """How often its state has been set; 0 where nobody has touched it."""
     uuid: str | None = None
     """Of the mask that it becomes when it is accepted or changed: always the same one. None before it is stored."""
 
@@ -41,6 +57,12 @@ class Proposal:
             "predicted_iou": self.predicted_iou,
             "stability_score": self.stability_score,
             "state": self.state.value,
+            "revision": self.revision,
             "bbox": list(self.bbox),
             "uuid": self.uuid,
         }
+
+
+def states_as_json(proposals: Sequence[Proposal]) -> dict[str, dict[str, Any]]:
+    """Return the states of a photo's proposals, by number, as the page reads them, the routes' STATES."""
+    return {str(one.number): {"state": one.state.value, "revision": one.revision} for one in proposals}

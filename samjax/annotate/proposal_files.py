@@ -13,13 +13,10 @@ from samjax.annotate.folder_about import INSIDE
 from samjax.annotate.mask_annotation import proposal_annotation, read_proposal
 from samjax.annotate.mask_checks import shape_of
 from samjax.annotate.photo_list import ListedPhoto
-from samjax.annotate.proposal import Proposal, ProposalState
+from samjax.annotate.proposal import Proposal, ProposalProgress, ProposalState
 from samjax.core.errors import UserError
 from samjax.core.files import write_whole
 from samjax.data.masks.mask_uuid import generated_uuid
-
-States = Mapping[int, tuple[ProposalState, str | None]]
-"""By number, the state and the UUID of the mask that accepting it made."""
 
 
 def proposal_file(folder: Path, id: int) -> Path:
@@ -45,8 +42,12 @@ def write_proposals(folder: Path, photo: ListedPhoto, proposals: Sequence[Propos
     write_whole(path, json.dumps(content, separators=(",", ":"), allow_nan=False))
 
 
-def read_proposals(folder: Path, photo: ListedPhoto, states: States) -> tuple[list[Proposal], str]:
+def read_proposals(
+    folder: Path, photo: ListedPhoto, states: Mapping[int, ProposalProgress]
+) -> tuple[list[Proposal], str]:
     """Return the proposals of a photo with their states, and the model that made them; none if there is no file.
+
+    `states` are of those that people have touched, by number.
 
     Raises:
       UserError: the file is damaged, or of a photo of another size.
@@ -65,8 +66,8 @@ def read_proposals(folder: Path, photo: ListedPhoto, states: States) -> tuple[li
         raise UserError(f"{path} is of a photo of {size[0]} x {size[1]}, not {photo.width} x {photo.height}: remove it")
     found = []
     for one in proposals:
-        state, _ = states.get(one.number, (ProposalState.OPEN, None))
-        found.append(replace(one, state=state, uuid=generated_uuid(photo.id, one.number, one.runs["counts"])))
+        now, uuid = states.get(one.number, ProposalProgress()), generated_uuid(photo.id, one.number, one.runs["counts"])
+        found.append(replace(one, state=now.state, revision=now.revision, uuid=uuid))
     return found, model
 
 

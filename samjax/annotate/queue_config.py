@@ -25,7 +25,7 @@ class QueueMode(enum.Enum):
     REVIEW = "review"
     """Photos with proposals that nobody has accepted or rejected, and that are not done."""
     VERIFY = "verify"
-    """Photos with masks without a verdict that another person made."""
+    """Photos with masks to be redone, or without a verdict that another person made."""
 
 
 @config_class("queue")

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 from samjax.core.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from samjax.annotate.proposal import Proposal
     from samjax.annotate.saved_mask import SavedMask
 
 
@@ -25,6 +28,14 @@ class ConflictError(UserError):
     def __init__(self, message: str, stored: "SavedMask | None", *, deleted: int | None = None):
         super().__init__(message)
         self.stored, self.deleted = stored, deleted
+
+
+class StaleProposalError(UserError):
+    """A proposal's state has been set since the one who asks saw it; `proposals` are all of the photo's as they are."""
+
+    def __init__(self, message: str, proposals: "Sequence[Proposal]"):
+        super().__init__(message)
+        self.proposals = proposals
 
 
 class LostLeaseError(UserError):

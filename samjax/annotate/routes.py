@@ -16,11 +16,13 @@ from starlette.staticfiles import StaticFiles
 from samjax.annotate.access import TooLargeError
 from samjax.annotate.mask_checks import check_annotator
 from samjax.annotate.prompt_request import NewerRequest
+from samjax.annotate.proposal import states_as_json
 from samjax.annotate.refusals import (
     ConflictError,
     LostLeaseError,
     NotAllowedError,
     NotSavedError,
+    StaleProposalError,
     UnknownPhotoError,
 )
 from samjax.annotate.workplace import Workplace
@@ -34,6 +36,7 @@ _STATUS = {
     NotAllowedError: 403,
     LostLeaseError: 409,
     ConflictError: 409,
+    StaleProposalError: 409,
     NotSavedError: 507,
     TooLargeError: 413,
     MachineError: 500,
@@ -65,7 +68,7 @@ def make_app(place: Workplace) -> Starlette:
         ("GET", f"{photo}/runs/{{handle}}", api.runs),
         ("PUT", f"{photo}/masks/{{uuid}}", api.put_mask),
         ("DELETE", f"{photo}/masks/{{uuid}}", api.delete_mask),
-        ("PUT", f"{photo}/proposals", api.accept_above),
+        ("PUT", f"{photo}/proposals", api.accept),
         ("PUT", f"{photo}/proposals/{{number}}", api.set_proposal),
         ("PUT", f"{photo}/verdicts/{{uuid}}", api.judge),
         ("POST", f"{photo}/alive", api.alive),
@@ -95,6 +98,8 @@ def _answering(handler: Callable[[Request], Awaitable[Response]]) -> Callable[[R
             content: dict[str, Any] = {"error": str(error)}
             if isinstance(error, ConflictError):
                 content |= {"stored": error.stored and error.stored.as_json(), "deleted": error.deleted}
+            elif isinstance(error, StaleProposalError):
+                content["states"] = states_as_json(error.proposals)
             return JSONResponse(content, status)
         except ClientDisconnect:
             return Response(status_code=400)
@@ -147,8 +152,8 @@ class _Api:
             {"revision": await self._place.delete_mask(_photo(request), uuid, _annotator(request), **given)}
         )
 
-    async def accept_above(self, request: Request) -> Response:
-        return JSONResponse(await self._place.accept_above(_photo(request), _annotator(request), await _body(request)))
+    async def accept(self, request: Request) -> Response:
+        return JSONResponse(await self._place.accept(_photo(request), _annotator(request), await _body(request)))
 
     async def set_proposal(self, request: Request) -> Response:
         number = _integer("a proposal's number", request.path_params["number"])

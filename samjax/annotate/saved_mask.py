@@ -51,7 +51,11 @@ class Prompts:
 
 @dataclass(frozen=True, kw_only=True)
 class Effort:
-    """What a person did for a commit, besides its seconds and clicks."""
+    """What a person did for a mask, besides its seconds and clicks, since the page that committed it got it."""
+
+    since: int = 0
+    """The mask's revision when the page got it, 0 for one that was made there: of an earlier commit with the same or a
+    later number the effort is in this one."""
 
     first_seconds: float | None = None
     """To the first click, box or stroke; None where there was none."""
@@ -62,6 +66,11 @@ class Effort:
     undos: int = 0
     decode_ms: tuple[float, ...] = ()
     """Milliseconds that the model took for each answer, previews excluded."""
+
+    @property
+    def is_none(self) -> bool:
+        """Whether nothing was done: a change was undone."""
+        return self == Effort(since=self.since)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +85,8 @@ class SavedMask:
     annotator: str
     """Who committed it, or changed it last."""
     seconds: float = 0.0
-    """Since the commit before, or since the photo was shown. Of a changed mask the sum over its commits; so are
-    `active_seconds` and `clicks`."""
+    """What the mask took in all, changes included: a commit that is sent again counts no second twice. Those of a
+    commit are since the commit before, or since the photo was shown. So are `active_seconds` and `clicks`."""
     active_seconds: float = 0.0
     """`seconds` without pauses and hidden tabs."""
     clicks: int = 0
@@ -106,6 +115,9 @@ class SavedMask:
             "runs": self.runs,
             "source": self.source.value,
             "annotator": self.annotator,
+            "seconds": self.seconds,
+            "active_seconds": self.active_seconds,
+            "clicks": self.clicks,
             "predicted_iou": self.predicted_iou,
             "stability_score": self.stability_score,
             "prompts": self.prompts.as_json(),

@@ -10,7 +10,7 @@ import math
 import statistics
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from samjax.annotate.event_log import Act, Event, read_events
 from samjax.annotate.folder_about import ABOUT, local_folder, read_about
 from samjax.annotate.folder_progress import FolderProgress
 from samjax.annotate.proposal import ProposalState
-from samjax.annotate.saved_mask import MaskVerdict, Source
+from samjax.annotate.saved_mask import Effort, MaskVerdict, Source
 from samjax.core.errors import UserError
 
 _MOST_BINS = 20
@@ -121,8 +121,8 @@ class _Mask:
     content: Mapping[str, Any]
     time: float
     """Of its first commit."""
-    spent: Sequence[Mapping[str, Any]] = ()
-    """What each of its commits tells of effort."""
+    spent: Mapping[int, Effort] = field(default_factory=dict)
+    """What each page that committed it tells of effort, by `Effort.since`."""
 
     @property
     def is_by_hand(self) -> bool:
@@ -175,17 +175,30 @@ def work_figures(out: str | Path) -> WorkFigures:
 def _follow(masks: dict[str, _Mask], event: Event) -> None:
     """Take a change of a photo's masks in."""
     details = event.details
-    told = [details["spent"]] if "decode_ms" in details.get("spent", {}) else []
+    told = _told(details)
     for content in [details["mask"]] if "mask" in details else details.get("masks", ()):
         earlier = masks.get(content["uuid"])
-        time, spent = (earlier.time, earlier.spent) if earlier else (event.time, ())
-        masks[content["uuid"]] = _Mask(content=content, time=time, spent=[*spent, *told])
+        time, spent = (earlier.time, earlier.spent) if earlier else (event.time, {})
+        if told is not None:
+            kept = {since: one for since, one in spent.items() if since < told.since}
+            spent = kept if told.is_none else kept | {told.since: told}
+        masks[content["uuid"]] = _Mask(content=content, time=time, spent=spent)
     if "uuid" in details:
         masks.pop(details["uuid"], None)
 
 
+def _told(details: Mapping[str, Any]) -> Effort | None:
+    """Return the effort that an event of a commit tells of, None if it tells of none."""
+    spent = details.get("spent", {})
+    if "decode_ms" not in spent:
+        return None
+    told: dict[str, Any] = {one.name: spent[one.name] for one in dataclasses.fields(Effort) if one.name in spent}
+    told["decode_ms"] = tuple(spent["decode_ms"])
+    return Effort(**told)
+
+
 def _proposals(progress: FolderProgress) -> dict[str, int]:
-    counts = Counter(state for photo in progress.photos.values() for state, _ in photo.states.values())
+    counts = Counter(one.state for photo in progress.photos.values() for one in photo.states.values())
     counts[ProposalState.OPEN] = sum(photo.open_proposals for photo in progress.photos.values())
     return {state.value: counts[state] for state in ProposalState}
 
@@ -211,12 +224,12 @@ def _group(masks: Sequence[_Mask], *, of: int) -> MaskGroup:
 
 
 def _effort(masks: Sequence[_Mask]) -> EffortFigures:
-    known = [mask.spent for mask in masks if mask.spent]
-    decodes = sorted(float(ms) for spent in known for one in spent for ms in one["decode_ms"])
-    first = [spent[0]["first_seconds"] for spent in known]
+    known = [[mask.spent[since] for since in sorted(mask.spent)] for mask in masks if mask.spent]
+    decodes = sorted(float(ms) for spent in known for one in spent for ms in one.decode_ms)
+    first = [spent[0].first_seconds for spent in known]
 
     def of(name: str) -> Average | None:
-        return _average(float(sum(one[name] for one in spent)) for spent in known)
+        return _average(float(sum(getattr(one, name) for one in spent)) for spent in known)
 
     return EffortFigures(
         masks=len(known),

@@ -12,7 +12,7 @@ from samjax.annotate.photo_queue import PhotoQueue
 from samjax.annotate.prompt_answer import Candidates
 from samjax.annotate.prompt_request import parse_request
 from samjax.annotate.prompted_masks import PromptedMasks
-from samjax.annotate.proposal import Proposal, ProposalState
+from samjax.annotate.proposal import ProposalState, states_as_json
 from samjax.annotate.refusals import ConflictError, InvalidMaskError, LostLeaseError
 from samjax.annotate.saved_mask import MaskVerdict, SavedMask, model_label
 from samjax.annotate.work_figures import work_figures
@@ -135,34 +135,33 @@ class Workplace:
         known = [state.value for state in ProposalState]
         if (given := body.get("state")) not in known:
             raise UserError(f"state is {given!r:.40}: give one of {', '.join(known)}")
+        revision = body.get("revision", 0)
+        _check_count("revision", revision)
+        if (state := ProposalState(given)) is ProposalState.ACCEPTED:
+            return await self._accept(photo, {number: revision}, annotator, body)
         await self._renew(photo, body.get("lease"))
-        state, accepted = ProposalState(given), []
-        if state is ProposalState.ACCEPTED:
-            accepted = await asyncio.to_thread(self.folder.accept, photo, [number], annotator=annotator)
-        else:
-            await asyncio.to_thread(self.folder.set_state, photo, number, state, annotator=annotator)
-        return await self._proposals(photo, accepted)
+        await asyncio.to_thread(self.folder.set_state, photo, number, state, revision=revision, annotator=annotator)
+        return await self._proposals(photo, [])
 
-    async def accept_above(self, photo: int, annotator: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Accept all open proposals of at least a predicted IoU, in one act."""
-        above = body.get("above")
-        if isinstance(above, bool) or not isinstance(above, int | float):
-            raise UserError(f"above is {above!r:.40}: give a predicted IoU")
+    async def accept(self, photo: int, annotator: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Accept several proposals, in one act."""
+        given = body.get("accepted")
+        if not isinstance(given, dict) or not all(
+            name.isdecimal() and len(name) < 16 and type(revision) is int for name, revision in given.items()
+        ):
+            raise UserError(f"accepted is {given!r:.40}: give the revision of each proposal by its number")
+        return await self._accept(photo, {int(name): revision for name, revision in given.items()}, annotator, body)
+
+    async def _accept(
+        self, photo: int, revisions: dict[int, int], annotator: str, body: dict[str, Any]
+    ) -> dict[str, Any]:
         await self._renew(photo, body.get("lease"))
-
-        def chosen(one: Proposal) -> bool:
-            return one.state is ProposalState.OPEN and one.predicted_iou >= above
-
-        numbers = [one.number for one in await asyncio.to_thread(self.folder.proposals, photo) if chosen(one)]
-        accepted = await asyncio.to_thread(self.folder.accept, photo, numbers, annotator=annotator)
+        accepted = await asyncio.to_thread(self.folder.accept, photo, revisions, annotator=annotator)
         return await self._proposals(photo, accepted)
 
     async def _proposals(self, photo: int, accepted: list[SavedMask]) -> dict[str, Any]:
         proposals = await asyncio.to_thread(self.folder.proposals, photo)
-        return {
-            "accepted": [mask.as_json() for mask in accepted],
-            "states": {str(one.number): one.state.value for one in proposals},
-        }
+        return {"accepted": [mask.as_json() for mask in accepted], "states": states_as_json(proposals)}
 
     async def alive(self, photo: int, body: dict[str, Any]) -> None:
         """Renew a lease."""

@@ -8,6 +8,7 @@ from data_pipelines.prepare_report import PrepareReport
 from samjax.core.errors import UserError
 from samjax.core.overrides import replace_fields
 from samjax.data.annotations.formats import Format, FormatOptions
+from samjax.data.classes.class_table import read_class_table
 
 
 def prepare(
@@ -16,6 +17,7 @@ def prepare(
     *,
     images: str | os.PathLike[str] | None = None,
     format: str = "coco",
+    classes: str | os.PathLike[str] | None = None,
     holdout: float | None = None,
     allow_missing: bool = False,
     allow_unannotated: bool = False,
@@ -30,6 +32,7 @@ def prepare(
       out: folder to write; nothing is done if it is complete.
       images: folder of the photos; None for instance PNGs with the photos beside them.
       format: `coco` (LVIS too), `label-maps`, `panoptic` or `instance-pngs`.
+      classes: keeps each pixel's class: the name of a known data set, such as `ade20k`, or a JSON file.
       holdout: share of the photos, chosen by a hash of their names, that makes the split `val`; None makes none.
       allow_missing: leave out and count missing or damaged photos and annotations, instead of refusing.
       allow_unannotated: take photos without annotations for photos without objects.
@@ -44,6 +47,7 @@ def prepare(
         images=images,
         format=_format(format),
         options=replace_fields(FormatOptions(), options),
+        classes=None if classes is None else read_class_table(os.fspath(classes)),
         splits=Splits(holdout=holdout),
         allow_missing=allow_missing,
         allow_unannotated=allow_unannotated,

@@ -26,6 +26,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--annotations", metavar="PATH", help="the JSON, or the folder of maps or masks")
     group.add_argument("--images", metavar="DIR", help="the folder of the photos")
     group.add_argument(
+        "--classes",
+        metavar="TABLE",
+        help="keep each pixel's class, for semantic segmentation: the name of a known data set, such as ade20k, or a "
+        "JSON file (docs/semantic.md); `annotations` takes the categories of a COCO or panoptic JSON",
+    )
+    group.add_argument(
         "--holdout",
         type=real_number("--holdout", SHARE),
         metavar="SHARE",
@@ -49,7 +55,7 @@ def refuse_options(known: argparse.Namespace) -> None:
     Raises:
       UserError: there is one.
     """
-    names = ("annotations", "images", "holdout", "allow_missing", "allow_unannotated")
+    names = ("annotations", "images", "classes", "holdout", "allow_missing", "allow_unannotated")
     refuse_any(known, names, f"annotated photos: give --format, one of {', '.join(FORMATS)}, too")
 
 
@@ -79,6 +85,7 @@ def preparer(known: argparse.Namespace, rest: list[str]) -> Callable[..., Any]:
             images=known.images,
             format=Format(known.format),
             options=options,
+            classes=_classes(known),
             splits=Splits(name=known.split, holdout=known.holdout),
             allow_missing=known.allow_missing,
             allow_unannotated=known.allow_unannotated,
@@ -87,3 +94,21 @@ def preparer(known: argparse.Namespace, rest: list[str]) -> Callable[..., Any]:
         )
 
     return prepare
+
+
+def _classes(known: argparse.Namespace) -> Any:
+    """Return the table of classes, None where only masks are kept.
+
+    Raises:
+      UserError: it cannot be read.
+    """
+    from samjax.data.annotations.category_classes import read_categories
+    from samjax.data.classes.class_table import read_class_table
+
+    if not known.classes:
+        return None
+    if known.classes == "annotations":
+        if known.format not in ("coco", "panoptic"):
+            raise UserError(f"--classes annotations is for coco and panoptic, not {known.format}: it has no categories")
+        return read_categories(known.annotations)
+    return read_class_table(known.classes)

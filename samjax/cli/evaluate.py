@@ -7,6 +7,7 @@ from samjax.cli import (
     evaluate_masks,
     evaluate_point_to_mask,
     evaluate_proposals,
+    evaluate_semantic,
 )
 
 PROTOCOLS = {
@@ -15,6 +16,7 @@ PROTOCOLS = {
     "proposals": evaluate_proposals,
     "instances": evaluate_instances,
     "masks": evaluate_masks,
+    "semantic": evaluate_semantic,
     "compare": evaluate_compare,
 }
 

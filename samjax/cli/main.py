@@ -15,6 +15,7 @@ from samjax.cli import (
     plan,
     predict,
     propose,
+    segment,
     train,
 )
 from samjax.cli.arguments import Parser
@@ -27,6 +28,7 @@ _COMMANDS = {
     "data": data,
     "predict": predict,
     "generate": generate,
+    "segment": segment,
     "propose": propose,
     "annotate": annotate,
     "evaluate": evaluate,

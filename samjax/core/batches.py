@@ -36,6 +36,20 @@ class PhotoBatch:
     record_id: Int[Array, "b"]
 
 
+@struct
+class SegmentBatch:
+    """Photos with the class of every pixel.
+
+    A photo's view sits in the top-left corner of its frame; `valid_size` is the part it covers, 0 x 0 in rows that hold
+    no photo, whose `record_id` is -1. A pixel counts within this part, where its label is not -1: see `counted_pixels`.
+    """
+
+    image: UInt8[Array, "b h w 3"]
+    valid_size: Int[Array, "b 2"]
+    labels: Int[Array, "b h w"]
+    record_id: Int[Array, "b"]
+
+
 def unpack_masks(packed: UInt8[Array, "*n h packed_w"], width: int) -> Bool[Array, "*n h w"]:
     """Return the boolean masks of a `Batch`, `width` pixels wide, from their packed bytes."""
     return jnp.unpackbits(packed, axis=-1, count=width).astype(bool)
@@ -46,3 +60,8 @@ def valid_pixels(valid_size: Int[Array, "b 2"], size: tuple[int, int]) -> Bool[A
     rows = jnp.arange(size[0])[:, None] < valid_size[:, 0, None, None]
     columns = jnp.arange(size[1])[None, :] < valid_size[:, 1, None, None]
     return rows & columns
+
+
+def counted_pixels(batch: SegmentBatch) -> Bool[Array, "b h w"]:
+    """Return which pixels have a class."""
+    return valid_pixels(batch.valid_size, (batch.labels.shape[1], batch.labels.shape[2])) & (batch.labels >= 0)

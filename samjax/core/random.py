@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int, Key, Shaped
+from jaxtyping import Array, Bool, Int, Key, Shaped
 
 
 class Stream(enum.IntEnum):
@@ -39,6 +39,13 @@ class Rows:
     indices: Int[Array, "b"]
     whole: int = field(metadata={"static": True})
     """Rows of the whole batch."""
+    present: Bool[Array, "b"] | None = None
+    """Which of these rows hold a sample: others count for no statistic of the batch. None means that all do."""
+
+    @classmethod
+    def every(cls, present: Bool[Array, "b"]) -> "Rows":
+        """Return all rows of a batch, some of which may hold no sample."""
+        return cls(indices=jnp.arange(len(present)), whole=len(present), present=present)
 
 
 def draw_rows(

@@ -59,6 +59,8 @@ COUNT_OR_NONE = Range(at_least=0, why="it is a count")
 PIXELS = Range(at_least=1, why="it is a number of pixels")
 SEED = Range(at_least=0, at_most=2**32 - 1, why="a seed has 32 bits")
 
+SHADE = Range(at_least=0, at_most=255, why="it is a colour's red, green or blue")
+
 Count = Annotated[int, COUNT]
 CountOrNone = Annotated[int, COUNT_OR_NONE]
 Pixels = Annotated[int, PIXELS]
@@ -66,6 +68,7 @@ Share = Annotated[float, Range(at_least=0, at_most=1, why="it is a share of the 
 Probability = Annotated[float, Range(at_least=0, at_most=1, why="it is a probability")]
 DropRate = Annotated[float, Range(at_least=0, below=1, why="it is the rate at which a branch is dropped")]
 Seed = Annotated[int, SEED]
+Shade = Annotated[int, SHADE]
 
 
 def check_number(name: str, number: int | float, within: Range) -> None:

@@ -7,13 +7,13 @@ Pixels are taken as stored, whatever EXIF says of their orientation: masks are d
 import contextlib
 import enum
 import math
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import simplejpeg
 from jaxtyping import UInt8
 from PIL import Image
 
-from samjax.data.colour_change import ColourChange
 from samjax.data.masks.rle import MAX_PIXELS
 from samjax.data.photo import open_photo
 from samjax.data.view import View
@@ -29,6 +29,15 @@ class Decoding(enum.Enum):
     average: photos scaled down 2.6 times or more, as SA-1B's to a frame of 512. To 1024 they are decoded whole."""
 
 
+@runtime_checkable
+class Recolouring(Protocol):
+    """A change of a photo's colours, such as `data.colour_change.ColourChange`."""
+
+    def apply(self, photo: Image.Image) -> Image.Image:
+        """Return an RGB photo of the same size."""
+        ...
+
+
 _COLOURS = ("YCbCr", "Gray", "RGB")
 _EIGHTHS = {1: 2.5, 2: 2.5, 3: 1.6, 4: 2.0, 5: 1.6}
 """Eighths of a photo's side that can be decoded, and how many of these pixels the frame's pixel must take the place of.
@@ -39,7 +48,7 @@ and seven eighths take libjpeg-turbo as long as all of them.
 
 
 def frame_photo(
-    jpeg: bytes, *, view: View, frame: tuple[int, int], decoding: Decoding, colours: ColourChange | None = None
+    jpeg: bytes, *, view: View, frame: tuple[int, int], decoding: Decoding, colours: Recolouring | None = None
 ) -> UInt8[np.ndarray, "frame_h frame_w 3"]:
     """Return `view` of a photo in the top-left corner of `frame`, the rest zeros; grey and CMYK become RGB.
 

@@ -88,3 +88,5 @@ QKV_BIAS = Layout(torch="(qkv e c)", ours="qkv e c")
 INTO_HEADS = Layout(torch="(e c) i", ours="i e c")
 INTO_HEADS_BIAS = Layout(torch="(e c)", ours="e c")
 FROM_HEADS = Layout(torch="o (e c)", ours="e c o")
+OFFSETS = Layout(torch="(h w) e", ours="h w e")
+"""Biases of each head by the offset of a query from a key, row by row."""

@@ -3,9 +3,20 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
+from samjax.core.random import Rows
 from samjax.nn.init import Statistic, parameter
+
+Training = bool | Rows
+"""False, or True: the batch's own statistics; or a batch's rows, of which those alone count that hold a sample."""
+
+
+def in_training(key: Key[Array, ""] | None, rows: Rows | None) -> Training:
+    """Return what the batch norms of a module are told that is called with a `key` in training, and perhaps `rows`."""
+    if key is None:
+        return False
+    return True if rows is None else rows
 
 
 class BatchNorm(nnx.Module):
@@ -22,17 +33,22 @@ class BatchNorm(nnx.Module):
         self.mean = Statistic(jnp.zeros(width), axes=(None,))
         self.variance = Statistic(jnp.ones(width), axes=(None,))
 
-    def __call__(self, x: Float[Array, "*n c"], *, training: bool) -> Float[Array, "*n c"]:
+    def __call__(self, x: Float[Array, "b *n c"], *, training: Training) -> Float[Array, "b *n c"]:
         """Normalise over all axes but the last; statistics in float32."""
         mean, variance = self.mean[...], self.variance[...]
         if training:
-            values, axes, count = x.astype(jnp.float32), tuple(range(x.ndim - 1)), x.size // x.shape[-1]
-            mean = values.mean(axes)
-            variance = jnp.square(values - mean).mean(axes)
-            self._remember(mean, variance * (count / max(count - 1, 1)))
+            values, axes = x.astype(jnp.float32), tuple(range(x.ndim - 1))
+            inside, count = None, jnp.float32(x.size // x.shape[-1])
+            if isinstance(training, Rows) and training.present is not None:
+                inside = training.present.reshape(-1, *(1,) * (x.ndim - 1))
+                count = training.present.sum() * jnp.float32(x.size // x.shape[-1] // len(x))
+            mean = values.mean(axes, where=inside)
+            variance = jnp.square(values - mean).mean(axes, where=inside)
+            self._remember(mean, variance * (count / jnp.maximum(count - 1, 1)))
         factor = self.scale[...] * jax.lax.rsqrt(variance + self.epsilon)
         return ((x - mean) * factor + self.bias[...]).astype(self.dtype)
 
     def _remember(self, mean: Float[Array, "c"], variance: Float[Array, "c"]) -> None:
         for kept, value in ((self.mean, mean), (self.variance, variance)):
-            kept[...] = (1 - self.momentum) * kept[...] + self.momentum * jax.lax.stop_gradient(value)
+            updated = (1 - self.momentum) * kept[...] + self.momentum * jax.lax.stop_gradient(value)
+            kept.set_value(updated)  # by `[...]` flax takes 20 ms in a long program: it looks for a tracer's sharding

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
-from samjax.nn.batch_norm import BatchNorm
+from samjax.nn.batch_norm import BatchNorm, Training
+from samjax.nn.depthwise import DepthwiseConv
 
 
 class ConvNorm(nnx.Module):
@@ -51,6 +52,10 @@ class ConvNorm(nnx.Module):
                 dtype=dtype,
                 rngs=rngs,
             )
+        elif groups == inputs == outputs and kernel == 3:
+            self.conv = DepthwiseConv(
+                outputs, stride=stride, use_bias=use_bias, init=init, axis="embed", dtype=dtype, rngs=rngs
+            )
         else:
             self.conv = nnx.Conv(
                 inputs,
@@ -67,7 +72,7 @@ class ConvNorm(nnx.Module):
             )
         self.norm = BatchNorm(outputs, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: Float[Array, "*places c"], *, training: bool) -> Float[Array, "*fewer d"]:
+    def __call__(self, x: Float[Array, "*places c"], *, training: Training) -> Float[Array, "*fewer d"]:
         """Apply it to a map, a pointwise one to vectors anywhere; `training` is as for `BatchNorm`."""
         x = self.norm(self.conv(x), training=training)
         return x if self.activation is None else self.activation(x)

@@ -15,6 +15,10 @@ XAVIER = nnx.initializers.xavier_uniform()
 XAVIER_PATCH = nnx.initializers.variance_scaling(1.0, "fan_avg", "uniform", in_axis=(0, 1, 2), out_axis=3)
 
 
+# A dense head's last layer, as mmsegmentation has it: logits begin near zero.
+CLASSIFIER_INIT = nnx.initializers.normal(0.01)
+
+
 class Buffer(nnx.Variable):
     """Saved with the model, never trained or decayed."""
 

@@ -17,7 +17,7 @@ from samjax.nn.kernels.folding import folded_attention
 from samjax.nn.kernels.plain import ColumnOffsets, MapHeads, RowOffsets, plain_attention
 from samjax.nn.kernels.splash import splash_attention
 from samjax.nn.rel_pos import relative_positions
-from samjax.nn.window import partition, unpartition, windows_along
+from samjax.nn.window import pad_to_windows, partition, unpartition
 from samjax.parallel.sharding import per_shard, platform
 
 
@@ -167,17 +167,9 @@ class SpatialAttention(nnx.Module):
         qkv = self.qkv(tokens)
         if self.window is None:
             return self.out(self._attend(qkv))
-        padding = [windows_along(side, self.window) * self.window - side for side in grid]
-        qkv = self._pad(qkv, padding)
-        return self.out(unpartition(self._attend(partition(qkv, self.window)), grid))
-
-    def _pad(self, qkv: Float[Array, "b h w 3 e c"], padding: list[int]) -> Float[Array, "b hp wp 3 e c"]:
-        if not any(padding):
-            return qkv
-        frame = [(0, 0), (0, padding[0]), (0, padding[1])]
-        inside = jnp.pad(jnp.ones(qkv.shape[:3], bool), frame)[..., None, None, None]
         bias = self.qkv.bias[...].astype(self.dtype)  # type: ignore[index]
-        return jnp.where(inside, jnp.pad(qkv, [*frame, (0, 0), (0, 0), (0, 0)]), bias)
+        windows = partition(pad_to_windows(qkv, self.window, fill=bias), self.window)
+        return self.out(unpartition(self._attend(windows), grid))
 
     def _attend(self, qkv: Float[Array, "n h w 3 e c"]) -> MapHeads:
         rows, columns = None, None

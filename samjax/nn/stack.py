@@ -41,6 +41,15 @@ def stack(make: Callable[[nnx.Rngs], M], depth: int, *, rngs: nnx.Rngs) -> M:
     return jax.vmap(lambda key: make(nnx.Rngs(key)))(jax.random.split(rngs.params(), depth))
 
 
+def several(make: Callable[[nnx.Rngs], M], count: int, *, rngs: nnx.Rngs) -> nnx.List[M]:
+    """Return modules of one shape as a list, for those that `stack` does not suit, such as modules with batch norms.
+
+    `make` is traced once, on its own: flax's time to trace a parameter grows with what is traced before.
+    """
+    build = jax.jit(lambda key: make(nnx.Rngs(key)))
+    return nnx.List([build(key) for key in jax.random.split(rngs.params(), count)])
+
+
 def layer(stacked: M, index: int) -> M:
     """Return one layer of a stacked module."""
     return jax.tree.map(lambda leaf: leaf[index], stacked)

@@ -1,10 +1,12 @@
 """The optimiser of the pretraining recipe."""
 
+import enum
 from dataclasses import field
 from typing import Annotated, Any
 
 import optax
 
+from samjax.core.errors import UserError
 from samjax.core.ranges import Range, config_class
 from samjax.core.tree import LayerIds, first_match, map_with_names
 from samjax.optim.layer_decay import scale_by_layer
@@ -25,19 +27,32 @@ WEIGHT_DECAY_RULES = (
 _Beta = Annotated[float, Range(at_least=0, below=1, why="a moving average keeps this share of itself at each update")]
 
 
+class Optimizer(enum.Enum):
+    """The rule of updates."""
+
+    ADAMW = "adamw"
+    """Adam with decoupled weight decay (Loshchilov & Hutter)."""
+    SGD = "sgd"
+    """Stochastic gradient descent with momentum, as PyTorch has it: weight decay is part of the gradient."""
+
+
 @config_class("optim")
 class OptimConfig:
     """AdamW with layer-wise decay and a global-norm clip (Segment Anything, appendix A; clip and exemptions ours).
 
-    Muon for chosen kernels is an option.
+    Muon for chosen kernels is an option, and SGD for all.
     """
 
+    optimizer: Optimizer = Optimizer.ADAMW
+    """The rule of updates."""
     schedule: ScheduleConfig = field(default_factory=DropsConfig)
     """The learning rate; its class is the kind."""
     beta1: _Beta = 0.9
     """Share of the gradient's moving average that stays at each update."""
     beta2: _Beta = 0.999
     """Share of the squared gradient's moving average that stays at each update."""
+    momentum: _Beta = 0.9
+    """SGD alone: share of the sum of earlier gradients that stays at each update."""
     epsilon: Annotated[float, Range(above=0, why="updates are divided by it where gradients are 0")] = 1e-8
     """Added to the square root that updates are divided by."""
     weight_decay: Annotated[float, Range(at_least=0, why="below 0 weights would grow by themselves")] = 0.1
@@ -55,6 +70,8 @@ class OptimConfig:
 
     def __post_init__(self):
         parse_rates(self.rates)
+        if self.optimizer is Optimizer.SGD and self.muon:
+            raise UserError("optim.muon is for kernels beside AdamW's, not SGD's: give one of them")
 
 
 def decay_mask(parameters: Any) -> Any:
@@ -70,10 +87,14 @@ def make_optimizer(
     `layer_ids` places the model's parameters in its depth; `matrices` are the kernels of `config.muon`, see
     `muon_matrices`.
     """
+    decay = optax.add_decayed_weights(config.weight_decay, mask=decay_mask)
+    if config.optimizer is Optimizer.SGD:
+        direction = (decay, optax.trace(config.momentum))
+    else:
+        direction = (_direction(config, matrices or {}), decay)
     return optax.chain(
         optax.clip_by_global_norm(config.clip_norm) if config.clip_norm > 0 else optax.identity(),
-        _direction(config, matrices or {}),
-        optax.add_decayed_weights(config.weight_decay, mask=decay_mask),
+        *direction,
         scale_by_layer(config.layer_decay, layer_ids, multipliers=parse_rates(config.rates)),
         optax.scale_by_learning_rate(config.schedule.learning_rate(steps)),
     )

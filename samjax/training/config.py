@@ -195,6 +195,16 @@ class TrainConfig(abc.ABC):
         """Return the same run with batches that are read from no `caches`."""
         return self
 
+    def completed(self) -> "TrainConfig":
+        """Return the same run with what its records say of the model, such as the names of classes; most say nothing.
+
+        Called once the records are there.
+
+        Raises:
+          UserError: the model does not fit them.
+        """
+        return self
+
     def starting_models(self) -> tuple[type, ...]:
         """Return the config classes of the models that `init_from` may hold: its own, and those that it converts."""
         return (type(self.model),)

@@ -49,9 +49,6 @@ class Ledger:
     """The last revision that was acknowledged, with its runs, None if that was a deletion."""
     unsure: set[Key] = field(default_factory=set)
     """Of requests that nobody has got an answer to."""
-    repeated: set[Key] = field(default_factory=set)
-    """Of proposals whose state was sent more than once. The first may come late, and would bring back what was deleted
-    meanwhile. So these are not deleted."""
     holders: dict[int, tuple[str, float]] = field(default_factory=dict)
     """Who has a photo, and until when at least."""
     counts: Counter = field(default_factory=Counter)
@@ -146,7 +143,7 @@ class Annotator:
             if act == "change":
                 runs = rectangle(self.draw.randrange(190))
                 await self.put(self.photo, mask["uuid"], {"runs": runs, "revision": mask["revision"]})
-            elif act == "delete" and (self.photo, mask["uuid"]) not in self.ledger.repeated:
+            elif act == "delete":
                 await self.delete(mask)
 
     async def add(self, photo: int, *, with_model: bool) -> None:
@@ -189,13 +186,15 @@ class Annotator:
         one = self.draw.choice(self.proposals)
         name = generated_uuid(self.photo, one["number"], one["runs"]["counts"])
         mask = self.masks.get(name)
-        if (self.photo, name) in self.ledger.repeated or (mask is not None) == (act == "accept"):
+        if (mask is not None) == (act == "accept"):
             return
         if mask is not None and mask["source"] != "proposal":
             return
-        body = {"state": f"{act}ed", "lease": self.lease}
+        body = {"state": f"{act}ed", "revision": one["revision"], "lease": self.lease}
         path = f"photos/{self.photo}/proposals/{one['number']}"
-        _, answer = await self.ask("PUT", path, body, key=(self.photo, name), is_late=True)
+        _, answer = await self.ask("PUT", path, body, key=(self.photo, name))
+        for number, state in answer["states"].items():
+            self.proposals[int(number)] |= state
         if mask is not None:
             self.ledger.tell(self.photo, name, self.masks.pop(name)["revision"] + 1, None)
         for accepted in answer["accepted"]:
@@ -212,12 +211,11 @@ class Annotator:
         self.ledger.holders.pop(self.photo, None)  # nobody knows who has it until an answer comes
         await self.ask("POST", f"photos/{self.photo}/{way}", {"lease": self.lease})
 
-    async def ask(self, method: str, path: str, body=None, *, key: Key | None = None, is_late=False):
+    async def ask(self, method: str, path: str, body=None, *, key: Key | None = None):
         """Send a request until there is an answer; return when it was sent last, and the answer.
 
         Args:
           key: what it changes.
-          is_late: whether a repetition that comes late may undo what was done since.
         """
         is_repeated = False
         while True:
@@ -230,8 +228,6 @@ class Annotator:
             except (TimeoutError, httpx2.TransportError):
                 self.ledger.counts["answers lost"] += 1
                 is_repeated = True
-                if key is not None and is_late:
-                    self.ledger.repeated.add(key)
                 if self.draw.random() < _TAB_CLOSES:
                     self.ledger.unsure |= {key} if key else set()
                     raise TabClosedError from None

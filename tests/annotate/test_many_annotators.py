@@ -16,7 +16,13 @@ from samjax.annotate.leases import Leases
 from samjax.annotate.photo_queue import PhotoQueue
 from samjax.annotate.proposal import ProposalState
 from samjax.annotate.queue_config import QueueConfig
-from samjax.annotate.refusals import ConflictError, LostLeaseError, NotAllowedError, UnknownPhotoError
+from samjax.annotate.refusals import (
+    ConflictError,
+    LostLeaseError,
+    NotAllowedError,
+    StaleProposalError,
+    UnknownPhotoError,
+)
 from samjax.annotate.saved_mask import MaskVerdict, Source
 from samjax.core import files
 
@@ -78,7 +84,7 @@ class World:
         if act in OF_SERVER:
             return self.serve(act, number)
         page = self.pages[name]
-        with contextlib.suppress(ConflictError, LostLeaseError, UnknownPhotoError):
+        with contextlib.suppress(ConflictError, LostLeaseError, StaleProposalError, UnknownPhotoError):
             try:
                 self.ask(page, act, number)
             except Killed:
@@ -145,10 +151,13 @@ class World:
                 self.revisions[photo, uuid] = -1
         elif act in ("accept", "state") and photo < 2:
             with self.server_may_die(photo, None):
+                seen = [one.revision - (number % 5 == 0) for one in self.folder.proposals(photo)]
                 if act == "accept":
-                    self.folder.accept(photo, {number % 3, number % 2}, annotator=page.name)
+                    chosen = {place: seen[place] for place in (number % 3, number % 2)}
+                    self.folder.accept(photo, chosen, annotator=page.name)
                 else:
-                    self.folder.set_state(photo, number % 3, list(ProposalState)[number % 4], annotator=page.name)
+                    place, state = number % 3, list(ProposalState)[number % 4]
+                    self.folder.set_state(photo, place, state, revision=seen[place], annotator=page.name)
             self.note_proposals(photo)
         elif act in ("finish", "skip"):
             with self.server_may_die(photo, ""):

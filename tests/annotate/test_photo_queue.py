@@ -162,17 +162,17 @@ def test_review_has_photos_with_open_proposals(folder):
         folder.set_proposals(id, some_proposals(0.9, 0.8), model="vit_b")
     queue = queue_of(folder, mode=QueueMode.REVIEW)
     assert queue.ahead("ann", 5) == [1, 3]
-    folder.accept(1, [0], annotator="ann")
+    folder.accept(1, {0: 0}, annotator="ann")
     assert queue.ahead("ann", 5) == [1, 3]
-    folder.set_state(1, 1, ProposalState.REJECTED, annotator="ann")
+    folder.set_state(1, 1, ProposalState.REJECTED, revision=0, annotator="ann")
     assert queue.ahead("ann", 5) == [3]
-    folder.set_state(1, 1, ProposalState.OPEN, annotator="ann")
+    folder.set_state(1, 1, ProposalState.OPEN, revision=1, annotator="ann")
     assert finish_all(queue, "ann") == [1, 3]
 
 
 def test_prefill_makes_proposals_masks_when_the_photo_is_handed_out(folder):
     folder.set_proposals(0, some_proposals(0.9, 0.8, 0.7), model="vit_b")
-    folder.set_state(0, 1, ProposalState.REJECTED, annotator="bob")
+    folder.set_state(0, 1, ProposalState.REJECTED, revision=0, annotator="bob")
     queue = queue_of(folder, mode=QueueMode.PREFILL)
     assert not list(folder.path.glob("sa_*"))
     for _ in range(2):  # loaded again, nothing is doubled
@@ -215,11 +215,47 @@ def test_redo_brings_a_photo_back_to_those_who_draw(folder):
     assert queue.ahead("ann", 5) == []
     folder.judge(0, some_mask(0).uuid, MaskVerdict.REDO, annotator="bob")
     assert queue.ahead("ann", 5) == [0]
-    assert queue_of(folder, mode=QueueMode.VERIFY).ahead("bob", 5) == []
     folder.commit(0, some_mask(0, place=5), revision=1)
     assert queue_of(folder, mode=QueueMode.VERIFY).ahead("bob", 5) == [0]
     folder.finish(0, annotator="ann")
     assert queue.ahead("ann", 5) == []
+
+
+def test_a_mask_to_be_redone_goes_round_in_the_mode_verify(folder):
+    """From who judged it to anybody else, also who made it, and back to be judged: without a start in between."""
+    folder.commit(0, some_mask(0))
+    queue = queue_of(folder, mode=QueueMode.VERIFY)
+
+    def done(name):
+        lease = queue.next(name)
+        assert lease.photo == 0
+        queue.finish(0, lease=lease.number)
+
+    for turn, (maker, judge) in enumerate([("ann", "bob"), ("ann", "bob"), ("eve", "bob")], 1):
+        assert queue.ahead(judge, 5) == [0]
+        folder.judge(0, some_mask(0).uuid, MaskVerdict.REDO, annotator=judge)
+        done(judge)
+        assert queue.ahead(judge, 5) == []  # who sent it back does not get it at once
+        done("joe")  # has nothing to say
+        assert queue.ahead("joe", 5) == []
+        assert queue.ahead(maker, 5) == [0]
+        lease = queue.next(maker)
+        folder.commit(0, some_mask(0, place=turn, annotator=maker), revision=turn)
+        queue.finish(0, lease=lease.number)
+        assert queue.ahead(maker, 5) == []
+        assert queue.ahead(judge, 5) == queue.ahead("joe", 5) == [0]
+    folder.judge(0, some_mask(0).uuid, MaskVerdict.YES, annotator="ann")
+    assert [queue.ahead(name, 5) for name in ("ann", "bob", "eve", "joe")] == [[]] * 4
+    folder.judge(0, some_mask(0).uuid, MaskVerdict.REDO, annotator="ann")
+    done("joe")
+    skipped = queue.next("bob")
+    queue.skip(0, lease=skipped.number)
+    folder.commit(0, some_mask(0, place=9, annotator="eve"), revision=4)
+    assert queue.ahead("joe", 5) == [0]
+    assert queue.ahead("bob", 5) == []  # passed on: not before the next start
+    folder.close()
+    with open_annotations(folder.path, folder.photos, {}) as again:
+        assert queue_of(again, mode=QueueMode.VERIFY).ahead("bob", 5) == [0]
 
 
 def test_a_queue_says_what_is_wrong_with_its_settings(folder):

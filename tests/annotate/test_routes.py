@@ -218,13 +218,22 @@ def test_proposals_one_by_one_and_above_a_bound(serve):
         photo, lease = opened["photo"]["id"], opened["lease"]["number"]
         assert [one["state"] for one in opened["proposals"]] == ["open"] * 3
         path = f"/api/photos/{photo}/proposals"
-        rejected = page.put(f"{path}/1", json={"state": "rejected", "lease": lease}).json()
-        assert rejected == {"accepted": [], "states": {"0": "open", "1": "rejected", "2": "open"}}
-        above = page.put(path, json={"above": 0.88, "lease": lease}).json()
-        assert above["states"] == {"0": "accepted", "1": "rejected", "2": "open"}
-        assert [mask["runs"] for mask in above["accepted"]] == [square()]
-        undone = page.put(f"{path}/0", json={"state": "open", "lease": lease}).json()
-        assert undone["states"]["0"] == "open"
+
+        def states(answer):
+            return [(one["state"], one["revision"]) for one in answer.json()["states"].values()]
+
+        rejected = page.put(f"{path}/1", json={"state": "rejected", "lease": lease})
+        assert rejected.json()["accepted"] == []
+        assert states(rejected) == [("open", 0), ("rejected", 1), ("open", 0)]
+        above = page.put(path, json={"accepted": {"0": 0}, "lease": lease})
+        assert states(above) == [("accepted", 1), ("rejected", 1), ("open", 0)]
+        assert [mask["runs"] for mask in above.json()["accepted"]] == [square()]
+        undone = page.put(f"{path}/0", json={"state": "open", "revision": 1, "lease": lease})
+        assert states(undone)[0] == ("open", 2)
+        late = page.put(path, json={"accepted": {"0": 0, "2": 0}, "lease": lease})
+        assert late.status_code == 409
+        assert states(late) == states(undone)
+        assert "is open at revision 2, set by ann; this was made from revision 0" in late.json()["error"]
         assert served.folder.masks(photo) == []
 
 
@@ -260,6 +269,9 @@ def test_prefilled_masks_are_there_and_another_person_judges_them(serve):
         ("POST", "/api/photos/{id}/alive", {"lease": "1"}, 400, "lease is '1': give an integer"),
         ("PUT", "/api/photos/{id}/proposals/0", {"state": "maybe"}, 400, "state is 'maybe'"),
         ("PUT", "/api/photos/{id}/proposals/-1", {"state": "open"}, 400, "give an integer"),
+        ("PUT", "/api/photos/{id}/proposals/0", {"state": "open", "revision": "1"}, 400, "revision is '1'"),
+        ("PUT", "/api/photos/{id}/proposals", {"accepted": [0]}, 400, "give the revision of each proposal"),
+        ("PUT", "/api/photos/{id}/proposals", {"accepted": {"x": 0}}, 400, "give the revision of each proposal"),
         ("POST", "/api/next", [1], 400, "no JSON object"),
     ],
 )

@@ -1,6 +1,7 @@
 """Figures of the work: what people did, counted and timed, from the events alone."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from helpers.annotators import agree, open_folder, some_mask, some_proposals
@@ -28,11 +29,11 @@ def out(tmp_path):
             folder.commit(seed % 2, some_mask(seed, seconds=30.0 - seed, active_seconds=10.0, clicks=seed % 3))
         for seed in (20, 21):
             folder.commit(2, some_mask(seed, annotator="bob", seconds=8.0, active_seconds=4.0, **BRUSH))
-        folder.commit(2, some_mask(21, annotator="bob", seconds=2.0, active_seconds=1.0, **BRUSH), revision=1)
+        folder.commit(2, some_mask(21, annotator="bob", seconds=10.0, active_seconds=5.0, **BRUSH), revision=1)
         folder.delete(0, some_mask(0).uuid, 1, annotator="ann")
         folder.set_proposals(2, some_proposals(0.9, 0.8, 0.7), model="vit_l")
-        folder.accept(2, [0], annotator="ann", seconds=1.0)
-        folder.set_state(2, 1, ProposalState.REJECTED, annotator="ann")
+        folder.accept(2, {0: 0}, annotator="ann", seconds=1.0)
+        folder.set_state(2, 1, ProposalState.REJECTED, revision=0, annotator="ann")
         folder.judge(2, some_mask(20).uuid, MaskVerdict.YES, annotator="ann")
         folder.finish(3, annotator="ann")
         yield folder.path
@@ -78,7 +79,7 @@ def test_what_people_did_for_a_mask_is_that_of_all_its_commits(tmp_path):
             effort = Effort(first_seconds=1.0 + seed, boxes=seed, undos=2, decode_ms=(40.0,) * 9 + (100.0,))
             stored = folder.commit(0, some_mask(seed, effort=effort))
             assert stored == folder.masks(0)[-1]
-        more = Effort(first_seconds=9.0, strokes=4, decode_ms=(60.0,))
+        more = Effort(since=1, first_seconds=9.0, strokes=4, decode_ms=(60.0,))
         assert folder.commit(0, some_mask(0, place=50, effort=more), revision=1).effort is None
         folder.delete(0, some_mask(2).uuid, 1, annotator="ann")
         folder.commit(0, some_mask(5))
@@ -91,6 +92,43 @@ def test_what_people_did_for_a_mask_is_that_of_all_its_commits(tmp_path):
     assert (found.decode_ms.mean, found.decode_ms.median) == (pytest.approx((18 * 40 + 60 + 200) / 21), 40.0)
     assert found.slow_decode_ms == 100.0
     assert "decode_ms" not in (tmp_path / "out" / "sa_0.json").read_text()
+
+
+def test_what_is_sent_again_counts_each_second_and_click_once(tmp_path):
+    """A page asks again where no answer came, undoes and redoes: the last commit says what the mask took in all."""
+    first = Effort(first_seconds=1.5, boxes=1, decode_ms=(40.0, 50.0))
+    added = some_mask(seconds=10.0, active_seconds=8.0, clicks=3, effort=first)
+    more = replace(first, strokes=2, undos=1, decode_ms=(40.0, 50.0, 60.0))
+    changed = some_mask(place=5, seconds=15.0, active_seconds=12.0, clicks=4, effort=more)
+    other = replace(changed, annotator="bob", seconds=18.0, effort=Effort(since=8, undos=3, decode_ms=(70.0,)))
+
+    def figures(folder):
+        found = work_figures(folder.path)
+        group, effort = found.all_masks, found.effort
+        return group.seconds.mean, group.active_seconds.mean, group.clicks.mean, effort.undos.mean, effort.decodes
+
+    with open_folder(tmp_path) as folder:
+        folder.commit(0, added)
+        once = figures(folder)
+        assert once == (10.0, 8.0, 3.0, 0.0, 2)
+        folder.commit(0, added, revision=1)  # a deletion was undone that the server never heard of
+        assert figures(folder) == once
+        for revision in (2, 2):
+            folder.commit(0, changed, revision=revision)
+        twice = figures(folder)
+        assert twice == (15.0, 12.0, 4.0, 1.0, 3)
+        folder.commit(0, added, revision=3)  # undone
+        assert figures(folder) == once
+        folder.commit(0, changed, revision=4)  # redone
+        folder.delete(0, added.uuid, 5, annotator="ann")
+        folder.commit(0, changed, revision=6)
+        assert figures(folder) == twice
+        folder.commit(0, replace(other, seconds=15.0, effort=Effort(since=7)), revision=7)  # undone by bob
+        assert figures(folder) == twice
+        for revision, mask in enumerate((other, changed, other), 8):
+            effort = mask.effort if mask is other else Effort(since=8)
+            folder.commit(0, replace(mask, effort=effort), revision=revision)
+        assert figures(folder) == (18.0, 12.0, 4.0, 4.0, 4)
 
 
 def test_figures_are_json_and_a_picture(out, tmp_path):

@@ -82,6 +82,7 @@ class DiscPhoto:
                 "predicted_iou": iou,
                 "stability_score": 0.97,
                 "state": "open",
+                "revision": 0,
                 "bbox": [0, 0, 1, 1],
                 "uuid": proposal_uuid(place),
             }
@@ -282,17 +283,20 @@ class DiscServer:
         else:
             runs = body["runs"]
             assert decode(runs).shape == (photo.height, photo.width)
-        photo.masks[uuid] = self.mask(uuid, runs, body["source"], who, iou, body["prompts"], revision)
+        seconds = body["seconds"]
+        photo.verdicts.pop(uuid, None)
+        photo.masks[uuid] = self.mask(uuid, runs, body["source"], who, iou, body["prompts"], revision, seconds)
         return JSONResponse(photo.masks[uuid])
 
     @staticmethod
-    def mask(uuid, runs, source, who, iou, prompts, revision=None):
+    def mask(uuid, runs, source, who, iou, prompts, revision=None, seconds=0):
         return {
             "uuid": uuid,
             "revision": (revision or 0) + 1,
             "runs": runs,
             "source": source,
             "annotator": who,
+            "seconds": seconds,
             "predicted_iou": iou,
             "stability_score": 0.98,
             "prompts": prompts,
@@ -300,33 +304,47 @@ class DiscServer:
 
     def delete(self, photo, uuid, revision):
         old = photo.masks.get(uuid)
+        if old is None and uuid in photo.deleted:
+            return JSONResponse({"revision": photo.deleted[uuid]})
         if old is None:
             return JSONResponse({"error": "No such mask"}, 404)
         if old["revision"] != revision:
             return JSONResponse({"error": "This mask has changed meanwhile", "stored": old}, 409)
         del photo.masks[uuid]
         photo.deleted[uuid] = revision + 1
+        for proposal in photo.proposals:
+            if proposal["uuid"] == uuid and proposal["state"] == "accepted":
+                self.set_state(proposal, "rejected")
         return JSONResponse({"revision": revision + 1})
 
+    @staticmethod
+    def set_state(proposal, state):
+        proposal.update(state=state, revision=proposal["revision"] + 1)
+
     def propose(self, photo, number, body, who):
-        wanted = [int(part) for part in number] or [
-            one["number"] for one in photo.proposals if one["state"] == "open" and one["predicted_iou"] >= body["above"]
-        ]
-        accepted = []
-        for place in wanted:
-            proposal = photo.proposals[place]
-            proposal["state"] = body.get("state", "accepted")
-            uuid = proposal_uuid(place)
-            if proposal["state"] in ("open", "rejected") and uuid in photo.masks:
-                self.delete(photo, uuid, photo.masks[uuid]["revision"])
-            elif proposal["state"] == "accepted":  # once more where the answer was lost: the same mask
+        """Set states as the routes do; one whose mask is there is accepted again, and has the same mask."""
+        wanted = body["accepted"] if not number else {number[0]: body["revision"]}
+        chosen = [(photo.proposals[int(place)], revision) for place, revision in wanted.items()]
+        accepted, status = [], 200
+        if any(one["revision"] != revision and one["uuid"] not in photo.masks for one, revision in chosen):
+            chosen, status = [], 409
+        for proposal, revision in chosen:
+            uuid, state = proposal["uuid"], body.get("state", "accepted")
+            if state != "accepted":
+                if state != "changed" and uuid in photo.masks:
+                    self.delete(photo, uuid, photo.masks[uuid]["revision"])
+                proposal.update(state=state, revision=revision + 1)
+                continue
+            if uuid not in photo.masks:
                 prompts = {"points": [], "labels": [], "box": None}
-                iou, revision = proposal["predicted_iou"], photo.deleted.get(uuid)
-                mask = self.mask(uuid, proposal["runs"], "proposal", who, iou, prompts, revision)
-                accepted.append(photo.masks.setdefault(uuid, mask))
-        return JSONResponse(
-            {"accepted": accepted, "states": {str(one["number"]): one["state"] for one in photo.proposals}}
-        )
+                iou = proposal["predicted_iou"]
+                mask = self.mask(uuid, proposal["runs"], "proposal", who, iou, prompts, photo.deleted.get(uuid))
+                photo.masks[uuid] = mask
+                self.set_state(proposal, "accepted")
+            accepted.append(photo.masks[uuid])
+        states = {str(one["number"]): {name: one[name] for name in ("state", "revision")} for one in photo.proposals}
+        content = {"accepted": accepted, "states": states}
+        return JSONResponse(content if status == 200 else {"error": "Set since", **content}, status)
 
 
 @contextlib.contextmanager

@@ -60,18 +60,30 @@ def modules(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("path", sorted(LOGIC.glob("*.test.mjs")), ids=lambda path: path.name)
-def test_logic(modules, path):
-    environment = {**os.environ, "RLE_CASES": str(modules / "rle.json")}
-    done = subprocess.run(
-        [node(), "--test", str(modules / "logic" / path.name)],
-        env=environment,
+def run_tests(modules, path, *, seconds=120):
+    """Run a file of tests in Node, which stops one that has not ended after so many seconds, and fails it."""
+    return subprocess.run(
+        [node(), "--test", f"--test-timeout={1000 * seconds}", str(path)],
+        env={**os.environ, "RLE_CASES": str(modules / "rle.json")},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize("path", sorted(LOGIC.glob("*.test.mjs")), ids=lambda path: path.name)
+def test_logic(modules, path):
+    done = run_tests(modules, modules / "logic" / path.name)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert "# pass 0\n" not in done.stdout
+
+
+def test_logic_that_never_ends_fails(modules, tmp_path):
+    path = tmp_path / "endless.test.mjs"
+    path.write_text("import test from 'node:test'; test('passes', () => {}); setInterval(() => {}, 1000);")
+    done = run_tests(modules, path, seconds=3)
+    assert done.returncode != 0
+    assert "timed out" in done.stdout
 
 
 @pytest.mark.parametrize("path", sorted(STATIC.glob("*.js")), ids=lambda path: path.name)

@@ -122,6 +122,38 @@ def test_verify(serve, browse, discs):
     assert len(photo.masks) == 3
 
 
+@pytest.mark.parametrize("mode", ["verify", "manual"])
+def test_masks_to_be_redone_are_shown_and_are_judged_anew(serve, browse, discs, mode):
+    photo = discs.DiscPhoto(1)
+    names = [discs.proposal_uuid(place) for place in range(3)]
+    for uuid, (x, y, iou), verdict in zip(names, PLACES, ("yes", "redo", "redo"), strict=True):
+        runs, prompts = discs.encode(discs.disc(240, 320, x, y, 20)), {"points": [], "labels": [], "box": None}
+        photo.masks[uuid] = discs.DiscServer.mask(uuid, runs, "clicks", "bob", iou, prompts)
+        photo.verdicts[uuid] = verdict
+    server = serve([photo], mode=mode)
+    page = browse(server)
+    about, count = "#masks .about", "#masks .count"
+    page.wait(lambda: page.text(count) == "3, 2 to redo")
+    assert page.text(about).startswith("To be redone: R opens it")
+    away = [np.abs(np.subtract(page.colour("masks", x, y)[:3], (255, 181, 71))).max() for x, y, _ in PLACES]
+    assert [one < 8 for one in away] == [False, True, True], "amber"
+    page.press("r")  # the first of them is selected
+    page.wait_draft(160, 60)
+    page.click(190, 60)
+    page.wait_draft(205, 60)
+    page.press("Enter")
+    page.wait_saved()
+    assert (photo.masks[names[1]]["annotator"], photo.masks[names[1]]["revision"]) == ("ann", 2)
+    assert photo.verdicts == {names[0]: "yes", names[2]: "redo"}
+    page.wait(lambda: page.text(count) == "3, 1 to redo")
+    assert page.text(about).startswith("To be redone")  # the next
+    page.press("Control+z")
+    page.wait(lambda: photo.masks[names[1]]["revision"] == 3)
+    page.wait_saved()
+    assert page.text(count) == "3, 1 to redo"  # changed and changed back: another person judges it anew
+    assert server.requests("PUT", "verdicts") == []
+
+
 def test_keys_alone(serve, browse):
     """A photo from the name to the next photo without a mouse."""
     server = serve()

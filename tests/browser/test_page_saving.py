@@ -202,6 +202,46 @@ def test_a_deletion_of_what_another_has_changed_brings_it_back(serve, browse, di
     ann.wait(lambda: ann.masks == [])
 
 
+def test_each_second_is_that_of_one_mask(serve, browse):
+    """Whatever is changed, undone, redone, and loaded again in between."""
+    server = serve()
+    page = browse(server)
+
+    def passes(seconds, *keys, x=100):
+        page.page.clock.run_for(1000 * seconds)
+        if x:
+            page.click(x, 100)
+            page.wait_draft(x, 100)
+        page.press(*keys)
+        page.wait_saved()
+        return [mask["seconds"] for mask in page.masks]
+
+    page.page.clock.install()
+    page.page.reload()
+    page.wait_open()
+    close = {"abs": 6}  # what the browser takes meanwhile
+    assert passes(100, "Enter") == pytest.approx([100], **close)
+    page.press("j", "r")
+    page.wait_draft(100, 100)
+    assert passes(50, "Enter", x=130) == pytest.approx([150], **close)
+    page.press("Control+z")
+    page.wait_draft(130, 100)
+    assert passes(20, x=0) == pytest.approx([100], **close)
+    page.press("Control+Shift+z")
+    assert passes(20, x=0) == pytest.approx([150], **close)
+    assert passes(20, "Enter", x=250) == pytest.approx([150, 60], **close)
+    page.page.reload()
+    page.wait_open()
+    page.press("j", "r")
+    page.wait_draft(100, 100)
+    assert passes(30, "Enter", x=70) == pytest.approx([180, 60], **close)
+    page.press("j", "Delete")
+    page.wait(lambda: len(page.masks) == 1)
+    page.press("Control+z")
+    page.wait(lambda: len(page.masks) == 2)
+    assert sorted(mask["seconds"] for mask in page.masks) == pytest.approx([60, 180], **close)
+
+
 def test_done_next_back_and_the_end(serve, browse):
     server = serve()
     page = browse(server)

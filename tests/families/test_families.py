@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from flax import nnx
 from golden import GOLDEN, abstract, table
-from known_families import KNOWN, KnownFamily
+from known_families import KNOWN
+from known_family import KnownFamily
 from PIL import Image
 
 import samjax.models
@@ -29,6 +30,7 @@ from samjax.core.tree import map_with_names, named_leaves
 from samjax.interop.families import FAMILIES
 from samjax.interop.family import Source
 from samjax.interop.read_weights import recognise
+from samjax.nn.batch_norm import BatchNorm
 from samjax.nn.init import Buffer
 from samjax.optim.build import decay_mask
 from samjax.optim.layer_decay import layer_ids
@@ -38,7 +40,7 @@ from samjax.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 REGENERATE = "SAMJAX_REGENERATE_GOLDEN"
-NORMS = (nnx.LayerNorm, nnx.RMSNorm, nnx.BatchNorm, nnx.GroupNorm)
+NORMS = (nnx.LayerNorm, nnx.RMSNorm, nnx.BatchNorm, nnx.GroupNorm, BatchNorm)
 
 each_family = pytest.mark.parametrize("family", KNOWN, ids=lambda family: family.name)
 each_size = pytest.mark.parametrize(

@@ -37,7 +37,7 @@ MAY_IMPORT = {
     "samjax.interop": ("core", "nn", "models", "checkpoint"),
     "samjax.predict": ("core", "data", "parallel", "models", "checkpoint", "pictures"),
     "samjax.training": TRAIN,
-    "samjax.tasks": (*TASKS, "pictures"),
+    "samjax.tasks": (*TASKS, "pictures", "scores"),
     "samjax.plan": ("core", "parallel", "training"),
     "samjax.runs": ("core", "pictures", "training"),
     "samjax.eval": ("core", "data", "prompting", "losses", "scores", "parallel", "models", "pictures", "predict"),

@@ -3,9 +3,20 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import nnx
 
+from samjax.core.errors import UserError
+from samjax.core.tree import named_leaves
 from samjax.models.heads.all_mlp import AllMlpConfig, AllMlpHead
+from samjax.models.heads.mask_transformer import MaskTransformerConfig
+from samjax.models.heads.mla import MlaConfig
+from samjax.models.heads.progressive import ProgressiveConfig
+from samjax.models.pyramid.pyramid import PyramidConfig
+from samjax.models.vit.tapped_vit import TappedVitConfig
+
+FLOAT32 = jnp.dtype("float32")
+ENCODER = TappedVitConfig(width=8, heads=2, depth=3, taps=(0, 1), patch=8)
 
 
 def test_dropout_is_of_whole_channels_of_a_photo():
@@ -28,3 +39,52 @@ def test_dropout_is_of_whole_channels_of_a_photo():
     gone = ~dropped.any(axis=(1, 2)) & whole.any(axis=(1, 2))
     assert 0 < gone.sum() < gone.size
     np.testing.assert_allclose(dropped, np.where(gone[:, None, None], 0, 2 * whole), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(ProgressiveConfig(width=4, factors=(2, 1), auxiliary=True), id="progressive"),
+        pytest.param(MlaConfig(width=4, level_width=2, auxiliary=True), id="mla", marks=pytest.mark.slow),
+    ],
+)
+def test_every_batch_norm_of_a_head_remembers_in_training(config):
+    """Auxiliary heads' too; and none otherwise."""
+    head = config.make(encoder=ENCODER, classes=3, dtype=FLOAT32, rngs=nnx.Rngs(0))
+    graph, variables = nnx.split(head)
+    variables = nnx.to_pure_dict(variables)
+    maps = tuple(jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, 3, 8)), jnp.float32) for _ in range(3))
+
+    @jax.jit
+    def after(variables):
+        trained, untouched = nnx.merge(graph, variables), nnx.merge(graph, variables)
+        auxiliary = len(trained(maps, key=jax.random.key(0)).auxiliary), len(untouched(maps).auxiliary)
+        return *(nnx.to_pure_dict(nnx.state(one)) for one in (trained, untouched)), auxiliary
+
+    trained, untouched, auxiliary = after(variables)
+    assert {int(count) for count in auxiliary} == {len(head.auxiliary)}
+    variances = {name: one for name, one in named_leaves(trained).items() if name.endswith("/variance")}
+    convolutions = [name for name in named_leaves(trained) if "/conv/kernel" in name]
+    assert len(variances) == len(convolutions) > len(head.auxiliary)
+    assert all((one != 1).all() for one in variances.values())
+    assert all((one == 1).all() for name, one in named_leaves(untouched).items() if name.endswith("/variance"))
+
+
+def test_a_head_of_the_last_map_takes_any_backbone():
+    """The last map of a pyramid is its coarsest; earlier ones have auxiliary heads of their own widths."""
+    encoder = PyramidConfig(widths=(4, 8, 10, 16))
+    make = ProgressiveConfig(width=4, factors=(2, 1), auxiliary=True, auxiliary_factors=(1,)).make
+    head = nnx.eval_shape(lambda: make(encoder=encoder, classes=3, dtype=FLOAT32, rngs=nnx.Rngs(0)))
+    maps = tuple(
+        jnp.zeros((1, 2 ** (3 - level), 2 ** (3 - level), width)) for level, width in enumerate((4, 8, 10, 16))
+    )
+    found = jax.eval_shape(lambda head: head(maps), head)
+    assert found.logits.shape == (1, 2, 2, 3)
+    assert [one.shape for one in found.auxiliary] == [(1, 8, 8, 3), (1, 4, 4, 3), (1, 2, 2, 3)]
+
+
+def test_backbones_that_a_head_cannot_take_are_refused():
+    with pytest.raises(UserError, match=r"MlaConfig, which sums maps of one stride; theirs are \(4, 8, 16, 32\)"):
+        MlaConfig().make(encoder=PyramidConfig(), classes=3, dtype=FLOAT32, rngs=nnx.Rngs(0))
+    with pytest.raises(UserError, match="last map has 8 channels; they must be a multiple of"):
+        MaskTransformerConfig().make(encoder=ENCODER, classes=3, dtype=FLOAT32, rngs=nnx.Rngs(0))

@@ -4,19 +4,38 @@ import numpy as np
 import pytest
 import torch
 
-from samjax.nn.resize import resize_kernel, resize_positions, resize_relative
+from samjax.nn.interpolate import Method
+from samjax.nn.resize import resize_kernel, resize_position_rows, resize_positions, resize_relative
 
 
 def drawn(*shape: int) -> np.ndarray:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
+@pytest.mark.parametrize("method", [Method.BICUBIC, Method.BILINEAR])
 @pytest.mark.parametrize(("old", "new"), [((14, 14), (64, 64)), ((16, 16), (9, 20)), ((2, 3), (7, 1))])
-def test_positions_are_resized_as_pytorch_does(old, new):
+def test_positions_are_resized_as_pytorch_does(old, new, method):
     table = drawn(*old, 5)
     channels_first = torch.tensor(table).double().permute(2, 0, 1)[None]
-    expected = torch.nn.functional.interpolate(channels_first, size=new, mode="bicubic", align_corners=False)
-    np.testing.assert_allclose(resize_positions(table, new), expected[0].permute(1, 2, 0), rtol=1e-6)
+    expected = torch.nn.functional.interpolate(channels_first, size=new, mode=method.value, align_corners=False)
+    expected = expected[0].permute(1, 2, 0)
+    np.testing.assert_allclose(resize_positions(table, new, method=method), expected, rtol=1e-6)
+    rows = np.concatenate([drawn(2, 5) + 1, table.reshape(-1, 5)])
+    resized = resize_position_rows(rows, old, new, method=method)
+    np.testing.assert_array_equal(resized[:2], rows[:2])
+    np.testing.assert_allclose(resized[2:], expected.reshape(-1, 5), rtol=1e-6)
+
+
+def test_positions_are_resized_bicubically_unless_said_otherwise():
+    """SAM's are; a table resized by the other method is off by a tenth."""
+    table = drawn(14, 14, 5)
+    np.testing.assert_array_equal(
+        resize_positions(table, (20, 20)), resize_positions(table, (20, 20), method=Method.BICUBIC)
+    )
+    assert (
+        np.abs(resize_positions(table, (20, 20)) - resize_positions(table, (20, 20), method=Method.BILINEAR)).max()
+        > 0.1
+    )
 
 
 @pytest.mark.parametrize(("old", "new"), [(27, 127), (127, 27), (9, 31)])

@@ -29,6 +29,7 @@ import {EMPTY} from './state.js';
  */
 
 export const ACCENT = 0xffc65a;  // #5ac6ff
+const AMBER = 0x47b5ff;  // #ffb547
 const GREY = 0xc4bfbb, WHITE = 0xffffff;
 const FILL = Math.round(0.35 * 255), SLOW_MS = 14, QUIET_MS = 90;
 
@@ -133,7 +134,7 @@ export class Stage {
       this.carry();
     } else {
       const start = performance.now();
-      const shown = [view, screen, map, this.version, hidden, outlines, mode, scene.threshold];
+      const shown = [view, screen, map, this.version, hidden, outlines, mode, scene.threshold, doc.verdicts];
       if (this.differs('masks', shown)) this.drawMasks(scene);
       const lit = scene.selected || scene.pointed;
       const {answer, chosen, base, paint, uuid} = doc.draft;
@@ -234,9 +235,10 @@ export class Stage {
         if (!key) return {rgb: 0, fill: 0, line: 0};
         const isProposal = key.startsWith('#');
         const isGrey = this.isGrey(key, scene.mode);
+        const isToRedo = scene.doc.verdicts[key] === 'redo';
         const isBare = scene.outlines || scene.mode === 'verify' || (isProposal && scene.mode === 'review');
-        const fill = isBare ? 0 : isGrey ? 70 : FILL;
-        const rgb = scene.mode === 'review' && above.has(key) ? ACCENT : this.colourOf(key, scene.mode);
+        const fill = scene.outlines || (isBare && !isToRedo) ? 0 : isGrey ? 70 : FILL;
+        const rgb = isToRedo ? AMBER : scene.mode === 'review' && above.has(key) ? ACCENT : this.colourOf(key, scene.mode);
         return {rgb, fill, line: isGrey ? 220 : 255, shade: isProposal};
       });
       map.sample(pixelsOnScreen(this.view, this.screen, this.photo), grid);

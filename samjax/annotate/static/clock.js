@@ -10,7 +10,7 @@
  */
 
 export const PAUSE_MS = 5000;
-const MOST_DECODES = 1000;
+export const MOST_DECODES = 1000;
 
 /**
  * Wall time since the last commit or the photo was shown, and the active part of it: pauses of more than five seconds

@@ -6,6 +6,7 @@ import {fit, pixelsOnScreen} from './view.js';
 import {ACCENT} from './canvas.js';
 import {button, get} from './panels.js';
 import {keep} from './state.js';
+import {spentOn} from './spent.js';
 import {newUuid} from './work.js';
 
 /** @typedef {import('./page.js').Page} Page */
@@ -31,9 +32,9 @@ export function drawConflict(page) {
   const row = document.createElement('div');
   row.className = 'row';
   row.append(
-    button('Keep both', () => settle({...ours, uuid: newUuid(), stamp: newUuid()})),
+    button('Keep both', () => settle({...ours, uuid: newUuid(), stamp: newUuid(), before: undefined})),
     button(other, () => settle(null)),
-    button('Keep yours', () => settle({...ours, stamp: newUuid()})),
+    button('Keep yours', () => settle({...ours, stamp: newUuid(), before: theirs ? spentOn(theirs) : ours.before})),
   );
   panel.append(
     Object.assign(document.createElement('h2'), {textContent: 'This mask was changed meanwhile'}),

@@ -13,23 +13,24 @@ import {countsOf} from './rle.js';
  * @property {string} name its UUID there
  * @property {Content[]} [sent] contents that were sent and not answered: any may be the stored one
  */
+/** @typedef {{state: string, revision: number}} Stored state of a proposal; `revision` says how often it was set */
 /**
  * @typedef {object} Server
  * @property {Map<string, Known>} masks
  * @property {Map<string, {name: string, revision: number}>} deleted what brings each deleted mask back
- * @property {Map<number, string>} states
+ * @property {Map<number, Stored>} states of proposals that somebody has touched
  * @property {Map<string, string>} verdicts
  */
 /**
  * @typedef {{kind: 'put', key: string, mask: Mask} | {kind: 'delete', key: string, known: Known}
  *   | {kind: 'proposal', key: string, number: number, state: string}
- *   | {kind: 'above', key: string, above: number, numbers: number[]}
+ *   | {kind: 'accept', key: string, numbers: number[]}
  *   | {kind: 'verdict', key: string, uuid: string, verdict: string}} Task
  */
-/**
- * @typedef {Pick<Doc, 'masks' | 'proposals' | 'verdicts'> & {isPartial?: boolean}} Work
- * partial where there may be more proposals than these: then none are accepted together
- */
+/** @typedef {Pick<Doc, 'masks' | 'proposals' | 'verdicts'>} Work */
+
+/** @type {Stored} of a proposal that nobody has touched */
+export const UNTOUCHED = Object.freeze({state: 'open', revision: 0});
 
 /**
  * @param {Work} work what the page shows
@@ -40,10 +41,13 @@ export function differences(work, server) {
   /** @type {Task[]} */
   const tasks = [];
   const shown = new Set(work.masks.map(({uuid}) => uuid));
+  const stateOf = (/** @type {number} */ number) => (server.states.get(number) ?? UNTOUCHED).state;
+  const isTakenBack = (/** @type {Proposal} */ {number, state}) =>
+    ['open', 'rejected'].includes(state) && stateOf(number) === 'accepted';
+  const takenBack = new Set(work.proposals.filter(isTakenBack).map(({uuid}) => uuid));  // that deletes the mask, too
   for (const [uuid, known] of server.masks) {
-    if (!shown.has(uuid)) tasks.push({kind: 'delete', key: uuid, known});
+    if (!shown.has(uuid) && !takenBack.has(known.name)) tasks.push({kind: 'delete', key: uuid, known});
   }
-  const stateOf = (/** @type {number} */ number) => server.states.get(number) ?? 'open';
   // What a proposal became is the server's to make: its answer brings the mask's UUID, again where it was lost.
   const isUnknown = (/** @type {Mask} */ {uuid, source, proposal}) =>
     source === 'proposal' && proposal !== undefined && !server.masks.has(uuid);
@@ -52,16 +56,8 @@ export function differences(work, server) {
     const isFirstForm = state === 'accepted' && stateOf(number) === 'changed';  // undone: that changes its mask
     return (state !== stateOf(number) && !isFirstForm) || (state === 'accepted' && unknown.has(number));
   });
-  const accepted = other.filter(({state}) => state === 'accepted');
-  const above = Math.min(...accepted.map(({predicted_iou}) => predicted_iou));
-  const isOpen = (/** @type {Proposal} */ {number}) => stateOf(number) === 'open';
-  const same = work.proposals.filter((one) => isOpen(one) && one.predicted_iou >= above);
-  const isOneAct = accepted.every(isOpen) && same.every(({state}) => state === 'accepted');
-  if (accepted.length > 1 && isOneAct && !work.isPartial) {
-    tasks.push({kind: 'above', key: `above-${above}`, above, numbers: accepted.map(({number}) => number)});
-  } else {
-    for (const {number, state} of accepted) tasks.push({kind: 'proposal', key: `state-${number}`, number, state});
-  }
+  const accepted = other.filter(({state}) => state === 'accepted').map(({number}) => number);
+  if (accepted.length) tasks.push({kind: 'accept', key: `accept-${accepted}`, numbers: accepted});
   for (const {number, state} of other) {
     if (state !== 'accepted') tasks.push({kind: 'proposal', key: `state-${number}`, number, state});
   }
@@ -72,7 +68,8 @@ export function differences(work, server) {
   }
   for (const uuid of new Set([...Object.keys(work.verdicts), ...server.verdicts.keys()])) {
     const verdict = work.verdicts[uuid] ?? 'open';
-    if (verdict !== (server.verdicts.get(uuid) ?? 'open')) {
+    const isChanging = tasks.some(({kind, key}) => kind === 'put' && key === uuid);  // that withdraws the verdict
+    if (!isChanging && verdict !== (server.verdicts.get(uuid) ?? 'open')) {
       tasks.push({kind: 'verdict', key: `verdict-${uuid}`, uuid, verdict});
     }
   }

@@ -171,7 +171,7 @@ export class Page {
       smallest: this.session.settings.smallest_mask, doc, changed: () => this.changed(),
       notice: (text) => this.notice(text),
     });
-    if (this.mode === 'verify') this.work.select(this.work.unjudged()?.uuid ?? '');
+    this.work.select(this.work.due()?.uuid ?? '');
     for (const old of this.syncs) {  // versions of an earlier visit that nobody has decided about
       if (old === sync) continue;
       if (old.photo.id === photo.id) sync.conflicts.push(...old.conflicts.splice(0));

@@ -4,7 +4,7 @@ import {drawCandidate, surroundings} from './cursor.js';
 import {ACCENT} from './canvas.js';
 import {css} from './raster.js';
 import {drawConflict} from './conflict.js';
-import {aboutMask, aboutModel, clockText, countOfMasks, hintFor, savedText, titleOf} from './words.js';
+import {aboutMask, aboutModel, clockText, countOfMasks, countWithRedos, hintFor, savedText, titleOf} from './words.js';
 
 /** @typedef {import('./page.js').Page} Page */
 
@@ -244,8 +244,9 @@ export class Panels {
       made.dataset.unsaved = String(unsaved.has(uuid));
       made.dataset.verdict = work?.doc.verdicts[uuid] ?? '';
     });
-    get('#masks .count').textContent = work ? String(masks.length) : '';
-    write('#masks .about', aboutMask(masks.find(({uuid}) => uuid === work?.selected), mode));
+    const redos = masks.filter((mask) => work?.isToRedo(mask)), selected = masks.find(({uuid}) => uuid === work?.selected);
+    get('#masks .count').textContent = work ? countWithRedos(masks.length, redos.length) : '';
+    write('#masks .about', aboutMask(selected, mode, redos.some((mask) => mask === selected)));
     write('#count', work ? countOfMasks(masks.length) : '');
   }
 

@@ -1,6 +1,7 @@
 // A photo as the server gives it, as the page holds it.
 
 import {decodeCounts} from './rle.js';
+import {spentBefore} from './spent.js';
 
 /** @param {any} stored MASK of the routes @returns {import('./state.js').Mask} */
 export const maskFrom = (stored, uuid = stored.uuid) => ({
@@ -13,6 +14,7 @@ export const maskFrom = (stored, uuid = stored.uuid) => ({
     points: stored.prompts?.points ?? [], labels: stored.prompts?.labels ?? [], box: stored.prompts?.box ?? null},
   predicted_iou: stored.predicted_iou ?? null,
   stability_score: stored.stability_score ?? null,
+  before: spentBefore(stored),
   ...(stored.proposal === undefined || stored.proposal === null ? {} : {proposal: stored.proposal}),
 });
 
@@ -35,7 +37,7 @@ export function photoState({masks = [], proposals = []}) {
       masks: new Map(shown.map((/** @type {any} */ {uuid, stamp}, /** @type {number} */ i) =>
         [uuid, {stamp, revision: masks[i].revision, name: uuid}])),
       deleted: new Map(),
-      states: new Map(proposals.map((/** @type {any} */ {number, state}) => [number, state])),
+      states: new Map(proposals.map((/** @type {any} */ {number, state, revision}) => [number, {state, revision}])),
       verdicts: new Map(verdicts),
     },
   };

@@ -19,10 +19,11 @@
  * @property {number | null} predicted_iou
  * @property {number | null} stability_score
  * @property {string} [handle] of the model's logits on the server; absent where the mask is not the model's alone
- * @property {number} [seconds]
+ * @property {number} [seconds] of its last commit; so are the next three
  * @property {number} [active_seconds]
  * @property {number} [clicks]
  * @property {import('./clock.js').Effort} [effort]
+ * @property {import('./spent.js').Spent} [before] that commit
  * @property {number} [proposal] whose acceptance makes the mask
  */
 /** @typedef {'open' | 'accepted' | 'rejected' | 'changed'} ProposalState */
@@ -159,6 +160,7 @@ export function commit(state, mask) {
   const number = draft.proposal ?? masks.find(({uuid}) => uuid === mask.uuid)?.proposal;
   const made = number === undefined ? mask : {...mask, proposal: number};
   return act(state, {
+    verdicts: without(state.doc.verdicts, mask.uuid),
     masks: exists ? masks.map((other) => (other.uuid === mask.uuid ? made : other)) : [...masks, made],
     proposals: number === undefined ? proposals : withStates(proposals, new Map([[number, 'changed']])),
     draft: EMPTY,
@@ -218,6 +220,12 @@ export const reject = (state, number) => act(state, {
 export const judge = (state, uuid, verdict) =>
   act(state, {verdicts: {...state.doc.verdicts, [uuid]: verdict}});
 
+/** @param {Record<string, string>} verdicts @param {string} uuid of a mask that changes: it is to be judged anew */
+function without(verdicts, uuid) {
+  const {[uuid]: lost, ...rest} = verdicts;
+  return lost === undefined ? verdicts : rest;
+}
+
 /** @param {State} state @returns {State} */
 export function undo(state) {
   const doc = state.undo.at(-1);
@@ -242,12 +250,21 @@ export function rewrite(state, change) {
   /** @type {Map<Mask, Mask>} the same mask stays one object in every doc */
   const made = new Map();
   const once = (/** @type {Mask} */ mask) => made.get(mask) ?? (made.set(mask, change(mask)), made.get(mask) ?? mask);
-  const one = (/** @type {Doc} */ doc) => {
+  return everywhere(state, (doc) => {
     const masks = doc.masks.map(once);
     return masks.every((mask, i) => mask === doc.masks[i]) ? doc : {...doc, masks};
-  };
-  return {...state, doc: one(state.doc), undo: state.undo.map(one), redo: state.redo.map(one)};
+  });
 }
+
+/** A mask has changed on the server: no undo brings its verdict back. @param {State} state @param {string} uuid */
+export const forgetVerdict = (state, uuid) => everywhere(state, (doc) => {
+  const verdicts = without(doc.verdicts, uuid);
+  return verdicts === doc.verdicts ? doc : {...doc, verdicts};
+});
+
+/** @param {State} state @param {(doc: Doc) => Doc} change @returns {State} */
+const everywhere = (state, change) =>
+  ({...state, doc: change(state.doc), undo: state.undo.map(change), redo: state.redo.map(change)});
 
 /** Another mask is there without an act of this person. @param {State} state @param {Mask} mask @returns {State} */
 export const appear = (state, mask) =>

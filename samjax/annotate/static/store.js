@@ -46,7 +46,7 @@ export class Store {
       }
       const keys = new Set(tasks.map((task) => task.key));
       const numbers = new Set(tasks.flatMap((task) =>
-        (task.kind === 'proposal' ? [task.number] : task.kind === 'above' ? task.numbers : [])));
+        (task.kind === 'proposal' ? [task.number] : task.kind === 'accept' ? task.numbers : [])));
       const masks = sync.work.masks.filter(({uuid, proposal}) => keys.has(uuid) || numbers.has(proposal ?? -1));
       for (const {uuid} of masks) keys.add(uuid);
       const proposals = sync.work.proposals.filter(({number}) => numbers.has(number));
@@ -58,7 +58,6 @@ export class Store {
           masks: masks.map(pack),
           proposals: proposals.map((one) => ({...one, runs: countsOf(one.runs)})),
           verdicts: sync.work.verdicts,
-          isPartial: true,
         },
         server: {
           masks: [...sync.server.masks].filter(([uuid]) => keys.has(uuid)),
@@ -95,7 +94,6 @@ export class Store {
             masks: work.masks.map(unpack),
             proposals: work.proposals.map((/** @type {any} */ one) => ({...one, runs: decodeCounts(one.runs)})),
             verdicts: work.verdicts,
-            isPartial: work.isPartial,
           },
           server: {
             masks: new Map(server.masks),

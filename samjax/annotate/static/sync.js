@@ -3,9 +3,11 @@
 // sent sends nothing, and a request whose answer was lost is sent again; UUIDs and revisions make that harmless.
 
 import {RequestError} from './api.js';
-import {contentOf, differences, isSame, stampOf} from './differences.js';
+import {UNTOUCHED, contentOf, differences, isSame, stampOf} from './differences.js';
+import {UNSURE, inDoubt, unsure} from './doubt.js';
 import {maskFrom} from './photo.js';
 import {countsOf} from './rle.js';
+import {spentOn} from './spent.js';
 
 /** @typedef {import('./state.js').Mask} Mask */
 /** @typedef {import('./differences.js').Task} Task */
@@ -22,7 +24,6 @@ import {countsOf} from './rle.js';
 
 /** So often is one content sent in a row: a server that answers and does not keep it is at odds with the page. */
 const MOST_TURNS = 5;
-const UNSURE = '?';
 
 export class Sync {
   /**
@@ -149,16 +150,18 @@ export class Sync {
       server.deleted.set(task.key, {name, revision: answer.revision});
     } else if (task.kind === 'verdict') {
       const put = () => api.json('PUT', `${base}/verdicts/${task.uuid}`, {verdict: task.verdict, lease});
-      await unsure(server.verdicts, [task.uuid], put);
+      await unsure(server.verdicts, [task.uuid], () => UNSURE, put);
       server.verdicts.set(task.uuid, task.verdict);
     } else if (task.kind === 'proposal') {
-      const put = () => api.json('PUT', `${base}/proposals/${task.number}`, {state: task.state, lease});
-      const answer = await unsure(server.states, [task.number], put);
-      this.takeAccepted(answer, [task.number], task.state);
+      const {number, state} = task, body = {state, revision: this.stored(number).revision, lease};
+      const put = () => api.json('PUT', `${base}/proposals/${number}`, body);
+      this.takeStates(await unsure(server.states, [number], inDoubt, put));
     } else {
-      const put = () => api.json('PUT', `${base}/proposals`, {above: task.above, lease});
-      const answer = await unsure(server.states, task.numbers, put);
-      this.takeAccepted(answer, task.numbers, 'accepted');
+      const accepted = Object.fromEntries(task.numbers.map((number) => [number, this.stored(number).revision]));
+      const put = () => api.json('PUT', `${base}/proposals`, {accepted, lease});
+      const answer = await unsure(server.states, task.numbers, inDoubt, put);
+      this.takeStates(answer);
+      this.takeAccepted(answer);
     }
   }
 
@@ -171,15 +174,13 @@ export class Sync {
     // Until an answer comes, whether the server has this is not known: an undo then has something to delete.
     const sent = [...before?.sent ?? [], contentOf(mask)];
     masks.set(mask.uuid, {stamp: '', revision: before?.revision ?? 0, name, sent});
-    const {handle, predicted_iou, stability_score} = mask;
+    const {handle, predicted_iou, stability_score} = mask, {since, effort, ...spent} = spentOn(mask);
     const body = {
       ...(handle && !this.lost.has(handle) ? {handle} : {runs: this.rle(mask), predicted_iou, stability_score}),
       prompts: mask.prompts,
       source: mask.source,
-      seconds: mask.seconds ?? 0,
-      active_seconds: mask.active_seconds ?? 0,
-      clicks: mask.clicks ?? 0,
-      effort: mask.effort,
+      ...spent,
+      effort: {...effort, since},
       lease: this.lease,
       ...(revision ? {revision} : {}),
     };
@@ -195,7 +196,13 @@ export class Sync {
     // An add that was sent before with other content may be the one that counts: then what is there is unsure.
     const sure = !before || Boolean(revision) || isSame(stored, contentOf(mask));
     masks.set(mask.uuid, {stamp: sure ? mask.stamp : '', revision: stored.revision, name});
-    if (sure) this.listener.onStored(mask.stamp, stored);
+    if (sure) this.confirm(mask, stored);
+  }
+
+  /** What the server has stored is this mask. @param {Mask} mask @param {any} stored */
+  confirm(mask, stored) {
+    if (!stored.verdict) this.server.verdicts.delete(mask.uuid);
+    this.listener.onStored(mask.stamp, stored);
   }
 
   /** @param {Mask} mask */
@@ -203,17 +210,24 @@ export class Sync {
     return {size: [this.photo.height, this.photo.width], counts: countsOf(runs)};
   }
 
+  /** What the server has of a proposal. @param {number} number */
+  stored(number) {
+    return this.server.states.get(number) ?? UNTOUCHED;
+  }
+
+  /** @param {{states: Record<string, import('./differences.js').Stored>}} answer */
+  takeStates({states}) {
+    for (const [number, now] of Object.entries(states)) this.server.states.set(Number(number), now);
+  }
+
   /**
    * Accepting made masks, under UUIDs of the server's. One that was undone meanwhile is known by its UUID alone, and so
    * deleted next.
-   * @param {any} answer @param {number[]} numbers @param {string} state
+   * @param {{accepted: any[]}} answer
    */
-  takeAccepted(answer, numbers, state) {
-    const states = {...Object.fromEntries(numbers.map((number) => [number, state])), ...answer?.states};
-    for (const [number, now] of Object.entries(states)) this.server.states.set(Number(number), String(now));
-    for (const stored of answer?.accepted ?? (answer?.uuid ? [answer] : [])) {
-      const number = stored.proposal ?? (numbers.length === 1 ? numbers[0] : this.work.proposals.find(({runs}) =>
-        countsOf(runs) === stored.runs.counts)?.number);
+  takeAccepted({accepted}) {
+    for (const stored of accepted) {
+      const number = this.work.proposals.find(({uuid}) => uuid === stored.uuid)?.number;
       const mask = this.work.masks.find(({proposal, source}) => source === 'proposal' && proposal === number);
       const known = {stamp: mask?.stamp ?? '', revision: stored.revision, name: stored.uuid};
       this.server.masks.set(mask?.uuid ?? stored.uuid, known);
@@ -225,8 +239,14 @@ export class Sync {
    * @param {Task} task @param {RequestError} error
    */
   settles(task, error) {
-    if (task.kind !== 'delete' && task.kind !== 'put') return false;
-    const {masks, deleted} = this.server, {status} = error, stored = error.body?.stored;
+    const {masks, deleted, states} = this.server, {status} = error, stored = error.body?.stored;
+    if (task.kind === 'proposal' || task.kind === 'accept') {
+      // The lease is this page's, so what was set since is its own: an act whose answer was lost, or a deleted mask.
+      if (error.body?.states) this.takeStates(error.body);
+      else if (stored && task.kind === 'proposal') states.set(task.number, {...this.stored(task.number), state: 'changed'});
+      return Boolean(error.body?.states ?? stored);
+    }
+    if (task.kind === 'verdict') return false;
     const known = masks.get(task.key);
     if (task.kind === 'delete' && status === 404) return masks.delete(task.key);
     if (task.kind === 'put' && error.body?.deleted) {  // and wanted here: it is brought back
@@ -259,7 +279,7 @@ export class Sync {
     const now = {name: known?.name ?? task.key, revision: stored.revision, stamp: ''};
     if (task.kind === 'put' && isSame(stored, contentOf(task.mask))) {
       masks.set(task.key, {...now, stamp: task.mask.stamp});
-      this.listener.onStored(task.mask.stamp, stored);
+      this.confirm(task.mask, stored);
     } else if (known?.sent?.some((content) => isSame(stored, content))) {
       masks.set(task.key, now);  // an answer was lost: go on from that revision
     } else {
@@ -270,22 +290,6 @@ export class Sync {
       if (task.kind === 'put') this.conflicts.push(task.mask);
       this.listener.onConflict(task.kind === 'put' ? task.mask : null, stored, task.key, message);
     }
-  }
-}
-
-/**
- * Send something; until an answer comes, what the server has under these keys is not known.
- * @template K
- * @param {Map<K, string>} known @param {K[]} keys @param {() => Promise<any>} put
- */
-async function unsure(known, keys, put) {
-  const before = keys.map((key) => known.get(key) ?? 'open');
-  for (const key of keys) known.set(key, UNSURE);
-  try {
-    return await put();
-  } catch (error) {
-    if (error instanceof RequestError && !error.isPassing) keys.forEach((key, i) => known.set(key, before[i]));
-    throw error;
   }
 }
 

@@ -23,10 +23,14 @@ export function hintFor(work, mode) {
   return HINTS[mode] ?? 'Click on an object, or drag a box around it.';
 }
 
-/** @param {import('./state.js').Mask | undefined} mask that is selected @param {string} mode */
-export function aboutMask(mask, mode) {
+/**
+ * @param {import('./state.js').Mask | undefined} mask that is selected @param {string} mode
+ * @param {boolean} isToRedo
+ */
+export function aboutMask(mask, mode, isToRedo) {
   if (!mask) return '';
   const about = `${SOURCES[mask.source] ?? mask.source}, ${mask.annotator}.`;
+  if (isToRedo) return `To be redone: R opens it to correct it. ${about}`;
   return mode === 'verify' ? `${about} R opens it to correct it.` : `${about} R opens it, Del deletes it.`;
 }
 
@@ -48,6 +52,9 @@ export function clockText(seconds, active) {
   const wall = seconds < 600 ? `${seconds.toFixed(0)} s` : `${Math.floor(seconds / 60)} min`;
   return `${wall}, ${active.toFixed(0)} active`;
 }
+
+/** @param {number} count of masks @param {number} redos how many of them are to be redone */
+export const countWithRedos = (count, redos) => (redos ? `${count}, ${redos} to redo` : String(count));
 
 /**
  * @param {number} count of things that the server has not got

@@ -4,6 +4,7 @@ import {areaOf, countsOf, decodeCounts} from './rle.js';
 import {proposalId} from './canvas.js';
 import {maskFrom} from './photo.js';
 import {Questions} from './questions.js';
+import {spentOn} from './spent.js';
 import * as acts from './state.js';
 
 /** @typedef {import('./state.js').State} State */
@@ -24,9 +25,9 @@ export function newUuid() {
  * @param {any} stored
  * @returns {Mask}
  */
-function exact(mask, {runs: {counts}, predicted_iou, stability_score}) {
+function exact(mask, {runs: {counts}, annotator, predicted_iou, stability_score}) {
   const runs = counts === countsOf(mask.runs) ? mask.runs : decodeCounts(counts);
-  return {...mask, runs, predicted_iou, stability_score};
+  return {...mask, runs, annotator, predicted_iou, stability_score};
 }
 
 export class Work {
@@ -125,7 +126,7 @@ export class Work {
       this.notice(`A mask has at least ${this.smallest} pixels; this one has ${areaOf(runs)}`);
       return;
     }
-    const candidate = draft.answer?.candidates[draft.chosen];
+    const candidate = draft.answer?.candidates[draft.chosen], opened = this.mask(draft.uuid ?? '');
     /** @type {Mask} */
     const mask = {
       uuid: draft.uuid ?? newUuid(),
@@ -140,9 +141,12 @@ export class Work {
       ...this.clock.read(performance.now()),
       clicks: draft.clicks,
       effort: {...this.clock.effort(), boxes: draft.boxes, strokes: draft.strokes},
+      ...(opened ? {before: spentOn(opened)} : {}),
     };
     this.clock.restart(performance.now());
+    const wasDue = this.isToRedo(mask);
     this.set(acts.commit(state, mask));
+    if (wasDue) this.select(this.due()?.uuid ?? '');
   }
 
   /** @param {number[]} numbers of proposals */
@@ -187,7 +191,14 @@ export class Work {
   }
 
   redo() {
+    const {masks} = this.doc, wasEmpty = acts.isEmpty(this.draft);
     this.set(acts.redo(this.state));
+    // Redoing a commit puts its mask away again, and the time spent on it.
+    const mask = this.doc.masks.find((one) => !masks.includes(one));
+    if (!mask || wasEmpty || !acts.isEmpty(this.draft)) return;
+    const {seconds, active_seconds} = this.clock.read(performance.now());
+    this.clock.restart(performance.now());
+    this.clock.resume(seconds - (mask.seconds ?? 0), active_seconds - (mask.active_seconds ?? 0));
   }
 
   /** @param {string} key of a mask or a proposal */
@@ -221,6 +232,16 @@ export class Work {
     return this.doc.masks.find(({uuid, annotator}) => !this.doc.verdicts[uuid] && annotator !== this.annotator);
   }
 
+  /** @param {Mask} mask */
+  isToRedo({uuid}) {
+    return this.doc.verdicts[uuid] === 'redo';
+  }
+
+  /** The first mask that waits for this person. */
+  due() {
+    return (this.mode === 'verify' ? this.unjudged() : undefined) ?? this.doc.masks.find((mask) => this.isToRedo(mask));
+  }
+
   /** @param {string} key */
   select(key) {
     this.selected = key;
@@ -229,7 +250,8 @@ export class Work {
 
   /** The server's own form of a mask of ours. @param {string} stamp @param {any} stored */
   takeStored(stamp, stored) {
-    this.set(acts.rewrite(this.state, (mask) => (mask.stamp === stamp ? exact(mask, stored) : mask)));
+    const state = stored.verdict ? this.state : acts.forgetVerdict(this.state, stored.uuid);
+    this.set(acts.rewrite(state, (mask) => (mask.stamp === stamp ? exact(mask, stored) : mask)));
   }
 
   /** Another version of a mask is stored. @param {string} uuid @param {any} stored @param {boolean} isBack */

@@ -38,6 +38,7 @@ def read_all_photos(
     options: FormatOptions,
     allow_missing: bool = False,
     allow_unannotated: bool = False,
+    keep_crowds: bool = False,
     progress: Progress = no_progress,
 ) -> AllPhotos:
     """Read the annotations at `path`, by the readers that evaluations use.
@@ -54,6 +55,7 @@ def read_all_photos(
       options: of the format.
       allow_missing: leave out and count what is missing or damaged.
       allow_unannotated: take photos without annotations for photos without objects.
+      keep_crowds: keep regions of many objects too, for the class of their pixels.
       progress: shows what is read.
 
     Raises:
@@ -85,16 +87,17 @@ def read_all_photos(
         found = [*reading.dataset.photos, *reading.others]
         left_out = Counter(reading.dataset.left_out)
         del left_out[CROWDS_ALONE]  # they are in `others`
-    return _sort_out(found, left_out)
+    return _sort_out(found, left_out, keep_crowds=keep_crowds)
 
 
-def _sort_out(photos: Iterable[Photo], left_out: Counter[str]) -> AllPhotos:
+def _sort_out(photos: Iterable[Photo], left_out: Counter[str], *, keep_crowds: bool) -> AllPhotos:
     with_objects: list[Photo] = []
     without_objects: list[Photo] = []
     for photo in sorted(photos, key=lambda photo: photo.id):
-        objects = tuple(instance for instance in photo.objects if instance.area)
-        left_out[CROWDS] += len(photo.instances) - len(photo.objects)
-        left_out[EMPTY_MASKS] += len(photo.objects) - len(objects)
+        wanted = photo.instances if keep_crowds else photo.objects
+        objects = tuple(instance for instance in wanted if instance.area)
+        left_out[CROWDS] += len(photo.instances) - len(wanted)
+        left_out[EMPTY_MASKS] += len(wanted) - len(objects)
         if objects:
             with_objects.append(replace(photo, instances=objects))
         elif not photo.instances:

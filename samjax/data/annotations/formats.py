@@ -28,6 +28,8 @@ class Objects(enum.Enum):
     """All pixels of one value."""
     CONNECTED = "connected"
     """Pixels of any value that touch, corners too."""
+    CLASSES = "classes"
+    """All pixels of one value, which is their class; no value is background or ignored."""
     WHOLE = "whole"
     """All pixels of any value: a photo has one object."""
 

@@ -111,6 +111,8 @@ def _read(path: Path, options: FormatOptions) -> _Map:
     values = read_values(path)
     size = (values.shape[0], values.shape[1])
     nothing = {options.background} if options.ignore is None else {options.background, options.ignore}
+    if options.objects is Objects.CLASSES:
+        return _Map(size, segments(values, without=()))
     if options.objects is Objects.VALUES:
         found = segments(values, without=nothing)
         return _Map(size, [one for one in found if one.value >= (options.class_base or 0)])
@@ -123,4 +125,6 @@ def _read(path: Path, options: FormatOptions) -> _Map:
 
 
 def _category(value: int, options: FormatOptions) -> int:
+    if options.objects is Objects.CLASSES:
+        return value
     return value // options.class_base if options.class_base else 1

@@ -9,11 +9,15 @@ from jaxtyping import Array, Float, Float32, Int, Key, UInt8
 
 from samjax.core.errors import UserError
 from samjax.core.random import Rows, split_each
-from samjax.core.ranges import Count, Pixels, config_class
+from samjax.core.ranges import Count, Pixels, Shade, config_class
 from samjax.core.tree import LayerIds
 from samjax.models.backbone import BackboneConfig
 from samjax.models.dense_prediction.dpt_sizes import DptSizes
+from samjax.models.dense_prediction.hrformer_sizes import HrFormerSizes
+from samjax.models.dense_prediction.pvt_sizes import PvtSizes
 from samjax.models.dense_prediction.segformer_sizes import SegFormerSizes
+from samjax.models.dense_prediction.segmenter_sizes import SegmenterSizes
+from samjax.models.dense_prediction.setr_sizes import SetrSizes
 from samjax.models.heads.all_mlp import AllMlpConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
 from samjax.models.pyramid.pyramid import PyramidConfig
@@ -22,7 +26,7 @@ from samjax.nn.pixels import PixelStatistics, normalise
 
 
 @config_class("model")
-class DenseConfig(DptSizes, SegFormerSizes):
+class DenseConfig(DptSizes, SegFormerSizes, SetrSizes, SegmenterSizes, HrFormerSizes, PvtSizes):
     """A model for dense prediction: any backbone with any head. Published ones are classmethods."""
 
     WORDS: ClassVar[str] = "a dense prediction model"
@@ -32,6 +36,10 @@ class DenseConfig(DptSizes, SegFormerSizes):
     """The model's frame, (height, width) in pixels: that of training's crops and of sliding windows."""
     classes: Count = 150
     """Channels of the logits; 1 for depth."""
+    class_names: tuple[str, ...] = ()
+    """The classes' names in their order; empty where nobody knows them. Training takes them from its records."""
+    class_colours: tuple[tuple[Shade, Shade, Shade], ...] = ()
+    """Red, green and blue of each class in pictures; empty chooses them by the classes' numbers."""
     pixel_statistics: PixelStatistics = PixelStatistics.IMAGENET
     """The mean and standard deviation that photos are normalised with."""
     encoder: BackboneConfig = field(default_factory=PyramidConfig)
@@ -42,6 +50,10 @@ class DenseConfig(DptSizes, SegFormerSizes):
     """Of activations and matrix products. Parameters, softmax, norms' statistics, logits and loss are float32."""
 
     def __post_init__(self):
+        for name in ("class_names", "class_colours"):
+            given = getattr(self, name)
+            if given and len(given) != self.classes:
+                raise UserError(f"model.{name} has {len(given)} entries, but model.classes is {self.classes}")
         needed, maps = self.head.MAPS, len(self.encoder.channels)
         if needed is not None and needed != maps:
             raise UserError(

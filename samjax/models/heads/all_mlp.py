@@ -11,7 +11,7 @@ from samjax.core.random import Rows
 from samjax.core.ranges import Count, DropRate, config_class
 from samjax.models.backbone import BackboneConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
-from samjax.nn.batch_norm import BatchNorm
+from samjax.nn.batch_norm import BatchNorm, in_training
 from samjax.nn.drop_path import drop_channels
 from samjax.nn.init import VIT_INIT
 from samjax.nn.interpolate import interpolate
@@ -71,7 +71,7 @@ class AllMlpHead(nnx.Module):
             interpolate(project(one) @ part, size) for project, one, part in zip(self.project, maps, parts, strict=True)
         ]
         mixed = functools.reduce(jnp.add, levels)
-        mixed = jax.nn.relu(self.norm(mixed, training=key is not None))
+        mixed = jax.nn.relu(self.norm(mixed, training=in_training(key, rows)))
         return HeadOutput(logits=self.classify(drop_channels(mixed, self.dropout, key, rows)))
 
     def _parts(self) -> list[Float[Array, "w w"]]:

@@ -13,6 +13,7 @@ from samjax.core.ranges import Count, DropRate, config_class
 from samjax.models.backbone import BackboneConfig
 from samjax.models.heads.dpt_fusion import DptFusion, DptFusionSizes, conv3x3, double, pointwise
 from samjax.models.heads.head import HeadConfig, HeadOutput
+from samjax.nn.batch_norm import in_training
 from samjax.nn.conv_norm import ConvNorm
 from samjax.nn.drop_path import dropout
 
@@ -81,7 +82,7 @@ class DptDepthHead(nnx.Module):
         rows: Rows | None = None,
     ) -> HeadOutput:
         """Return the inverse depth, none of which is negative. A `key` means training; nothing is drawn from it."""
-        finest, *_ = self.fusion(maps, training=key is not None)
+        finest, *_ = self.fusion(maps, training=in_training(key, rows))
         hidden = jax.nn.relu(self.conv2(double(self.conv1(finest))))
         return HeadOutput(logits=jax.nn.relu(self.out(hidden)))
 
@@ -98,7 +99,7 @@ class Classifier(nnx.Module):
         self, maps: Float[Array, "b h w c"], key: Key[Array, ""] | None, rows: Rows | None
     ) -> Float[Array, "b h w classes"]:
         """Return logits; a `key` means training."""
-        hidden = self.conv(maps, training=key is not None)
+        hidden = self.conv(maps, training=in_training(key, rows))
         of_photos = None
         if key is not None:
             of_photos = draw_rows(lambda photos: jax.random.split(key, photos), len(maps), rows)
@@ -132,7 +133,7 @@ class DptSegmentationHead(nnx.Module):
         rows: Rows | None = None,
     ) -> HeadOutput:
         """Return the logits, and in training those of the second finest fused map, of a quarter of the resolution."""
-        finest, second, *_ = self.fusion(maps, training=key is not None)
+        finest, second, *_ = self.fusion(maps, training=in_training(key, rows))
         of_main, of_auxiliary = (None, None) if key is None else split_each(key, 2)
         logits = self.main(finest, of_main, rows)
         if key is None or self.auxiliary is None:

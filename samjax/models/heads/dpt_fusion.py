@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from samjax.core.errors import UserError
 from samjax.core.ranges import Count, CountOrNone, config_class
 from samjax.models.backbone import BackboneConfig
-from samjax.nn.batch_norm import BatchNorm
+from samjax.nn.batch_norm import BatchNorm, Training
 from samjax.nn.init import DECODER_INIT
 from samjax.nn.interpolate import interpolate
 from samjax.nn.patch import Unpatchify, as_map
@@ -110,8 +110,8 @@ class ResidualUnit(nnx.Module):
         self.conv1, self.norm1 = conv(), norm()
         self.conv2, self.norm2 = conv(), norm()
 
-    def __call__(self, maps: Float[Array, "b h w c"], *, training: bool) -> Float[Array, "b h w c"]:
-        """Return the map; `training` makes norms take the batch's own statistics."""
+    def __call__(self, maps: Float[Array, "b h w c"], *, training: Training) -> Float[Array, "b h w c"]:
+        """Return the map; `training` is as for `BatchNorm`."""
         hidden = maps
         for conv, norm in ((self.conv1, self.norm1), (self.conv2, self.norm2)):
             hidden = conv(jax.nn.relu(hidden))
@@ -132,7 +132,7 @@ class FusionBlock(nnx.Module):
         self.out = pointwise(width, width, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, own: Float[Array, "b h w c"], deeper: Float[Array, "b h w c"] | None, *, training: bool
+        self, own: Float[Array, "b h w c"], deeper: Float[Array, "b h w c"] | None, *, training: Training
     ) -> Float[Array, "b th tw c"]:
         """Return the fused map. Its last layer goes before enlarging, which it commutes with: that costs a quarter."""
         fused = own if self.unit1 is None or deeper is None else deeper + self.unit1(own, training=training)
@@ -169,7 +169,7 @@ class DptFusion(nnx.Module):
         )
 
     def __call__(
-        self, maps: tuple[Float[Array, "b _ _ _"], ...], *, training: bool
+        self, maps: tuple[Float[Array, "b _ _ _"], ...], *, training: Training
     ) -> tuple[Float[Array, "b _ _ c"], ...]:
         """Return the fused maps, the finest first: it is half as large as the photo.
 

@@ -42,8 +42,8 @@ class PyramidConfig(PyramidSizes, BackboneConfig):
 
     @property
     def fixed_size(self) -> bool:
-        """Whether it has tables of positions."""
-        return not self.overlapping
+        """Whether it has tables of positions that are not resized."""
+        return not self.overlapping and self.table_size is None
 
     def layer_ids(self, prefix: str) -> LayerIds:
         """Return the layer of each parameter: 0 for the photo's patches, a block's number, counted over all stages;
@@ -156,7 +156,7 @@ class Pyramid(nnx.Module):
     Args:
       config: its sizes.
       image_size: (height, width) of the photos it sees, in pixels. Where patches do not overlap, multiples of 32, and
-        the tables of positions are made for it.
+        the tables of positions are made for it unless the config says for what.
       dtype: of activations and matrix products. Parameters, softmax and the norms' statistics are float32.
     """
 
@@ -164,12 +164,13 @@ class Pyramid(nnx.Module):
         self.config = config
         if not config.overlapping:
             check_frame("model.image_size", image_size, STRIDES[-1])
+        tables = config.table_size or image_size
         self.stages = nnx.List(
             [
                 Stage(
                     config,
                     stage,
-                    grid=(image_size[0] // stride, image_size[1] // stride),
+                    grid=(tables[0] // stride, tables[1] // stride),
                     dtype=dtype,
                     rngs=rngs,
                 )
@@ -183,7 +184,8 @@ class Pyramid(nnx.Module):
         """Return the maps after each stage of normalised photos, the finest first; their strides are the config's.
 
         Args:
-          image: the photos; a side that is no multiple of 32 gives maps of rounded-up sides.
+          image: the photos; a side that is no multiple of 32 gives maps of rounded-up sides. Where patches do not
+            overlap, sides must be such multiples.
           key: turns drop path on.
           rows: of a part of a batch, which photos of the whole batch it holds.
         """

@@ -8,8 +8,10 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float
 
 from samjax.models.pyramid.pyramid_sizes import PyramidSizes
+from samjax.nn.depthwise import DepthwiseConv
 from samjax.nn.drop_path import drop_path
 from samjax.nn.init import VIT_INIT, parameter
+from samjax.nn.interpolate import interpolate
 from samjax.nn.mlp import Mlp, gelu
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Patchify
@@ -17,7 +19,7 @@ from samjax.nn.reduction_attention import Reduction, ReductionAttention
 from samjax.parallel.sharding import constrain
 
 CONV_INIT = nnx.initializers.variance_scaling(2.0, "fan_out", "normal")
-"""He et al.'s, over outputs, of all convolutions; a depthwise one has nine."""
+"""He et al.'s, over outputs, of all dense convolutions."""
 
 
 class Patches(nnx.Module):
@@ -43,13 +45,17 @@ class Patches(nnx.Module):
         else:
             self.project = Patchify(inputs, outputs, stride, init=CONV_INIT, dtype=dtype, rngs=rngs)
             self.position = parameter(VIT_INIT, (*grid, outputs), axes=(None, None, "embed"), rngs=rngs)
+        self.is_resized = config.table_size is not None
         self.norm = layer_norm(outputs, epsilon=1e-5, dtype=dtype, rngs=rngs)
 
     def __call__(self, image: Float[Array, "b h w c"]) -> Float[Array, "b gh gw d"]:
         """Return the map of tokens."""
         tokens = self.norm(self.project(image))
         if self.position is not None:
-            tokens = tokens + self.position[...].astype(tokens.dtype)
+            table = self.position[...]
+            if self.is_resized:
+                table = interpolate(table[None], (tokens.shape[1], tokens.shape[2]))[0]
+            tokens = tokens + table.astype(tokens.dtype)
         return constrain(tokens, "batch", None, None, None)
 
 
@@ -68,17 +74,7 @@ class MixMlp(nnx.Module):
             )
 
         self.up, self.down = linear(width, hidden, ("embed", "mlp")), linear(hidden, width, ("mlp", "embed"))
-        self.depthwise = nnx.Conv(
-            hidden,
-            hidden,
-            (3, 3),
-            padding=1,
-            feature_group_count=hidden,
-            kernel_init=nnx.initializers.normal((2 / 9) ** 0.5),
-            kernel_metadata={"axes": (None, None, None, "mlp")},
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.depthwise = DepthwiseConv(hidden, axis="mlp", dtype=dtype, rngs=rngs)
 
     def __call__(self, tokens: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
         """Apply it to a map."""

@@ -1,8 +1,8 @@
 """Sizes of pyramid vision transformers."""
 
 from samjax.core.errors import UserError
-from samjax.core.ranges import Count, DropRate, config_class
-from samjax.models.multiples import check_multiples
+from samjax.core.ranges import Count, DropRate, Pixels, config_class
+from samjax.models.multiples import check_frame, check_multiples
 from samjax.models.vit.blocks import Epsilon
 from samjax.nn.reduction_attention import Reduction, has_reduction
 from samjax.nn.stack import Remat
@@ -33,6 +33,10 @@ class PyramidSizes:
     overlapping: bool = True
     """Whether a stage begins with a convolution whose kernels overlap and whose MLPs see neighbours (3 x 3, depthwise),
     as in PVT v2 and SegFormer; if not, with patches apart and a table of positions, as in PVT v1."""
+    table_size: tuple[Pixels, Pixels] | None = None
+    """(height, width) in pixels of the photos that tables of positions are made for, multiples of 32. For other photos
+    they are resized bilinearly, as in PVT's code for segmentation; None makes them for the model's frame and for no
+    other photo."""
     reduction: Reduction = Reduction.CONVOLUTION
     """How the map of keys and values is made smaller."""
     epsilon: Epsilon = 1e-6
@@ -48,6 +52,11 @@ class PyramidSizes:
             check_multiples((f"model.encoder.widths[{stage}]", width, heads))
         if self.reduction is Reduction.POOL and not self.overlapping:
             raise UserError("model.encoder.reduction is POOL; only overlapping patches have it (PVT v2 Li)")
+
+        if self.table_size is not None:
+            if self.overlapping:
+                raise UserError(f"model.encoder.table_size is {self.table_size}; overlapping patches have no tables")
+            check_frame("model.encoder.table_size", self.table_size, STRIDES[-1])
 
     def is_reduced(self, stage: int) -> bool:
         """Return whether the stage's attention sees a smaller map."""

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import {MaskClock} from '../static/clock.js';
+import {maskFrom} from '../static/photo.js';
+import {spentOn} from '../static/spent.js';
 
 test('pauses over five seconds are wall time, not active time', () => {
   const clock = new MaskClock(0);
@@ -43,4 +45,16 @@ test('a mask that is taken up again goes on from its time', () => {
   clock.restart(60_000);
   clock.resume(12, 7);
   assert.deepEqual(clock.read(61_000), {seconds: 13, active_seconds: 8});
+});
+
+test('what a mask has taken is the sum of its commits, and of what the server told', () => {
+  const effort = (first, boxes, ...decodes) => ({first_seconds: first, boxes, strokes: 1, undos: 2, decode_ms: decodes});
+  const made = {seconds: 1.1, active_seconds: 1, clicks: 2, effort: effort(null, 1, 40)};
+  const changed = {seconds: 2.2, active_seconds: 2, clicks: 3, effort: effort(0.5, 0, 50, 60), before: spentOn(made)};
+  const all = {first_seconds: 0.5, boxes: 1, strokes: 2, undos: 4, decode_ms: [40, 50, 60]};
+  assert.deepEqual(spentOn(changed), {seconds: 3.3, active_seconds: 3, clicks: 5, since: 0, effort: all});
+  const stored = maskFrom({uuid: 'm', revision: 4, runs: {counts: '0'}, seconds: 30, active_seconds: 20, clicks: 9});
+  const later = {...changed, before: spentOn(stored)};
+  assert.deepEqual(spentOn(later), {seconds: 32.2, active_seconds: 22, clicks: 12, since: 4, effort: changed.effort});
+  assert.deepEqual(spentOn({...later, effort: effort(1, 1, ...Array(1200).fill(1))}).effort.decode_ms.length, 1000);
 });

@@ -7,8 +7,8 @@ import {addPoint, openState} from '../static/state.js';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-/** Work on a photo, whose model answers when it is told to. */
-function make() {
+/** Work on a photo, whose model answers when it is told to. What a failed test left is not asked again for ever. */
+function make(t) {
   const asked = [], received = [];
   const work = {
     state: openState(),
@@ -27,6 +27,7 @@ function make() {
     notice(text) { assert.fail(text); },
   };
   const questions = new Questions(work);
+  t.after(() => questions.close());
   const click = (point, label = 1) => {
     work.state = addPoint(work.state, point, label);
     questions.ask();
@@ -34,8 +35,8 @@ function make() {
   return {asked, received, work, questions, click};
 }
 
-test('a click where a preview is shown has its answer, and the model is not asked again', async () => {
-  const {asked, received, work, questions, click} = make();
+test('a click where a preview is shown has its answer, and the model is not asked again', async (t) => {
+  const {asked, received, work, questions, click} = make(t);
   questions.hover([3, 4]);
   asked[0].answer();
   await turn();
@@ -50,8 +51,8 @@ test('a click where a preview is shown has its answer, and the model is not aske
   assert.equal(asked[1].prompt.previous, work.draft.previous);
 });
 
-test('the mouse that moves within a pixel asks for no other preview', async () => {
-  const {asked, questions} = make();
+test('the mouse that moves within a pixel asks for no other preview', async (t) => {
+  const {asked, questions} = make(t);
   questions.hover([3, 4]);
   asked[0].answer();
   await turn();
@@ -61,8 +62,8 @@ test('the mouse that moves within a pixel asks for no other preview', async () =
   assert.equal(asked.length, 2);
 });
 
-test('a click waits for the preview of the same place that is under way', async () => {
-  const {asked, received, questions, click} = make();
+test('a click waits for the preview of the same place that is under way', async (t) => {
+  const {asked, received, questions, click} = make(t);
   questions.hover([3, 4]);
   click([3, 4]);
   await turn();
@@ -73,9 +74,9 @@ test('a click waits for the preview of the same place that is under way', async 
   assert.deepEqual([asked.length, received.length], [1, 1]);
 });
 
-test('a click beside the preview, or of background, is asked', async () => {
+test('a click beside the preview, or of background, is asked', async (t) => {
   for (const [point, label] of [[[3, 5], 1], [[3, 4], 0]]) {
-    const {asked, questions, click} = make();
+    const {asked, questions, click} = make(t);
     questions.hover([3, 4]);
     click(point, label);
     await turn();
@@ -85,8 +86,8 @@ test('a click beside the preview, or of background, is asked', async () => {
   }
 });
 
-test('where the preview fails, the click is asked', async () => {
-  const {asked, received, questions, click} = make();
+test('where the preview fails, the click is asked', async (t) => {
+  const {asked, received, questions, click} = make(t);
   questions.hover([3, 4]);
   click([3, 4]);
   asked[0].refuse();
@@ -97,8 +98,8 @@ test('where the preview fails, the click is asked', async () => {
   assert.equal(received.length, 1);
 });
 
-test('of two clicks in a row the second counts', async () => {
-  const {asked, received, questions, click} = make();
+test('of two clicks in a row the second counts', async (t) => {
+  const {asked, received, questions, click} = make(t);
   questions.hover([3, 4]);
   click([3, 4]);
   click([5, 6]);

@@ -97,6 +97,15 @@ test('boxes and strokes are counted, and not when they are undone', () => {
   assert.deepEqual(counts(acts.drop(state)), [0, 0, 0]);
 });
 
+test('a mask that is changed has no verdict, and none that undo brings back once the change is stored', () => {
+  const judged = acts.judge(acts.judge(acts.openState({masks: [mask('m'), mask('n')]}), 'm', 'redo'), 'n', 'yes');
+  const changed = acts.commit(judged, mask('m'));
+  assert.deepEqual(changed.doc.verdicts, {n: 'yes'});
+  assert.deepEqual(acts.undo(changed).doc.verdicts, {m: 'redo', n: 'yes'});
+  const stored = acts.forgetVerdict(changed, 'm');
+  assert.deepEqual(acts.undo(stored).doc.verdicts, {n: 'yes'});
+});
+
 test('where masks come from', () => {
   const {EMPTY, sourceOf} = acts;
   assert.equal(sourceOf({...EMPTY, points: [[1, 1]], answer: answer(1)}), 'clicks');

@@ -4,6 +4,7 @@ import test from 'node:test';
 import {RequestError} from '../static/api.js';
 import {differences} from '../static/differences.js';
 import {encodeCounts} from '../static/rle.js';
+import {spentOn} from '../static/spent.js';
 import {Sync} from '../static/sync.js';
 import {randomFrom} from './random.mjs';
 
@@ -14,11 +15,14 @@ let stamps = 0;
 const mask = (uuid, more = {}) => {
   const inside = 1 + stamps++ % 14;
   return {uuid, stamp: `s${stamps}`, runs: Uint32Array.of(1, inside, 15 - inside), source: 'clicks', annotator: 'ann',
-    prompts, predicted_iou: 0.9, stability_score: 1, ...more};
+    prompts, predicted_iou: 0.9, stability_score: 1, seconds: 2, ...more};
 };
 const empty = () => ({masks: new Map(), deleted: new Map(), states: new Map(), verdicts: new Map()});
 
-/** The routes that store things; `fate` says what becomes of each request: '', 'lost' (no answer), 'dead' (not heard). */
+/**
+ * The routes that store things; `fate` says what becomes of each request: '', 'lost' (no answer), 'dead' (not heard),
+ * 'late' (heard when the page has given it up).
+ */
 class FakeApi {
   constructor(fate = () => '') {
     this.fate = fate;
@@ -28,16 +32,33 @@ class FakeApi {
     this.verdicts = new Map();
     this.handles = new Set();
     this.log = [];
+    this.late = [];
   }
 
   async json(method, path, body) {
     await new Promise((resolve) => setImmediate(resolve));
     const fate = this.fate();
-    if (fate === 'dead') throw new RequestError('The server cannot be reached', 0);
-    this.log.push([method, path, body]);
-    const answer = this.answer(method, new URL(path, 'http://x/').pathname.split('/').slice(3), new URL(path, 'http://x/').searchParams, body);
+    const {pathname, searchParams} = new URL(path, 'http://x/');
+    const hear = () => {
+      this.log.push([method, path, body]);
+      return this.answer(method, pathname.split('/').slice(3), searchParams, body);
+    };
+    if (fate === 'late') this.late.push(hear);
+    if (fate === 'late' || fate === 'dead') throw new RequestError('The server cannot be reached', 0);
+    const answer = hear();
     if (fate === 'lost') throw new RequestError('The server cannot be reached', 0);
     return answer;
+  }
+
+  /** Hear requests of which the page has given up hope. */
+  hearLate(count = this.late.length) {
+    for (const hear of this.late.splice(0, count)) {
+      try {
+        hear();
+      } catch (error) {
+        assert.equal(error.status, 409);
+      }
+    }
   }
 
   answer(method, [what, name], query, body) {
@@ -45,11 +66,12 @@ class FakeApi {
     if (what === 'proposals') return this.accept(name, body);
     const old = this.masks.get(name);
     if (method === 'DELETE') {
+      if (!old && this.deleted.has(name)) return {revision: this.deleted.get(name)};
       if (!old) throw new RequestError('No such mask', 404);
       if (old.revision !== Number(query.get('revision'))) throw new RequestError('Changed', 409, {stored: old});
-      this.masks.delete(name);
-      this.deleted.set(name, old.revision + 1);
-      return {revision: old.revision + 1};
+      const number = Number(name.split('-')[1]);
+      if (name.startsWith('of-') && this.stateOf(number).state === 'accepted') this.setState(number, 'rejected');
+      return this.remove(name);
     }
     if (old && body.revision === undefined) return old;
     const deleted = old ? undefined : this.deleted.get(name);
@@ -57,35 +79,55 @@ class FakeApi {
     if (body.revision !== revision) throw new RequestError('Changed', 409, {stored: old, deleted});
     if (body.handle && !this.handles.has(body.handle)) throw new RequestError('The logits are gone', 400);
     const runs = body.runs ?? {counts: '0'};
-    this.masks.set(name, {uuid: name, revision: (revision ?? 0) + 1, runs, source: body.source, annotator: 'ann', prompts: body.prompts});
+    this.masks.set(name, {uuid: name, revision: (revision ?? 0) + 1, runs, source: body.source, annotator: 'ann', prompts: body.prompts, seconds: body.seconds});
     return this.masks.get(name);
   }
 
+  remove(name) {
+    const revision = this.masks.get(name).revision + 1;
+    this.masks.delete(name);
+    this.deleted.set(name, revision);
+    return {revision};
+  }
+
+  stateOf(number) {
+    return this.states.get(number) ?? {state: 'open', revision: 0};
+  }
+
+  setState(number, state) {
+    this.states.set(number, {state, revision: this.stateOf(number).revision + 1});
+  }
+
   accept(name, body) {
-    const numbers = name === undefined ? proposals.filter((one) => one.predicted_iou >= body.above).map(({number}) => number) : [Number(name)];
-    const accepted = [];
-    for (const number of numbers) {
-      if (name === undefined && (this.states.get(number) ?? 'open') !== 'open') continue;
-      const already = this.states.get(number) === 'accepted';
-      this.states.set(number, body.state ?? 'accepted');
-      const uuid = `of-${number}`;
-      if (['open', 'rejected'].includes(this.states.get(number)) && this.masks.has(uuid)) {
-        this.deleted.set(uuid, this.masks.get(uuid).revision + 1);
-        this.masks.delete(uuid);
-      }
-      if (this.states.get(number) !== 'accepted') continue;
-      if (!already || !this.masks.has(uuid)) {
+    const states = () => Object.fromEntries(proposals.map(({number}) => [number, this.stateOf(number)]));
+    const refuse = () => { throw new RequestError('Set since', 409, {states: states()}); };
+    const numbers = Object.keys(name === undefined ? body.accepted : {[name]: body.revision}).map(Number);
+    if (name === undefined) {
+      const isCurrent = (number) => body.accepted[number] === this.stateOf(number).revision;
+      if (!numbers.every((number) => this.masks.has(`of-${number}`) || isCurrent(number))) refuse();
+      for (const number of numbers) {
+        const uuid = `of-${number}`, isThere = this.masks.has(uuid);
+        if (!isThere || isCurrent(number)) this.setState(number, isThere ? this.stateOf(number).state : 'accepted');
+        if (isThere) continue;
         const revision = (this.deleted.get(uuid) ?? 0) + 1;
         this.masks.set(uuid, {uuid, revision, runs: {counts: encodeCounts(proposals[number].runs)}, source: 'proposal', annotator: 'ann', prompts});
       }
-      accepted.push(this.masks.get(uuid));
+      return {accepted: numbers.map((number) => this.masks.get(`of-${number}`)), states: states()};
     }
-    return {accepted, states: Object.fromEntries(this.states)};
+    const [number] = numbers, now = this.stateOf(number), mask = this.masks.get(`of-${number}`);
+    if (body.revision === now.revision - 1 && body.state === now.state) return {accepted: [], states: states()};
+    if (body.revision !== now.revision) refuse();
+    if (mask && body.state !== 'changed') {
+      if (mask.source !== 'proposal') throw new RequestError('Its mask has been changed', 409, {stored: mask});
+      this.remove(mask.uuid);
+    }
+    this.setState(number, body.state);
+    return {accepted: [], states: states()};
   }
 }
 
 const proposals = [0.95, 0.9, 0.8].map((iou, number) => ({
-  number, runs: Uint32Array.of(number + 1, 3, 12 - number), predicted_iou: iou, stability_score: 1, state: 'open'}));
+  number, uuid: `of-${number}`, runs: Uint32Array.of(number + 1, 3, 12 - number), predicted_iou: iou, stability_score: 1, state: 'open'}));
 const work = (masks, more = {}) => ({masks, proposals: [], verdicts: {}, ...more});
 
 function make(api, {server = empty(), first = work([]), listener = {}} = {}) {
@@ -126,7 +168,7 @@ test('any acts over any failures end with the server as the page', async () => {
       const place = Math.floor(masks.length * random());
       if (kind < 2) masks = [...masks, mask(`m${seed}-${count++}`)];
       else if (kind === 2 && masks.length) masks = masks.filter((_, i) => i !== place);
-      else if (kind === 3 && masks.length) masks = masks.map((one, i) => (i === place ? mask(one.uuid) : one));
+      else if (kind === 3 && masks.length) masks = masks.map((one, i) => (i === place ? mask(one.uuid, {before: spentOn(one)}) : one));
       else if (stack.length) masks = stack.pop();
       if (kind < 4) stack.push(before);
       if (random() < 0.2) verdicts = {...verdicts, a: random() < 0.5 ? 'yes' : 'no'};
@@ -134,8 +176,9 @@ test('any acts over any failures end with the server as the page', async () => {
       for (let wait = Math.floor(4 * random()); wait--;) await new Promise((resolve) => setImmediate(resolve));
     }
     await settle(sync);
-    const stored = [...api.masks].map(([uuid, {runs}]) => [uuid, runs.counts]).sort();
-    assert.deepEqual(stored, masks.map(({uuid, runs}) => [uuid, encodeCounts(runs)]).sort(), `seed ${seed}`);
+    const stored = [...api.masks].map(([uuid, {runs, seconds}]) => [uuid, runs.counts, seconds]).sort();
+    const shown = masks.map((one) => [one.uuid, encodeCounts(one.runs), spentOn(one).seconds]).sort();
+    assert.deepEqual(stored, shown, `seed ${seed}`);
     assert.deepEqual(Object.fromEntries(api.verdicts), verdicts);
     assert.equal(kept.at(-1), 0);
     assert.deepEqual(sync.conflicts, []);
@@ -230,7 +273,7 @@ test('a deletion of what was changed meanwhile brings it back', async () => {
   assert.equal(sync.work.masks[0].uuid, 'm');
 });
 
-test('proposals above a slider are one request, others one each; undo takes their masks away', async () => {
+test('proposals that are accepted together are one request; undo takes their masks away', async () => {
   const api = new FakeApi();
   const {sync} = make(api, {first: work([], {proposals})});
   const accepted = [0, 1].map((number) => mask(`local-${number}`, {source: 'proposal', proposal: number, runs: proposals[number].runs}));
@@ -242,21 +285,39 @@ test('proposals above a slider are one request, others one each; undo takes thei
   sync.want(work([], {proposals}));
   await settle(sync);
   assert.equal(api.masks.size, 0);
-  assert.deepEqual([...api.states.values()], ['open', 'open']);
+  assert.deepEqual([...api.states.values()].map(({state}) => state), ['open', 'open']);
   sync.want(work([accepted[1]], {proposals: states('rejected', 'accepted', 'open')}));
   await settle(sync);
   assert.deepEqual([...api.masks.keys()], ['of-1']);
-  assert.deepEqual(Object.fromEntries(api.states), {0: 'rejected', 1: 'accepted'});
+  assert.deepEqual([...api.states].map(([number, {state}]) => [number, state]), [[0, 'rejected'], [1, 'accepted']]);
   const changed = {...accepted[1], stamp: 'other', source: 'changed'};
   sync.want(work([changed], {proposals: states('rejected', 'changed', 'open')}));
   await settle(sync);
   assert.deepEqual([...api.masks.values()].map(({source, revision}) => [source, revision]), [['changed', 4]]);
 });
 
+test('an acceptance that comes again after its rejection is refused, and the page has its revision', async () => {
+  const api = new FakeApi(), states = (state) => proposals.map((one, i) => (i ? one : {...one, state}));
+  const {sync} = make(api, {first: work([], {proposals})});
+  const accepted = mask('local', {source: 'proposal', proposal: 0, runs: proposals[0].runs});
+  sync.want(work([accepted], {proposals: states('accepted')}));
+  await settle(sync);
+  sync.want(work([], {proposals: states('rejected')}));
+  await settle(sync);
+  const [, path, accept] = api.log[0];
+  await assert.rejects(api.json('PUT', path, accept), {status: 409});
+  assert.deepEqual([api.masks.size, api.stateOf(0)], [0, {state: 'rejected', revision: 2}]);
+  api.setState(0, 'rejected');  // by an act of this page whose answer was lost
+  sync.want(work([], {proposals: states('open')}));
+  await settle(sync);
+  assert.deepEqual(api.stateOf(0), {state: 'open', revision: 4});
+  assert.deepEqual(sync.complaints(), []);
+});
+
 test('proposals over any failures end with the server as the page', async () => {
   for (let seed = 0; seed < 150; seed++) {
     const random = randomFrom(seed);
-    const api = new FakeApi(() => (random() < 0.25 ? 'lost' : random() < 0.25 ? 'dead' : ''));
+    const api = new FakeApi(() => (random() < 0.2 ? 'lost' : random() < 0.2 ? 'dead' : random() < 0.2 ? 'late' : ''));
     const {sync} = make(api, {first: work([], {proposals})});
     let now = {proposals, masks: []};
     const stack = [];
@@ -280,11 +341,13 @@ test('proposals over any failures end with the server as the page', async () => 
       }
       if (now !== before && kind < 0.75) stack.push(before);
       sync.want(work(now.masks, {proposals: now.proposals}));
+      if (random() < 0.3) api.hearLate(1);
       for (let wait = Math.floor(4 * random()); wait--;) await new Promise((resolve) => setImmediate(resolve));
     }
     await settle(sync);
+    api.hearLate();
     assert.deepEqual([...api.masks.values()].map(({runs}) => runs.counts).sort(), now.masks.map(({runs}) => encodeCounts(runs)).sort(), `seed ${seed}`);
-    for (const {number, state} of now.proposals) assert.equal(api.states.get(number) ?? 'open', state, `seed ${seed}`);
+    for (const {number, state} of now.proposals) assert.equal(api.stateOf(number).state, state, `seed ${seed}`);
     assert.deepEqual(sync.complaints(), []);
   }
 });
@@ -311,7 +374,7 @@ test('a refusal is told, does not stop the rest, and is tried again when asked',
 test('a server that answers and keeps nothing is not asked for ever', async () => {
   const api = new FakeApi();
   api.answer = (method, [what], query, body) => {
-    if (what === 'proposals') return {accepted: [], states: {0: 'open'}};
+    if (what === 'proposals') return {accepted: [], states: {0: {state: 'open', revision: 0}}};
     return {uuid: 'm', revision: 1, runs: {counts: 'other'}, source: 'brush', annotator: 'ann', prompts: body.prompts};
   };
   const {sync} = make(api, {first: work([], {proposals})});

@@ -1,0 +1,64 @@
+"""Objects of a photo -> a map in which each pixel has one segment, with the segment's class."""
+
+from typing import Any
+
+import numpy as np
+
+from data_pipelines.annotated_photo import AnnotatedPhoto, ObjectMask
+from samjax.core.errors import UserError
+from samjax.data.classes.class_table import IGNORE, ClassTable
+from samjax.data.masks import rle
+from samjax.data.records import segments
+
+
+def check_categories(photos: list[AnnotatedPhoto], classes: ClassTable) -> None:
+    """Refuse objects of categories that the table does not have.
+
+    Raises:
+      UserError: it lacks some; the message gives them, and the first photo of each.
+    """
+    first: dict[int, str] = {}
+    for photo in photos:
+        for mask in photo.masks:
+            if mask.category not in classes.numbers:
+                first.setdefault(mask.category, photo.path)
+    if first:
+        shown = ", ".join(f"{value} (in {path})" for value, path in sorted(first.items())[:5])
+        more = f" and {len(first) - 5} more" if len(first) > 5 else ""
+        raise UserError(
+            f"the table of classes does not have the values {shown}{more}: add each to a class, or to `ignored`"
+        )
+
+
+def absent_classes(photos: list[AnnotatedPhoto], classes: ClassTable) -> list[str]:
+    """Return the names of the classes that no object is of."""
+    found = {classes.numbers[mask.category] for photo in photos for mask in photo.masks}
+    return [one.name for number, one in enumerate(classes.classes) if number not in found]
+
+
+def segment_record(photo: AnnotatedPhoto, classes: ClassTable, identity: dict[str, Any]) -> segments.Record:
+    """Return the record of a photo whose objects have categories of `classes`.
+
+    Where objects overlap, the smaller one is seen: a cup stands on the table that it is drawn over. Pixels of no
+    object, and of those ignored, are of the table's background, or of no segment where it has none; an object of which
+    nothing is seen has no segment.
+    """
+    ids = np.zeros((photo.height, photo.width), np.int32)
+    sized = [(_area(mask, photo), mask) for mask in photo.masks if classes.numbers[mask.category] != IGNORE]
+    found = []
+    for number, (_, mask) in enumerate(sorted(sized, key=lambda one: (-one[0], one[1].id)), start=1):
+        ids[rle.decode(mask.counts, height=photo.height, width=photo.width)] = number
+        place = classes.numbers[mask.category]
+        thing = classes.classes[place].thing
+        found.append(segments.Segment(id=number, category=place, thing=thing, crowd=mask.crowd))
+    if classes.background and (ids == segments.VOID).any():
+        number, place = len(found) + 1, classes.names.index(classes.background)
+        ids[ids == segments.VOID] = number
+        found.append(segments.Segment(id=number, category=place))
+    seen = set(np.unique(ids).tolist())
+    kept = tuple(one for one in found if one.id in seen)
+    return segments.Record(**identity, png=segments.encode_ids(ids), segments=kept)
+
+
+def _area(mask: ObjectMask, photo: AnnotatedPhoto) -> int:
+    return rle.area(rle.parse_runs(mask.counts, height=photo.height, width=photo.width))

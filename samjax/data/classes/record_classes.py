@@ -1,0 +1,22 @@
+"""The classes of prepared records."""
+
+from samjax.core.errors import UserError
+from samjax.data.classes.class_table import ClassTable, parse_class_table
+from samjax.data.records import segments
+from samjax.data.stream.sources import open_info
+
+
+def read_record_classes(source: str) -> ClassTable:
+    """Return the table of classes that a folder of records was prepared with.
+
+    Raises:
+      UserError: there is no such folder, its records have no segments, or it has lost its table.
+    """
+    _, folder = open_info(source, segments.SCHEMA)
+    try:
+        content = (folder / segments.CLASSES).read_text()
+    except OSError as error:
+        raise UserError(
+            f"{folder}/{segments.CLASSES} cannot be read ({error.strerror or error}): prepare the data again"
+        ) from error
+    return parse_class_table(content, name=f"{folder}/{segments.CLASSES}")

@@ -1,0 +1,1 @@
+"""Training data of photos whose every pixel has a class."""

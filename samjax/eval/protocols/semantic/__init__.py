@@ -1,0 +1,1 @@
+"""Semantic segmentation: one confusion matrix over a data set, at the photos' own resolution."""

@@ -1,0 +1,113 @@
+"""Semantic segmentation: a class for every pixel, learnt by cross-entropy."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import field, replace
+from typing import Any
+
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jaxtyping import Array, Float
+
+from samjax.core.batches import SegmentBatch, counted_pixels
+from samjax.core.errors import UserError
+from samjax.core.random import Rows
+from samjax.core.ranges import config_class
+from samjax.data.classes.record_classes import read_record_classes
+from samjax.data.segments.segment_data import SegmentDataConfig, SegmentExamples
+from samjax.data.stream.data_config import DataConfig
+from samjax.data.stream.example import NO_RECORD
+from samjax.losses.pixel_cross_entropy import PixelLossConfig, pixel_cross_entropy
+from samjax.models.dense_prediction.dense_model import DenseConfig, DenseModel
+from samjax.parallel.sharding import replicated
+from samjax.tasks.semantic_validation import FIGURES, SemanticValidator
+from samjax.training.config import Metrics, StepKeys, TrainConfig
+from samjax.training.validation import Better, Validator
+
+
+@config_class("")
+class SemanticTraining(TrainConfig):
+    """Training of a dense prediction model on photos with the class of every pixel."""
+
+    model: DenseConfig = field(default_factory=DenseConfig)
+    """Sizes of the model."""
+    data: SegmentDataConfig
+    """Photos with classes to train on."""
+    loss: PixelLossConfig = field(default_factory=PixelLossConfig)
+    """The cross-entropy."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        self.loss.check_classes(self.model.classes)
+
+    def completed(self) -> "SemanticTraining":
+        """Return the run with its classes' names and colours, as its records have them.
+
+        Raises:
+          UserError: they have other classes than the model, or than the held-out records.
+        """
+        if self.data.of_masks and self.model.classes != 2:
+            raise UserError(
+                f"data.of_masks makes two classes, no mask and mask, but model.classes is {self.model.classes}: give 2"
+            )
+        if self.data.of_masks:
+            return self if self.model.class_names else self._named(("background", "object"), ())
+        table = read_record_classes(self.data.source)
+        others = [one.source for one in self.data.mixed_in] + [self.validation.source] * bool(self.validation.source)
+        for source in others:
+            if read_record_classes(source).names != table.names:
+                raise UserError(f"{source} has other classes than {self.data.source}: prepare both with one table")
+        if len(table.classes) != self.model.classes:
+            raise UserError(
+                f"{self.data.source} has {len(table.classes)} classes, model.classes is {self.model.classes}: give "
+                f"--model.classes {len(table.classes)}"
+            )
+        if self.model.class_names and self.model.class_names != table.names:
+            raise UserError(f"model.class_names are not those of {self.data.source}: leave them out")
+        colours = tuple(one.colour for one in table.classes)
+        return self._named(table.names, colours if all(colours) else ())
+
+    def _named(self, names: tuple[str, ...], colours: tuple[Any, ...]) -> "SemanticTraining":
+        return replace(self, model=replace(self.model, class_names=names, class_colours=colours))
+
+    def objective(self, model: DenseModel, batch: SegmentBatch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
+        """Return the mean cross-entropy of the batch's pixels, at the labels' resolution, auxiliary heads' added."""
+        present = batch.record_id != NO_RECORD
+        rows = Rows.every(present) if keys.rows is None else replace(keys.rows, present=present)
+        output = model(batch.image, batch.valid_size, key=keys.model, rows=rows)
+        counted, size = counted_pixels(batch), (batch.labels.shape[1], batch.labels.shape[2])
+
+        def mean_loss(logits: Float[Array, "b _ _ classes"]) -> Float[Array, ""]:
+            return pixel_cross_entropy(model.enlarge(logits, size), batch.labels, counted, self.loss)
+
+        main = mean_loss(output.logits)
+        metrics = {"loss": main, "loss_pixels": main}
+        if output.auxiliary:
+            auxiliary = jnp.stack([mean_loss(logits) for logits in output.auxiliary]).sum()
+            metrics["loss_auxiliary"] = auxiliary
+            metrics["loss"] = main + self.loss.auxiliary_weight * auxiliary
+        return metrics["loss"], metrics
+
+    def weight(self, batch: SegmentBatch) -> Float[Array, ""]:
+        """Return the number of pixels that count, over which the loss is averaged."""
+        return jnp.sum(counted_pixels(batch), dtype=jnp.float32)
+
+    def examples(self, data: DataConfig, *, augment: bool) -> SegmentExamples:
+        """Return what makes photos with classes rows of a batch."""
+        assert isinstance(data, SegmentDataConfig)
+        return SegmentExamples(data, image_size=self.model.image_size, classes=self.model.classes, augment=augment)
+
+    def validation_figures(self) -> Mapping[str, Better]:
+        """Return mIoU and pixel accuracy, of which more is better, and the loss."""
+        return FIGURES
+
+    def validator(self, merge: Callable[[Any, Any], Any], mesh: Mesh) -> Validator | None:
+        """Return the scores of held-out photos, None without any."""
+        if not self.validation.source:
+            return None
+        return SemanticValidator(
+            merge,
+            classes=self.model.classes,
+            batches=lambda: self.validation_batches(mesh),
+            sheet_rows=self.validation.sheet_rows,
+            replicated=replicated(mesh),
+        )
