@@ -12,6 +12,7 @@ from samjax.core.random import Rows, split_each
 from samjax.core.ranges import Count, Pixels, Shade, config_class
 from samjax.core.tree import LayerIds
 from samjax.models.backbone import BackboneConfig
+from samjax.models.dense_prediction.dpt_sizes import DptSizes
 from samjax.models.dense_prediction.hrformer_sizes import HrFormerSizes
 from samjax.models.dense_prediction.pvt_sizes import PvtSizes
 from samjax.models.dense_prediction.segformer_sizes import SegFormerSizes
@@ -25,7 +26,7 @@ from samjax.nn.pixels import PixelStatistics, normalise
 
 
 @config_class("model")
-class DenseConfig(SegFormerSizes, SetrSizes, SegmenterSizes, HrFormerSizes, PvtSizes):
+class DenseConfig(DptSizes, SegFormerSizes, SetrSizes, SegmenterSizes, HrFormerSizes, PvtSizes):
     """A model for dense prediction: any backbone with any head. Published ones are classmethods."""
 
     WORDS: ClassVar[str] = "a dense prediction model"
