@@ -8,7 +8,7 @@
 The paper starts from an encoder trained on ImageNet-1K. Hard pixels alone count, classes are weighed.
 """
 
-from samjax.data.segments.photometric import PhotometricRules
+from samjax.data.segments.photometric import PhotometricConfig
 from samjax.data.segments.segment_data import SegmentDataConfig
 from samjax.losses.pixel_cross_entropy import PixelLossConfig
 from samjax.models.dense_prediction.dense_model import DenseConfig
@@ -36,7 +36,7 @@ def config() -> SemanticTraining:
             fit=(2048, 1024),
             aspect_jitter=(0.9, 1.1),
             most_of_class=1.0,
-            photometric=PhotometricRules(brightness=10.0, contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue=0.0),
+            photometric=PhotometricConfig(brightness=10.0, contrast=(1.0, 1.0), saturation=(1.0, 1.0), hue=0.0),
         ),
         loss=PixelLossConfig(class_weights=WEIGHTS, hard_threshold=0.9, least_hard=100_000, auxiliary_weight=0.4),
         optim=OptimConfig(

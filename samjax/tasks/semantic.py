@@ -39,7 +39,7 @@ class SemanticTraining(TrainConfig):
         super().__post_init__()
         self.loss.check_classes(self.model.classes)
 
-    def completed(self) -> "SemanticTraining":
+    def complete(self) -> "SemanticTraining":
         """Return the run with its classes' names and colours, as its records have them.
 
         Raises:
