@@ -8,11 +8,13 @@ from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
 
 _FORMATS = {
-    "huggingface": "a folder for transformers' SamModel and SamProcessor, or its ViTMAEForPreTraining (extra interop)",
+    "huggingface": "a folder for transformers' SamModel, ViTMAEForPreTraining or SegformerForSemanticSegmentation "
+    "(extra interop)",
     "segment-anything": "a .pth for the released code's builder (extra interop)",
     "mae": "a masked autoencoder as a .pth for its released code (extra interop)",
-    "stablehlo": "encoder and decoder by jax.export for CPUs, TPUs and GPUs, loaded without samjax (extra interop)",
-    "onnx": "encoder and decoder with dynamic axes (extra onnx)",
+    "authors": "a dense prediction model as a .pth for its authors' code (extra interop)",
+    "stablehlo": "the model by jax.export for CPUs, TPUs and GPUs, loaded without samjax (extra interop)",
+    "onnx": "the model with dynamic axes (extra onnx)",
     "samjax": "a checkpoint for samjax: the model alone, without the optimiser's state",
 }
 

@@ -46,13 +46,17 @@ class Shapes:
             raise UserError(f"{self.key(path, number)} has shape {shape}, expected {axes} axes")
         return shape
 
+    def has(self, path: str, number: int = 0) -> bool:
+        """Return whether there is an array at `path`, of a stack that of layer `number`."""
+        return self.key(path, number) in self.arrays
+
     def count(self, path: str) -> int:
         """Return how many layers a stack has, by its highest number.
 
         Raises:
           UserError: it has none.
         """
-        (key,) = (row.keys(self.naming)[0] for row in self.rows if row.path == path)
+        (key,) = (row.keys(self.naming)[0] for row in self.rows if row.path == path and row.keys(self.naming))
         pattern = re.compile(re.sub(r"\\{\w+\\}", r"(\\d{1,4})", re.escape(key)))
         numbers = [int(match[1]) for key in self.arrays if (match := pattern.fullmatch(key))]
         self.need(*[] if numbers else [(path, 0)])

@@ -134,9 +134,12 @@ def _metrics(weights: Weights) -> str:
         for name, value in row.items()
         if isinstance(value, float)
     }
+    clicks = (
+        f"After k simulated clicks, on {row.get('masks', 'the')} masks of" if "prompting" in weights.config else "On"
+    )
     return (
-        f"{_table(scores)}\n\nAfter k simulated clicks, on {row.get('masks', 'the')} masks of "
-        f"{row.get('photos', 'the')} held-out photos, in the model's frame, at step {row['step']:,}."
+        f"{_table(scores)}\n\n{clicks} {row.get('photos', 'the')} held-out photos, in the model's frame, at step "
+        f"{row['step']:,}."
     )
 
 

@@ -4,5 +4,8 @@ reads it."""
 from samjax.interop.family import Family
 from samjax.interop.tables.mae import MAE
 from samjax.interop.tables.sam import SAM
+from samjax.interop.tables.segformer import SEGFORMER
 
-FAMILIES: tuple[Family, ...] = (MAE, SAM)  # MAE's encoder has a plain ViT's keys, which else begins a SAM
+# First those whose keys others have in part: a dense model holds a backbone, with which alone another family starts, and
+# MAE's encoder has a plain ViT's keys, which else begins a Segment Anything.
+FAMILIES: tuple[Family, ...] = (SEGFORMER, MAE, SAM)

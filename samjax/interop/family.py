@@ -59,30 +59,35 @@ class Recognition:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Models of one config class: the table of their weights, and how to recognise and read them."""
+    """Models of one architecture: the tables of their weights, and how to recognise and read them."""
 
     name: str
     """In words: "Segment Anything"."""
     config: type
-    """The class of their configs, each of which makes its model: `config.make(rngs=...)`."""
+    """The class of their configs, each of which makes its model: `config.make(rngs=...)`. Families may share it."""
     namings: tuple[Naming, ...]
     """Published layouts of keys, in the order in which they are looked for; the first is the default."""
-    rows: tuple[Row, ...]
+    rows: Callable[[Any], Sequence[Row]]
+    """The table of a model's weights, by its config."""
     stacks: Callable[[Any], Mapping[str, Sequence[Slot]]]
     """The layers of every stack of a model, by the stack's placeholder in `rows`."""
     read: Callable[[Source], Reading]
     """The config and arrays that follow from a state dict; raises a UserError where there is no such model."""
     size: Callable[[Any], str]
     """The size of a model, in words: "ViT-B"."""
-    beyond: Callable[[Any], str] = lambda config: ""
-    """What a model of this config does that no published layout can say, in words; empty where there is nothing."""
+    sample: Any = None
+    """A config whose table has the signs of every naming; None where all configs have one table."""
+    holds: Callable[[Any], bool] = lambda config: True
+    """Whether a config of the class `config` is of this family, where families share that class."""
+    beyond: Callable[[Any, Naming], str] = lambda config, naming: ""
+    """What a model of this config does that a layout cannot say, in words; empty where there is nothing."""
     is_this: Callable[[Mapping[str, np.ndarray]], bool] = lambda arrays: True
     """Whether arrays whose keys are those of one of `namings` are this family's, where keys alone do not say."""
 
     def recognise(self, arrays: Mapping[str, np.ndarray]) -> list[Recognition]:
         """Return the naming whose keys `arrays` has, once for each model in them; nothing for another family's."""
         for naming in self.namings:
-            first, *others = (key_of(self.rows, naming, path) for path in naming.signs)
+            first, *others = (key_of(self.rows(self.sample), naming, path) for path in naming.signs)
             starts = [key.removesuffix(first) for key in arrays if key == first or key.endswith(f".{first}")]
             found = [start for start in starts if all(f"{start}{key}" in arrays for key in others)]
             found = [start for start in found if self.is_this(without_prefix(arrays, start))]
@@ -92,7 +97,7 @@ class Family:
 
     def entries(self, config: Any, naming: Naming | None = None) -> list[Entry]:
         """Return the table with its stacks written out: every array of a model of `config` that `naming` has, once."""
-        return write_out(self.rows, self.stacks(config), naming or self.namings[0])
+        return write_out(self.rows(config), self.stacks(config), naming or self.namings[0])
 
     def shapes(self, config: Any) -> dict[str, tuple[int, ...]]:
         """Return the shape of every parameter and buffer of a model of `config`, by path."""
@@ -120,7 +125,7 @@ class Family:
         naming = naming or self.namings[0]
         entries, shapes = self.entries(config, naming), self.shapes(config)
         lacking = sorted({entry.path for entry in entries} - set(shapes))
-        reason = f"has no {', '.join(lacking)}" if lacking else self.beyond(config)
+        reason = f"has no {', '.join(lacking)}" if lacking else self.beyond(config, naming)
         if reason:
             raise UserError(
                 f"{naming.title} cannot hold this model, which {reason}: give another --format, such as stablehlo or "

@@ -3,7 +3,7 @@
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -44,6 +44,24 @@ class Row:
     def keys(self, naming: Naming) -> tuple[str, ...]:
         """Return the array's keys in a naming, none where it has no such array."""
         return self.names.get(naming.name, ())
+
+
+def placed(rows: Iterable[Row], folder: str, layouts: Mapping[str, str]) -> list[Row]:
+    """Return rows of a part as those of a model.
+
+    Args:
+      rows: the part's, whose layouts have names of their own.
+      folder: what the part's paths begin with in the model, such as `encoder/`.
+      layouts: the part's layout of each naming of the model that is wanted, by the naming's name.
+    """
+    return [
+        replace(
+            row,
+            path=f"{folder}{row.path}",
+            names={naming: row.names[layout] for naming, layout in layouts.items() if layout in row.names},
+        )
+        for row in rows
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

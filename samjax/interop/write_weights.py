@@ -2,32 +2,37 @@
 
 import enum
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from samjax.checkpoint.load import load_weights_and_config
+from samjax.checkpoint.load import load_weights_and_config, model_words
 from samjax.core.errors import UserError
 from samjax.core.folder import check_can_write, check_room, whole_folder
 from samjax.core.optional import optional
 from samjax.interop.card import UNSPECIFIED, card
+from samjax.interop.formats.dense_writers import DENSE_WRITERS
 from samjax.interop.formats.sam_writers import SAM_WRITERS
 from samjax.interop.formats.vit_mae import MAE_WRITERS
 from samjax.interop.formats.writer import Writer
 
-WRITERS: tuple[Writer, ...] = (*SAM_WRITERS, *MAE_WRITERS)
+WRITERS: tuple[Writer, ...] = (*SAM_WRITERS, *MAE_WRITERS, *DENSE_WRITERS)
 
 
 class Format(enum.Enum):
     """The software that an exported folder is for."""
 
     HUGGINGFACE = "huggingface"
-    """Transformers' `SamModel` and `SamProcessor`, and its `ViTMAEForPreTraining`."""
+    """Transformers' `SamModel` and `SamProcessor`, its `ViTMAEForPreTraining`, its `SegformerForSemanticSegmentation`.
+    """
     SEGMENT_ANYTHING = "segment-anything"
     """The released code's builder."""
     MAE = "mae"
     """The released code of masked autoencoders."""
+    AUTHORS = "authors"
+    """The code of a dense prediction model's authors."""
     STABLEHLO = "stablehlo"
     """JAX, without samjax."""
     ONNX = "onnx"
@@ -63,13 +68,14 @@ def export(
     _check_out(out, folder)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]*", license):
         raise UserError(f"--license {license!r}: give an identifier, such as apache-2.0 or cc-by-nc-4.0")
-    writers = {writer.family.config: writer for writer in WRITERS if writer.format == format.value}
-    if options is not None and not any(type(options) is writer.options for writer in writers.values()):
+    writers = [writer for writer in WRITERS if writer.format == format.value]
+    if options is not None and not any(type(options) is writer.options for writer in writers):
         raise UserError(f"{options.FLAGS}, not {format.value}: remove them")
-    for package, extra in dict.fromkeys(needed for writer in writers.values() for needed in writer.needs):
+    for package, extra in dict.fromkeys(needed for writer in writers for needed in writer.needs):
         optional(package, extra=extra)
-    loaded = load_weights_and_config(checkpoint, *writers, needed_by=f"--format {format.value}", average=average)
-    weights, writer = loaded.weights, writers[type(loaded.config)]
+    configs = dict.fromkeys(writer.config for writer in writers)
+    loaded = load_weights_and_config(checkpoint, *configs, needed_by=f"--format {format.value}", average=average)
+    weights, writer = loaded.weights, _writer(writers, loaded.config, checkpoint)
     if options is None and writer.options is not None:
         options = writer.options()
     if not writer.takes_parts:
@@ -79,6 +85,20 @@ def export(
         use = writer.write(weights.params, weights.buffers, loaded.config, partial, options)
         (partial / "README.md").write_text(card(weights, writer.about(loaded.config), use, license=license))
     return folder
+
+
+def _writer(writers: Sequence[Writer], config: Any, checkpoint: str) -> Writer:
+    """Return the format's writer for a model of `config`, the one at `checkpoint`."""
+    of_class = [writer for writer in writers if writer.config is type(config)]
+    found = [writer for writer in of_class if writer.holds(config)]
+    if not found:
+        others = [one for one in WRITERS if one.config is type(config) and one.holds(config)]
+        raise UserError(
+            f"{checkpoint} holds {model_words(type(config))}, of which --format {of_class[0].format} takes "
+            f"{' or '.join(one.models for one in of_class)}: give another --format, "
+            f"{' or '.join(dict.fromkeys(one.format for one in others))}"
+        )
+    return found[0]
 
 
 def _check_out(out: str, folder: Path) -> None:

@@ -7,6 +7,8 @@ from known_family import SYNTHETIC, KnownFamily, Size
 
 from samjax.data.segments.photometric import PhotometricConfig
 from samjax.data.segments.segment_data import SegmentDataConfig
+from samjax.interop.tables.segformer import HUB_EPSILON, SEGFORMER
+from samjax.interop.tables.segformer_rows import HUB
 from samjax.losses.pixel_cross_entropy import PixelLossConfig
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.tasks.semantic import SemanticTraining
@@ -29,6 +31,10 @@ def semantic(model: DenseConfig):
     return run
 
 
+def _with_encoder(model: DenseConfig, **changes) -> DenseConfig:
+    return dataclasses.replace(model, encoder=dataclasses.replace(model.encoder, **changes))
+
+
 SEGFORMER_TINY = tiny_dense(classes=2)
 
 DENSE: tuple[KnownFamily, ...] = (
@@ -47,5 +53,8 @@ DENSE: tuple[KnownFamily, ...] = (
             "tests/parity/test_pyramid_maps.py::test_every_map",
             "tests/parity/test_all_mlp.py::test_logits_gradients_and_statistics",
         ),
+        exchange=SEGFORMER,
+        exchanged={HUB: (_with_encoder(SEGFORMER_TINY, epsilon=HUB_EPSILON),)},
+        import_options={"image_size": SEGFORMER_TINY.image_size},
     ),
 )

@@ -50,5 +50,10 @@ class KnownFamily:
     """Tests that compare the model with a public one in float32: `tests/parity/test_x.py::test_y`."""
     exchange: Family | None = None
     """Its tables of weights of other codebases."""
+    exchanged: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    """Configs that a layout is tried with in place of `tiny`, by the naming's name: where one network has another in
+    each layout, or kinds with arrays of their own."""
+    costly: bool = False
+    """Whether its two laws of training that take longest to compile are tried in the slow run alone."""
     import_options: Mapping[str, Any] = field(default_factory=dict)
     """What an import has to be told of `tiny`, where its arrays do not say."""

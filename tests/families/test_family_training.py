@@ -26,6 +26,19 @@ ROWS, PHOTOS = 4, 3
 each_family = pytest.mark.parametrize("family", [one for one in KNOWN if one.training], ids=lambda family: family.name)
 
 
+def each_family_in_time(*costly: str):
+    """Every family; those that say they are costly, and `costly`, in the slow run."""
+    return pytest.mark.parametrize(
+        "family",
+        [
+            pytest.param(one, marks=pytest.mark.slow) if one.costly or one.name in costly else one
+            for one in KNOWN
+            if one.training
+        ],
+        ids=lambda family: family.name,
+    )
+
+
 class Place(NamedTuple):
     """Where a run lies, and its shapes and shardings there."""
 
@@ -121,7 +134,7 @@ def near_initial(family: KnownFamily) -> Any:
     ), buffers
 
 
-@each_family
+@each_family_in_time()
 def test_initial_weights_are_those_of_the_key(family):
     """On the same devices bit for bit; on others but for the last bit of what is computed."""
     split, again, other, one = (
@@ -136,12 +149,8 @@ def test_initial_weights_are_those_of_the_key(family):
         assert (other[name] != split[name]).any(), name
 
 
-@pytest.mark.parametrize(
-    "family",
-    # SAM's takes half a minute to compile; by default tests/training/test_meshes.py splits its batches
-    [pytest.param(one, marks=pytest.mark.slow) if one.name == "sam" else one for one in KNOWN if one.training],
-    ids=lambda family: family.name,
-)
+# SAM's takes half a minute to compile; by default tests/training/test_meshes.py splits its batches.
+@each_family_in_time("sam")
 def test_a_split_batch_with_an_empty_row_is_its_photos(family):
     """Batch, parameters and heads are split, and a row without a record weighs nothing: loss and gradient stay.
 

@@ -1,10 +1,10 @@
-"""The model's two halves as functions of named arrays, for any number of images, masks and prompts, on any platform."""
+"""Segment Anything's two halves as functions of named arrays: for any number of images, masks and prompts, anywhere."""
 
 import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -19,11 +19,12 @@ from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.structure import abstract_model
 
 Arrays = dict[str, Any]
+M = TypeVar("M", bound=nnx.Module)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Half:
-    """What a photo needs once, or what a prompt needs: a function, and what it takes and gives."""
+    """A function, and what it takes and gives: what a photo needs once, or what a prompt needs; or a whole model."""
 
     name: str
     weights: dict[str, np.ndarray]
@@ -50,11 +51,11 @@ def encoder(params: Any, buffers: Any, config: SamConfig) -> Half:
     (images,) = jax.export.symbolic_shape("b")
 
     def call(weights: Arrays, image: Array, valid_size: Array) -> Arrays:
-        return {"embedding": _with_weights(model, weights).encode(image, valid_size)}
+        return {"embedding": with_weights(model, weights).encode(image, valid_size)}
 
     return Half(
         name="encoder",
-        weights=_weights(model, params, buffers),
+        weights=weights_of(model, params, buffers),
         inputs={
             "image": jax.ShapeDtypeStruct((images, *config.image_size, 3), jnp.uint8),
             "valid_size": jax.ShapeDtypeStruct((images, 2), jnp.int32),
@@ -71,7 +72,7 @@ def decoder(params: Any, buffers: Any, config: SamConfig) -> Half:
 
     def call(weights: Arrays, embedding: Array, *prompts: Array) -> Arrays:
         named = dict(zip(inputs, (embedding, *prompts), strict=True))
-        output = _with_weights(model, weights).decode(named.pop("embedding"), Prompts(**named))
+        output = with_weights(model, weights).decode(named.pop("embedding"), Prompts(**named))
         return {"logits": output.logits, "iou": output.iou}
 
     inputs = {
@@ -84,7 +85,7 @@ def decoder(params: Any, buffers: Any, config: SamConfig) -> Half:
     }
     return Half(
         name="decoder",
-        weights=_weights(model, params, buffers),
+        weights=weights_of(model, params, buffers),
         inputs=inputs,
         call=call,
         outputs=("logits", "iou"),
@@ -110,14 +111,15 @@ def _split(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State, nnx.State]:
     return abstract_model(config.make)
 
 
-def _weights(model: Sam, params: Any, buffers: Any) -> dict[str, np.ndarray]:
+def weights_of(model: nnx.Module, params: Any, buffers: Any) -> dict[str, np.ndarray]:
     """Return the arrays that the model has parts for."""
     wanted = named_leaves(nnx.to_pure_dict(nnx.state(model)))
     given = {name: leaf for tree in (params, buffers) for name, leaf in named_leaves(tree).items()}
     return {name: np.asarray(given[name], np.float32) for name in wanted}
 
 
-def _with_weights(model: Sam, weights: Arrays) -> Sam:
+def with_weights(model: M, weights: Arrays) -> M:
+    """Return the model, given as shapes, with these arrays."""
     graph, state = nnx.split(model)
     nnx.replace_by_pure_dict(state, nest(weights))
     return nnx.merge(graph, state)

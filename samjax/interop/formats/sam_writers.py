@@ -12,7 +12,6 @@ from samjax.interop.formats.segment_anything import write_segment_anything
 from samjax.interop.formats.stablehlo import write_stablehlo
 from samjax.interop.formats.usage import huggingface_use, onnx_use, segment_anything_use, stablehlo_use
 from samjax.interop.formats.writer import Writer
-from samjax.interop.tables.sam import SAM
 from samjax.models.sam.sam import SamConfig
 from samjax.models.sam.sam_sizes import size_name
 
@@ -60,7 +59,7 @@ def _onnx(params: Any, buffers: Any, config: SamConfig, folder: Path, options: O
 
 
 SAM_WRITERS = tuple(
-    Writer(family=SAM, format=format, needs=needs, about=sam_about, write=write, options=options)
+    Writer(config=SamConfig, format=format, needs=needs, about=sam_about, write=write, options=options)
     for format, needs, write, options in (
         ("huggingface", (("safetensors", "interop"),), _huggingface, None),
         ("segment-anything", (("torch", "interop"),), _segment_anything, None),

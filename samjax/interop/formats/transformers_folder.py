@@ -8,11 +8,16 @@ from typing import Any
 import numpy as np
 
 from samjax.core.optional import optional
-from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD
+from samjax.nn.pixels import PIXEL_MEAN, PIXEL_STD, PixelStatistics
 
 
 def write_transformers_folder(
-    folder: Path, state: dict[str, np.ndarray], *, config: Mapping[str, Any], processor: Mapping[str, Any]
+    folder: Path,
+    state: dict[str, np.ndarray],
+    *,
+    config: Mapping[str, Any],
+    processor: Mapping[str, Any],
+    statistics: PixelStatistics = PixelStatistics.IMAGENET,
 ) -> None:
     """Write model.safetensors, config.json and preprocessor_config.json.
 
@@ -20,19 +25,24 @@ def write_transformers_folder(
       folder: where to write.
       state: the state dict.
       config: config.json.
-      processor: preprocessor_config.json but for the scaling of pixels, which is the same for every model.
+      processor: preprocessor_config.json but for the scaling of pixels.
+      statistics: those that photos are normalised with; a photo's own are in no such file.
 
     Raises:
       UserError: safetensors is not installed.
     """
     save_arrays = optional("safetensors.numpy", extra="interop").save_file
     save_arrays(state, folder / "model.safetensors", metadata={"format": "pt"})
+    mean, deviation = {
+        PixelStatistics.IMAGENET: (PIXEL_MEAN, PIXEL_STD),
+        PixelStatistics.HALF: ((127.5,) * 3, (127.5,) * 3),
+    }[statistics]
     scaling = {
         "do_rescale": True,
         "rescale_factor": 1 / 255,
         "do_normalize": True,
-        "image_mean": [round(mean / 255, 6) for mean in PIXEL_MEAN],
-        "image_std": [round(std / 255, 6) for std in PIXEL_STD],
+        "image_mean": [round(one / 255, 6) for one in mean],
+        "image_std": [round(one / 255, 6) for one in deviation],
     }
     for name, content in [("config.json", config), ("preprocessor_config.json", {**processor, **scaling})]:
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")

@@ -123,16 +123,18 @@ with torch.no_grad():
 
 MAE_WRITERS = (
     Writer(
-        family=MAE,
+        config=MaeConfig,
         format="huggingface",
         needs=(("safetensors", "interop"),),
         about=mae_about,
         write=_huggingface,
         takes_parts=True,
     ),
-    Writer(family=MAE, format="mae", needs=(("torch", "interop"),), about=mae_about, write=_release, takes_parts=True),
     Writer(
-        family=MAE,
+        config=MaeConfig, format="mae", needs=(("torch", "interop"),), about=mae_about, write=_release, takes_parts=True
+    ),
+    Writer(
+        config=MaeConfig,
         format="samjax",
         needs=(),
         about=mae_about,

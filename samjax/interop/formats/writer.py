@@ -1,4 +1,4 @@
-"""A format of `samjax export`: its family of models, its packages, its writer."""
+"""A format of `samjax export`: its models, its packages, its writer."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from samjax.interop.card import About, Use
-from samjax.interop.family import Family
 
 
 @dataclass(frozen=True, kw_only=True)
 class Writer:
-    """A format of one family's models."""
+    """A format of models of one config class, or of some of them."""
 
-    family: Family
+    config: type
+    """The class of their configs."""
     format: str
-    """As the user names it; families may share names."""
+    """As the user names it; classes may share names."""
     needs: tuple[tuple[str, str], ...]
     """Optional packages that write it, each with the extra of ours that brings it."""
     about: Callable[[Any], About]
@@ -27,3 +27,7 @@ class Writer:
     """The class of the format's options, if it has any; every field has a default, and `FLAGS` says what sets them."""
     takes_parts: bool = False
     """Whether it also writes a part of a model, as an encoder alone."""
+    holds: Callable[[Any], bool] = lambda config: True
+    """Whether it writes a model of this config; of one class and format no two writers may hold the same."""
+    models: str = ""
+    """Which models it holds, in words, where not all of the class: "a SegFormer"."""

@@ -9,7 +9,7 @@ import numpy as np
 from samjax.core.errors import UserError
 from samjax.interop.axes import POSITION_ROWS
 from samjax.interop.family import Family, Reading, Source
-from samjax.interop.mapping import Slot, arrays_from_torch, write_out
+from samjax.interop.mapping import Naming, Slot, arrays_from_torch, write_out
 from samjax.interop.tables.sam_config_json import check_against, hints_from_json, notes
 from samjax.interop.tables.sam_geometry import Hints, release_blocks, sam_config, vit_config
 from samjax.interop.tables.sam_rows import RELEASE, SAM_ROWS, TRANSFORMERS, VIT, slots
@@ -112,7 +112,8 @@ def _vit_arrays(state: Mapping[str, np.ndarray], config: SamConfig) -> dict[str,
     return {path.removeprefix("image_encoder/").replace("groups/", "blocks/"): arrays[path] for path in arrays}
 
 
-def _beyond(config: SamConfig) -> str:
+def _beyond(config: SamConfig, naming: Naming) -> str:
+    del naming  # none can say it
     own = config.pixel_statistics is PixelStatistics.PHOTO
     return "normalises each photo with its own mean and standard deviation" if own else ""
 
@@ -121,7 +122,7 @@ SAM = Family(
     name="Segment Anything",
     config=SamConfig,
     namings=(TRANSFORMERS, RELEASE, VIT),
-    rows=SAM_ROWS,
+    rows=lambda config: SAM_ROWS,
     stacks=slots,
     read=_read,
     size=size_name,
