@@ -9,13 +9,15 @@ size, of PVT v2, whose whole model transformers has not, of a sum over its maps.
 1e-4 of their norm. Memory is the process's peak, excluding what its imported libraries take.
 """
 
+import argparse
 import functools
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sides import THREADS, Actions
+from sides import JAX, PYTORCH, THREADS, Actions, Result, Side, compare, print_table
 
 RATE, DECAY, SIDE, CLASSES = 1e-5, 0.01, 512, 150
 TARGETS = {"forward": (1.2, 0.7), "training step": (1.2, 0.7)}
@@ -87,7 +89,7 @@ def pytorch(case: Case, folder: str) -> Actions:
         if case.has_head:
             loss = model(image, labels=labels).loss
         else:
-            loss = sum((one**2).mean() for one in model(image).feature_maps)
+            loss = torch.stack([(one**2).mean() for one in model(image).feature_maps]).sum()
         loss.backward()
         optimizer.step()
         return {"loss": loss.detach().numpy()}
@@ -100,17 +102,14 @@ def samjax(case: Case, folder: str) -> Actions:
     import jax.numpy as jnp
     import optax
     from flax import nnx
-    from safetensors.numpy import load_file
 
     from samjax.core.batches import SegmentBatch, counted_pixels
-    from samjax.interop.array_shapes import key_of
-    from samjax.losses.pixel_cross_entropy import PixelLossConfig, pixel_cross_entropy
+    from samjax.losses.pixel_cross_entropy import PixelLossConfig, enlarged_pixel_losses, mean_pixel_loss
     from samjax.nn.init import Buffer
 
-    del key_of
-    model, variables = _loaded(case, load_file(str(Path(folder) / "model.safetensors")))
-    graph = nnx.split(model)[0]
-    params, buffers = variables
+    make, params, buffers = read_weights(case, folder)
+    graph = nnx.graphdef(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
+    params, buffers = (jax.tree.map(jnp.asarray, one) for one in (params, buffers))
     image, optimizer = jnp.asarray(case.photo()), optax.adamw(RATE, weight_decay=DECAY)
     batch = SegmentBatch(
         image=jnp.zeros((case.photos, SIDE, SIDE, 3), jnp.uint8),
@@ -120,7 +119,7 @@ def samjax(case: Case, folder: str) -> Actions:
     )
 
     def merged(params, buffers):
-        return nnx.merge(graph, _state(params, buffers))
+        return nnx.merge(graph, params, buffers)
 
     @jax.jit
     def see(params, buffers):
@@ -132,8 +131,10 @@ def samjax(case: Case, folder: str) -> Actions:
         def loss(params):
             model = merged(params, buffers)
             if case.has_head:
-                logits = model.enlarge(model(image, key=jax.random.key(0)).logits, (SIDE, SIDE))
-                value = pixel_cross_entropy(logits, batch.labels, counted_pixels(batch), PixelLossConfig())
+                logits, counted = model(image, key=jax.random.key(0)).logits, counted_pixels(batch)
+                rows, columns = model.enlargement((logits.shape[1], logits.shape[2]), (SIDE, SIDE))
+                losses = enlarged_pixel_losses(logits, batch.labels, counted, rows=rows, columns=columns)
+                value = mean_pixel_loss(losses, batch.labels, counted, PixelLossConfig())
             else:
                 value = sum(jnp.mean(one**2) for one in model(image))
             return value, nnx.to_pure_dict(nnx.state(model, Buffer))
@@ -157,3 +158,57 @@ def samjax(case: Case, folder: str) -> Actions:
         return {"loss": np.asarray(jax.block_until_ready(value))}
 
     return {"forward": forward, "training step": step}
+
+
+def read_weights(case: Case, folder: str) -> tuple[Any, Any, Any]:
+    """Return what makes our model, and its parameters and buffers with the weights that transformers saved."""
+    import jax.numpy as jnp
+    from safetensors.numpy import load_file
+
+    from samjax.core.tree import nest
+    from samjax.interop.mapping import Naming, arrays_from_torch, write_out
+    from samjax.interop.read_weights import import_weights
+    from samjax.interop.tables.pyramid_rows import PVT_V2, pyramid_rows, pyramid_slots
+    from samjax.models.pyramid.pyramid import PyramidConfig
+    from samjax.nn.structure import array_shapes
+
+    if case.has_head:
+        reading = import_weights(folder).reading
+        return reading.config.make, reading.params, reading.buffers
+    config = PyramidConfig.pvt_v2_b2(epsilon=1e-5)
+
+    def make(*, rngs):
+        return config.make(image_size=(SIDE, SIDE), dtype=jnp.dtype("float32"), rngs=rngs)
+
+    table = write_out(
+        pyramid_rows(config, prefixes={PVT_V2: ""}), pyramid_slots(config), Naming(name=PVT_V2, title="", signs=())
+    )
+    arrays = load_file(str(Path(folder) / "model.safetensors"))
+    own = {key.removeprefix("pvt_v2."): array for key, array in arrays.items()}
+    return make, nest(arrays_from_torch(table, own, array_shapes(make))), {}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--turns", type=int, default=5)
+    names = ("segformer_b0", "segformer_b2", "pvt_v2_b2")
+    parser.add_argument("--only", nargs="*", choices=names, default=names)
+    arguments = parser.parse_args()
+    results: dict[str, Result] = {}
+    targets = {}
+    for name in arguments.only:
+        case = Case(name=name)
+        with tempfile.TemporaryDirectory() as folder:
+            theirs = Side(pytorch, case, folder, libraries=PYTORCH)
+            ours = Side(samjax, case, folder, libraries=JAX)
+            for action, target in TARGETS.items():
+                row = f"{name}: {action}"
+                results[row] = compare(ours, theirs, action, turns=arguments.turns, tolerance=1e-4)
+                targets[row] = target
+            ours.close()
+            theirs.close()
+    print_table(results, targets)
+
+
+if __name__ == "__main__":
+    main()

@@ -29,7 +29,6 @@ def config() -> SemanticTraining:
         model=DenseConfig(
             image_size=(128, 128),
             classes=2,
-            class_names=("background", "nucleus"),
             pixel_statistics=PixelStatistics.PHOTO,
             encoder=PyramidConfig.mit_b0(drop_path=0.1),
             head=AllMlpConfig(width=128),

@@ -6,6 +6,6 @@ from samjax.interop.tables.mae import MAE
 from samjax.interop.tables.sam import SAM
 from samjax.interop.tables.segformer import SEGFORMER
 
-# First those whose keys others have in part: a dense model holds a backbone, with which alone another family starts, and
+# First those whose keys others have in part: a dense model holds a backbone, with which alone another family starts;
 # MAE's encoder has a plain ViT's keys, which else begins a Segment Anything.
 FAMILIES: tuple[Family, ...] = (SEGFORMER, MAE, SAM)

@@ -17,7 +17,7 @@ from samjax.models.vit.dpt_vit import DptVitConfig
 from samjax.models.vit.tapped_vit import TappedVitConfig
 
 _PYRAMID = {"widths": (16, 32, 40, 64), "depths": (1, 1, 1, 1)}
-_VIT = {"width": 48, "depth": 4, "heads": 3, "patch": 8}
+_VIT = {"width": 48, "depth": 4, "heads": 3, "patch": 4}
 
 
 def _model(encoder, head) -> DenseConfig:

@@ -21,7 +21,7 @@ from samjax.models.dense_prediction.setr_sizes import SetrSizes
 from samjax.models.heads.all_mlp import AllMlpConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
 from samjax.models.pyramid.pyramid import PyramidConfig
-from samjax.nn.interpolate import interpolate
+from samjax.nn.interpolate import Method, interpolate, matrix
 from samjax.nn.pixels import PixelStatistics, normalise
 
 
@@ -118,3 +118,14 @@ class DenseModel(nnx.Module):
         """Return logits enlarged bilinearly to `size` = (height, width), as the head's authors do."""
         aligned = self.config.head.ALIGN_CORNERS
         return interpolate(logits.astype(jnp.float32), size, align_corners=aligned)
+
+    def enlargement(
+        self, grid: tuple[int, int], size: tuple[int, int]
+    ) -> tuple[Float32[Array, "h gh"], Float32[Array, "w gw"]]:
+        """Return the matrices by which `enlarge` brings rows and columns of a `grid` to `size`."""
+        aligned = self.config.head.ALIGN_CORNERS
+        rows, columns = (
+            jnp.asarray(matrix(old, new, method=Method.BILINEAR, align_corners=aligned), jnp.float32)
+            for old, new in zip(grid, size, strict=True)
+        )
+        return rows, columns
