@@ -47,8 +47,9 @@ class Shapes:
         return shape
 
     def has(self, path: str, number: int = 0) -> bool:
-        """Return whether there is an array at `path`, of a stack that of layer `number`."""
-        return self.key(path, number) in self.arrays
+        """Return whether there is an array at `path`, of a stack that of layer `number`; the table may not have it."""
+        in_table = any(row.path == path and row.keys(self.naming) for row in self.rows)
+        return in_table and self.key(path, number) in self.arrays
 
     def count(self, path: str) -> int:
         """Return how many layers a stack has, by its highest number.

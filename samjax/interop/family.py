@@ -84,9 +84,14 @@ class Family:
     is_this: Callable[[Mapping[str, np.ndarray]], bool] = lambda arrays: True
     """Whether arrays whose keys are those of one of `namings` are this family's, where keys alone do not say."""
 
-    def recognise(self, arrays: Mapping[str, np.ndarray]) -> list[Recognition]:
-        """Return the naming whose keys `arrays` has, once for each model in them; nothing for another family's."""
+    def recognise(self, arrays: Mapping[str, np.ndarray], *, parts: bool) -> list[Recognition]:
+        """Return the naming whose keys `arrays` has, once for each model in them; nothing for another family's.
+
+        `parts` looks among namings of a part of a model, else among those of a whole one.
+        """
         for naming in self.namings:
+            if bool(naming.part) is not parts:
+                continue
             first, *others = (key_of(self.rows(self.sample), naming, path) for path in naming.signs)
             starts = [key.removesuffix(first) for key in arrays if key == first or key.endswith(f".{first}")]
             found = [start for start in starts if all(f"{start}{key}" in arrays for key in others)]

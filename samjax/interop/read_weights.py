@@ -1,6 +1,7 @@
 """Reads weights of other codebases as a model's arrays and config."""
 
 import fnmatch
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,8 +90,8 @@ def recognise(arrays: Mapping[str, Any], *, name: str) -> Recognition:
     Raises:
       UserError: no known family has its keys, or it holds several models.
     """
-    for family in FAMILIES:
-        found = family.recognise(arrays)
+    for parts, family in itertools.product((False, True), FAMILIES):  # a whole model holds what is a part of another
+        found = family.recognise(arrays, parts=parts)
         if len(found) > 1:
             places = ", ".join(repr(one.prefix) for one in found)
             raise UserError(f"{name} holds several models, under {places}: save one of them alone")

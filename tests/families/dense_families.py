@@ -7,10 +7,22 @@ from known_family import SYNTHETIC, KnownFamily, Size
 
 from samjax.data.segments.photometric import PhotometricConfig
 from samjax.data.segments.segment_data import SegmentDataConfig
+from samjax.interop.tables import pvt, segmenter_rows, setr_rows
+from samjax.interop.tables.hrformer import HRFORMER
+from samjax.interop.tables.pvt import PVT
 from samjax.interop.tables.segformer import HUB_EPSILON, SEGFORMER
 from samjax.interop.tables.segformer_rows import HUB
+from samjax.interop.tables.segmenter import SEGMENTER
+from samjax.interop.tables.setr import SETR
 from samjax.losses.pixel_cross_entropy import PixelLossConfig
 from samjax.models.dense_prediction.dense_model import DenseConfig
+from samjax.models.heads.fpn import FpnConfig
+from samjax.models.heads.mla import MlaConfig
+from samjax.models.heads.ocr import OcrConfig
+from samjax.models.hrnet.hrnet import HrnetConfig
+from samjax.models.pyramid.pyramid import PyramidConfig
+from samjax.models.vit.tapped_vit import TappedVitConfig
+from samjax.nn.reduction_attention import Reduction
 from samjax.tasks.semantic import SemanticTraining
 
 
@@ -35,7 +47,30 @@ def _with_encoder(model: DenseConfig, **changes) -> DenseConfig:
     return dataclasses.replace(model, encoder=dataclasses.replace(model.encoder, **changes))
 
 
+def _small_vit(published: DenseConfig, **changes) -> DenseConfig:
+    """Return a published model with four narrow blocks, all tapped where the published one taps four."""
+    assert isinstance(published.encoder, TappedVitConfig)
+    taps = tuple(range(len(published.encoder.taps)))
+    small = dataclasses.replace(published.encoder, width=128, depth=4, heads=2, taps=taps, drop_path=0.0)
+    return dataclasses.replace(published, image_size=(64, 64), encoder=small, dtype="float32", **changes)
+
+
 SEGFORMER_TINY = tiny_dense(classes=2)
+SETR_TINY = _small_vit(DenseConfig.setr_mla(classes=2), head=MlaConfig(width=16, level_width=8, auxiliary=True))
+SEGMENTER_TINY = _small_vit(DenseConfig.segmenter_b16(classes=2))
+_FPN = FpnConfig(pyramid_width=16, width=8)
+PVT_TINY = tiny_dense(
+    classes=2,
+    encoder=PyramidConfig.pvt_v2_b1(widths=(4, 8, 10, 16), depths=(1, 2, 1, 1)),
+    head=_FPN,
+)
+PVT_LINEAR = _with_encoder(PVT_TINY, reduction=Reduction.POOL)
+PVT_V1 = _with_encoder(PVT_TINY, overlapping=False, table_size=(64, 64))
+HRFORMER_TINY = tiny_dense(
+    classes=2,
+    encoder=HrnetConfig(widths=(4, 8, 8, 16), modules=(1, 1, 1), heads=(1, 2, 2, 4), blocks=1, mlp_ratio=2, window=3),
+    head=OcrConfig(width=8, key_width=4, auxiliary_width=8),
+)
 
 DENSE: tuple[KnownFamily, ...] = (
     KnownFamily(
@@ -56,5 +91,93 @@ DENSE: tuple[KnownFamily, ...] = (
         exchange=SEGFORMER,
         exchanged={HUB: (_with_encoder(SEGFORMER_TINY, epsilon=HUB_EPSILON),)},
         import_options={"image_size": SEGFORMER_TINY.image_size},
+    ),
+    KnownFamily(
+        name="setr",
+        tiny=SETR_TINY,
+        sizes={
+            "naive_base": Size(config=DenseConfig.setr_naive_base(auxiliary=False), parameters={"": 86_670_486}),
+            "mla": Size(config=DenseConfig.setr_mla(auxiliary=False), parameters={"": 310_028_438}),
+        },
+        from_input=("encoder/patch_embed/*", "encoder/groups/*", "head/*"),
+        undecayed=("encoder/position",),
+        training=semantic(SETR_TINY),
+        parity=(
+            "tests/parity/test_dense_goldens.py::test_setr",
+            "tests/parity/test_setr_authors.py::test_logits",
+        ),
+        exchange=SETR,
+        exchanged={
+            setr_rows.AUTHORS: (
+                SETR_TINY,
+                *(_small_vit(getattr(DenseConfig, f"setr_{kind}")(classes=2)) for kind in ("naive", "pup")),
+                _small_vit(DenseConfig.setr_pup(classes=2, auxiliary=False)),
+            ),
+            setr_rows.MMSEGMENTATION: tuple(
+                _small_vit(getattr(DenseConfig, f"setr_{kind}")(classes=2, mmsegmentation=True))
+                for kind in ("naive", "pup", "mla")
+            ),
+        },
+        costly=True,
+    ),
+    KnownFamily(
+        name="segmenter",
+        tiny=SEGMENTER_TINY,
+        sizes={
+            "t16": Size(config=DenseConfig.segmenter_t16(), parameters={"": 6_713_388}),
+            "l16": Size(config=DenseConfig.segmenter_l16(), parameters={"": 333_234_476}),
+        },
+        from_input=("encoder/patch_embed/*", "encoder/groups/*", "head/*"),
+        undecayed=("encoder/position",),
+        training=semantic(SEGMENTER_TINY),
+        parity=(
+            "tests/parity/test_dense_goldens.py::test_segmenter",
+            "tests/parity/test_segmenter_authors.py::test_logits",
+        ),
+        exchange=SEGMENTER,
+        exchanged={
+            segmenter_rows.AUTHORS: (
+                SEGMENTER_TINY,
+                _small_vit(DenseConfig.segmenter_b8(classes=2, linear=True)),
+                _small_vit(DenseConfig.segmenter_deit_b16(classes=2)),
+            )
+        },
+        costly=True,
+    ),
+    KnownFamily(
+        name="pvt",
+        tiny=PVT_TINY,
+        sizes={
+            "tiny": Size(config=DenseConfig.pvt_tiny_fpn(), parameters={"": 16_980_886}),
+            "v2_b5": Size(config=DenseConfig.pvt_v2_b5_fpn(), parameters={"": 85_709_654}),
+        },
+        from_input=("encoder/stages/0/patches/*", "encoder/stages/3/blocks/*", "head/*"),
+        training=semantic(PVT_TINY),
+        parity=("tests/parity/test_pyramid_maps.py::test_every_map",),
+        exchange=PVT,
+        exchanged={
+            pvt.AUTHORS: (PVT_TINY, PVT_V1, PVT_LINEAR),
+            pvt.AUTHORS_ENCODER: (PVT_TINY, PVT_V1),
+            pvt.HUB_ENCODER: (PVT_V1,),
+            pvt.HUB_V2_ENCODER: (PVT_TINY, PVT_LINEAR),
+        },
+        import_options={"image_size": PVT_TINY.image_size},
+        costly=True,
+    ),
+    KnownFamily(
+        name="hrformer",
+        tiny=HRFORMER_TINY,
+        sizes={
+            "s": Size(config=DenseConfig.hrformer_s(), parameters={"": 13_658_262, "encoder": 7_891_050}),
+        },
+        from_input=("encoder/stem/*", "encoder/stages/2/modules/0/branches/*", "head/*"),
+        training=semantic(HRFORMER_TINY),
+        parity=(
+            "tests/parity/test_hrformer_authors.py::test_maps",
+            "tests/parity/test_hrformer_authors.py::test_logits",
+        ),
+        exchange=HRFORMER,
+        import_options={"image_size": HRFORMER_TINY.image_size},
+        costly=True,
     ),
 )

@@ -194,7 +194,13 @@ def test_a_public_model_is_compared_with(family):
 @pytest.mark.parametrize(
     ("family", "naming", "config"),
     [
-        pytest.param(family, naming, config, id=f"{family.name}-{naming.name}{f'-{index}' if index else ''}")
+        pytest.param(
+            family,
+            naming,
+            config,
+            id=f"{family.name}-{naming.name}{f'-{index}' if index else ''}",
+            marks=[pytest.mark.slow] * (index > 0),
+        )
         for family in KNOWN
         if family.exchange
         for naming in family.exchange.namings
@@ -266,10 +272,15 @@ def test_a_run_does_not_begin_with_another_familys_weights(family, other, tmp_pa
 
 
 def drawn(config) -> tuple[dict, dict]:
-    """Return parameters drawn from N(0, 1) as NumPy arrays, and buffers as a fresh model has them, by path."""
+    """Return parameters drawn from N(0, 1) as NumPy arrays, and buffers as a fresh model has them, by path.
+
+    Running statistics are drawn too.
+    """
     draw = np.random.default_rng(0)
-    _, params, _ = abstract(config)
-    params = map_with_names(lambda _, leaf: draw.normal(size=leaf.shape).astype(np.float32), nnx.to_pure_dict(params))
+    params, buffers = (nnx.to_pure_dict(one) for one in abstract(config)[1:])
+    params = map_with_names(lambda _, leaf: draw.normal(size=leaf.shape).astype(np.float32), params)
+    if all(name.endswith(("/mean", "/variance")) for name in named_leaves(buffers)):
+        return params, map_with_names(lambda _, leaf: draw.normal(size=leaf.shape).astype(np.float32), buffers)
     buffers = jax.jit(lambda: nnx.to_pure_dict(nnx.state(config.make(rngs=nnx.Rngs(0)), Buffer)))()
     return params, jax.tree.map(np.asarray, buffers)
 

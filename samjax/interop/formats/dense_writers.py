@@ -1,5 +1,7 @@
 """Dense prediction models' formats, and what their card says."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,12 @@ from samjax.interop.formats.segformer_folder import write_segformer_folder
 from samjax.interop.formats.stablehlo import write_stablehlo
 from samjax.interop.formats.writer import Writer
 from samjax.interop.mapping import Naming
-from samjax.interop.tables.segformer import SEGFORMER, WHOLE
+from samjax.interop.tables import hrformer, pvt, segformer
+from samjax.interop.tables.hrformer import HRFORMER
+from samjax.interop.tables.pvt import PVT
+from samjax.interop.tables.segformer import SEGFORMER
+from samjax.interop.tables.segmenter import SEGMENTER, SEGMENTER_AUTHORS
+from samjax.interop.tables.setr import SETR, layout_of
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.nn.pixels import PixelStatistics
 
@@ -23,22 +30,43 @@ _STATISTICS = {
     PixelStatistics.HALF: "mean and standard deviation 0.5, of pixels from 0 to 1",
     PixelStatistics.PHOTO: "each photo's own mean and standard deviation",
 }
-_AUTHORS: tuple[tuple[Family, Naming, str, str], ...] = ((SEGFORMER, WHOLE, "Xie et al., NeurIPS 2021", "state_dict"),)
-"""Of each family the layout of its authors, the paper, and the key that its files have the state dict under."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Published:
+    """A family, and files as its authors have them."""
+
+    family: Family
+    layout: Callable[[DenseConfig], Naming]
+    """The layout of a model."""
+    paper: str
+    under: str = "state_dict"
+    """The key that files have the state dict under."""
+
+
+_PUBLISHED = (
+    _Published(family=SEGFORMER, layout=lambda config: segformer.WHOLE, paper="Xie et al., NeurIPS 2021"),
+    _Published(family=SETR, layout=layout_of, paper="Zheng et al., CVPR 2021"),
+    _Published(
+        family=SEGMENTER, layout=lambda config: SEGMENTER_AUTHORS, paper="Strudel et al., ICCV 2021", under="model"
+    ),
+    _Published(family=PVT, layout=lambda config: pvt.WHOLE, paper="Wang et al., ICCV 2021; CVM 2022"),
+    _Published(family=HRFORMER, layout=lambda config: hrformer.WHOLE, paper="Yuan et al., NeurIPS 2021"),
+)
 
 
 def dense_about(config: DenseConfig) -> About:
     """Return what a card says of a model."""
-    family, paper = _family(config)
+    published = next((one for one in _PUBLISHED if one.family.holds(config)), None)
     name = f"{type(config.encoder).__name__} with {type(config.head).__name__}"
-    title = name if family is None else f"{family.name} {family.size(config)}"
+    title = name if published is None else f"{published.family.name} {published.family.size(config)}"
     height, width = config.image_size
     is_depth = config.classes == 1
     return About(
         title=title,
         pipeline_tag="depth-estimation" if is_depth else "image-segmentation",
         tags=("dense-prediction", "depth-estimation" if is_depth else "semantic-segmentation"),
-        architecture=name if family is None else f"{family.name} ({paper})",
+        architecture=name if published is None else f"{published.family.name} ({published.paper})",
         rows={
             "backbone": f"maps of {', '.join(map(str, config.encoder.channels))} channels, one token for "
             f"{', '.join(map(str, config.encoder.strides))} pixels a side",
@@ -53,17 +81,14 @@ def _class_names(config: DenseConfig) -> str:
     return f": {', '.join(config.class_names)}" if config.class_names else ", whose names are not known"
 
 
-def _family(config: DenseConfig) -> tuple[Family | None, str]:
-    return next(((family, paper) for family, _, paper, _ in _AUTHORS if family.holds(config)), (None, ""))
-
-
-def _authors(family: Family, naming: Naming, under: str, models: str) -> Writer:
+def _authors(published: _Published) -> Writer:
     """Return the writer of a file as a family's authors have it."""
+    family, under = published.family, published.under
 
     def write(params: Any, buffers: Any, config: DenseConfig, folder: Path, _: None) -> Use:
-        torch = optional("torch", extra="interop")
+        torch, naming = optional("torch", extra="interop"), published.layout(config)
         state = family.to_torch(params, buffers, config, naming)
-        name = f"{family.name.lower().replace(' ', '_')}.pth"
+        name = f"{family.name.lower()}.pth"
         content: dict[str, Any] = {under: {key: torch.from_numpy(array) for key, array in state.items()}}
         if under == "state_dict" and config.class_names:  # as mmsegmentation reads them
             content["meta"] = {"CLASSES": config.class_names, "PALETTE": [list(one) for one in config.class_colours]}
@@ -71,7 +96,7 @@ def _authors(family: Family, naming: Naming, under: str, models: str) -> Writer:
             torch.save(content, file)
         return Use(
             library="pytorch",
-            files=f"`{name}` holds a state dict for {naming.title} under `{under}`.",
+            files=f"`{name}` holds a state dict, in the key layout of {naming.title}, under `{under}`.",
             python=f'import torch\n\nstate = torch.load("{name}", weights_only=True)["{under}"]\n',
         )
 
@@ -82,7 +107,7 @@ def _authors(family: Family, naming: Naming, under: str, models: str) -> Writer:
         about=dense_about,
         write=write,
         holds=family.holds,
-        models=models,
+        models=f"a {family.name}",
     )
 
 
@@ -157,7 +182,7 @@ DENSE_WRITERS: tuple[Writer, ...] = (
         holds=SEGFORMER.holds,
         models="a SegFormer",
     ),
-    *(_authors(family, naming, under, f"a {family.name}") for family, naming, _, under in _AUTHORS),
+    *(_authors(one) for one in _PUBLISHED),
     Writer(
         config=DenseConfig,
         format="stablehlo",

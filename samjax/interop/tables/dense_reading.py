@@ -1,10 +1,9 @@
 """What all families of dense prediction models do alike when they read a state dict."""
 
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import replace
 
-from samjax.core.errors import UserError
 from samjax.interop.family import Family, Reading, Source
 from samjax.interop.mapping import Naming
 from samjax.models.dense_prediction.dense_model import DenseConfig
@@ -14,29 +13,35 @@ FRAME = DenseConfig().image_size
 """The frame, (height, width) in pixels, of a model that takes photos of any size, unless another is asked for."""
 
 
-def used_part(source: Source) -> Source:
-    """Return the source without the arrays that files are known to carry and that models do not use."""
-    unused = unused_keys(source)
+def used_part(source: Source, *patterns: str) -> Source:
+    """Return the source without the arrays that files are known to carry and that models do not use.
+
+    `patterns` are those of keys that not all models of the layout leave unused.
+    """
+    unused = _unused_keys(source, patterns)
     return replace(source, arrays={key: array for key, array in source.arrays.items() if key not in unused})
 
 
-def unused_keys(source: Source) -> dict[str, None]:
-    """Return the keys of those arrays."""
-    patterns = source.naming.unused_patterns
+def _unused_keys(source: Source, more: Sequence[str]) -> dict[str, None]:
+    patterns = (*source.naming.unused_patterns, *more)
     return {key: None for key in source.arrays if any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)}
 
 
-def reading(family: Family, source: Source, config: DenseConfig, *notes: str) -> Reading:
-    """Return a model of `config` with the arrays of `source`, bit for bit.
+def reading(family: Family, source: Source, config: DenseConfig, *notes: str, unused: Sequence[str] = ()) -> Reading:
+    """Return a model of `config` with the arrays of `source`, bit for bit; `unused` is as for `used_part`.
 
     Raises:
       UserError: names every array that does not fit.
     """
-    params, buffers = family.from_torch(used_part(source).arrays, config, source.naming)
+    params, buffers = family.from_torch(used_part(source, *unused).arrays, config, source.naming)
     if source.naming.part:
         notes = (*notes, f"{source.naming.part} alone: a run that starts from it makes a fresh head")
     return Reading(
-        config=config, params=params, buffers=buffers, unused_keys=tuple(unused_keys(source)), notes=tuple(notes)
+        config=config,
+        params=params,
+        buffers=buffers,
+        unused_keys=tuple(_unused_keys(source, unused)),
+        notes=tuple(notes),
     )
 
 
@@ -47,25 +52,11 @@ def beyond_pixels(config: DenseConfig, naming: Naming) -> str:
     return "normalises each photo with its own mean and standard deviation" if own else ""
 
 
-def frame_note(source: Source) -> tuple[str, ...]:
-    """Return a note where a frame was taken that nobody asked for."""
+def frame_note(source: Source, frame: tuple[int, int] = FRAME) -> tuple[str, ...]:
+    """Return a note where the frame was taken that nobody asked for."""
     if source.image_size is not None:
         return ()
-    height, width = FRAME
+    height, width = frame
     return (
         f"no array says for what frame the model was trained: {height} x {width} is taken, --image-size gives another",
     )
-
-
-def heads_of(width: int, published: Mapping[int, int], what: str) -> int:
-    """Return the attention heads of blocks of `width`: a published model's, else one for each 64 channels.
-
-    Raises:
-      UserError: the width is neither; `what` names the blocks.
-    """
-    if width not in published and width % 64:
-        raise UserError(
-            f"{what} is {width} wide, and a state dict does not say how many attention heads it has: samjax knows "
-            f"those of published widths ({', '.join(map(str, published))}) and takes one for each 64 channels otherwise"
-        )
-    return published.get(width, width // 64)

@@ -1,7 +1,10 @@
 """Sizes of a pyramid vision transformer, read from its arrays' shapes."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from samjax.core.errors import UserError
 from samjax.interop.array_shapes import Shapes
@@ -42,8 +45,8 @@ def pyramid_config(shapes: Shapes, *, heads: tuple[int, ...] | None = None, **fi
         widths.append(width)
         depths.append(shapes.count(f"{start}/blocks/norm1/scale"))
         ratios.append(hidden // width)
-        kernels.append(shapes.of(reduce, axes=4)[2] if _has(shapes, reduce) else None)
-    overlapping = not _has(shapes, "encoder/stages/0/patches/position")
+        kernels.append(shapes.of(reduce, axes=4)[2] if shapes.has(reduce) else None)
+    overlapping = not shapes.has("encoder/stages/0/patches/position")
     base = PyramidConfig() if overlapping else APART
     if set(kernels) == {1}:
         base = replace(base, reduction=Reduction.POOL)
@@ -59,10 +62,18 @@ def pyramid_config(shapes: Shapes, *, heads: tuple[int, ...] | None = None, **fi
     return replace(base, **sizes, heads=heads or HEADS, **fields)
 
 
-def _has(shapes: Shapes, path: str) -> bool:
-    """Return whether there is an array at `path`, of which the table may know nothing."""
-    is_known = any(row.path == path and row.keys(shapes.naming) for row in shapes.rows)
-    return is_known and shapes.has(path)
+def first_ratio(arrays: Mapping[str, np.ndarray]) -> int | None:
+    """Return how many hidden units the first MLP of an encoder alone has for each channel, None of other arrays.
+
+    SegFormer's all have four. PVT's and PVT v2's have eight, but for B5, whose arrays are those of SegFormer's B5.
+    """
+    for up, patches in (
+        ("block1.0.mlp.fc1.weight", "patch_embed1.proj.weight"),
+        ("encoder.block.0.0.mlp.dense1.weight", "encoder.patch_embeddings.0.proj.weight"),
+    ):
+        if up in arrays and patches in arrays:
+            return arrays[up].shape[0] // arrays[patches].shape[0]
+    return None
 
 
 def pyramid_name(config: PyramidConfig, published: dict[str, PyramidConfig]) -> str:

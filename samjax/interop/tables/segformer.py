@@ -10,7 +10,7 @@ from samjax.interop.array_shapes import Shapes
 from samjax.interop.family import Family, Reading, Source
 from samjax.interop.mapping import Naming
 from samjax.interop.tables.dense_reading import FRAME, beyond_pixels, frame_note, reading, used_part
-from samjax.interop.tables.pyramid_geometry import EVERYTHING, pyramid_config, pyramid_name
+from samjax.interop.tables.pyramid_geometry import EVERYTHING, first_ratio, pyramid_config, pyramid_name
 from samjax.interop.tables.pyramid_rows import pyramid_slots
 from samjax.interop.tables.segformer_rows import (
     AUTHORS,
@@ -50,21 +50,9 @@ _SHAPES = {
 _HEADS, _DROP_PATH, _DROPOUT = [1, 2, 5, 8], 0.1, 0.1
 
 
-def is_mit(arrays: Mapping[str, np.ndarray]) -> bool:
-    """Return whether an encoder alone is SegFormer's: its MLPs have four hidden units for each channel.
-
-    PVT v2's B1 to B4, of the same keys, have eight in the first stage; its B5 has the arrays of SegFormer's B5, and
-    cannot be told from it. A whole model's keys are those of no other.
-    """
-    if any(key.startswith("decode_head.") for key in arrays):
-        return True
-    for up, patches in (
-        ("block1.0.mlp.fc1.weight", "patch_embed1.proj.weight"),
-        ("encoder.block.0.0.mlp.dense1.weight", "encoder.patch_embeddings.0.proj.weight"),
-    ):
-        if up in arrays and patches in arrays:
-            return arrays[up].shape[0] == 4 * arrays[patches].shape[0]
-    return False
+def is_segformer(arrays: Mapping[str, np.ndarray]) -> bool:
+    """Return whether it is SegFormer's: a whole model's keys are no other's, those of an encoder alone PVT v2's too."""
+    return any(key.startswith("decode_head.") for key in arrays) or first_ratio(arrays) == 4
 
 
 def _read(source: Source) -> Reading:
@@ -189,5 +177,5 @@ SEGFORMER = Family(
     sample=DenseConfig.segformer_b0(),
     holds=_holds,
     beyond=beyond_pixels,
-    is_this=is_mit,
+    is_this=is_segformer,
 )

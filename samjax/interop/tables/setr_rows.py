@@ -16,11 +16,13 @@ AUTHORS, MMSEGMENTATION = "setr", "setr-mmsegmentation"
 """Names of the layouts."""
 
 UNUSED: Mapping[str, tuple[str, ...]] = {
-    AUTHORS: ("backbone.cls_token", "*.conv_seg.weight", "*.conv_seg.bias", COUNTERS),
-    MMSEGMENTATION: ("backbone.cls_token", COUNTERS),
+    AUTHORS: ("*.conv_seg.weight", "*.conv_seg.bias", COUNTERS),
+    MMSEGMENTATION: (COUNTERS,),
 }
 """Patterns of keys that files have and models do not use: every head of the authors' inherits a classifier and has
-another, and MLA drops the class token before the first block."""
+another."""
+UNUSED_BY_MLA = ("backbone.cls_token",)
+"""The same of MLA, which drops the class token before the first block."""
 
 _DIALECTS = {AUTHORS: Dialect.TIMM, MMSEGMENTATION: Dialect.MMSEGMENTATION}
 
