@@ -26,7 +26,7 @@ def check_categories(photos: list[AnnotatedPhoto], classes: ClassTable) -> None:
         shown = ", ".join(f"{value} (in {path})" for value, path in sorted(first.items())[:5])
         more = f" and {len(first) - 5} more" if len(first) > 5 else ""
         raise UserError(
-            f"the table of classes does not have the values {shown}{more}: add each to a class, or to `ignored`"
+            f"the table of classes does not have the values {shown}{more}: add each to a class, or to `ignore`"
         )
 
 

@@ -29,14 +29,13 @@ def config() -> SemanticTraining:
         model=DenseConfig(
             image_size=(128, 128),
             classes=2,
-            class_names=("background", "nucleus"),
             pixel_statistics=PixelStatistics.PHOTO,
             encoder=PyramidConfig.mit_b0(drop_path=0.1),
             head=AllMlpConfig(width=128),
             dtype="float32",
         ),
         data=SegmentDataConfig(
-            source=str(PHOTOS / "train"), of_masks=True, fit=(512, 256), scale_jitter=(0.5, 2.0), most_of_class=0.95
+            source=str(PHOTOS / "train"), of_masks=True, fit=(256, 128), scale_jitter=(0.75, 3.0), most_of_class=0.95
         ),
         loss=PixelLossConfig(),
         optim=OptimConfig(

@@ -115,7 +115,7 @@ def _inputs(config: TrainConfig, workdir: str, *, dry: bool = False) -> Iterator
     _check_best(config)
     with contextlib.ExitStack() as stack:
         locked = is_lead() and stack.enter_context(lock_folder(workdir))
-        config = _prepared(config, Path(workdir)).completed()
+        config = _prepared(config, Path(workdir)).complete()
         stream = (config.without_caches() if dry else config).stream(sharding=batch_sharding(mesh))
         stack.callback(stream.close)
         open_validation(config)

@@ -53,7 +53,7 @@ def generate_masks(generator, photos: Sequence, folder, *, draw: bool) -> Outcom
     started = time.perf_counter()
     first: tuple[int, float] | None = None
     with progress("photos", total=len(photos)) as bar, ThreadPoolExecutor(2) as pool:
-        for batch in read_ahead(pool, photos, size=generator.batch_size):
+        for batch in batches_ahead(pool, photos, size=generator.batch_size):
             outcome.unreadable |= {place.key: str(error) for place, error in batch if isinstance(error, UserError)}
             loaded = [(place, photo) for place, photo in batch if not isinstance(photo, UserError)]
             of_photos = generator.generate([photo.pixels for _, photo in loaded])
@@ -125,7 +125,7 @@ def _rate(done: int, took: float, first: tuple[int, float] | None, now: float) -
     return f"{done / max(took, 1e-9):.3g}"
 
 
-def read_ahead(pool: ThreadPoolExecutor, photos: Sequence, *, size: int) -> Iterator[list]:
+def batches_ahead(pool: ThreadPoolExecutor, photos: Sequence, *, size: int) -> Iterator[list]:
     """Yield (place, loaded photo or UserError) in batches, reading the next batch in the background."""
 
     def read(place):

@@ -77,12 +77,12 @@ def _segment(predictor: Any, photos: Sequence[Any], folder: Any, *, draw: bool) 
     Raises:
       UserError: some could not be read; the others are done.
     """
-    from samjax.cli.mask_generation import Outcome, read_ahead
+    from samjax.cli.mask_generation import Outcome, batches_ahead
     from samjax.cli.progress_bar import progress
 
     outcome, started = Outcome(), time.perf_counter()
     with progress("photos", total=len(photos)) as bar, ThreadPoolExecutor(2) as pool:
-        for batch in read_ahead(pool, photos, size=predictor.ways):
+        for batch in batches_ahead(pool, photos, size=predictor.ways):
             outcome.unreadable |= {place.key: str(error) for place, error in batch if isinstance(error, UserError)}
             loaded = [(place, photo) for place, photo in batch if not isinstance(photo, UserError)]
             found = predictor.predict_each([photo.pixels for _, photo in loaded]) if loaded else []

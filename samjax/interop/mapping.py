@@ -46,7 +46,7 @@ class Row:
         return self.names.get(naming.name, ())
 
 
-def placed(rows: Iterable[Row], folder: str, layouts: Mapping[str, str]) -> list[Row]:
+def move_rows(rows: Iterable[Row], folder: str, layouts: Mapping[str, str]) -> list[Row]:
     """Return rows of a part as those of a model.
 
     Args:

@@ -1,1 +1,1 @@
-"""Focal, dice and IoU losses, and their sum over the rounds of an interaction."""
+"""Losses: focal, dice and IoU of masks with their sum over the rounds of an interaction; of relative depth."""

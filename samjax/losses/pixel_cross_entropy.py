@@ -13,6 +13,8 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 from samjax.core.errors import UserError
 from samjax.core.ranges import CountOrNone, Range, config_class
 
+_BLOCKS = 8
+"""Blocks of rows whose enlarged logits are in memory one after another."""
 _Weight = Annotated[float, Range(at_least=0, why="it weighs a loss")]
 
 
@@ -54,17 +56,50 @@ def pixel_losses(
     return jnp.where(counted, jax.nn.logsumexp(logits, axis=-1) - own, 0.0)
 
 
-def pixel_cross_entropy(
-    logits: Float[Array, "b h w classes"],
+def enlarged_pixel_losses(
+    logits: Float[Array, "b gh gw classes"],
+    labels: Int[Array, "b h w"],
+    counted: Bool[Array, "b h w"],
+    *,
+    rows: Float[Array, "h gh"],
+    columns: Float[Array, "w gw"],
+) -> Float32[Array, "b h w"]:
+    """Return `pixel_losses` of logits enlarged by two matrices, some rows at a time.
+
+    Enlarged logits of 150 classes are the largest array of a training step by far; they are never whole here, and the
+    backward pass makes them again.
+    """
+    height, width = labels.shape[1:]
+    wide = jnp.einsum("wv,bhvc->bhwc", columns, logits.astype(jnp.float32))
+    count = min(_BLOCKS, height)
+    size = -(-height // count)
+
+    def blocks(array: Array, axis: int) -> Array:
+        """Return the rows of an array in blocks along a new first axis, the last filled up with zeros."""
+        spare = [(0, 0)] * array.ndim
+        spare[axis] = (0, size * count - height)
+        apart = jnp.pad(array, spare).reshape(*array.shape[:axis], count, size, *array.shape[axis + 1 :])
+        return jnp.moveaxis(apart, axis, 0)
+
+    @jax.checkpoint
+    def of_block(block: tuple[Array, Array, Array]) -> Array:
+        of_rows, own_labels, own_counted = block
+        return pixel_losses(jnp.einsum("rh,bhwc->brwc", of_rows, wide), own_labels, own_counted)
+
+    found = jax.lax.map(of_block, (blocks(rows, 0), blocks(labels, 1), blocks(counted, 1)))
+    return jnp.moveaxis(found, 0, 1).reshape(len(labels), size * count, width)[:, :height]
+
+
+def mean_pixel_loss(
+    losses: Float32[Array, "b h w"],
     labels: Int[Array, "b h w"],
     counted: Bool[Array, "b h w"],
     config: PixelLossConfig,
 ) -> Float32[Array, ""]:
-    """Return the mean cross-entropy of the pixels that count; 0 where none does.
+    """Return the mean of the losses of the pixels that count; 0 where none does.
 
     With class weights it is divided by the sum of the counted pixels' weights, as PyTorch does it.
     """
-    losses = pixel_losses(logits, labels, counted)
     weights = counted.astype(jnp.float32)
     if config.hard_threshold:
         weights = jax.lax.stop_gradient(_hard(losses, counted, config)).astype(jnp.float32)

@@ -99,7 +99,7 @@ def init_adapters(plan: AdapterPlan, key: Key[Array, ""]) -> Any:
     return map_with_names(draw, plan.shapes)
 
 
-def merge_adapters(params: Mapping[str, Any], part: Mapping[str, Any], *, scale: float) -> dict[str, Any]:
+def merge_adapters(params: Mapping[Any, Any], part: Mapping[Any, Any], *, scale: float) -> dict[Any, Any]:
     """Return `params` with the leaves of `part` in their place, and its adapters added to their kernels.
 
     A dictionary of `part` in the place of an array of `params` is an adapter. Arrays are JAX's or NumPy's; `scale` is

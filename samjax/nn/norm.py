@@ -1,4 +1,4 @@
-"""Layer normalisation as the release computes it."""
+"""Layer normalisation as the release computes it, and group normalisation."""
 
 import functools
 
@@ -28,3 +28,11 @@ def layer_norm(width: int, *, epsilon: float, dtype: jnp.dtype, rngs: nnx.Rngs) 
     whatever `dtype` is.
     """
     return LayerNorm(width, epsilon=epsilon, dtype=dtype, use_fast_variance=False, rngs=rngs)
+
+
+def group_norm(width: int, groups: int, *, epsilon: float = 1e-5, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.GroupNorm:
+    """Return a GroupNorm (Wu and He 2018) of [b h w c] maps: over the pixels and the channels of each group.
+
+    As in `layer_norm`, the variance does not cancel, and statistics are float32 whatever `dtype` is.
+    """
+    return nnx.GroupNorm(width, groups, epsilon=epsilon, dtype=dtype, use_fast_variance=False, rngs=rngs)

@@ -46,15 +46,23 @@ class Patchify(nnx.Module):
 
 
 class Unpatchify(nnx.Module):
-    """A 2 x 2 transposed convolution of stride 2: each pixel becomes two rows of two; kernel (kh, kw, in, out)."""
+    """A size x size transposed convolution of stride `size`: each pixel becomes `size` rows of as many; kernel (kh, kw,
+    in, out)."""
 
-    def __init__(self, inputs: int, outputs: int, *, init: Initializer, dtype: jnp.dtype, rngs: nnx.Rngs):
+    def __init__(
+        self, inputs: int, outputs: int, size: int = 2, *, init: Initializer, dtype: jnp.dtype, rngs: nnx.Rngs
+    ):
         self.dtype = dtype
-        self.kernel = parameter(init, (2, 2, inputs, outputs), axes=(None,) * 4, rngs=rngs)
+        self.kernel = parameter(init, (size, size, inputs, outputs), axes=(None,) * 4, rngs=rngs)
         self.bias = parameter(nnx.initializers.zeros, (outputs,), axes=(None,), rngs=rngs)
 
-    def __call__(self, pixels: Float[Array, "*n c"]) -> Float[Array, "*n 2 2 d"]:
-        """Return the four pixels of each input pixel on separate axes: no later layer of the decoder needs their
-        layout."""
+    def __call__(self, pixels: Float[Array, "*n c"]) -> Float[Array, "*n p q d"]:
+        """Return the pixels of each input pixel on separate axes: no later layer of SAM's decoder needs their layout.
+        `as_map` makes a map of them."""
         out = jnp.einsum("...c,pqcd->...pqd", pixels.astype(self.dtype), self.kernel[...].astype(self.dtype))
         return out + self.bias[...].astype(self.dtype)
+
+
+def as_map(pixels: Float[Array, "b h w p q d"]) -> Float[Array, "b hp wq d"]:
+    """Return the map of what `Unpatchify` makes of each pixel of a map."""
+    return einops.rearrange(pixels, "b h w p q d -> b (h p) (w q) d")

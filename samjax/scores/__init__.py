@@ -1,1 +1,1 @@
-"""Average precision and recall as COCO and LVIS count them: no model is needed."""
+"""Average precision and recall as COCO and LVIS count them, and errors of depth: no model is needed."""

@@ -16,7 +16,7 @@ from samjax.data.classes.record_classes import read_record_classes
 from samjax.data.segments.segment_data import SegmentDataConfig, SegmentExamples
 from samjax.data.stream.data_config import DataConfig
 from samjax.data.stream.example import NO_RECORD
-from samjax.losses.pixel_cross_entropy import PixelLossConfig, pixel_cross_entropy
+from samjax.losses.pixel_cross_entropy import PixelLossConfig, enlarged_pixel_losses, mean_pixel_loss
 from samjax.models.dense_prediction.dense_model import DenseConfig, DenseModel
 from samjax.parallel.sharding import replicated
 from samjax.tasks.semantic_validation import FIGURES, SemanticValidator
@@ -39,7 +39,7 @@ class SemanticTraining(TrainConfig):
         super().__post_init__()
         self.loss.check_classes(self.model.classes)
 
-    def completed(self) -> "SemanticTraining":
+    def complete(self) -> "SemanticTraining":
         """Return the run with its classes' names and colours, as its records have them.
 
         Raises:
@@ -77,7 +77,9 @@ class SemanticTraining(TrainConfig):
         counted, size = counted_pixels(batch), (batch.labels.shape[1], batch.labels.shape[2])
 
         def mean_loss(logits: Float[Array, "b _ _ classes"]) -> Float[Array, ""]:
-            return pixel_cross_entropy(model.enlarge(logits, size), batch.labels, counted, self.loss)
+            rows, columns = model.enlargement((logits.shape[1], logits.shape[2]), size)
+            losses = enlarged_pixel_losses(logits, batch.labels, counted, rows=rows, columns=columns)
+            return mean_pixel_loss(losses, batch.labels, counted, self.loss)
 
         main = mean_loss(output.logits)
         metrics = {"loss": main, "loss_pixels": main}

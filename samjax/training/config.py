@@ -195,7 +195,7 @@ class TrainConfig(abc.ABC):
         """Return the same run with batches that are read from no `caches`."""
         return self
 
-    def completed(self) -> "TrainConfig":
+    def complete(self) -> "TrainConfig":
         """Return the same run with what its records say of the model, such as the names of classes; most say nothing.
 
         Called once the records are there.

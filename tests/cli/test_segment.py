@@ -13,7 +13,7 @@ from samjax.cli.main import main
 from samjax.predict.semantic.semantic_predictor import SemanticPredictor
 
 NAMES = ("ground", "red", "blue")
-TABLE = {"ignored": [255], "classes": [{"name": name, "values": [value]} for value, name in enumerate(NAMES)]}
+TABLE = {"ignore": [255], "classes": [{"name": name, "values": [value]} for value, name in enumerate(NAMES)]}
 
 
 @pytest.fixture(scope="module")

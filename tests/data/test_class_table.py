@@ -49,7 +49,7 @@ CELL = {"name": "cell", "values": [1]}
     [
         ({"classes": []}, "the table has 0 classes"),
         ({"classes": [CELL, {"name": "wall", "values": [1]}]}, "value 1 is of cell and of wall"),
-        ({"classes": [CELL], "ignored": [1]}, "value 1 is of ignored and of cell"),
+        ({"classes": [CELL], "ignore": [1]}, "value 1 is of ignored and of cell"),
         ({"classes": [CELL, {"name": "cell", "values": [2]}]}, "two classes are called cell"),
         ({"classes": [CELL], "background": "sky"}, "background is 'sky', which is no class: cell"),
         ({"classes": [{"name": "cell", "colour": [0, 0, 300]}]}, "it must be between 0 and 255"),
@@ -86,5 +86,5 @@ def test_categories_are_classes_in_the_order_of_their_ids(tmp_path):
 
 
 def test_numbers_are_looked_up_in_the_table_itself():
-    table = ClassTable(classes=(SegmentClass(name="a", values=(2, 5)), SegmentClass(name="b")), ignored=(9,))
+    table = ClassTable(classes=(SegmentClass(name="a", values=(2, 5)), SegmentClass(name="b")), ignore=(9,))
     assert dict(table.numbers) == {2: 0, 5: 0, 9: IGNORE}

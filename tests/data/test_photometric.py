@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from samjax.data.segments.photometric import PhotometricChange, PhotometricRules
+from samjax.data.segments.photometric import PhotometricChange, PhotometricConfig
 
 NOTHING = PhotometricChange(0.0, 1.0, 1.0, 0.0, contrast_last=False)
 
@@ -41,9 +41,9 @@ def test_no_saturation_is_grey(photo):
 
 
 def test_each_change_is_made_as_often_as_asked():
-    drawn = [PhotometricRules(probability=0.25).draw(np.random.default_rng(seed)) for seed in range(400)]
+    drawn = [PhotometricConfig(probability=0.25).draw(np.random.default_rng(seed)) for seed in range(400)]
     for place, neutral in enumerate((0.0, 1.0, 1.0, 0.0)):
         assert np.mean([one[place] != neutral for one in drawn]) == pytest.approx(0.25, abs=0.07)
     assert np.mean([one.contrast_last for one in drawn]) == pytest.approx(0.5, abs=0.08)
-    never = PhotometricRules(probability=0.0)
+    never = PhotometricConfig(probability=0.0)
     assert all(never.draw(np.random.default_rng(seed))[:4] == NOTHING[:4] for seed in range(9))

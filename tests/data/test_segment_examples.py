@@ -13,11 +13,11 @@ from samjax.core.errors import UserError
 from samjax.data.masks import rle
 from samjax.data.records import masks, segments
 from samjax.data.records.schema import RecordError
-from samjax.data.segments.photometric import PhotometricRules
-from samjax.data.segments.segment_data import SegmentDataConfig, SegmentExamples, covered
+from samjax.data.segments.photometric import PhotometricConfig
+from samjax.data.segments.segment_data import SegmentDataConfig, SegmentExamples, object_classes
 from samjax.data.stream.example import UnusableRecordError
 
-PLAIN = PhotometricRules(probability=0.0)
+PLAIN = PhotometricConfig(probability=0.0)
 LEVELS = (0, 80, 160, 240)
 """Each class's grey, so that the photo tells the classes."""
 
@@ -90,7 +90,7 @@ def test_validation_sees_the_whole_photo(record):
 
 def test_colours_change_and_labels_stay(record):
     plain = maker().example(record, np.random.default_rng(0)).arrays
-    changed = maker(photometric=PhotometricRules(probability=1.0)).example(record, np.random.default_rng(0)).arrays
+    changed = maker(photometric=PhotometricConfig(probability=1.0)).example(record, np.random.default_rng(0)).arrays
     np.testing.assert_array_equal(plain["labels"], changed["labels"])
     assert (plain["image"] != changed["image"]).any()
 
@@ -100,7 +100,7 @@ def test_masks_make_two_classes(photos):
         described = json.load(tar.extractfile(next(one for one in tar if one.name.endswith(".json"))))
     size = {"height": described["image"]["height"], "width": described["image"]["width"]}
     counts = [one["segmentation"]["counts"] for one in described["annotations"]]
-    found = covered(
+    found = object_classes(
         masks.Record(image_id=1, file_name="a.jpg", jpeg=b"", **size, annotations=tuple(map(annotation, counts)))
     )
     inside = np.any([rle.decode(one, **size) for one in counts], axis=0)

@@ -49,7 +49,7 @@ def table(*values, **changes):
 
 
 def test_classes_of_label_maps_are_those_of_the_table(maps):
-    classes = table((0, 2), (1,), ignored=(255,))
+    classes = table((0, 2), (1,), ignore=(255,))
     run(maps, classes)
     assert read_record_classes(str(maps / "out")) == classes
     for record in read(maps / "out"):
@@ -61,32 +61,32 @@ def test_classes_of_label_maps_are_those_of_the_table(maps):
 
 def test_values_outside_the_table_are_refused_by_name(maps):
     with pytest.raises(UserError, match=r"does not have the values 2 \(in a\.png\): add each to a class"):
-        run(maps, table((0,), (1,), ignored=(255,)))
+        run(maps, table((0,), (1,), ignore=(255,)))
 
 
 def test_a_class_that_no_photo_has_is_said(maps, caplog):
-    run(maps, table((0,), (1,), (2,), (7,), ignored=(255,)))
+    run(maps, table((0,), (1,), (2,), (7,), ignore=(255,)))
     assert "No photo has the classes class 3: a model cannot learn them" in caplog.text
 
 
 def test_maps_of_nothing_that_counts_are_refused(maps):
     with pytest.raises(UserError, match="no photo has a pixel of any class"):
-        run(maps, table((7,), ignored=(0, 1, 2, 255)))
+        run(maps, table((7,), ignore=(0, 1, 2, 255)))
 
 
 def test_another_table_needs_another_folder(maps):
-    run(maps, table((0, 1), (2,), ignored=(255,)))
+    run(maps, table((0, 1), (2,), ignore=(255,)))
     with pytest.raises(UserError, match="exists already and was prepared from something else"):
-        run(maps, table((0,), (1, 2), ignored=(255,)))
+        run(maps, table((0,), (1, 2), ignore=(255,)))
 
 
 def test_a_map_of_another_size_and_a_coloured_one_are_refused(maps):
     Image.new("L", (15, 12)).save(maps / "maps" / "a.png")
     with pytest.raises(UserError, match="label maps of another size"):
-        run(maps, table((0,), (1,), (2,), ignored=(255,)))
+        run(maps, table((0,), (1,), (2,), ignore=(255,)))
     Image.new("RGB", (16, 12)).save(maps / "maps" / "a.png")
     with pytest.raises(UserError, match="it is RGB, not grey and without a palette"):
-        run(maps, table((0,), (1,), (2,), ignored=(255,)))
+        run(maps, table((0,), (1,), (2,), ignore=(255,)))
 
 
 def test_of_objects_the_smaller_one_is_seen_and_the_rest_is_background(tmp_path):

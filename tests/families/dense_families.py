@@ -5,7 +5,7 @@ import dataclasses
 from helpers.tiny_dense import tiny_dense
 from known_family import SYNTHETIC, KnownFamily, Size
 
-from samjax.data.segments.photometric import PhotometricRules
+from samjax.data.segments.photometric import PhotometricConfig
 from samjax.data.segments.segment_data import SegmentDataConfig
 from samjax.interop.tables import pvt, segmenter_rows, setr_rows
 from samjax.interop.tables.hrformer import HRFORMER
@@ -33,7 +33,7 @@ def semantic(model: DenseConfig):
         return SemanticTraining(
             model=dataclasses.replace(model, classes=2),
             data=SegmentDataConfig(
-                source=SYNTHETIC, of_masks=True, fit=(96, 96), photometric=PhotometricRules(probability=0.0)
+                source=SYNTHETIC, of_masks=True, fit=(96, 96), photometric=PhotometricConfig(probability=0.0)
             ),
             loss=PixelLossConfig(auxiliary_weight=0.4),
             steps=6,

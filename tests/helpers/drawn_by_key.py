@@ -30,15 +30,19 @@ def drawn(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def drawn_by_key(
-    make: Callable[..., M], rows: Iterable[Row], stacks: Mapping[str, Sequence[Slot]], name: str
+    make: Callable[..., M],
+    rows: Iterable[Row],
+    stacks: Mapping[str, Sequence[Slot]],
+    name: str,
+    draw: Callable[[str, tuple[int, ...]], np.ndarray] = drawn,
 ) -> tuple[M, dict[str, np.ndarray]]:
-    """Return the module, and its weights by their keys in the layout `name`."""
+    """Return the module, and its weights by their keys in the layout `name`: what `draw` gives for key and shape."""
     _, *parts = abstract_model(make)
     leaves = [{path: leaf.shape for path, leaf in named_leaves(nnx.to_pure_dict(part)).items()} for part in parts]
     shapes = leaves[0] | leaves[1]
     table = write_out(rows, stacks, Naming(name=name, title=name, signs=()))
     weights = {
-        key: drawn(key, entry.layout.torch_shape(entry.shape_in(shapes[entry.path])))
+        key: draw(key, entry.layout.torch_shape(entry.shape_in(shapes[entry.path])))
         for entry in table
         for key in entry.keys
     }

@@ -17,7 +17,7 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "hrformer.npz"
 """Outputs of the authors' code in double precision, of the first photo alone; by case and part."""
 CONFIG = HrnetConfig(widths=(8, 12, 12, 16), heads=(1, 2, 3, 4), modules=(1, 1, 1), blocks=1, window=5, mlp_ratio=2)
 """Windows of 5 divide no side of the maps below: most are padded on both sides, more of it after than before."""
-SIDES = {"square": (64, 64), "wide": (32, 64), "odd": (45, 61)}
+SIDES = {"square": (64, 64), "wide": (32, 64), "odd": (53, 77)}
 """Of photos, in pixels."""
 OCR = OcrConfig(width=16, key_width=8, auxiliary_width=16, dropout=0.0)
 CLASSES = 3

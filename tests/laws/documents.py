@@ -21,7 +21,7 @@ EXPERIMENTS = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "experiment
 
 def text(document: str) -> str:
     """Return a page, with the commands that go over several lines on one."""
-    return (ROOT / document).read_text().replace("\\\n", " ")
+    return re.sub(r"\\{1,2}\n", " ", (ROOT / document).read_text())  # two in a docstring
 
 
 def fences(document: str, language: str) -> list[str]:

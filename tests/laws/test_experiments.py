@@ -13,6 +13,7 @@ from samjax.models.vit.vit import Stem
 from samjax.nn.spatial_attention import AttentionKernel
 from samjax.nn.stack import Remat
 from samjax.nn.structure import abstract_model
+from samjax.optim.build import Optimizer
 from samjax.parallel.mesh import MeshConfig, Preset
 from samjax.prompting.interactive import Refinement
 from samjax.tasks.promptable import PromptableTraining
@@ -80,6 +81,8 @@ def test_run_is_the_papers(name):
     assert optim == {
         "rates": (),
         "muon": (),
+        "optimizer": Optimizer.ADAMW,
+        "momentum": 0.9,
         "beta1": 0.9,
         "beta2": 0.999,
         "epsilon": 1e-8,

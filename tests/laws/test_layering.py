@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "samjax.models": ("core", "parallel", "nn"),
     "samjax.checkpoint": ("core", "parallel", "nn"),
     "samjax.interop": ("core", "nn", "models", "checkpoint"),
-    "samjax.predict": ("core", "data", "parallel", "models", "checkpoint", "pictures"),
+    "samjax.predict": ("core", "data", "parallel", "nn", "models", "checkpoint", "pictures"),
     "samjax.training": TRAIN,
     "samjax.tasks": (*TASKS, "pictures", "scores"),
     "samjax.plan": ("core", "parallel", "training"),

@@ -12,7 +12,11 @@ from samjax.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 REFERENCES = ROOT / "runs" / "reference"
-EXPERIMENTS = {"demo": "experiments/sam/smoke.py", "nuclei": "experiments/nuclei/whole_photos.py"}
+EXPERIMENTS = {
+    "demo": "experiments/sam/smoke.py",
+    "mae": "experiments/mae/smoke.py",
+    "nuclei": "experiments/nuclei/whole_photos.py",
+}
 PLACES = {"data.source", "validation.source"}
 """Where a run's data lay."""
 

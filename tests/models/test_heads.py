@@ -9,8 +9,10 @@ from flax import nnx
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
 from samjax.models.heads.all_mlp import AllMlpConfig, AllMlpHead
+from samjax.models.heads.fpn import FpnConfig, FpnHead
 from samjax.models.heads.mask_transformer import MaskTransformerConfig
 from samjax.models.heads.mla import MlaConfig
+from samjax.models.heads.ocr import OcrConfig, OcrHead
 from samjax.models.heads.progressive import ProgressiveConfig
 from samjax.models.pyramid.pyramid import PyramidConfig
 from samjax.models.vit.tapped_vit import TappedVitConfig
@@ -18,27 +20,39 @@ from samjax.models.vit.tapped_vit import TappedVitConfig
 FLOAT32 = jnp.dtype("float32")
 ENCODER = TappedVitConfig(width=8, heads=2, depth=3, taps=(0, 1), patch=8)
 
+MAPS = tuple(jnp.asarray(np.random.default_rng(0).normal(size=(3, *side, 2)), jnp.float32) for side in ((4, 6), (2, 3)))
+WIDTH = 8
+SIZES = {"channels": (2, 2), "classes": WIDTH, "dtype": jnp.dtype("float32")}
 
-def test_dropout_is_of_whole_channels_of_a_photo():
+
+def all_mlp(dropout: float) -> AllMlpHead:
+    return AllMlpHead(AllMlpConfig(width=WIDTH, dropout=dropout), **SIZES, rngs=nnx.Rngs(0))
+
+
+def ocr(dropout: float) -> OcrHead:
+    config = OcrConfig(width=WIDTH, key_width=4, auxiliary_width=4, auxiliary_kernel=1, dropout=dropout)
+    return OcrHead(config, **SIZES, rngs=nnx.Rngs(0))
+
+
+def semantic_fpn(dropout: float) -> FpnHead:
+    config = FpnConfig(pyramid_width=4, width=WIDTH, dropout=dropout)
+    return FpnHead(config, strides=(4, 8), **SIZES, rngs=nnx.Rngs(0))
+
+
+@pytest.mark.parametrize("make", [all_mlp, pytest.param(ocr, marks=pytest.mark.slow), semantic_fpn])
+def test_dropout_is_of_whole_channels_of_a_photo(make):
     """With logits that are the mixed channels themselves: each is 0 everywhere or twice what it was."""
-    width, maps = 8, tuple(jnp.asarray(np.random.default_rng(0).normal(size=(3, *side, 2)), jnp.float32)
-                           for side in ((4, 6), (2, 3)))  # fmt: skip
 
     def logits(rate):
-        head = AllMlpHead(
-            AllMlpConfig(width=width, dropout=rate),
-            channels=(2, 2),
-            classes=width,
-            dtype=jnp.dtype("float32"),
-            rngs=nnx.Rngs(0),
-        )
-        head.classify.kernel[...] = jnp.eye(width)
-        return np.asarray(head(maps, key=jax.random.key(1)).logits)
+        head = make(rate)
+        head.classify.kernel[...] = jnp.eye(WIDTH)
+        return np.asarray(head(MAPS, key=jax.random.key(1)).logits)
 
     whole, dropped = logits(0.0), logits(0.5)
     gone = ~dropped.any(axis=(1, 2)) & whole.any(axis=(1, 2))
     assert 0 < gone.sum() < gone.size
     np.testing.assert_allclose(dropped, np.where(gone[:, None, None], 0, 2 * whole), rtol=1e-6)
+    np.testing.assert_array_equal(np.asarray(make(0.5)(MAPS).logits), np.asarray(make(0.0)(MAPS).logits))
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from samjax.core.tree import named_leaves
 from samjax.models.vit.blocks import BlocksConfig
 from samjax.models.vit.vit import Positions, Vit, VitConfig
 from samjax.nn.init import Buffer
+from samjax.nn.interpolate import Method, interpolate
 from samjax.nn.sin_cos import sin_cos_table
 from samjax.nn.stack import layer
 
@@ -194,6 +195,29 @@ def test_layers_are_numbered_by_block():
     )
     assert PLAIN.layer_ids("encoder")[-1] == ("encoder/groups/full/*", (1, 2, 3, 4))
     assert len(PLAIN.layer_ids("encoder")) == 4
+
+
+@pytest.mark.parametrize("class_position", [False, True])
+def test_positions_of_another_size_are_resized(class_position):
+    """Only where the config says how; the class token's own stays as it is."""
+    config = dataclasses.replace(PLAIN, class_token=True, class_position=class_position)
+    image = normal(2, 20, 24, 3)
+    with pytest.raises(ValueError, match="Incompatible shapes"):
+        make(config).embed(image)
+    vit = make(dataclasses.replace(config, position_resize=Method.BILINEAR))
+    table = vit.position[1:].reshape(*GRID, -1) if class_position else vit.position[...]
+    expected = vit.patch_embed(image) + interpolate(table[None], (5, 6))
+    np.testing.assert_allclose(vit.embed(image), expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(vit.embed(IMAGE), make(config).embed(IMAGE))
+
+
+def test_patches_may_be_of_a_map():
+    """A token for each pixel of another network's map, such as a hybrid's."""
+    config = dataclasses.replace(PLAIN, patch=1)
+    vit = drawn(lambda: Vit(config, grid=GRID, inputs=5, dtype=jnp.dtype("float32"), rngs=nnx.Rngs(0)), 0)
+    pixels = normal(2, *GRID, 5)
+    expected = pixels @ vit.patch_embed.kernel[0, 0] + vit.patch_embed.bias[...] + vit.position[...]
+    np.testing.assert_allclose(vit.embed(pixels), expected, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_offsets_are_counted_row_by_row():
         np.testing.assert_array_equal(bias[:, query, key], flat[index])
 
 
-@pytest.mark.parametrize("padding", Padding)
+@pytest.mark.parametrize("padding", [Padding.CENTRED, pytest.param(Padding.AFTER, marks=pytest.mark.slow)])
 def test_attention_is_of_zero_padded_windows(padding):
     """Every query sees all keys of its window, those of the padding too: zeros before the projection."""
     window, heads, width, grid = 3, 2, 4, (4, 5)

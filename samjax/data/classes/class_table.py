@@ -1,6 +1,6 @@
 """A table of classes: which values of a label map, or categories of a JSON, are which class, and which are ignored.
 
-    {"ignored": [255], "classes": [{"name": "background", "values": [0]}, {"name": "cell", "values": [1, 2]}]}
+    {"ignore": [255], "classes": [{"name": "background", "values": [0]}, {"name": "cell", "values": [1, 2]}]}
 
 is such a table, in a file of one's own. Those of known data sets are called by name.
 """
@@ -44,7 +44,7 @@ class ClassTable:
 
     title: str = ""
     url: str = ""
-    ignored: tuple[_Value, ...] = ()
+    ignore: tuple[_Value, ...] = ()
     """Values of pixels that count for nothing."""
     background: str = ""
     """Where annotations are objects: the name of the class of pixels that no object covers; empty ignores them."""
@@ -53,7 +53,7 @@ class ClassTable:
     def __post_init__(self):
         if not 1 <= len(self.classes) <= MOST_CLASSES:
             raise UserError(f"the table has {len(self.classes):,} classes; give 1 to {MOST_CLASSES:,}")
-        owners: dict[int, str] = dict.fromkeys(self.ignored, "ignored")
+        owners: dict[int, str] = dict.fromkeys(self.ignore, "ignored")
         for one in self.classes:
             for value in one.values:
                 if (other := owners.setdefault(value, one.name)) != one.name:
@@ -73,7 +73,7 @@ class ClassTable:
     @functools.cached_property
     def numbers(self) -> Mapping[int, int]:
         """The class of each value; `IGNORE` for those ignored."""
-        found = dict.fromkeys(self.ignored, IGNORE)
+        found = dict.fromkeys(self.ignore, IGNORE)
         return found | {value: number for number, one in enumerate(self.classes) for value in one.values}
 
     def to_json(self) -> str:

@@ -15,7 +15,7 @@ _Factor = Annotated[float, Range(at_least=0, below=16, why="pixels are multiplie
 
 
 @config_class("data.photometric")
-class PhotometricRules:
+class PhotometricConfig:
     """Each change is made with `probability`, drawn uniformly; the defaults are mmsegmentation's."""
 
     probability: Probability = 0.5

@@ -19,7 +19,7 @@ from samjax.data.masks.packing import nearest_positions
 from samjax.data.records import masks
 from samjax.data.records import segments as records
 from samjax.data.records.schema import RecordError, Schema
-from samjax.data.segments.photometric import PhotometricRules
+from samjax.data.segments.photometric import PhotometricConfig
 from samjax.data.stream.data_config import DataConfig
 from samjax.data.stream.example import Example, UnusableRecordError
 from samjax.data.view import WHOLE, View
@@ -51,7 +51,7 @@ class SegmentDataConfig(DataConfig):
     """How often a crop is drawn at most; the last one is taken."""
     flip_probability: Probability = 0.5
     """Probability that a crop is mirrored, left and right. Training only."""
-    photometric: PhotometricRules = field(default_factory=PhotometricRules)
+    photometric: PhotometricConfig = field(default_factory=PhotometricConfig)
     """Random changes of colours. Training only."""
     decoding: Decoding = Decoding.EXACT
     """EXACT decodes all of a photo's pixels, SCALED no more than its scale needs, which is faster."""
@@ -64,7 +64,7 @@ class SegmentDataConfig(DataConfig):
         if self.fit[0] < self.fit[1]:
             raise UserError(f"data.fit is {self.fit}; give the longest side before the shortest")
 
-    def fitted(self, photo: tuple[int, int]) -> tuple[float, float]:
+    def fit_size(self, photo: tuple[int, int]) -> tuple[float, float]:
         """Return the (height, width) that a `photo` of (height, width) has before it is jittered."""
         longest, shortest = max(photo), min(photo)
         scale = min(self.fit[0] / longest, self.fit[1] / shortest)
@@ -106,7 +106,7 @@ class SegmentExamples:
           UnusableRecordError: no pixel of the photo has a class.
           RecordError: or PhotoError or RleError: the record is corrupt, or has a class that the model has not.
         """
-        classes = covered(record) if isinstance(record, masks.Record) else record.classes()
+        classes = object_classes(record) if isinstance(record, masks.Record) else record.classes()
         if classes.max() >= self._classes:
             raise RecordError(f"it has the class {classes.max()}; the model has {self._classes}, numbered from 0")
         counts = {"without_classes": int(classes.max() < 0)}
@@ -129,7 +129,7 @@ class SegmentExamples:
         """Return a view at a random scale whose window is of several classes, if one is found."""
         config, photo = self._config, (classes.shape[0], classes.shape[1])
         factor, aspect = float(rng.uniform(*config.scale_jitter)), float(rng.uniform(*config.aspect_jitter))
-        height, width = config.fitted(photo)
+        height, width = config.fit_size(photo)
         scaled = max(1, round(height * factor)), max(1, round(width * factor * aspect))
         window = min(scaled[0], self._frame[0]), min(scaled[1], self._frame[1])
         flip = bool(rng.random() < config.flip_probability)
@@ -144,7 +144,7 @@ class SegmentExamples:
         return view
 
 
-def covered(record: masks.Record) -> Int16[np.ndarray, "h w"]:
+def object_classes(record: masks.Record) -> Int16[np.ndarray, "h w"]:
     """Return 1 where a mask of the record is, 0 elsewhere.
 
     Raises:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from samjax.core.errors import UserError
 from samjax.interop.array_shapes import Shapes
 from samjax.interop.family import Family, Reading, Source
-from samjax.interop.mapping import Naming, Row, placed
+from samjax.interop.mapping import Naming, Row, move_rows
 from samjax.interop.tables import hrnet_rows as hrnet
 from samjax.interop.tables.dense_reading import beyond_pixels, frame_note, reading, used_part
 from samjax.interop.tables.ocr_rows import ocr_rows
@@ -31,9 +31,9 @@ def hrformer_rows(config: DenseConfig) -> tuple[Row, ...]:
     rows: list[Row] = []
     for layout, start in _PREFIXES.items():
         own = hrnet.hrnet_rows(config.encoder, prefixes={hrnet.AUTHORS: start})  # type: ignore[arg-type]
-        rows += placed(own, "encoder/", {layout: hrnet.AUTHORS})
+        rows += move_rows(own, "encoder/", {layout: hrnet.AUTHORS})
     if isinstance(config.head, OcrConfig):
-        rows += placed(ocr_rows(config.head, prefixes={AUTHORS: ""}), "head/", {AUTHORS: AUTHORS})
+        rows += move_rows(ocr_rows(config.head, prefixes={AUTHORS: ""}), "head/", {AUTHORS: AUTHORS})
     return tuple(rows)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from samjax.core.errors import UserError
 from samjax.interop.array_shapes import Shapes
 from samjax.interop.family import Family, Reading, Source
-from samjax.interop.mapping import Naming, Row, placed
+from samjax.interop.mapping import Naming, Row, move_rows
 from samjax.interop.tables import fpn_rows as fpn
 from samjax.interop.tables import pyramid_rows as pyramid
 from samjax.interop.tables.conv_norm_rows import COUNTERS
@@ -46,9 +46,9 @@ def pvt_rows(config: DenseConfig) -> tuple[Row, ...]:
     rows: list[Row] = []
     for layout, (dialect, start) in _ENCODERS.items():
         own = pyramid.pyramid_rows(config.encoder, prefixes={dialect: start})  # type: ignore[arg-type]
-        rows += placed(own, "encoder/", {layout: dialect})
+        rows += move_rows(own, "encoder/", {layout: dialect})
     head = fpn.fpn_rows(config.encoder.strides, prefixes={fpn.MMSEGMENTATION: ""})
-    return (*rows, *placed(head, "head/", {AUTHORS: fpn.MMSEGMENTATION}))
+    return (*rows, *move_rows(head, "head/", {AUTHORS: fpn.MMSEGMENTATION}))
 
 
 def _read(source: Source) -> Reading:

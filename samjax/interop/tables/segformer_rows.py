@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from samjax.interop.axes import LINEAR, POINTWISE
-from samjax.interop.mapping import Row, placed
+from samjax.interop.mapping import Row, move_rows
 from samjax.interop.tables import pyramid_rows as pyramid
 from samjax.interop.tables.conv_norm_rows import COUNTERS, batch_norm_rows, layer_rows
 from samjax.models.dense_prediction.dense_model import DenseConfig
@@ -36,7 +36,7 @@ def segformer_rows(config: DenseConfig) -> tuple[Row, ...]:
     rows: list[Row] = []
     for layout, dialect in _DIALECTS.items():
         own = pyramid.pyramid_rows(config.encoder, prefixes={dialect: _ENCODERS[layout]})  # type: ignore[arg-type]
-        rows += placed(own, "encoder/", {layout: dialect})
+        rows += move_rows(own, "encoder/", {layout: dialect})
     for level in range(len(config.encoder.channels)):
         for layout, key in ((AUTHORS, f"linear_c{level + 1}"), (HUB, f"linear_c.{level}")):
             rows += layer_rows(f"head/project/{level}", f"decode_head.{key}.proj", LINEAR, {layout: ""})

@@ -12,6 +12,7 @@ from samjax.core.random import Rows, split_each
 from samjax.core.ranges import Count, Pixels, Shade, config_class
 from samjax.core.tree import LayerIds
 from samjax.models.backbone import BackboneConfig
+from samjax.models.dense_prediction.dpt_sizes import DptSizes
 from samjax.models.dense_prediction.hrformer_sizes import HrFormerSizes
 from samjax.models.dense_prediction.pvt_sizes import PvtSizes
 from samjax.models.dense_prediction.segformer_sizes import SegFormerSizes
@@ -20,12 +21,12 @@ from samjax.models.dense_prediction.setr_sizes import SetrSizes
 from samjax.models.heads.all_mlp import AllMlpConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
 from samjax.models.pyramid.pyramid import PyramidConfig
-from samjax.nn.interpolate import interpolate
+from samjax.nn.interpolate import Method, interpolate, matrix
 from samjax.nn.pixels import PixelStatistics, normalise
 
 
 @config_class("model")
-class DenseConfig(SegFormerSizes, SetrSizes, SegmenterSizes, HrFormerSizes, PvtSizes):
+class DenseConfig(DptSizes, SegFormerSizes, SetrSizes, SegmenterSizes, HrFormerSizes, PvtSizes):
     """A model for dense prediction: any backbone with any head. Published ones are classmethods."""
 
     WORDS: ClassVar[str] = "a dense prediction model"
@@ -117,3 +118,14 @@ class DenseModel(nnx.Module):
         """Return logits enlarged bilinearly to `size` = (height, width), as the head's authors do."""
         aligned = self.config.head.ALIGN_CORNERS
         return interpolate(logits.astype(jnp.float32), size, align_corners=aligned)
+
+    def enlargement(
+        self, grid: tuple[int, int], size: tuple[int, int]
+    ) -> tuple[Float32[Array, "h gh"], Float32[Array, "w gw"]]:
+        """Return the matrices by which `enlarge` brings rows and columns of a `grid` to `size`."""
+        aligned = self.config.head.ALIGN_CORNERS
+        rows, columns = (
+            jnp.asarray(matrix(old, new, method=Method.BILINEAR, align_corners=aligned), jnp.float32)
+            for old, new in zip(grid, size, strict=True)
+        )
+        return rows, columns

@@ -17,6 +17,7 @@ from samjax.models.multiples import check_multiples
 from samjax.models.vit.blocks import BlocksConfig, apply_groups, stack_groups
 from samjax.nn.conv_stem import ConvStem
 from samjax.nn.init import VIT_INIT, Buffer, parameter
+from samjax.nn.interpolate import Method, interpolate
 from samjax.nn.norm import layer_norm
 from samjax.nn.patch import Patchify
 from samjax.nn.sin_cos import sin_cos_table
@@ -60,6 +61,8 @@ class VitConfig(BlocksConfig):
     class_position: bool = False
     """Whether such tokens have positions of their own, as timm's have: the first of the table, which is then a
     sequence."""
+    position_resize: Method | None = None
+    """How the table of positions is resized for photos of another size than it was made for; None refuses those."""
     final_norm: bool = True
     """Whether a norm follows the last block."""
     taps: tuple[CountOrNone, ...] = ()
@@ -124,9 +127,10 @@ class Vit(nnx.Module):
     Args:
       config: its sizes.
       grid: (height, width) of the photos it sees, in patches; its position tables are made for it.
+      inputs: channels of what it sees, 3 of a photo; or those of another network's map, cut into patches like a photo.
       dtype: of activations and matrix products. Parameters, softmax and the norms' statistics are float32.
       init: initialiser of the blocks' kernels, [inputs, outputs].
-      patch_init: initialiser of the patch embedding's kernel, [patch, patch, 3, outputs].
+      patch_init: initialiser of the patch embedding's kernel, [patch, patch, inputs, outputs].
     """
 
     def __init__(
@@ -134,6 +138,7 @@ class Vit(nnx.Module):
         config: VitConfig,
         *,
         grid: tuple[int, int],
+        inputs: int = 3,
         dtype: jnp.dtype,
         init: Initializer = VIT_INIT,
         patch_init: Initializer = VIT_INIT,
@@ -142,10 +147,10 @@ class Vit(nnx.Module):
         self.config, self.grid, self.dtype = config, grid, dtype
         width, axes = config.width, (None, None, "embed")
         if config.stem is Stem.CONVOLUTIONS:
-            self.patch_embed = ConvStem(3, width, config.patch, init=patch_init, dtype=dtype, rngs=rngs)
+            self.patch_embed = ConvStem(inputs, width, config.patch, init=patch_init, dtype=dtype, rngs=rngs)
         else:
             self.patch_embed = Patchify(
-                3, width, config.patch, init=patch_init, use_bias=config.patch_bias, dtype=dtype, rngs=rngs
+                inputs, width, config.patch, init=patch_init, use_bias=config.patch_bias, dtype=dtype, rngs=rngs
             )
         if config.class_position:
             places = config.extra_tokens + grid[0] * grid[1]
@@ -162,22 +167,25 @@ class Vit(nnx.Module):
         self.class_token, self.distillation_token = token(config.class_token), token(config.distillation_token)
         self.norm = layer_norm(width, epsilon=config.epsilon, dtype=dtype, rngs=rngs) if config.final_norm else None
 
-    def embed(self, image: Float[Array, "b h w 3"]) -> Float[Array, "b gh gw d"]:
+    def embed(self, image: Float[Array, "b h w c"]) -> Float[Array, "b gh gw d"]:
         """Return the embedded patches of normalised photos, positions added."""
         return self._embed(image)[0]
 
-    def _embed(self, image: Float[Array, "b h w 3"]) -> tuple[Float[Array, "b gh gw d"], tuple[Array, ...]]:
+    def _embed(self, image: Float[Array, "b h w c"]) -> tuple[Float[Array, "b gh gw d"], tuple[Array, ...]]:
         """Return the embedded patches, and the stem's maps."""
         if isinstance(self.patch_embed, ConvStem):
             tokens, maps = self.patch_embed.with_maps(image)
         else:
             tokens, maps = self.patch_embed(image), ()
-        return constrain(tokens + self._positions().astype(self.dtype), "batch", None, None, None), maps
+        positions = self._positions((tokens.shape[1], tokens.shape[2])).astype(self.dtype)
+        return constrain(tokens + positions, "batch", None, None, None), maps
 
-    def _positions(self) -> Float[Array, "gh gw d"]:
-        """Return the position of each patch."""
-        table = self.position[...]
-        return table[self.config.extra_tokens :].reshape(*self.grid, -1) if self.config.class_position else table
+    def _positions(self, grid: tuple[int, int]) -> Float[Array, "gh gw d"]:
+        """Return the position of each patch of a photo of `grid` patches."""
+        table, method = self.position[...], self.config.position_resize
+        if self.config.class_position:
+            table = table[self.config.extra_tokens :].reshape(*self.grid, -1)
+        return table if method is None else interpolate(table[None], grid, method=method)[0]
 
     def _extra_tokens(self) -> Float[Array, "e d"]:
         """Return the learned tokens, positions added if they have any."""
@@ -202,7 +210,7 @@ class Vit(nnx.Module):
         return tokens if self.norm is None else self.norm(tokens), taps
 
     def features(
-        self, image: Float[Array, "b h w 3"], *, key: Key[Array, ""] | None = None, rows: Rows | None = None
+        self, image: Float[Array, "b h w c"], *, key: Key[Array, ""] | None = None, rows: Rows | None = None
     ) -> VitFeatures:
         """Encode normalised photos; a `key` turns drop path on, `rows` is as for `attend`."""
         tokens, stem = self._embed(image)

@@ -12,7 +12,7 @@ from samjax.data.classes.record_classes import read_record_classes
 from samjax.data.photo import Orientation, read_photo
 from samjax.data.records import masks, segments
 from samjax.data.records.schema import RecordError
-from samjax.data.segments.segment_data import covered
+from samjax.data.segments.segment_data import object_classes
 from samjax.data.stream.sources import RecordSource, open_info, open_source, schema_of
 
 OF_MASKS = ("background", "object")
@@ -43,7 +43,7 @@ class ClassedPhoto:
         """
         try:
             record = _decode(self.source[self.index])
-            classes = covered(record) if isinstance(record, masks.Record) else record.classes()
+            classes = object_classes(record) if isinstance(record, masks.Record) else record.classes()
         except RecordError as error:
             raise UserError(f"{self.source.name}, {self.name}: {error}") from error
         size = (record.height, record.width)

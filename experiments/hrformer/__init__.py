@@ -1,0 +1,1 @@
+"""HRFormer with object-contextual representations (Yuan et al. 2021)."""

@@ -1,0 +1,1 @@
+"""Segmenter (Strudel et al. 2021)."""

@@ -1,0 +1,1 @@
+"""SETR (Zheng et al. 2021)."""
