@@ -84,6 +84,7 @@ DENSE: tuple[KnownFamily, ...] = (
         },
         from_input=("encoder/stages/0/patches/*", "encoder/stages/3/blocks/*", "head/*"),
         training=semantic(SEGFORMER_TINY),
+        begins_with=("mae",),
         parity=(
             "tests/parity/test_pyramid_maps.py::test_every_map",
             "tests/parity/test_all_mlp.py::test_logits_gradients_and_statistics",
@@ -102,6 +103,7 @@ DENSE: tuple[KnownFamily, ...] = (
         from_input=("encoder/patch_embed/*", "encoder/groups/*", "head/*"),
         undecayed=("encoder/position",),
         training=semantic(SETR_TINY),
+        begins_with=("mae",),
         parity=(
             "tests/parity/test_dense_goldens.py::test_setr",
             "tests/parity/test_setr_authors.py::test_logits",
@@ -130,6 +132,7 @@ DENSE: tuple[KnownFamily, ...] = (
         from_input=("encoder/patch_embed/*", "encoder/groups/*", "head/*"),
         undecayed=("encoder/position",),
         training=semantic(SEGMENTER_TINY),
+        begins_with=("mae",),
         parity=(
             "tests/parity/test_dense_goldens.py::test_segmenter",
             "tests/parity/test_segmenter_authors.py::test_logits",
@@ -153,6 +156,7 @@ DENSE: tuple[KnownFamily, ...] = (
         },
         from_input=("encoder/stages/0/patches/*", "encoder/stages/3/blocks/*", "head/*"),
         training=semantic(PVT_TINY),
+        begins_with=("mae",),
         parity=("tests/parity/test_pyramid_maps.py::test_every_map",),
         exchange=PVT,
         exchanged={
@@ -172,6 +176,7 @@ DENSE: tuple[KnownFamily, ...] = (
         },
         from_input=("encoder/stem/*", "encoder/stages/2/modules/0/branches/*", "head/*"),
         training=semantic(HRFORMER_TINY),
+        begins_with=("mae",),
         parity=(
             "tests/parity/test_hrformer_authors.py::test_maps",
             "tests/parity/test_hrformer_authors.py::test_logits",
