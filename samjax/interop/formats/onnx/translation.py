@@ -249,7 +249,8 @@ def _gather(op: Operation) -> Value:
         return op.add("Gather", operand, op.add("Squeeze", indices, np.array([rank])), axis=axis)
     folded = [shape[place] for place in axes]  # several axes side by side are one
     flat = op.reshape(operand, [*shape[:axis], math.prod(folded), *shape[axis + len(axes) :]])
-    return op.add("Gather", flat, np.ravel_multi_index(np.moveaxis(indices, -1, 0).astype(int), folded), axis=axis)
+    rows = np.asarray(np.ravel_multi_index(tuple(np.moveaxis(indices, -1, 0).astype(int)), tuple(folded)))
+    return op.add("Gather", flat, rows, axis=axis)
 
 
 def _split(op: Operation) -> list[Value]:
