@@ -2,6 +2,7 @@
 reads it."""
 
 from samjax.interop.family import Family
+from samjax.interop.tables.dpt import DPT
 from samjax.interop.tables.hrformer import HRFORMER
 from samjax.interop.tables.mae import MAE
 from samjax.interop.tables.pvt import PVT
@@ -12,4 +13,4 @@ from samjax.interop.tables.setr import SETR
 
 # First those whose keys others have in part: a dense model holds a backbone, with which alone another family starts;
 # MAE's encoder has a plain ViT's keys, which else begins a Segment Anything.
-FAMILIES: tuple[Family, ...] = (PVT, SEGFORMER, SETR, SEGMENTER, HRFORMER, MAE, SAM)
+FAMILIES: tuple[Family, ...] = (PVT, SEGFORMER, SETR, SEGMENTER, HRFORMER, DPT, MAE, SAM)

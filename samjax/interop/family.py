@@ -92,7 +92,7 @@ class Family:
         for naming in self.namings:
             if bool(naming.part) is not parts:
                 continue
-            first, *others = (key_of(self.rows(self.sample), naming, path) for path in naming.signs)
+            first, *others = _signs(self, naming)
             starts = [key.removesuffix(first) for key in arrays if key == first or key.endswith(f".{first}")]
             found = [start for start in starts if all(f"{start}{key}" in arrays for key in others)]
             found = [start for start in found if self.is_this(without_prefix(arrays, start))]
@@ -138,6 +138,12 @@ class Family:
             )
         arrays = {path: np.asarray(leaf) for tree in (params, buffers) for path, leaf in named_leaves(tree).items()}
         return arrays_to_torch(entries, arrays, shapes)
+
+
+@functools.cache
+def _signs(family: Family, naming: Naming) -> tuple[str, ...]:
+    rows = family.rows(family.sample)
+    return tuple(key_of(rows, naming, path) for path in naming.signs)
 
 
 def without_prefix(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

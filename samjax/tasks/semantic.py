@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from samjax.checkpoint.weights import Weights
 from samjax.core.batches import SegmentBatch, counted_pixels
 from samjax.core.errors import UserError
 from samjax.core.random import Rows
@@ -18,8 +19,10 @@ from samjax.data.stream.data_config import DataConfig
 from samjax.data.stream.example import NO_RECORD
 from samjax.losses.pixel_cross_entropy import PixelLossConfig, enlarged_pixel_losses, mean_pixel_loss
 from samjax.models.dense_prediction.dense_model import DenseConfig, DenseModel
+from samjax.models.mae import MaeConfig
 from samjax.parallel.sharding import replicated
 from samjax.tasks.semantic_validation import FIGURES, SemanticValidator
+from samjax.tasks.starting_backbone import backbone_of_mae, dense_of_dense, differs
 from samjax.training.config import Metrics, StepKeys, TrainConfig
 from samjax.training.validation import Better, Validator
 
@@ -68,6 +71,24 @@ class SemanticTraining(TrainConfig):
 
     def _named(self, names: tuple[str, ...], colours: tuple[Any, ...]) -> "SemanticTraining":
         return replace(self, model=replace(self.model, class_names=names, class_colours=colours))
+
+    def starting_models(self) -> tuple[type, ...]:
+        """Return dense prediction models and masked autoencoders."""
+        return DenseConfig, MaeConfig
+
+    def must_convert(self, model: DenseConfig | MaeConfig) -> bool:
+        """Return whether it is a masked autoencoder, or has other classes or another frame."""
+        return not isinstance(model, DenseConfig) or differs(model, self.model)
+
+    def convert_weights(self, weights: Weights, model: DenseConfig | MaeConfig) -> Weights:
+        """Return weights for this model's classes and frame; of a masked autoencoder its encoder alone.
+
+        Raises:
+          UserError: the backbone cannot be a masked autoencoder's encoder, or has other sizes.
+        """
+        if isinstance(model, DenseConfig):
+            return dense_of_dense(weights, model, self.model)
+        return backbone_of_mae(weights, model, self.model)
 
     def objective(self, model: DenseModel, batch: SegmentBatch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
         """Return the mean cross-entropy of the batch's pixels, at the labels' resolution, auxiliary heads' added."""

@@ -7,7 +7,9 @@ from known_family import SYNTHETIC, KnownFamily, Size
 
 from samjax.data.segments.photometric import PhotometricConfig
 from samjax.data.segments.segment_data import SegmentDataConfig
-from samjax.interop.tables import pvt, segmenter_rows, setr_rows
+from samjax.interop.tables import dpt_rows, pvt, segmenter_rows, setr_rows
+from samjax.interop.tables.dpt import DPT
+from samjax.interop.tables.dpt import HUB_EPSILON as HUB_DPT_EPSILON
 from samjax.interop.tables.hrformer import HRFORMER
 from samjax.interop.tables.pvt import PVT
 from samjax.interop.tables.segformer import HUB_EPSILON, SEGFORMER
@@ -21,6 +23,8 @@ from samjax.models.heads.mla import MlaConfig
 from samjax.models.heads.ocr import OcrConfig
 from samjax.models.hrnet.hrnet import HrnetConfig
 from samjax.models.pyramid.pyramid import PyramidConfig
+from samjax.models.resnet import ResNetConfig
+from samjax.models.vit.dpt_vit import DptVitConfig
 from samjax.models.vit.tapped_vit import TappedVitConfig
 from samjax.nn.reduction_attention import Reduction
 from samjax.tasks.semantic import SemanticTraining
@@ -64,6 +68,27 @@ PVT_TINY = tiny_dense(
     encoder=PyramidConfig.pvt_v2_b1(widths=(4, 8, 10, 16), depths=(1, 2, 1, 1)),
     head=_FPN,
 )
+
+
+def _small_dpt(published: DenseConfig, **changes) -> DenseConfig:
+    """Return a published model with four narrow blocks."""
+    assert isinstance(published.encoder, DptVitConfig)
+    taps = (0, 1, 2, 3) if published.encoder.resnet is None else (2, 3)
+    resnet = published.encoder.resnet and ResNetConfig(stem=32, widths=(128, 128, 128), depths=(1, 2, 1))
+    small = dataclasses.replace(
+        published.encoder, width=128, depth=4, heads=2, taps=taps, table_size=(64, 64), resnet=resnet
+    )
+    widths = tuple(width and 8 for width in published.head.map_widths)  # type: ignore[attr-defined]
+    head = dataclasses.replace(published.head, width=8, map_widths=widths)  # type: ignore[call-arg]
+    return dataclasses.replace(published, image_size=(64, 64), encoder=small, head=head, dtype="float32", **changes)
+
+
+DPT_TINY = _small_dpt(DenseConfig.dpt_large_segmentation(classes=2))
+DPT_KINDS = (
+    _small_dpt(DenseConfig.dpt_large_depth()),
+    _small_dpt(DenseConfig.dpt_hybrid_depth()),
+    _small_dpt(DenseConfig.dpt_hybrid_segmentation(classes=2)),
+)
 PVT_LINEAR = _with_encoder(PVT_TINY, reduction=Reduction.POOL)
 PVT_V1 = _with_encoder(PVT_TINY, overlapping=False, table_size=(64, 64))
 HRFORMER_TINY = tiny_dense(
@@ -84,6 +109,7 @@ DENSE: tuple[KnownFamily, ...] = (
         },
         from_input=("encoder/stages/0/patches/*", "encoder/stages/3/blocks/*", "head/*"),
         training=semantic(SEGFORMER_TINY),
+        begins_with=("mae",),
         parity=(
             "tests/parity/test_pyramid_maps.py::test_every_map",
             "tests/parity/test_all_mlp.py::test_logits_gradients_and_statistics",
@@ -102,6 +128,7 @@ DENSE: tuple[KnownFamily, ...] = (
         from_input=("encoder/patch_embed/*", "encoder/groups/*", "head/*"),
         undecayed=("encoder/position",),
         training=semantic(SETR_TINY),
+        begins_with=("mae",),
         parity=(
             "tests/parity/test_dense_goldens.py::test_setr",
             "tests/parity/test_setr_authors.py::test_logits",
@@ -130,6 +157,7 @@ DENSE: tuple[KnownFamily, ...] = (
         from_input=("encoder/patch_embed/*", "encoder/groups/*", "head/*"),
         undecayed=("encoder/position",),
         training=semantic(SEGMENTER_TINY),
+        begins_with=("mae",),
         parity=(
             "tests/parity/test_dense_goldens.py::test_segmenter",
             "tests/parity/test_segmenter_authors.py::test_logits",
@@ -153,6 +181,7 @@ DENSE: tuple[KnownFamily, ...] = (
         },
         from_input=("encoder/stages/0/patches/*", "encoder/stages/3/blocks/*", "head/*"),
         training=semantic(PVT_TINY),
+        begins_with=("mae",),
         parity=("tests/parity/test_pyramid_maps.py::test_every_map",),
         exchange=PVT,
         exchanged={
@@ -165,6 +194,29 @@ DENSE: tuple[KnownFamily, ...] = (
         costly=True,
     ),
     KnownFamily(
+        name="dpt",
+        tiny=DPT_TINY,
+        sizes={
+            "hybrid_depth": Size(config=DenseConfig.dpt_hybrid_depth(), parameters={"": 121_196_289}),
+            "large_segmentation": Size(config=DenseConfig.dpt_large_segmentation(), parameters={"": 342_777_644}),
+        },
+        from_input=("encoder/vit/patch_embed/*", "encoder/vit/groups/*", "encoder/readouts/*", "head/*"),
+        undecayed=("encoder/vit/position",),
+        training=semantic(DPT_TINY),
+        begins_with=("mae",),
+        parity=(
+            "tests/parity/test_dpt_answers.py::test_whole_models",
+            "tests/parity/test_dpt_answers.py::test_depth",
+        ),
+        exchange=DPT,
+        exchanged={
+            dpt_rows.AUTHORS: (DPT_TINY, *DPT_KINDS),
+            dpt_rows.HUB: tuple(_with_encoder(one, epsilon=HUB_DPT_EPSILON) for one in (DPT_TINY, *DPT_KINDS)),
+        },
+        import_options={"image_size": DPT_TINY.image_size},
+        costly=True,
+    ),
+    KnownFamily(
         name="hrformer",
         tiny=HRFORMER_TINY,
         sizes={
@@ -172,6 +224,7 @@ DENSE: tuple[KnownFamily, ...] = (
         },
         from_input=("encoder/stem/*", "encoder/stages/2/modules/0/branches/*", "head/*"),
         training=semantic(HRFORMER_TINY),
+        begins_with=("mae",),
         parity=(
             "tests/parity/test_hrformer_authors.py::test_maps",
             "tests/parity/test_hrformer_authors.py::test_logits",

@@ -17,6 +17,7 @@ from samjax.interop.formats.stablehlo import write_stablehlo
 from samjax.interop.formats.writer import Writer
 from samjax.interop.mapping import Naming
 from samjax.interop.tables import hrformer, pvt, segformer
+from samjax.interop.tables.dpt import DPT, DPT_AUTHORS
 from samjax.interop.tables.hrformer import HRFORMER
 from samjax.interop.tables.pvt import PVT
 from samjax.interop.tables.segformer import SEGFORMER
@@ -51,6 +52,7 @@ _PUBLISHED = (
         family=SEGMENTER, layout=lambda config: SEGMENTER_AUTHORS, paper="Strudel et al., ICCV 2021", under="model"
     ),
     _Published(family=PVT, layout=lambda config: pvt.WHOLE, paper="Wang et al., ICCV 2021; CVM 2022"),
+    _Published(family=DPT, layout=lambda config: DPT_AUTHORS, paper="Ranftl et al., ICCV 2021"),
     _Published(family=HRFORMER, layout=lambda config: hrformer.WHOLE, paper="Yuan et al., NeurIPS 2021"),
 )
 

@@ -90,7 +90,7 @@ class MaskTransformerHead(nnx.Module):
         """Return the logits; a `key` turns drop path on."""
         patches = self.project(einops.rearrange(maps[-1], "b h w d -> b (h w) d"))
         classes = self.class_tokens[...].astype(patches.dtype)
-        tokens = jnp.concatenate([patches, jnp.broadcast_to(classes, (len(patches), *classes.shape))], axis=1)
+        tokens = jnp.concatenate([patches, jnp.broadcast_to(classes, (patches.shape[0], *classes.shape))], axis=1)
         tokens, _ = apply_groups(self.groups, tokens, self.blocks, key=key, rows=rows)
         patches, classes = jnp.split(self.norm(tokens), [patches.shape[1]], axis=1)
         patches, classes = _unit(self.project_patches(patches)), _unit(self.project_classes(classes))

@@ -117,7 +117,7 @@ class Hrnet(nnx.Module):
         """
         config, training = self.config, in_training(key, rows)
         rates = np.linspace(0.0, config.drop_path, config.depth).tolist()
-        keep = self._draw(rates, len(image), key, rows)
+        keep = self._draw(rates, image.shape[0], key, rows)
         x = image
         for convolve in self.stem:
             x = convolve(x, training=training)

@@ -205,7 +205,7 @@ class Vit(nnx.Module):
         """
         if self.class_token is not None:
             first = self._extra_tokens().astype(self.dtype)
-            tokens = jnp.concatenate([jnp.broadcast_to(first, (len(tokens), *first.shape)), tokens], axis=1)
+            tokens = jnp.concatenate([jnp.broadcast_to(first, (tokens.shape[0], *first.shape)), tokens], axis=1)
         tokens, taps = apply_groups(self.groups, tokens, self.config, taps=self.config.taps, key=key, rows=rows)
         return tokens if self.norm is None else self.norm(tokens), taps
 
@@ -219,7 +219,7 @@ class Vit(nnx.Module):
             return VitFeatures(map=tokens, class_token=None, taps=taps, tap_tokens=(), stem=stem)
         grid, extra = tokens.shape[1:3], self.config.extra_tokens
         tokens, taps = self.attend(einops.rearrange(tokens, "b h w d -> b (h w) d"), key=key, rows=rows)
-        tokens_map, *taps_maps = (part[:, extra:].reshape(len(part), *grid, -1) for part in (tokens, *taps))
+        tokens_map, *taps_maps = (part[:, extra:].reshape(part.shape[0], *grid, -1) for part in (tokens, *taps))
         return VitFeatures(
             map=tokens_map,
             class_token=tokens[:, 0],

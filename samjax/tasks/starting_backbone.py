@@ -1,0 +1,126 @@
+"""A dense prediction model that starts from one of other classes or another frame, or from a masked autoencoder."""
+
+import dataclasses
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from samjax.checkpoint.weights import Weights
+from samjax.core.errors import UserError
+from samjax.core.tree import named_leaves, nest
+from samjax.models.dense_prediction.dense_model import DenseConfig
+from samjax.models.mae import MaeConfig
+from samjax.models.vit.dpt_vit import DptVitConfig
+from samjax.models.vit.tapped_vit import TappedVitConfig
+from samjax.nn.interpolate import Method
+from samjax.nn.resize import resize_position_rows, resize_positions
+from samjax.nn.structure import array_shapes
+
+_SIZES = ("patch", "width", "depth", "heads", "mlp_ratio")
+
+
+def differs(theirs: DenseConfig, ours: DenseConfig) -> bool:
+    """Return whether weights of a model `theirs` must be converted for `ours`, of other classes or another frame."""
+    return theirs.classes != ours.classes or theirs.image_size != ours.image_size
+
+
+def dense_of_dense(weights: Weights, theirs: DenseConfig, ours: DenseConfig) -> Weights:
+    """Return weights of a dense prediction model for one of other classes or another frame.
+
+    What has a channel or a token for each class starts fresh; position tables are resized bilinearly, as SETR,
+    Segmenter and PVT do. Whatever else differs stays, for `check_weights` to refuse.
+    """
+    own, notes = array_shapes(theirs.make), []
+    params, buffers = named_leaves(weights.params), named_leaves(weights.buffers)
+    if theirs.classes != ours.classes:
+        others = array_shapes(_with_classes(theirs, ours.classes).make)
+        fresh = [path for path, shape in own.items() if others[path] != shape and path in params]
+        params = {path: leaf for path, leaf in params.items() if path not in fresh}
+        if fresh:
+            rooms = sorted({path.rpartition("/")[0] if path.endswith(("kernel", "bias")) else path for path in fresh})
+            notes.append(
+                f"the weights are of {theirs.classes} classes, this run of {ours.classes}: {', '.join(rooms)} start "
+                "fresh"
+            )
+    wanted = array_shapes(ours.make)
+    for path, leaf in params.items():
+        if path.endswith("/position") and path in wanted and leaf.shape != wanted[path]:
+            old, new = (_grid(config, path) for config in (theirs, ours))
+            if _extra(leaf.shape, old) == _extra(wanted[path], new) and leaf.shape[-1] == wanted[path][-1]:
+                params[path] = _resized(leaf, old, new)
+                notes.append(f"{path}: {_times(old)} to {_times(new)} tokens, bilinearly")
+    return dataclasses.replace(weights, params=nest(params), buffers=nest(buffers), notes=(*weights.notes, *notes))
+
+
+def backbone_of_mae(weights: Weights, theirs: MaeConfig, ours: DenseConfig) -> Weights:
+    """Return a masked autoencoder's encoder as the plain ViT of a model `ours`; all else starts fresh.
+
+    Positions, MAE's sines and cosines, become trained ones, resized bilinearly; a learned token's is zero, as there.
+    Its last norm becomes that of the last map, where maps have norms.
+
+    Raises:
+      UserError: the backbone is no plain ViT, or one of other sizes.
+    """
+    name, backbone = f"init_from: {weights.path}", ours.encoder
+    if not isinstance(backbone, TappedVitConfig | DptVitConfig) or getattr(backbone, "resnet", None) is not None:
+        raise UserError(
+            f"{name} holds {MaeConfig.WORDS}, whose encoder is a plain ViT, but this run's backbone is "
+            f"{type(backbone).__name__}; give weights of such a backbone"
+        )
+    for size in _SIZES:
+        their_size, our_size = getattr(theirs.encoder, size), getattr(backbone, size)
+        if their_size != our_size:
+            raise UserError(
+                f"{name} holds an encoder whose {size} is {their_size}, but this run's is {our_size}; give a masked "
+                "autoencoder of this size, or train a model of its size"
+            )
+    place = "encoder/vit" if isinstance(backbone, DptVitConfig) else "encoder"
+    given, wanted = named_leaves(weights.params["encoder"]), array_shapes(ours.make)
+    last = f"encoder/norms/{backbone.maps - 1}" if isinstance(backbone, TappedVitConfig) else ""
+    params: dict[str, np.ndarray] = {}
+    for path, leaf in given.items():
+        into = f"{last}/{path.removeprefix('norm/')}" if path.startswith("norm/") else f"{place}/{path}"
+        if into in wanted:
+            params[into] = leaf
+    table = np.asarray(weights.buffers["encoder"]["position"])
+    grid = _grid(ours, f"{place}/position")
+    notes = ["positions: those of the masked autoencoder, trained from now on"]
+    if table.shape[:2] != grid:
+        notes.append(f"position table: {_times(table.shape[:2])} to {_times(grid)} tokens, bilinearly")
+        table = resize_positions(table, grid, method=Method.BILINEAR)
+    shape = wanted[f"{place}/position"]
+    if len(shape) == 2:
+        rows = table.reshape(-1, shape[1])
+        table = np.concatenate([np.zeros((shape[0] - len(rows), shape[1]), np.float32), rows])
+    params[f"{place}/position"] = table
+    return dataclasses.replace(weights, params=nest(params), buffers={}, notes=(*weights.notes, *notes))
+
+
+def _with_classes(model: DenseConfig, classes: int) -> DenseConfig:
+    return replace(model, classes=classes, class_names=(), class_colours=())
+
+
+def _grid(model: DenseConfig, path: str) -> tuple[int, int]:
+    """Return (height, width) of the table of positions at `path`, in tokens."""
+    encoder: Any = model.encoder
+    height, width = getattr(encoder, "table_size", None) or model.image_size
+    stride = getattr(encoder, "patch", None)
+    if stride is None:  # a pyramid, with a table for each stage
+        stride = encoder.strides[int(path.split("/")[2])]
+    return height // stride, width // stride
+
+
+def _extra(shape: tuple[int, ...], grid: tuple[int, int]) -> int:
+    """Return how many rows of a table are learned tokens'."""
+    return 0 if len(shape) == 3 else shape[0] - grid[0] * grid[1]
+
+
+def _resized(table: np.ndarray, old: tuple[int, int], new: tuple[int, int]) -> np.ndarray:
+    if table.ndim == 3:
+        return resize_positions(table, new, method=Method.BILINEAR)
+    return resize_position_rows(table, old, new, method=Method.BILINEAR)
+
+
+def _times(grid: tuple[int, ...]) -> str:
+    return " x ".join(map(str, grid))
