@@ -49,7 +49,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.cli.generate import find_photos
     from samjax.core.json_config import to_json
-    from samjax.models.heads.dpt_heads import DptDepthConfig
+    from samjax.models.heads.dpt import DptDepthConfig
     from samjax.predict.semantic.dense_engine import DenseEngine
     from samjax.predict.semantic.depth_predictor import DepthPredictor
     from samjax.predict.semantic.label_folder import open_label_folder

@@ -12,7 +12,7 @@ from samjax.interop.mapping import Naming, arrays_from_torch, arrays_to_torch, w
 from samjax.interop.tables.dpt_rows import AUTHORS, HUB, UNUSED, dpt_rows, dpt_slots
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.heads.all_mlp import AllMlpConfig
-from samjax.models.heads.dpt_heads import DptDepthConfig, DptSegmentationConfig
+from samjax.models.heads.dpt import DptDepthConfig, DptSegmentationConfig
 from samjax.models.resnet import ResNetConfig
 from samjax.models.vit.dpt_vit import DptVitConfig
 from samjax.nn.structure import array_shapes

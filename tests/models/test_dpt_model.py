@@ -16,7 +16,7 @@ from samjax.core.json_config import from_json, to_json
 from samjax.core.random import Rows
 from samjax.core.tree import first_match, named_leaves
 from samjax.models.dense_prediction.dense_model import DenseConfig
-from samjax.models.heads.dpt_heads import Classifier, DptDepthConfig, DptSegmentationConfig
+from samjax.models.heads.dpt import Classifier, DptDepthConfig, DptSegmentationConfig
 from samjax.models.pyramid.pyramid import PyramidConfig
 from samjax.models.resnet import ResNetConfig
 from samjax.models.vit.dpt_vit import DptVitConfig

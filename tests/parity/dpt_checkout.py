@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import torch
 
 from samjax.models.dense_prediction.dense_model import DenseConfig
-from samjax.models.heads.dpt_heads import DptDepthConfig
+from samjax.models.heads.dpt import DptDepthConfig
 
 VARIABLES = ("SAMJAX_DPT_CHECKOUT", "SAMJAX_TIMM_CHECKOUT")
 _TOP = {"dpt", "timm", "torchvision"}

@@ -19,7 +19,7 @@ from samjax.core.tree import matches
 from samjax.interop.mapping import Naming, write_out
 from samjax.interop.tables.dpt_rows import HUB, UNUSED, dpt_rows, dpt_slots
 from samjax.models.dense_prediction.dense_model import DenseConfig, DenseModel
-from samjax.models.heads.dpt_heads import DptDepthConfig, DptSegmentationConfig
+from samjax.models.heads.dpt import DptDepthConfig, DptSegmentationConfig
 from samjax.models.resnet import ResNetConfig
 from samjax.models.vit.dpt_vit import DptVitConfig
 

@@ -12,7 +12,7 @@ from samjax.checkpoint.load import load_model
 from samjax.cli.main import main
 from samjax.core.errors import UserError
 from samjax.models.dense_prediction.dense_model import DenseConfig
-from samjax.models.heads.dpt_heads import DptDepthConfig
+from samjax.models.heads.dpt import DptDepthConfig
 from samjax.models.vit.dpt_vit import DptVitConfig
 from samjax.nn.interpolate import Method, interpolate
 from samjax.predict.semantic.depth_predictor import DepthPredictor, sixteen_bits

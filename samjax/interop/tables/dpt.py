@@ -12,7 +12,7 @@ from samjax.interop.tables.dense_reading import beyond_pixels, frame_note, readi
 from samjax.interop.tables.dpt_rows import AUTHORS, HUB, UNUSED, dpt_rows, dpt_slots
 from samjax.interop.tables.vit_geometry import HEADS, PUBLISHED, heads_of, mlp_ratio
 from samjax.models.dense_prediction.dense_model import DenseConfig
-from samjax.models.heads.dpt_heads import DptDepthConfig, DptSegmentationConfig
+from samjax.models.heads.dpt import DptDepthConfig, DptSegmentationConfig
 from samjax.models.resnet import ResNetConfig
 from samjax.models.vit.dpt_vit import DptVitConfig
 from samjax.nn.pixels import PixelStatistics

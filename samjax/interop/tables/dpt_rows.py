@@ -9,8 +9,8 @@ from samjax.interop.tables.conv_norm_rows import COUNTERS, batch_norm_rows, conv
 from samjax.interop.tables.resnet_rows import resnet_rows
 from samjax.interop.tables.vit_rows import Dialect, vit_rows
 from samjax.models.dense_prediction.dense_model import DenseConfig
+from samjax.models.heads.dpt import DptDepthConfig, DptSegmentationConfig
 from samjax.models.heads.dpt_fusion import STRIDES
-from samjax.models.heads.dpt_heads import DptDepthConfig, DptSegmentationConfig
 from samjax.models.vit.dpt_vit import DptVitConfig
 
 AUTHORS, HUB = "dpt", "dpt-transformers"

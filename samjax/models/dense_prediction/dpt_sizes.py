@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from samjax.models.heads.dpt_heads import DptDepthConfig, DptSegmentationConfig
+from samjax.models.heads.dpt import DptDepthConfig, DptSegmentationConfig
 from samjax.models.resnet import ResNetConfig
 from samjax.models.vit.dpt_vit import DptVitConfig
 from samjax.nn.pixels import PixelStatistics

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float32, UInt8, UInt16
 
 from samjax.core.errors import UserError
-from samjax.models.heads.dpt_heads import DptDepthConfig
+from samjax.models.heads.dpt import DptDepthConfig
 from samjax.models.vit.dpt_vit import MULTIPLE
 from samjax.nn.interpolate import Method, matrix
 from samjax.predict.promptable.photo_input import as_photos

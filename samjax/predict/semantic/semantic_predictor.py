@@ -13,7 +13,7 @@ from PIL import Image
 
 from samjax.core.errors import UserError
 from samjax.models.dense_prediction.dense_model import DenseConfig
-from samjax.models.heads.dpt_heads import DptDepthConfig
+from samjax.models.heads.dpt import DptDepthConfig
 from samjax.nn.interpolate import Method, matrix
 from samjax.pictures.class_map import class_colours
 from samjax.pictures.colours import Colour
