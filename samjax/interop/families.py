@@ -2,7 +2,7 @@
 reads it."""
 
 from samjax.interop.family import Family
-from samjax.interop.tables.dpt import DPT
+from samjax.interop.tables.dpt_family import DPT
 from samjax.interop.tables.hrformer import HRFORMER
 from samjax.interop.tables.mae import MAE
 from samjax.interop.tables.pvt import PVT

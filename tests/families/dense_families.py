@@ -8,8 +8,8 @@ from known_family import SYNTHETIC, KnownFamily, Size
 from samjax.data.segments.photometric import PhotometricConfig
 from samjax.data.segments.segment_data import SegmentDataConfig
 from samjax.interop.tables import dpt_rows, pvt, segmenter_rows, setr_rows
-from samjax.interop.tables.dpt import DPT
-from samjax.interop.tables.dpt import HUB_EPSILON as HUB_DPT_EPSILON
+from samjax.interop.tables.dpt_family import DPT
+from samjax.interop.tables.dpt_family import HUB_EPSILON as HUB_DPT_EPSILON
 from samjax.interop.tables.hrformer import HRFORMER
 from samjax.interop.tables.pvt import PVT
 from samjax.interop.tables.segformer import HUB_EPSILON, SEGFORMER

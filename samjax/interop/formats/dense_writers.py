@@ -17,7 +17,7 @@ from samjax.interop.formats.stablehlo import write_stablehlo
 from samjax.interop.formats.writer import Writer
 from samjax.interop.mapping import Naming
 from samjax.interop.tables import hrformer, pvt, segformer
-from samjax.interop.tables.dpt import DPT, DPT_AUTHORS
+from samjax.interop.tables.dpt_family import DPT, DPT_AUTHORS
 from samjax.interop.tables.hrformer import HRFORMER
 from samjax.interop.tables.pvt import PVT
 from samjax.interop.tables.segformer import SEGFORMER
