@@ -53,24 +53,18 @@ def pytorch(case: Case, folder: str) -> Actions:
     sizes: dict[str, Any] = {"num_encoder_blocks": 4, "attn_implementation": "sdpa", "drop_path_rate": 0.0}
     if case.has_head:
         narrow = case.name.endswith("b0")
-        config = SegformerConfig(
-            **sizes,
-            hidden_sizes=[32, 64, 160, 256] if narrow else [64, 128, 320, 512],
-            depths=[2, 2, 2, 2] if narrow else [3, 4, 6, 3],
-            decoder_hidden_size=256 if narrow else 768,
-            num_labels=CLASSES,
-            classifier_dropout_prob=0.0,
-        )
-        model: Any = SegformerForSemanticSegmentation(config)
+        sizes |= {
+            "hidden_sizes": [32, 64, 160, 256] if narrow else [64, 128, 320, 512],
+            "depths": [2, 2, 2, 2] if narrow else [3, 4, 6, 3],
+            "decoder_hidden_size": 256 if narrow else 768,
+            "num_labels": CLASSES,
+            "classifier_dropout_prob": 0.0,
+        }
+        model: Any = SegformerForSemanticSegmentation(SegformerConfig(**sizes))
     else:
-        model = PvtV2Backbone(
-            PvtV2Config(
-                **sizes,
-                hidden_sizes=[64, 128, 320, 512],
-                depths=[3, 4, 6, 3],
-                out_features=["stage1", "stage2", "stage3", "stage4"],
-            )
-        )
+        sizes |= {"hidden_sizes": [64, 128, 320, 512], "depths": [3, 4, 6, 3]}
+        sizes["out_features"] = ["stage1", "stage2", "stage3", "stage4"]
+        model = PvtV2Backbone(PvtV2Config(**sizes))
     model.save_pretrained(folder)
     image = torch.as_tensor(case.photo()).permute(0, 3, 1, 2).contiguous()
     labels = torch.as_tensor(case.labels())

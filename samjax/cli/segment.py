@@ -16,8 +16,9 @@ from samjax.core.folder import check_can_write
 _DESCRIPTION = """\
 Classify every pixel of the photos that PATH names, by a dense prediction model such as SegFormer. Writes to DIR, for
 each photo, labels/NAME.png, each pixel its class's number with the classes' colours as palette, and overlays/NAME.png,
-the photo tinted, with a legend. segment.json says which class has which number. Run the same command again to resume.
-Photos that cannot be read are listed at the end."""
+the photo tinted, with a legend. segment.json says which class has which number. Of a model for depth (DPT),
+labels/NAME.png is inverse relative depth as grey of 16 bits, from the least to the greatest of the photo. Run the same
+command again to resume. Photos that cannot be read are listed at the end."""
 
 
 def add_parser(commands, name: str) -> None:
@@ -48,20 +49,25 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.cli.generate import find_photos
     from samjax.core.json_config import to_json
+    from samjax.models.heads.dpt import DptDepthConfig
+    from samjax.predict.semantic.dense_engine import DenseEngine
+    from samjax.predict.semantic.depth_predictor import DepthPredictor
     from samjax.predict.semantic.label_folder import open_label_folder
     from samjax.predict.semantic.semantic_predictor import SemanticPredictor
 
     config = semantic_options.prediction_config(known)
     checkpoint = str(find_checkpoint(known.checkpoint))
     photos = find_photos(known.images, out=Path(known.out))
-    predictor = SemanticPredictor.from_checkpoint(checkpoint, config, average=not known.last_step)
+    engine = DenseEngine.from_checkpoint(checkpoint, average=not known.last_step)
+    gives_depth = isinstance(engine.config.head, DptDepthConfig)
+    predictor = DepthPredictor(engine) if gives_depth else SemanticPredictor(engine, config)
     folder = open_label_folder(
         known.out,
         checkpoint=checkpoint,
         settings={**json.loads(to_json(config)), "last_step": known.last_step},
         photos=[place.key for place in photos],
-        classes=predictor.names,
-        colours=predictor.colours,
+        classes=() if isinstance(predictor, DepthPredictor) else predictor.names,
+        colours=() if isinstance(predictor, DepthPredictor) else predictor.colours,
     )
     todo = [place for place in photos if not folder.is_done(place.key)]
     if len(todo) < len(photos):
@@ -86,8 +92,9 @@ def _segment(predictor: Any, photos: Sequence[Any], folder: Any, *, draw: bool) 
             outcome.unreadable |= {place.key: str(error) for place, error in batch if isinstance(error, UserError)}
             loaded = [(place, photo) for place, photo in batch if not isinstance(photo, UserError)]
             found = predictor.predict_each([photo.pixels for _, photo in loaded]) if loaded else []
-            for (place, photo), classes in zip(loaded, found, strict=True):
-                folder.write(place.key, photo.pixels, classes, draw=draw)
+            for (place, photo), answer in zip(loaded, found, strict=True):
+                write = folder.write if answer.dtype.kind == "i" else folder.write_depth
+                write(place.key, photo.pixels, answer, draw=draw)
             outcome.photos += len(loaded)
             bar(len(batch))
     if outcome.photos:

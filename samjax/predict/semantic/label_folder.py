@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int16, UInt8
+from jaxtyping import Float32, Int16, UInt8
 from PIL import Image
 
 from samjax.core.errors import UserError
@@ -16,6 +16,7 @@ from samjax.core.files import tell_write_errors, write_png, write_whole
 from samjax.core.folder import check_request, read_request
 from samjax.pictures.class_map import legend, overlay_classes
 from samjax.pictures.colours import Colour
+from samjax.predict.semantic.depth_predictor import paint_depth, sixteen_bits
 
 ABOUT = "segment.json"
 LABELS, OVERLAYS = "labels", "overlays"
@@ -49,6 +50,16 @@ class LabelFolder:
             picture = Image.fromarray(classes.astype(np.uint16))
         encoded = io.BytesIO()
         picture.save(encoded, format="PNG")
+        write_whole(self._place(LABELS, photo), encoded.getvalue())
+
+    def write_depth(
+        self, photo: str, pixels: UInt8[np.ndarray, "h w 3"], depth: Float32[np.ndarray, "h w"], *, draw: bool
+    ) -> None:
+        """Write a photo's inverse depth as grey of 16 bits, least to greatest, and with `draw` the photo beside it."""
+        if draw:
+            write_png(self._place(OVERLAYS, photo), np.concatenate([pixels, paint_depth(depth)], axis=1))
+        encoded = io.BytesIO()
+        Image.fromarray(sixteen_bits(depth)).save(encoded, format="PNG")
         write_whole(self._place(LABELS, photo), encoded.getvalue())
 
     def _place(self, kind: str, photo: str) -> Path:

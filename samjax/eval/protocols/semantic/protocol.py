@@ -8,7 +8,7 @@ from jaxtyping import Int64
 
 from samjax.core.errors import UserError
 from samjax.eval.evaluation_folder import EvaluationFolder
-from samjax.eval.protocols.semantic.classed_photos import ClassedPhoto, ClassedPhotos
+from samjax.eval.protocols.semantic.classed_photos import OF_MASKS, ClassedPhoto, ClassedPhotos
 from samjax.predict.semantic.semantic_predictor import SemanticPredictor
 from samjax.scores.confusion import confusion
 
@@ -25,12 +25,12 @@ def check_classes(data: ClassedPhotos, predictor: SemanticPredictor) -> None:
     """Refuse data of other classes than the model's.
 
     Raises:
-      UserError: their numbers differ, or their names where the model knows them.
+      UserError: their numbers differ, or their names where both know them.
     """
     own = predictor.config.class_names
     if len(data.classes) != predictor.config.classes:
         raise UserError(f"the data has {len(data.classes)} classes, the model {predictor.config.classes}")
-    if own and own != data.classes:
+    if own and data.classes not in (own, OF_MASKS):
         place = next(i for i, (ours, theirs) in enumerate(zip(own, data.classes, strict=True)) if ours != theirs)
         raise UserError(
             f"class {place} is {data.classes[place]!r} in the data, and {own[place]!r} in the model: prepare the data "

@@ -22,7 +22,8 @@ from samjax.scores.confusion import SemanticScores
 
 _ON_A_SHEET = 6
 _SIDE = 320
-_MOST_BARS = 40
+_MOST_BARS, _MOST_NUMBERS = 40, 20
+"""Classes with a bar of their own, and with numbers in the picture of what is taken for what."""
 
 
 def semantic_results(
@@ -101,8 +102,12 @@ def _plot_confusion(path: Path, scores: SemanticScores, classes: Sequence[str]) 
     with np.errstate(invalid="ignore"):
         shares = np.nan_to_num(scores.matrix / scores.matrix.sum(1, keepdims=True))
     side = min(14.0, 3.5 + 0.28 * len(classes))
-    drawn, (panel,) = figure("Share of each class's pixels (row) predicted as (column)", width=side, height=side)
+    drawn, (panel,) = figure("Share of a class's pixels", width=side, height=side)
     panel.imshow(shares, vmin=0, vmax=1, cmap="Blues")
+    panel.grid(visible=False)
+    if len(classes) <= _MOST_NUMBERS:
+        for (row, column), share in np.ndenumerate(shares):
+            panel.text(column, row, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.5 else "black")
     if len(classes) <= _MOST_BARS:
         panel.set_xticks(range(len(classes)), classes, rotation=90)
         panel.set_yticks(range(len(classes)), classes)
