@@ -9,10 +9,9 @@ from samjax.data.segments.photometric import PhotometricConfig
 from samjax.data.segments.segment_data import SegmentDataConfig
 from samjax.interop.tables import dpt_rows, pvt, segmenter_rows, setr_rows
 from samjax.interop.tables.dpt_family import DPT
-from samjax.interop.tables.dpt_family import HUB_EPSILON as HUB_DPT_EPSILON
 from samjax.interop.tables.hrformer import HRFORMER
 from samjax.interop.tables.pvt import PVT
-from samjax.interop.tables.segformer import HUB_EPSILON, SEGFORMER
+from samjax.interop.tables.segformer import SEGFORMER
 from samjax.interop.tables.segformer_rows import HUB
 from samjax.interop.tables.segmenter import SEGMENTER
 from samjax.interop.tables.setr import SETR
@@ -115,7 +114,7 @@ DENSE: tuple[KnownFamily, ...] = (
             "tests/parity/test_all_mlp.py::test_logits_gradients_and_statistics",
         ),
         exchange=SEGFORMER,
-        exchanged={HUB: (_with_encoder(SEGFORMER_TINY, epsilon=HUB_EPSILON),)},
+        exchanged={HUB: (_with_encoder(SEGFORMER_TINY, epsilon=1e-5),)},
         import_options={"image_size": SEGFORMER_TINY.image_size},
     ),
     KnownFamily(
@@ -211,7 +210,7 @@ DENSE: tuple[KnownFamily, ...] = (
         exchange=DPT,
         exchanged={
             dpt_rows.AUTHORS: (DPT_TINY, *DPT_KINDS),
-            dpt_rows.HUB: tuple(_with_encoder(one, epsilon=HUB_DPT_EPSILON) for one in (DPT_TINY, *DPT_KINDS)),
+            dpt_rows.HUB: tuple(_with_encoder(one, epsilon=1e-12) for one in (DPT_TINY, *DPT_KINDS)),
         },
         import_options={"image_size": DPT_TINY.image_size},
         costly=True,
