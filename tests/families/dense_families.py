@@ -230,6 +230,9 @@ DENSE: tuple[KnownFamily, ...] = (
         ),
         exchange=HRFORMER,
         import_options={"image_size": HRFORMER_TINY.image_size},
+        # Weights that differ by 1e-7 have gradients that differ by 7e-4, and by up to 6e-2 in larger frames: rectifiers
+        # behind batch norms. tests/parity/test_hrformer_authors.py compares gradients with the authors'.
+        jumps=True,
         costly=True,
     ),
 )

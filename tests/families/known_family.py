@@ -53,6 +53,9 @@ class KnownFamily:
     exchanged: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     """Configs that a layout is tried with in place of `tiny`, by the naming's name: where one network has another in
     each layout, or kinds with arrays of their own."""
+    jumps: bool = False
+    """Whether rounding moves the gradient of `tiny` by more than the law of split batches allows: it then compares the
+    loss alone."""
     costly: bool = False
     """Whether its two laws of training that take longest to compile are tried in the slow run alone."""
     import_options: Mapping[str, Any] = field(default_factory=dict)

@@ -167,6 +167,8 @@ def test_a_split_batch_with_an_empty_row_is_its_photos(family):
     )
     assert loss == pytest.approx(expected, rel=TOLERANCE)
     assert other != pytest.approx(expected, rel=TOLERANCE)  # it looks at the photos
+    if family.jumps:
+        return
     whole = np.linalg.norm([np.linalg.norm(array) for array in gradient.values()])
     apart = {
         name: np.linalg.norm(split[name] - array) / max(np.linalg.norm(array), 1e-3 * whole)
