@@ -158,6 +158,19 @@ def _convolution(op: Operation) -> Value:
     return op.transpose(out, [numbers.out_spec.index(axis) for axis in range(len(numbers.out_spec))])
 
 
+def _largest(op: Operation) -> Value:
+    """The largest in windows over the two middle axes of four, padding never."""
+    window, strides, padding = (op.parameters[key] for key in ("window_dimensions", "window_strides", "padding"))
+    dilations = {*op.parameters["base_dilation"], *op.parameters["window_dilation"]}
+    outer = [(window[axis], strides[axis], tuple(padding[axis])) for axis in (0, -1)]
+    if len(window) != 4 or dilations != {1} or outer != [(1, 1, (0, 0))] * 2:
+        raise NotImplementedError(f"this window has no rule for ONNX: {window}, {strides}, {padding}")
+    pads = [padding[axis][side] for side in (0, 1) for axis in (1, 2)]
+    image = op.transpose(op.inputs[0], [0, 3, 1, 2])
+    out = op.add("MaxPool", image, kernel_shape=list(window[1:3]), strides=list(strides[1:3]), pads=pads)
+    return op.transpose(out, [0, 2, 3, 1])
+
+
 def _broadcast(op: Operation) -> Value:
     places = op.parameters["broadcast_dimensions"]
     (shape,), wanted = op.shapes[:1], op.out.shape
@@ -196,6 +209,7 @@ _RULES: dict[str, Callable[[Operation], Value | list[Value]]] = {
     "select_n": lambda op: op.add("Where", op.inputs[0], op.inputs[2], op.inputs[1]),
     "convert_element_type": lambda op: op.add("Cast", op.inputs[0], to=element_type(op.out.dtype)),
     "reduce_sum": lambda op: op.add("ReduceSum", op.inputs[0], np.array(op.parameters["axes"]), keepdims=0),
+    "reduce_window_max": _largest,
     "reduce_max": lambda op: op.add("ReduceMax", op.inputs[0], np.array(op.parameters["axes"]), keepdims=0),
     "transpose": lambda op: op.transpose(op.inputs[0], op.parameters["permutation"]),
     "reshape": lambda op: op.reshape(op.inputs[0], op.out.shape),
