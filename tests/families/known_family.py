@@ -57,6 +57,6 @@ class KnownFamily:
     """Whether rounding moves the gradient of `tiny` by more than the law of split batches allows: it then compares the
     loss alone."""
     costly: bool = False
-    """Whether its two laws of training that take longest to compile are tried in the slow run alone."""
+    """Whether its two laws of training that take longest to compile are tried by hand alone: minutes each."""
     import_options: Mapping[str, Any] = field(default_factory=dict)
     """What an import has to be told of `tiny`, where its arrays do not say."""

@@ -27,11 +27,12 @@ each_family = pytest.mark.parametrize("family", [one for one in KNOWN if one.tra
 
 
 def each_family_in_time(*costly: str):
-    """Every family; those that say they are costly, and `costly`, in the slow run."""
+    """Every family; `costly` ones in the slow run, those that say they are by hand: minutes each."""
+    slow, long = pytest.mark.slow, pytest.mark.long
     return pytest.mark.parametrize(
         "family",
         [
-            pytest.param(one, marks=pytest.mark.slow) if one.costly or one.name in costly else one
+            pytest.param(one, marks=[slow, long] if one.costly else slow if one.name in costly else ())
             for one in KNOWN
             if one.training
         ],
