@@ -3,7 +3,8 @@
 import argparse
 from typing import TYPE_CHECKING
 
-from samjax.cli.arguments import whole_number
+from samjax.cli.arguments import real_number, whole_number
+from samjax.predict.semantic.semantic_config import SCALE
 
 if TYPE_CHECKING:
     from samjax.predict.semantic.semantic_config import SemanticPredictionConfig
@@ -33,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--scales",
-        type=float,
+        type=real_number("--scales", SCALE),
         nargs="+",
         default=[1.0],
         metavar="S",

@@ -16,7 +16,7 @@ from samjax.models.resnet import ResNetConfig
 from samjax.models.vit.dpt_vit import DptVitConfig
 from samjax.models.vit.tapped_vit import TappedVitConfig
 
-_PYRAMID = {"widths": (16, 32, 40, 64), "depths": (1, 1, 1, 1)}
+_PYRAMID = {"widths": (32, 64, 80, 128), "depths": (1, 1, 1, 1)}
 _VIT = {"width": 48, "depth": 4, "heads": 3, "patch": 4}
 
 
@@ -25,7 +25,7 @@ def _model(encoder, head) -> DenseConfig:
 
 
 SYSTEMS: dict[str, DenseConfig] = {
-    "segformer": _model(PyramidConfig(**_PYRAMID), AllMlpConfig(width=32)),
+    "segformer": _model(PyramidConfig(**_PYRAMID), AllMlpConfig(width=64)),
     "pvt-fpn": _model(PyramidConfig.pvt_tiny(**_PYRAMID), FpnConfig(pyramid_width=32, width=32)),
     "pvt-v2-li-fpn": _model(PyramidConfig.pvt_v2_b2_li(**_PYRAMID), FpnConfig(pyramid_width=32, width=32)),
     "setr-naive": _model(

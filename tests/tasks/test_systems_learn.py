@@ -21,6 +21,8 @@ from samjax.training.step import make_train_step
 
 PHOTOS = Path(__file__).parents[2] / "experiments" / "sam" / "photos" / "train"
 STEPS, KNOWN_PHOTOS = 400, 8
+RATES = dict.fromkeys(("segformer", "pvt-fpn", "pvt-v2-li-fpn", "hrformer-ocr"), 3e-3)
+"""Of systems that learn with more than plain ViTs do."""
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -38,7 +40,9 @@ def test_a_system_learns_eight_photos_by_heart(name, records):
     config = SemanticTraining(
         model=SYSTEMS[name],
         data=SegmentDataConfig(source=records, of_masks=True),
-        optim=OptimConfig(schedule=PolynomialConfig(peak_lr=1e-3, warmup_steps=20), weight_decay=0.0, layer_decay=1.0),
+        optim=OptimConfig(
+            schedule=PolynomialConfig(peak_lr=RATES.get(name, 1e-3), warmup_steps=20), weight_decay=0.0, layer_decay=1.0
+        ),
         validation=ValidationConfig(source=records, split="train", photos=KNOWN_PHOTOS, batch_size=KNOWN_PHOTOS),
         mesh=MeshConfig(data=1),
         steps=STEPS,

@@ -9,12 +9,13 @@ import functools
 import importlib.resources
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from samjax.core.errors import UserError
 from samjax.core.json_config import from_json, to_json
-from samjax.core.ranges import Range, Shade, config_class
+from samjax.core.ranges import SHADE, Range, check_number
 
 IGNORE = -1
 """The class of pixels that count for nothing."""
@@ -22,35 +23,43 @@ MOST_CLASSES = 2**15 - 1
 """Class numbers have 16 bits, with a sign."""
 _MOST_BYTES = 10_000_000
 
-_Value = Annotated[int, Range(at_least=0, why="it is the value of a pixel, or the id of a category")]
+VALUE = Range(at_least=0, why="it is the value of a pixel, or the id of a category")
 
 
-@config_class("")
+@dataclass(frozen=True, kw_only=True)
 class SegmentClass:
     """One class."""
 
     name: str
-    values: tuple[_Value, ...] = ()
+    values: tuple[int, ...] = ()
     """Of pixels in label maps, or ids of categories in a JSON."""
-    colour: tuple[Shade, Shade, Shade] | None = None
+    colour: tuple[int, int, int] | None = None
     """Red, green and blue of its pixels in pictures; None chooses one by the class's number."""
     thing: bool = False
     """Whether it can be counted, as panoptic segmentation tells things from stuff."""
 
+    def __post_init__(self):
+        for value in self.values:
+            check_number(f"a value of {self.name}", value, VALUE)
+        for shade in self.colour or ():
+            check_number(f"a shade of {self.name}'s colour", shade, SHADE)
 
-@config_class("")
+
+@dataclass(frozen=True, kw_only=True)
 class ClassTable:
     """The classes of a data set in the order of their numbers, from 0."""
 
     title: str = ""
     url: str = ""
-    ignore: tuple[_Value, ...] = ()
+    ignore: tuple[int, ...] = ()
     """Values of pixels that count for nothing."""
     background: str = ""
     """Where annotations are objects: the name of the class of pixels that no object covers; empty ignores them."""
     classes: tuple[SegmentClass, ...]
 
     def __post_init__(self):
+        for value in self.ignore:
+            check_number("a value to ignore", value, VALUE)
         if not 1 <= len(self.classes) <= MOST_CLASSES:
             raise UserError(f"the table has {len(self.classes):,} classes; give 1 to {MOST_CLASSES:,}")
         owners: dict[int, str] = dict.fromkeys(self.ignore, "ignored")

@@ -6,7 +6,8 @@ from typing import Annotated
 from samjax.core.errors import UserError
 from samjax.core.ranges import Pixels, Range, config_class
 
-_Scale = Annotated[float, Range(above=0, below=16, why="a photo's size is multiplied by it")]
+SCALE = Range(above=0, below=16, why="a photo's size is multiplied by it")
+_Scale = Annotated[float, SCALE]
 
 
 class Windows(enum.Enum):

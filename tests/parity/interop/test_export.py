@@ -31,7 +31,11 @@ from samjax.models.sam.sam import SamConfig
 from samjax.nn.pixels import normalise
 from samjax.predict.promptable.restore import axis_taps
 
-FORMATS = [format.value for format in Format if format is not Format.MAE]  # of a Segment Anything model
+_OTHERS = (Format.MAE, Format.AUTHORS)
+"""Of masked autoencoders, and of dense prediction."""
+FORMATS = [format.value for format in Format if format not in _OTHERS]
+    format.value for format in Format if format not in (Format.MAE, Format.AUTHORS)
+]  # of a Segment Anything model
 
 
 @pytest.fixture(scope="module")
