@@ -41,7 +41,9 @@ def test_a_system_learns_eight_photos_by_heart(name, records):
         model=SYSTEMS[name],
         data=SegmentDataConfig(source=records, of_masks=True),
         optim=OptimConfig(
-            schedule=PolynomialConfig(peak_lr=RATES.get(name, 1e-3), warmup_steps=20), weight_decay=0.0, layer_decay=1.0
+            schedule=PolynomialConfig(peak_lr=RATES.get(name, 1e-3), warmup_steps=20),
+            weight_decay=0.0,
+            layer_decay=1.0,
         ),
         validation=ValidationConfig(source=records, split="train", photos=KNOWN_PHOTOS, batch_size=KNOWN_PHOTOS),
         mesh=MeshConfig(data=1),

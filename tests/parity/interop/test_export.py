@@ -34,8 +34,6 @@ from samjax.predict.promptable.restore import axis_taps
 _OTHERS = (Format.MAE, Format.AUTHORS)
 """Of masked autoencoders, and of dense prediction."""
 FORMATS = [format.value for format in Format if format not in _OTHERS]
-    format.value for format in Format if format not in (Format.MAE, Format.AUTHORS)
-]  # of a Segment Anything model
 
 
 @pytest.fixture(scope="module")
