@@ -9,8 +9,8 @@ class ObjectMask(NamedTuple):
     id: int
     counts: str
     """Checked run lengths, with a pixel inside."""
-    category: int = 1
-    """As the annotations have it."""
+    category: int | None = None
+    """As the annotations have it; None in records of masks, which have no classes. So is `crowd`."""
     crowd: bool = False
 
 

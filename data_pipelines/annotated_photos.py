@@ -129,7 +129,7 @@ def _find_units(
         **allowances,
     )
     folder = Path(os.path.abspath(Path(annotations).expanduser() if store is None else store.path))
-    photos, left_out = _choose(read, splits, folder)
+    photos, left_out = _choose(read, splits, folder, classes)
     if classes is not None:
         every = [photo for chosen in photos.values() for photo in chosen]
         check_categories(every, classes)
@@ -164,7 +164,9 @@ def _find_units(
     return units
 
 
-def _choose(read: AllPhotos, splits: Splits, folder: Path) -> tuple[dict[str, list[AnnotatedPhoto]], dict[str, int]]:
+def _choose(
+    read: AllPhotos, splits: Splits, folder: Path, classes: ClassTable | None
+) -> tuple[dict[str, list[AnnotatedPhoto]], dict[str, int]]:
     """Return the photos of each split, by image id, and how much is left out.
 
     Raises:
@@ -173,9 +175,10 @@ def _choose(read: AllPhotos, splits: Splits, folder: Path) -> tuple[dict[str, li
     left_out = dict(read.left_out)
     found: dict[str, list[AnnotatedPhoto]] = {split: [] for split in splits.names}
     listed = sorted([*read.with_objects, *read.without_objects], key=lambda photo: photo.id)
-    for photo in _numbered(listed, folder):
+    is_class = classes is not None and bool(classes.background)  # what no object covers, in photos without any too
+    for photo in _numbered(listed, folder, with_classes=classes is not None):
         split = splits.split_of(photo.path)
-        if photo.masks or not splits.trains(split):
+        if photo.masks or is_class or not splits.trains(split):
             found[split].append(photo)
         else:
             left_out[WITHOUT_OBJECTS] = left_out.get(WITHOUT_OBJECTS, 0) + 1
@@ -191,7 +194,7 @@ def _choose(read: AllPhotos, splits: Splits, folder: Path) -> tuple[dict[str, li
     return found, left_out
 
 
-def _numbered(photos: Sequence[Photo], folder: Path) -> Iterator[AnnotatedPhoto]:
+def _numbered(photos: Sequence[Photo], folder: Path, *, with_classes: bool) -> Iterator[AnnotatedPhoto]:
     """Yield the photos with ids that records can hold: their own, where all of them fit."""
     own_images = all(photo.id < 2**31 for photo in photos)
     own_masks = all(mask.id < 2**63 for photo in photos for mask in photo.instances)
@@ -201,7 +204,11 @@ def _numbered(photos: Sequence[Photo], folder: Path) -> Iterator[AnnotatedPhoto]
     masks = 0
     for place, photo in enumerate(photos, 1):
         objects = tuple(
-            ObjectMask(one.id if own_masks else masks + number, one.segmentation["counts"], one.category, one.crowd)
+            ObjectMask(
+                one.id if own_masks else masks + number,
+                one.segmentation["counts"],
+                *((one.category, one.crowd) if with_classes else ()),
+            )
             for number, one in enumerate(photo.instances, 1)
         )
         masks += len(objects)

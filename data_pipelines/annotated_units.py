@@ -128,9 +128,9 @@ def fingerprint_photos(
 
 
 def _described(mask: ObjectMask) -> str:
-    """Return a mask in a word; one of the default category without it, as folders of earlier versions have it."""
-    more = "" if (mask.category, mask.crowd) == (1, False) else f":{mask.category}:{mask.crowd:d}"
-    return f"{mask.id}:{mask.counts}{more}"
+    """Return all of a mask that its record depends on, in a word."""
+    of_class = "" if mask.category is None else f":{mask.category}:{mask.crowd:d}"
+    return f"{mask.id}:{mask.counts}{of_class}"
 
 
 def _annotation(mask: ObjectMask, photo: AnnotatedPhoto) -> records.Annotation:

@@ -10,6 +10,9 @@ from samjax.data.classes.class_table import IGNORE, ClassTable
 from samjax.data.masks import rle
 from samjax.data.records import segments
 
+_IGNORED = -1
+"""Of pixels, while segments are painted."""
+
 
 def check_categories(photos: list[AnnotatedPhoto], classes: ClassTable) -> None:
     """Refuse objects of categories that the table does not have.
@@ -19,9 +22,9 @@ def check_categories(photos: list[AnnotatedPhoto], classes: ClassTable) -> None:
     """
     first: dict[int, str] = {}
     for photo in photos:
-        for mask in photo.masks:
-            if mask.category not in classes.numbers:
-                first.setdefault(mask.category, photo.path)
+        for value in map(_value, photo.masks):
+            if value not in classes.numbers:
+                first.setdefault(value, photo.path)
     if first:
         shown = ", ".join(f"{value} (in {path})" for value, path in sorted(first.items())[:5])
         more = f" and {len(first) - 5} more" if len(first) > 5 else ""
@@ -31,33 +34,42 @@ def check_categories(photos: list[AnnotatedPhoto], classes: ClassTable) -> None:
 
 
 def absent_classes(photos: list[AnnotatedPhoto], classes: ClassTable) -> list[str]:
-    """Return the names of the classes that no object is of."""
-    found = {classes.numbers[mask.category] for photo in photos for mask in photo.masks}
-    return [one.name for number, one in enumerate(classes.classes) if number not in found]
+    """Return the names of the classes that no object is of; the background is of none and may be anywhere."""
+    found = {classes.numbers[_value(mask)] for photo in photos for mask in photo.masks}
+    return [
+        one.name for number, one in enumerate(classes.classes) if number not in found and one.name != classes.background
+    ]
 
 
 def segment_record(photo: AnnotatedPhoto, classes: ClassTable, identity: dict[str, Any]) -> segments.Record:
     """Return the record of a photo whose objects have categories of `classes`.
 
-    Where objects overlap, the smaller one is seen: a cup stands on the table that it is drawn over. Pixels of no
-    object, and of those ignored, are of the table's background, or of no segment where it has none; an object of which
-    nothing is seen has no segment.
+    Where objects overlap, the smaller one is seen: a cup stands on the table that it is drawn over. Pixels of ignored
+    objects are of no segment. Those of no object are of the table's background, or of no segment where it has none. An
+    object of which nothing is seen has no segment.
     """
     ids = np.zeros((photo.height, photo.width), np.int32)
-    sized = [(_area(mask, photo), mask) for mask in photo.masks if classes.numbers[mask.category] != IGNORE]
     found = []
-    for number, (_, mask) in enumerate(sorted(sized, key=lambda one: (-one[0], one[1].id)), start=1):
-        ids[rle.decode(mask.counts, height=photo.height, width=photo.width)] = number
-        place = classes.numbers[mask.category]
+    for mask in sorted(photo.masks, key=lambda one: (-_area(one, photo), one.id)):
+        inside, place = rle.decode(mask.counts, height=photo.height, width=photo.width), classes.numbers[_value(mask)]
+        if place == IGNORE:
+            ids[inside] = _IGNORED
+            continue
+        ids[inside] = len(found) + 1
         thing = classes.classes[place].thing
-        found.append(segments.Segment(id=number, category=place, thing=thing, crowd=mask.crowd))
-    if classes.background and (ids == segments.VOID).any():
-        number, place = len(found) + 1, classes.names.index(classes.background)
-        ids[ids == segments.VOID] = number
-        found.append(segments.Segment(id=number, category=place))
+        found.append(segments.Segment(id=len(found) + 1, category=place, thing=thing, crowd=mask.crowd))
+    if classes.background:
+        ids[ids == segments.VOID] = len(found) + 1
+        found.append(segments.Segment(id=len(found) + 1, category=classes.names.index(classes.background)))
+    ids[ids == _IGNORED] = segments.VOID
     seen = set(np.unique(ids).tolist())
     kept = tuple(one for one in found if one.id in seen)
     return segments.Record(**identity, png=segments.encode_ids(ids), segments=kept)
+
+
+def _value(mask: ObjectMask) -> int:
+    assert mask.category is not None, "only records with classes have segments"
+    return mask.category
 
 
 def _area(mask: ObjectMask, photo: AnnotatedPhoto) -> int:

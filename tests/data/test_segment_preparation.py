@@ -109,6 +109,38 @@ def test_of_objects_the_smaller_one_is_seen_and_the_rest_is_background(tmp_path)
     np.testing.assert_array_equal(record.classes(), np.where(classes < 0, 2, classes))
 
 
+def test_ignored_pixels_are_no_background(maps):
+    """Of values 0, 1, 2 and 255 the table has 1 as a class, and ignores the others: no pixel is of no object."""
+    classes = (SegmentClass(name="road", values=(1,)), SegmentClass(name="ground"))
+    run(maps, ClassTable(classes=classes, ignore=(0, 2, 255), background="ground"))
+    for record in read(maps / "out"):
+        values = np.asarray(Image.open(maps / "maps" / record.file_name))
+        np.testing.assert_array_equal(record.classes(), np.where(values == 1, 0, segments.UNLABELLED))
+
+
+def test_a_photo_without_an_object_is_all_background_where_there_is_one(tmp_path):
+    write_formats(tmp_path, {"a.png": rectangles((2, 3, 20, 30)), "b.png": []})
+    path = tmp_path / ANNOTATIONS[Format.COCO]
+    classes = (SegmentClass(name="cup", values=(3,)), SegmentClass(name="ground"))
+    run(tmp_path, ClassTable(classes=classes, background="ground"), format=Format.COCO, annotations=path.name)
+    found = {record.file_name: set(np.unique(record.classes()).tolist()) for record in read(tmp_path / "out")}
+    assert found == {"a.png": {0, 1}, "b.png": {1}}
+    report = run(tmp_path, ClassTable(classes=classes[:1]), format=Format.COCO, annotations=path.name, out="other")
+    assert [record.file_name for record in read(tmp_path / "other")] == ["a.png"]
+    assert "1 photos without objects (they train nothing)" in report.text()
+
+
+def test_categories_change_no_record_of_masks(tmp_path):
+    """A folder stays complete where a category alone has changed."""
+    write_formats(tmp_path, {"a.png": rectangles((2, 3, 20, 30))})
+    path = tmp_path / ANNOTATIONS[Format.COCO]
+    before = run(tmp_path, None, format=Format.COCO, annotations=path.name)
+    content = json.loads(path.read_text())
+    content["categories"], content["annotations"][0]["category_id"] = [{"id": 7, "name": "cup"}], 7
+    path.write_text(json.dumps(content))
+    assert run(tmp_path, None, format=Format.COCO, annotations=path.name) == before
+
+
 def test_panoptic_segments_keep_their_categories(tmp_path):
     write_formats(tmp_path, {"a.png": rectangles((2, 3, 20, 30), (22, 3, 30, 12))})
     path = tmp_path / ANNOTATIONS[Format.PANOPTIC]
