@@ -36,7 +36,8 @@ def split_each(keys: Key[Array, "*n"], count: int) -> Key[Array, "*n count"]:
 class Rows:
     """Which rows of a whole batch a part of it holds, so that the part draws what the whole batch would."""
 
-    indices: Int[Array, "b"]
+    indices: Int[Array, "b"] | None = None
+    """None means that it holds all, in their order."""
     whole: int = field(metadata={"static": True})
     """Rows of the whole batch."""
     present: Bool[Array, "b"] | None = None
@@ -45,14 +46,14 @@ class Rows:
     @classmethod
     def every(cls, present: Bool[Array, "b"]) -> "Rows":
         """Return all rows of a batch, some of which may hold no sample."""
-        return cls(indices=jnp.arange(len(present)), whole=len(present), present=present)
+        return cls(whole=len(present), present=present)
 
 
 def draw_rows(
     draw: Callable[[int], Shaped[Array, "photos *n"]], photos: int, rows: Rows | None
 ) -> Shaped[Array, "photos *n"]:
     """Return what `draw` draws for so many photos; of a part of a batch, its `rows` of the whole batch's draw."""
-    return draw(photos) if rows is None else draw(rows.whole)[rows.indices]
+    return draw(photos) if rows is None or rows.indices is None else draw(rows.whole)[rows.indices]
 
 
 def keys_of_masks(
@@ -66,4 +67,4 @@ def keys_of_masks(
     def of_photo(photo: Int[Array, ""]) -> Key[Array, "masks"]:
         return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(jax.random.fold_in(key, photo), jnp.arange(masks))
 
-    return jax.vmap(of_photo)(jnp.arange(photos) if rows is None else rows.indices)
+    return jax.vmap(of_photo)(jnp.arange(photos) if rows is None or rows.indices is None else rows.indices)
