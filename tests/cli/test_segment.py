@@ -125,6 +125,13 @@ def test_scores_are_of_one_matrix_at_the_photos_resolution(checkpoint, folder, r
     assert (tmp_path / "out" / "results.json").read_text() == before
 
 
+def test_records_of_photos_alone_are_refused(checkpoint, folder, tmp_path, capsys):
+    command = ("data", "prepare", "--format", "photos", "--source", folder / "images", "--out", tmp_path / "records")
+    assert main([*map(str, command), "--split", "val", "--workers", "1"]) == 0
+    assert evaluate(checkpoint, tmp_path / "records", tmp_path / "out") == 2
+    assert "holds photos alone: give records of `samjax data prepare --classes`" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [

@@ -10,8 +10,8 @@ from jaxtyping import Int16, UInt8
 from samjax.core.errors import UserError
 from samjax.data.classes.record_classes import read_record_classes
 from samjax.data.photo import Orientation, read_photo
-from samjax.data.records import masks, segments
-from samjax.data.records.schema import RecordError
+from samjax.data.records import masks, photos, segments
+from samjax.data.records.schema import RecordError, Schema
 from samjax.data.segments.segment_data import object_classes
 from samjax.data.stream.sources import RecordSource, open_info, open_source, schema_of
 
@@ -24,6 +24,7 @@ class ClassedPhoto:
     """One photo, whose record is read when it is needed."""
 
     source: RecordSource
+    schema: Schema
     index: int
     image_id: int
     name: str
@@ -42,7 +43,7 @@ class ClassedPhoto:
           UserError: the record is damaged.
         """
         try:
-            record = _decode(self.source[self.index])
+            record = self.schema.decode(self.source[self.index])
             classes = object_classes(record) if isinstance(record, masks.Record) else record.classes()
         except RecordError as error:
             raise UserError(f"{self.source.name}, {self.name}: {error}") from error
@@ -65,20 +66,22 @@ def open_classed_photos(path: str, *, split: str, limit: int | None = None) -> C
     Raises:
       UserError: there are no such records, or one is damaged.
     """
-    info, _ = open_info(path, _schema(path))
+    info, folder = open_info(path, photos.SCHEMA)
     schema = schema_of(info)
-    assert schema is not None
+    if schema not in (segments.SCHEMA, masks.SCHEMA):
+        raise UserError(f"{folder} holds photos alone: give records of `samjax data prepare --classes`, or of masks")
     source = open_source(path, split, schema)
-    photos = []
+    found = []
     for index in range(len(source) if limit is None else min(limit, len(source))):
         data = source[index]
         try:
-            record = _decode(data)
+            record = schema.decode(data)
         except RecordError as error:
             raise UserError(f"{source.name}, record {index}: {error}") from error
-        photos.append(
+        found.append(
             ClassedPhoto(
                 source=source,
+                schema=schema,
                 index=index,
                 image_id=record.image_id,
                 name=record.file_name,
@@ -86,25 +89,4 @@ def open_classed_photos(path: str, *, split: str, limit: int | None = None) -> C
             )
         )
     classes = read_record_classes(path).names if schema is segments.SCHEMA else OF_MASKS
-    return ClassedPhotos(name=split, photos=photos, classes=classes)
-
-
-def _schema(path: str):
-    """Return the schema that a folder is opened with: records of masks, or else of segments."""
-    try:
-        open_info(path, masks.SCHEMA)
-    except UserError:
-        return segments.SCHEMA
-    return masks.SCHEMA
-
-
-def _decode(data: bytes) -> masks.Record | segments.Record:
-    """Return a record of segments, or of masks.
-
-    Raises:
-      RecordError: it is neither.
-    """
-    try:
-        return segments.decode_record(data)
-    except RecordError:
-        return masks.decode_record(data)
+    return ClassedPhotos(name=split, photos=found, classes=classes)
