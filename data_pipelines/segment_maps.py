@@ -6,7 +6,7 @@ import numpy as np
 
 from data_pipelines.annotated_photo import AnnotatedPhoto, ObjectMask
 from samjax.core.errors import UserError
-from samjax.data.classes.class_table import IGNORE, ClassTable
+from samjax.data.classes.class_table import ClassTable
 from samjax.data.masks import rle
 from samjax.data.records import segments
 
@@ -52,7 +52,7 @@ def segment_record(photo: AnnotatedPhoto, classes: ClassTable, identity: dict[st
     found = []
     for mask in sorted(photo.masks, key=lambda one: (-_area(one, photo), one.id)):
         inside, place = rle.decode(mask.counts, height=photo.height, width=photo.width), classes.numbers[_value(mask)]
-        if place == IGNORE:
+        if place == segments.UNLABELLED:
             ids[inside] = _IGNORED
             continue
         ids[inside] = len(found) + 1

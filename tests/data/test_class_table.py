@@ -7,13 +7,13 @@ import pytest
 from samjax.core.errors import UserError
 from samjax.data.annotations.category_classes import read_categories
 from samjax.data.classes.class_table import (
-    IGNORE,
     ClassTable,
     SegmentClass,
     known_tables,
     parse_class_table,
     read_class_table,
 )
+from samjax.data.records.segments import UNLABELLED
 
 COUNTS = {"ade20k": 150, "cityscapes": 19, "coco_stuff": 171, "pascal_context": 59, "pascal_voc": 21}
 
@@ -29,9 +29,9 @@ def test_published_data_sets_have_their_classes():
 def test_the_rules_of_published_maps():
     """ADE20K's 0 is nothing; Cityscapes' labelIds skip; COCO-Stuff's 255 is nothing, and 91 things are 80."""
     ade, streets, stuff = (read_class_table(name).numbers for name in ("ade20k", "cityscapes", "coco_stuff"))
-    assert (ade[0], ade[1], ade[150]) == (IGNORE, 0, 149)
-    assert (streets[7], streets[6], streets[33], streets[255]) == (0, IGNORE, 18, IGNORE)
-    assert (stuff[0], stuff[11], stuff[12], stuff[181], stuff[255]) == (0, IGNORE, 11, 170, IGNORE)
+    assert (ade[0], ade[1], ade[150]) == (UNLABELLED, 0, 149)
+    assert (streets[7], streets[6], streets[33], streets[255]) == (0, UNLABELLED, 18, UNLABELLED)
+    assert (stuff[0], stuff[11], stuff[12], stuff[181], stuff[255]) == (0, UNLABELLED, 11, 170, UNLABELLED)
     things = [one.name for one in read_class_table("cityscapes").classes if one.thing]
     assert things == ["person", "rider", "car", "truck", "bus", "train", "motorcycle", "bicycle"]
 
@@ -87,4 +87,4 @@ def test_categories_are_classes_in_the_order_of_their_ids(tmp_path):
 
 def test_numbers_are_looked_up_in_the_table_itself():
     table = ClassTable(classes=(SegmentClass(name="a", values=(2, 5)), SegmentClass(name="b")), ignore=(9,))
-    assert dict(table.numbers) == {2: 0, 5: 0, 9: IGNORE}
+    assert dict(table.numbers) == {2: 0, 5: 0, 9: UNLABELLED}

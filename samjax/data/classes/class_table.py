@@ -16,9 +16,8 @@ from typing import Any
 from samjax.core.errors import UserError
 from samjax.core.json_config import from_json, to_json
 from samjax.core.ranges import SHADE, Range, check_number
+from samjax.data.records.segments import UNLABELLED
 
-IGNORE = -1
-"""The class of pixels that count for nothing."""
 MOST_CLASSES = 2**15 - 1
 """Class numbers have 16 bits, with a sign."""
 _MOST_BYTES = 10_000_000
@@ -81,8 +80,8 @@ class ClassTable:
 
     @functools.cached_property
     def numbers(self) -> Mapping[int, int]:
-        """The class of each value; `IGNORE` for those ignored."""
-        found = dict.fromkeys(self.ignore, IGNORE)
+        """The class of each value; `UNLABELLED` for those ignored."""
+        found = dict.fromkeys(self.ignore, UNLABELLED)
         return found | {value: number for number, one in enumerate(self.classes) for value in one.values}
 
     def to_json(self) -> str:
