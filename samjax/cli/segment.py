@@ -1,9 +1,10 @@
 """`samjax segment`: a class for every pixel of many photos."""
 
 import argparse
+import functools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,6 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     from samjax.checkpoint.weights import find_checkpoint
     from samjax.cli.generate import find_photos
     from samjax.core.json_config import to_json
-    from samjax.models.heads.dpt import DptDepthConfig
     from samjax.predict.semantic.dense_engine import DenseEngine
     from samjax.predict.semantic.depth_predictor import DepthPredictor
     from samjax.predict.semantic.label_folder import open_label_folder
@@ -59,7 +59,7 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     checkpoint = str(find_checkpoint(known.checkpoint))
     photos = find_photos(known.images, out=Path(known.out))
     engine = DenseEngine.from_checkpoint(checkpoint, average=not known.last_step)
-    gives_depth = isinstance(engine.config.head, DptDepthConfig)
+    gives_depth = engine.config.head.GIVES_DEPTH
     predictor = DepthPredictor(engine) if gives_depth else SemanticPredictor(engine, config)
     folder = open_label_folder(
         known.out,
@@ -73,12 +73,13 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
     if len(todo) < len(photos):
         print(f"{folder.path} has {len(photos) - len(todo):,} of {len(photos):,} photos already", flush=True)
     if todo:
-        _segment(predictor, todo, folder, draw=not known.labels_only)
+        write = folder.write_depth if gives_depth else folder.write
+        _segment(predictor, todo, folder, write=functools.partial(write, draw=not known.labels_only))
     return 0
 
 
-def _segment(predictor: Any, photos: Sequence[Any], folder: Any, *, draw: bool) -> None:
-    """Classify photos and write what is found.
+def _segment(predictor: Any, photos: Sequence[Any], folder: Any, *, write: Callable[..., None]) -> None:
+    """Classify photos, and `write` the answer of each, given its key and its pixels.
 
     Raises:
       UserError: some could not be read; the others are done.
@@ -93,8 +94,7 @@ def _segment(predictor: Any, photos: Sequence[Any], folder: Any, *, draw: bool) 
             loaded = [(place, photo) for place, photo in batch if not isinstance(photo, UserError)]
             found = predictor.predict_each([photo.pixels for _, photo in loaded]) if loaded else []
             for (place, photo), answer in zip(loaded, found, strict=True):
-                write = folder.write if answer.dtype.kind == "i" else folder.write_depth
-                write(place.key, photo.pixels, answer, draw=draw)
+                write(place.key, photo.pixels, answer)
             outcome.photos += len(loaded)
             bar(len(batch))
     if outcome.photos:

@@ -40,6 +40,12 @@ class SemanticTraining(TrainConfig):
 
     def __post_init__(self):
         super().__post_init__()
+        if self.model.classes < 2:
+            what = "gives depth" if self.model.head.GIVES_DEPTH else "has one class"
+            raise UserError(
+                f"the model {what}, so cross-entropy would teach it nothing: give a head of classes, and at least 2 "
+                "model.classes, such as background and object"
+            )
         self.loss.check_classes(self.model.classes)
 
     def complete(self) -> "SemanticTraining":

@@ -98,6 +98,14 @@ def test_records_that_lost_their_table_are_refused(records):
         run(source).complete()
 
 
+def test_one_class_and_depth_are_refused():
+    with pytest.raises(UserError, match=r"the model has one class, .* at least 2 model\.classes"):
+        run("x", classes=1)
+    depth = DenseConfig.dpt_base_depth()
+    with pytest.raises(UserError, match="the model gives depth"):
+        dataclasses.replace(run("x"), model=depth)
+
+
 class FixedLogits(DenseModel):
     """Gives the same logits for every photo, and an auxiliary head's."""
 

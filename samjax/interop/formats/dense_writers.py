@@ -63,7 +63,7 @@ def dense_about(config: DenseConfig) -> About:
     name = f"{type(config.encoder).__name__} with {type(config.head).__name__}"
     title = name if published is None else f"{published.family.name} {published.family.size(config)}"
     height, width = config.image_size
-    is_depth = config.classes == 1
+    is_depth = config.head.GIVES_DEPTH
     return About(
         title=title,
         pipeline_tag="depth-estimation" if is_depth else "image-segmentation",

@@ -23,6 +23,7 @@ class DptDepthConfig(DptFusionSizes, HeadConfig):
     """Sizes of the head for depth. Its one channel is inverse depth up to scale and shift, at least 0."""
 
     ALIGN_CORNERS: ClassVar[bool] = True
+    GIVES_DEPTH: ClassVar[bool] = True
     MAPS: ClassVar[int | None] = 4
 
     batch_norm: bool = False

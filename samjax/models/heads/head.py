@@ -34,6 +34,8 @@ class HeadConfig(abc.ABC):
     """How its logits are enlarged to the photo: whether the corners' centres stay the corners' centres, as PyTorch's
     `interpolate` calls it."""
 
+    GIVES_DEPTH: ClassVar[bool] = False
+    """Whether its one channel is inverse depth, not a class."""
     MAPS: ClassVar[int | None] = None
     """How many maps it takes; None takes any number."""
 

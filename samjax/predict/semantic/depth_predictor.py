@@ -9,7 +9,6 @@ from jax.sharding import Mesh
 from jaxtyping import Float32, UInt8, UInt16
 
 from samjax.core.errors import UserError
-from samjax.models.heads.dpt import DptDepthConfig
 from samjax.models.vit.dpt_vit import MULTIPLE
 from samjax.nn.interpolate import Method, matrix
 from samjax.predict.promptable.photo_input import as_photos
@@ -28,7 +27,7 @@ class DepthPredictor:
     """
 
     def __init__(self, engine: DenseEngine):
-        if not isinstance(engine.config.head, DptDepthConfig):
+        if not engine.config.head.GIVES_DEPTH:
             raise UserError("this model gives classes, not depth: use SemanticPredictor")
         self._engine = engine
 

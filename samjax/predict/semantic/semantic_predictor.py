@@ -13,7 +13,6 @@ from PIL import Image
 
 from samjax.core.errors import UserError
 from samjax.models.dense_prediction.dense_model import DenseConfig
-from samjax.models.heads.dpt import DptDepthConfig
 from samjax.nn.interpolate import Method, matrix
 from samjax.pictures.class_map import class_colours
 from samjax.pictures.colours import Colour
@@ -62,7 +61,7 @@ class SemanticPredictor:
     """
 
     def __init__(self, engine: DenseEngine, config: SemanticPredictionConfig = DEFAULTS):
-        if isinstance(engine.config.head, DptDepthConfig):
+        if engine.config.head.GIVES_DEPTH:
             raise UserError("this model gives depth, not classes: use DepthPredictor, or samjax segment")
         self._engine, self.settings = engine, config
         fixed = engine.config.encoder.fixed_size
