@@ -16,6 +16,7 @@ from samjax.models.vit.tapped_vit import TappedVitConfig
 from samjax.nn.interpolate import Method
 from samjax.nn.resize import resize_position_rows, resize_positions
 from samjax.nn.structure import array_shapes
+from samjax.tasks.starting_encoder import check_sizes
 
 _SIZES = ("patch", "width", "depth", "heads", "mlp_ratio")
 
@@ -68,13 +69,7 @@ def backbone_of_mae(weights: Weights, theirs: MaeConfig, ours: DenseConfig) -> W
             f"{name} holds {MaeConfig.WORDS}, whose encoder is a plain ViT, but this run's backbone is "
             f"{type(backbone).__name__}; give weights of such a backbone"
         )
-    for size in _SIZES:
-        their_size, our_size = getattr(theirs.encoder, size), getattr(backbone, size)
-        if their_size != our_size:
-            raise UserError(
-                f"{name} holds an encoder whose {size} is {their_size}, but this run's is {our_size}; give a masked "
-                "autoencoder of this size, or train a model of its size"
-            )
+    check_sizes(name, theirs, backbone, _SIZES)
     place = "encoder/vit" if isinstance(backbone, DptVitConfig) else "encoder"
     given, wanted = named_leaves(weights.params["encoder"]), array_shapes(ours.make)
     last = f"encoder/norms/{backbone.maps - 1}" if isinstance(backbone, TappedVitConfig) else ""

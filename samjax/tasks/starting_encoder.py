@@ -1,7 +1,7 @@
 """Segment Anything that starts from a masked autoencoder's encoder, or from Segment Anything of another frame."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from samjax.core.tree import named_leaves, nest
 from samjax.models.mae import MaeConfig
 from samjax.models.sam.from_vit import encoder_from_vit, resize_encoder, vit_arrays
 from samjax.models.sam.sam import SamConfig
+from samjax.models.vit.blocks import BlockSizes
 
 _FREQUENCIES = "prompt_encoder/position/gaussian"
 
@@ -24,19 +25,28 @@ def encoder_of_mae(weights: Weights, theirs: MaeConfig, ours: SamConfig) -> Weig
       UserError: the encoder has another width, depth, number of heads or MLP.
     """
     name = f"init_from: {weights.path}"
-    for size in ("width", "depth", "heads", "mlp_ratio"):
-        their_size, our_size = getattr(theirs.encoder, size), getattr(ours.image_encoder, size)
-        if their_size != our_size:
-            raise UserError(
-                f"{name} holds an encoder whose {size} is {their_size}, but this run's is {our_size}; give a masked "
-                "autoencoder of this size, or train a model of its size"
-            )
+    check_sizes(name, theirs, ours.image_encoder, ("width", "depth", "heads", "mlp_ratio"))
     arrays = vit_arrays(weights.params["encoder"], position=weights.buffers["encoder"]["position"])
     try:
         fitted = encoder_from_vit(arrays, ours)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return dataclasses.replace(weights, params=fitted.params, buffers={}, notes=fitted.changes)
+
+
+def check_sizes(name: str, theirs: MaeConfig, ours: BlockSizes, sizes: Sequence[str]) -> None:
+    """Refuse a masked autoencoder, called `name`, whose encoder differs from `ours` in one of `sizes`.
+
+    Raises:
+      UserError: it does.
+    """
+    for size in sizes:
+        their_size, our_size = getattr(theirs.encoder, size), getattr(ours, size)
+        if their_size != our_size:
+            raise UserError(
+                f"{name} holds an encoder whose {size} is {their_size}, but this run's is {our_size}; give a masked "
+                "autoencoder of this size, or train a model of its size"
+            )
 
 
 def sam_in_frame(weights: Weights, theirs: SamConfig, ours: SamConfig) -> Weights:
