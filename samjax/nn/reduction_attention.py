@@ -9,6 +9,7 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
+from samjax.nn.head_projections import into_heads, out_of_heads
 from samjax.nn.init import VIT_INIT
 from samjax.nn.mlp import gelu
 from samjax.nn.norm import layer_norm
@@ -51,29 +52,10 @@ class ReductionAttention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.is_pooled = reduction is Reduction.POOL
-        channels = width // heads
-
-        def into(parts: tuple[int, ...]) -> nnx.LinearGeneral:
-            axes = ("embed", *(None,) * len(parts), "heads", None)
-            return nnx.LinearGeneral(
-                width,
-                (*parts, heads, channels),
-                kernel_init=init,
-                kernel_metadata={"axes": axes},
-                dtype=dtype,
-                rngs=rngs,
-            )
-
-        self.query, self.key_value = into(()), into((2,))
-        self.out = nnx.LinearGeneral(
-            (heads, channels),
-            width,
-            axis=(-2, -1),
-            kernel_init=init,
-            kernel_metadata={"axes": ("heads", None, "embed")},
-            dtype=dtype,
-            rngs=rngs,
-        )
+        same = {"init": init, "dtype": dtype, "rngs": rngs}
+        self.query = into_heads(width, heads, **same)
+        self.key_value = into_heads(width, heads, parts=(2,), **same)
+        self.out = out_of_heads(width, heads, **same)
         self.size = 1 if self.is_pooled else ratio
         is_reduced = has_reduction(ratio, reduction)
         self.reduce = (

@@ -10,6 +10,7 @@ from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
 from samjax.core.errors import UserError
+from samjax.nn.head_projections import into_heads, out_of_heads
 from samjax.nn.init import VIT_INIT, parameter
 from samjax.nn.kernels.blockwise import blockwise_attention
 from samjax.nn.kernels.cudnn import cudnn_attention
@@ -133,23 +134,8 @@ class SpatialAttention(nnx.Module):
     ):
         self.window, self.kernel, self.dtype = window, kernel, dtype
         channels = width // heads
-        self.qkv = nnx.LinearGeneral(
-            width,
-            (3, heads, channels),
-            kernel_init=init,
-            kernel_metadata={"axes": ("embed", None, "heads", None)},
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.out = nnx.LinearGeneral(
-            (heads, channels),
-            width,
-            axis=(-2, -1),
-            kernel_init=init,
-            kernel_metadata={"axes": ("heads", None, "embed")},
-            dtype=dtype,
-            rngs=rngs,
-        )
+        self.qkv = into_heads(width, heads, parts=(3,), init=init, dtype=dtype, rngs=rngs)
+        self.out = out_of_heads(width, heads, init=init, dtype=dtype, rngs=rngs)
 
         def offsets(axis: int) -> nnx.Param | None:
             if table_size is None:

@@ -7,6 +7,7 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Float
 
+from samjax.nn.head_projections import into_heads, out_of_heads
 from samjax.nn.init import VIT_INIT, parameter
 from samjax.nn.window import Padding, pad_to_windows, partition, unpartition
 
@@ -42,24 +43,9 @@ class WindowAttention(nnx.Module):
         rngs: nnx.Rngs,
     ):
         self.window, self.padding, self.dtype = window, padding, dtype
-        channels, offsets = width // heads, 2 * window - 1
-        self.qkv = nnx.LinearGeneral(
-            width,
-            (3, heads, channels),
-            kernel_init=init,
-            kernel_metadata={"axes": ("embed", None, "heads", None)},
-            dtype=dtype,
-            rngs=rngs,
-        )
-        self.out = nnx.LinearGeneral(
-            (heads, channels),
-            width,
-            axis=(-2, -1),
-            kernel_init=init,
-            kernel_metadata={"axes": ("heads", None, "embed")},
-            dtype=dtype,
-            rngs=rngs,
-        )
+        offsets = 2 * window - 1
+        self.qkv = into_heads(width, heads, parts=(3,), init=init, dtype=dtype, rngs=rngs)
+        self.out = out_of_heads(width, heads, init=init, dtype=dtype, rngs=rngs)
         self.offsets = parameter(VIT_INIT, (offsets, offsets, heads), axes=(None, None, "heads"), rngs=rngs)
 
     def __call__(self, tokens: Float[Array, "b h w d"]) -> Float[Array, "b h w d"]:
