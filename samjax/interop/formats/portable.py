@@ -48,20 +48,40 @@ class Half:
 def encoder(params: Any, buffers: Any, config: SamConfig) -> Half:
     """Return `Sam.encode`: photos in the corner of the model's frame, and the size of that corner, to embeddings."""
     model = _without(config, "prompt_encoder", "mask_decoder")
+    return of_photos(
+        "encoder",
+        model,
+        weights_of(model, params, buffers),
+        image_size=config.image_size,
+        output="embedding",
+        run=Sam.encode,
+    )
+
+
+def of_photos(
+    name: str,
+    model: nnx.Module,
+    weights: Arrays,
+    *,
+    image_size: tuple[int, int],
+    output: str,
+    run: Callable[[Any, Array, Array], Array],
+) -> Half:
+    """Return a function of photos in the corner of a frame, and of the size of that corner: `run` of the model."""
     (images,) = jax.export.symbolic_shape("b")
 
     def call(weights: Arrays, image: Array, valid_size: Array) -> Arrays:
-        return {"embedding": with_weights(model, weights).encode(image, valid_size)}
+        return {output: run(with_weights(model, weights), image, valid_size)}
 
     return Half(
-        name="encoder",
-        weights=weights_of(model, params, buffers),
+        name=name,
+        weights=weights,
         inputs={
-            "image": jax.ShapeDtypeStruct((images, *config.image_size, 3), jnp.uint8),
+            "image": jax.ShapeDtypeStruct((images, *image_size, 3), jnp.uint8),
             "valid_size": jax.ShapeDtypeStruct((images, 2), jnp.int32),
         },
         call=call,
-        outputs=("embedding",),
+        outputs=(output,),
     )
 
 
