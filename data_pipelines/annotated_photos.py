@@ -205,9 +205,10 @@ def _numbered(photos: Sequence[Photo], folder: Path, *, with_classes: bool) -> I
     for place, photo in enumerate(photos, 1):
         objects = tuple(
             ObjectMask(
-                one.id if own_masks else masks + number,
-                one.segmentation["counts"],
-                *((one.category, one.crowd) if with_classes else ()),
+                id=one.id if own_masks else masks + number,
+                counts=one.segmentation["counts"],
+                category=one.category if with_classes else None,
+                crowd=with_classes and one.crowd,
             )
             for number, one in enumerate(photo.instances, 1)
         )
