@@ -39,7 +39,7 @@ class DenseEngine:
             return nnx.merge(graph, *weights).logits(images, sizes)
 
         self._logits, self._enlarged = jax.jit(logits), jax.jit(enlarged)
-        self._classify = jax.jit(_classify_rows)
+        self._classify = jax.jit(_classify)
 
     @classmethod
     def from_checkpoint(
@@ -74,17 +74,20 @@ class DenseEngine:
             run = self._enlarged if enlarge else self._logits
             return np.asarray(run(self._weights, *jax.device_put((images, sizes), self._split)))[:count]
 
-    def classify_rows(
-        self, logits: list[Array], rows: list[Array], columns: list[Array]
+    def classify(
+        self,
+        logits: list[Float32[np.ndarray, "_ _ classes"]],
+        rows: list[Float32[np.ndarray, "rows _"]],
+        columns: list[Float32[np.ndarray, "columns _"]],
     ) -> Int16[np.ndarray, "rows columns"]:
-        """Return the likeliest class of some rows of a photo; see `_classify_rows`."""
+        """Return the likeliest class of a part of a photo; see `_classify`."""
         return np.asarray(self._classify(logits, rows, columns))
 
 
-def _classify_rows(
-    logits: list[Float32[Array, "h w classes"]],
-    rows: list[Float32[Array, "rows h"]],
-    columns: list[Float32[Array, "columns w"]],
+def _classify(
+    logits: list[Float32[Array, "_ _ classes"]],
+    rows: list[Float32[Array, "rows _"]],
+    columns: list[Float32[Array, "columns _"]],
 ) -> Int16[Array, "rows columns"]:
     """Return the class of the highest probability, averaged over several views of one photo.
 

@@ -4,11 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh
-from jaxtyping import Array, Float32, Int16, UInt8
+from jaxtyping import Float32, Int16, UInt8
 from PIL import Image
 
 from samjax.core.errors import UserError
@@ -17,6 +16,7 @@ from samjax.nn.interpolate import Method, matrix
 from samjax.pictures.class_map import class_colours
 from samjax.pictures.colours import Colour
 from samjax.predict.promptable.photo_input import as_photos
+from samjax.predict.semantic.bands import bands, cut
 from samjax.predict.semantic.dense_engine import DenseEngine
 from samjax.predict.semantic.semantic_config import SemanticPredictionConfig, Windows
 from samjax.predict.semantic.window_plan import window_corners
@@ -25,10 +25,8 @@ MULTIPLE = 32
 """Sides of whole photos are rounded to multiples of it: reduced attention would lose rows of others."""
 _WINDOWS_AT_ONCE = 4
 """Sliding windows per device and batch."""
-_ROWS_AT_ONCE = 64
-"""Rows of a photo whose probabilities are in memory at a time."""
-_COLUMNS = 128
-"""Programs are compiled for widths rounded up to multiples of it."""
+_TILE = 64
+"""Side of the squares of a photo that are classified at a time."""
 DEFAULTS = SemanticPredictionConfig()
 
 
@@ -45,7 +43,7 @@ class _Shown(NamedTuple):
 class _View:
     """One scaled, perhaps mirrored photo's logits, and how its pixels become those of the photo itself."""
 
-    logits: Float32[Array, "h w classes"]
+    logits: Float32[np.ndarray, "h w classes"]
     rows: Float32[np.ndarray, "photo_h h"]
     columns: Float32[np.ndarray, "photo_w w"]
 
@@ -199,24 +197,26 @@ class SemanticPredictor:
             along.append((matrix(seen, own, method=Method.BILINEAR) @ enlarge).astype(np.float32))
         rows, columns = along
         # A mirrored photo's logits are mirrored back where they have the photo's own width.
-        return _View(logits=jnp.asarray(logits), rows=rows, columns=columns[::-1] if shown.mirrored else columns)
+        return _View(logits=logits, rows=rows, columns=columns[::-1] if shown.mirrored else columns)
 
     def _combine(self, views: list[_View], size: tuple[int, int]) -> Int16[np.ndarray, "h w"]:
-        """Return the likeliest class of each pixel, some rows at a time."""
+        """Return the likeliest class of each pixel, a tile at a time, from the logits that its pixels mix."""
         height, width = size
-        columns = [jnp.asarray(_padded(view.columns, -width % _COLUMNS)) for view in views]
+        rows = [bands(view.rows, _TILE) for view in views]
+        columns = [bands(view.columns, _TILE) for view in views]
         classes = np.zeros(size, np.int16)
-        for top in range(0, height, _ROWS_AT_ONCE):
-            bottom = min(top + _ROWS_AT_ONCE, height)
-            rows = [jnp.asarray(_padded(view.rows[top:bottom], _ROWS_AT_ONCE - (bottom - top))) for view in views]
-            found = self._engine.classify_rows([view.logits for view in views], rows, columns)
-            classes[top:bottom] = found[: bottom - top, :width]
+        for down in range(len(rows[0])):
+            for across in range(len(columns[0])):
+                parts = [
+                    (cut(view.logits, one[down], two[across]), one[down].weights, two[across].weights)
+                    for view, one, two in zip(views, rows, columns, strict=True)
+                ]
+                top, left = down * _TILE, across * _TILE
+                bottom, right = min(top + _TILE, height), min(left + _TILE, width)
+                found = self._engine.classify(*map(list, zip(*parts, strict=True)))
+                classes[top:bottom, left:right] = found[: bottom - top, : right - left]
         return classes
 
 
 def _size(photo: UInt8[np.ndarray, "h w 3"]) -> tuple[int, int]:
     return photo.shape[0], photo.shape[1]
-
-
-def _padded(rows: Float32[np.ndarray, "n m"], more: int) -> Float32[np.ndarray, "_ m"]:
-    return np.pad(rows, ((0, more), (0, 0)))
