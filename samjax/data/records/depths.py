@@ -85,7 +85,7 @@ class Record(photos.Record):
         return values if kind is self.kind else inverse_depths(values)
 
 
-def inverse_depths(values: Float32[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
+def inverse_depths(values: Float32[np.ndarray, "*shape"]) -> Float32[np.ndarray, "*shape"]:
     """Return the inverse of each number, 0 of 0."""
     return np.divide(1, values, out=np.zeros_like(values), where=values > 0)
 
