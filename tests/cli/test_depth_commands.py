@@ -94,7 +94,7 @@ def test_scores_are_those_of_each_photo_aligned(tmp_path, capsys):
     assert row["photos"] == 2
     for name, field in {"AbsRel": "abs_rel", "RMSE": "rmse", "delta1": "delta1", "log10": "log10"}.items():
         assert row["metrics"][name] == pytest.approx(getattr(mean_errors(errors), field), rel=1e-5), name
-    lines = list(csv.DictReader((out / "photos.csv").open()))
+    lines = list(csv.DictReader((out / "photos.csv").read_text().splitlines()))
     assert [line["photo"] for line in lines] == ["0.png", "1.png", "2.png"]
     assert float(lines[1]["AbsRel"]) == pytest.approx(errors[1].abs_rel, rel=1e-4)
     assert lines[2]["AbsRel"] == ""

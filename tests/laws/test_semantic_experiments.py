@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from flax import nnx
+from helpers.dpt_cases import small
 
 from samjax.core.experiment import load_experiment
 from samjax.core.tree import first_match, named_leaves
@@ -113,7 +114,7 @@ def test_depth_is_trained_as_dpt_was():
     optim = run.optim
     assert (optim.optimizer, optim.weight_decay, optim.layer_decay, optim.clip_norm) == (Optimizer.ADAMW, 0.0, 1.0, 0.0)
     rates = parse_rates(optim.rates)
-    _, params, _ = abstract_model(run.model.make)
+    _, params, _ = abstract_model(small("large_depth").make)
     names = named_leaves(nnx.to_pure_dict(params))
     factors = {name: first_match(name, (*rates, ("*", 1.0))) for name in names}
     assert {name for name, factor in factors.items() if factor == 1} == {
