@@ -28,7 +28,7 @@ def record_of(level: np.ndarray, kind: DepthKind = DepthKind.METRES) -> depths.R
 
 
 LEVEL = np.zeros((60, 90), np.int64)
-LEVEL[:30, 45:], LEVEL[30:, :45] = 1, 2
+LEVEL[:, 12:35], LEVEL[:, 48:75], LEVEL[40:, 20:60] = 1, 2, 0
 
 
 def example(level=LEVEL, *, seed=0, frame=(48, 48), kind=DepthKind.METRES, augment=True, **changes):
@@ -37,10 +37,11 @@ def example(level=LEVEL, *, seed=0, frame=(48, 48), kind=DepthKind.METRES, augme
     return maker.example(record_of(level, kind), np.random.default_rng(seed)).arrays
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_depth_is_of_the_pixels_that_the_crop_shows(seed):
+@pytest.mark.parametrize("flip", [0.0, 1.0], ids=["as it is", "mirrored"])
+@pytest.mark.parametrize("seed", range(3))
+def test_depth_is_of_the_pixels_that_the_crop_shows(seed, flip):
     """At any scale, mirrored or not; around the photo and where nobody knows it, it is 0."""
-    arrays = example(seed=seed)
+    arrays = example(seed=seed, flip_probability=flip)
     height, width = arrays["valid_size"]
     assert not arrays["inverse_depth"][height:].any()
     assert not arrays["inverse_depth"][:, width:].any()
