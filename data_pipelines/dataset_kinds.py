@@ -164,7 +164,7 @@ PHOTOS = DatasetKind(
 KINDS = (MASKS, ANNOTATED, SEGMENTED, DEPTHS, PHOTOS)
 
 
-def kind_called(name: str) -> DatasetKind:
+def kind_by_name(name: str) -> DatasetKind:
     """Return the kind of that name, as reports give it; of one that another version wrote, masks."""
     return next((kind for kind in KINDS if kind.name == name), MASKS)
 

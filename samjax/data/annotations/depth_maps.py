@@ -86,9 +86,9 @@ def list_depth_maps(
             try:
                 size = depth_map_size(one.path)
             except DepthMapError as error:
-                problems.add("depth maps that cannot be used", f"{one.called}: {error}")
+                problems.add("depth maps that cannot be used", f"{one.name}: {error}")
                 continue
-            if photos.is_of_size(one.photo, size, kind="depth maps", called=one.called):
+            if photos.is_of_size(one.photo, size, kind="depth maps", called=one.name):
                 found.append(DepthPhoto(path=one.photo, depth=str(one.path), size=size))
     left_out = problems.settle(allow_missing=allow_missing, allow_unannotated=allow_unannotated)
     return DepthListing(photos=found, left_out=left_out)

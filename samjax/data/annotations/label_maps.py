@@ -41,7 +41,7 @@ def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options:
             may_be_empty=True,
             decode=functools.partial(_read, one.path, options),
             accept=functools.partial(
-                _accept, photos, problems, photo=one.photo, called=one.called, number=number, options=options
+                _accept, photos, problems, photo=one.photo, called=one.name, number=number, options=options
             ),
         )
         for number, one in enumerate(found, 1)

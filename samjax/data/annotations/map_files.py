@@ -17,7 +17,7 @@ class MapFile(NamedTuple):
 
     photo: str
     """The photo's name in its store."""
-    called: str
+    name: str
     """The map's path in the folder of maps."""
     path: Path
 
@@ -77,5 +77,5 @@ def find_map_files(
             twice.add(key)
     pairs = photos.pair(keys, kind=kind)
     return photos, [
-        MapFile(photo=pairs[key], called=keys[key], path=maps[keys[key]]) for key in sorted(pairs) if key not in twice
+        MapFile(photo=pairs[key], name=keys[key], path=maps[keys[key]]) for key in sorted(pairs) if key not in twice
     ]
