@@ -1,5 +1,6 @@
 """A photo and its objects, as a preparation passes them to the processes that make its records."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -13,6 +14,11 @@ class ObjectMask(NamedTuple):
     """As the annotations have it; None in records of masks, which have no classes. So is `crowd`."""
     crowd: bool = False
 
+    def description(self) -> str:
+        """Return all of a mask that its record depends on, in a word."""
+        of_class = "" if self.category is None else f":{self.category}:{self.crowd:d}"
+        return f"{self.id}:{self.counts}{of_class}"
+
 
 class AnnotatedPhoto(NamedTuple):
     """A photo and its objects; its file is read when its record is made."""
@@ -23,3 +29,11 @@ class AnnotatedPhoto(NamedTuple):
     height: int
     width: int
     masks: tuple[ObjectMask, ...]
+
+    def description(self) -> str:
+        """Return what the record depends on, see `folder_units.FolderPhoto`."""
+        return " ".join(mask.description() for mask in self.masks)
+
+    def files(self) -> Sequence[str]:
+        """Return no file: the masks are here."""
+        return ()

@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 from data_pipelines import preparation
 from data_pipelines.annotated_photo import AnnotatedPhoto, ObjectMask
-from data_pipelines.annotated_units import AnnotatedUnit, fingerprint_photos
+from data_pipelines.annotated_units import AnnotatedUnit
 from data_pipelines.dataset_kinds import ANNOTATED, SEGMENTED
+from data_pipelines.folder_units import FolderUnit, make_units
 from data_pipelines.holdout import Splits
 from data_pipelines.layouts import Layout
 from data_pipelines.preparation import ALL_CORES, LocalRun, PrepareProgress
@@ -29,8 +30,6 @@ from samjax.data.records.segments import CLASSES
 
 log = logging.getLogger(__name__)
 
-PHOTOS_A_SHARD = 256
-"""Fewer than of other sources: these sets are small, and lossless encoding takes a second for a large photo."""
 FORMATS = tuple(format for format in Format if format is not Format.SA1B)
 """Those that can be prepared; SA-1B's has a pipeline of its own."""
 WITHOUT_OBJECTS = "photos without objects (they train nothing)"
@@ -116,7 +115,7 @@ def _find_units(
     allowances: Mapping[str, bool],
     settings: str,
     progress: Progress,
-) -> list[AnnotatedUnit]:
+) -> list[FolderUnit]:
     assert isinstance(annotations, str)
     store = None if images is None else ImageFolder(images)
     read = read_all_photos(
@@ -139,29 +138,8 @@ def _find_units(
         if absent:
             names = ", ".join(absent[:10]) + (f" and {len(absent) - 10} more" if len(absent) > 10 else "")
             log.warning("No photo has the classes %s: a model cannot learn them.", printable(names))
-    units = []
-    for split in splits.names:
-        chosen = photos[split]
-        for start in range(0, len(chosen), PHOTOS_A_SHARD):
-            part = tuple(chosen[start : start + PHOTOS_A_SHARD])
-            here = {} if units else left_out
-            try:
-                fingerprint, size = fingerprint_photos(folder, part, here)
-            except OSError as error:
-                raise UserError(f"{error.filename} cannot be read ({error.strerror or error}): correct it") from error
-            units.append(
-                AnnotatedUnit(
-                    path=str(folder),
-                    fingerprint=fingerprint,
-                    size=size,
-                    photos=part,
-                    split_name=split,
-                    omissions=here,
-                    settings_text=settings,
-                    classes=classes,
-                )
-            )
-    return units
+    make = functools.partial(AnnotatedUnit, classes=classes)
+    return make_units(make, photos, folder=folder, left_out=left_out, settings=settings)
 
 
 def _choose(

@@ -1,136 +1,39 @@
-"""Annotated photos, some of one split at a time: the units of a preparation, and how their records are made.
+"""The units of annotated photos, and how their records are made.
 
 Annotations are read before units are made, so a unit holds its masks, as run lengths, and the paths of its photos.
 """
 
 import dataclasses
-import hashlib
-import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64
 
 from data_pipelines.annotated_photo import AnnotatedPhoto, ObjectMask
-from data_pipelines.dataset_kinds import EncodedRecord, count_masks, count_segments
-from data_pipelines.lossless import store_photo
-from data_pipelines.pairs import Drop, SourceError, Stray
+from data_pipelines.dataset_kinds import count_masks, count_segments
+from data_pipelines.folder_units import FolderUnit, RecordPart
 from data_pipelines.segment_maps import segment_record
-from data_pipelines.units import Unit
-from samjax.core.errors import MachineError
-from samjax.core.machine_faults import machine_fault
-from samjax.core.text import printable
 from samjax.data.classes.class_table import ClassTable
 from samjax.data.masks import rle
-from samjax.data.photo import PhotoError
 from samjax.data.records import masks as records
 from samjax.data.records import segments
 
-_MAX_BYTES = 8 * rle.MAX_PIXELS
-"""Of a photo's file: four channels of 16 bits at the largest size."""
-
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class AnnotatedUnit(Unit):
-    """Some photos of one split; `path` is the folder of all photos."""
+class AnnotatedUnit(FolderUnit):
+    """Some `AnnotatedPhoto` of one split."""
 
-    photos: tuple[AnnotatedPhoto, ...]
-    split_name: str
-    omissions: Mapping[str, int]
-    settings_text: str
     classes: ClassTable | None = None
     """Of every pixel; None makes records of masks without classes."""
 
-    expectation: ClassVar[str] = "an annotated photo"
-
-    @property
-    def first(self) -> str:
-        """What tells the units of one folder apart."""
-        return f"{self.split_name}/{self.photos[0].path}"
-
-    @property
-    def settings(self) -> str:
-        """What the user chose, in words."""
-        return self.settings_text
-
-    @property
-    def split(self) -> str:
-        """The split that the photos go to."""
-        return self.split_name
-
-    @property
-    def left_out(self) -> Mapping[str, int]:
-        """What of the annotations is in no unit, counted at the first."""
-        return self.omissions
-
-    def records(self) -> Iterator[EncodedRecord | Drop | Stray]:
-        """Yield what the unit holds; errors are those of `Unit.records`."""
-        for photo in self.photos:
-            yield self._encode(photo)
-
-    def _encode(self, photo: AnnotatedPhoto) -> EncodedRecord | Drop:
-        """An unreadable file costs only its record."""
-        where = f"{self.name}: {photo.path}"
-        try:
-            with open(Path(self.path) / photo.path, "rb") as file:
-                content = file.read(_MAX_BYTES + 1)
-            if len(content) > _MAX_BYTES:
-                return Drop(where=where, kind="too large", detail=f"it has more than {_MAX_BYTES:,} bytes")
-            stored = store_photo(content, height=photo.height, width=photo.width, name=where)
-        except OSError as error:
-            if fault := machine_fault(error):
-                raise SourceError(f"cannot be read at {photo.path} ({fault})") from error
-            return Drop(where=where, kind="unreadable", detail=f"it cannot be read ({error.strerror or error})")
-        except PhotoError as error:
-            return Drop(where=where, kind="broken photo", detail=str(error)[:300])
-        except MachineError as error:
-            raise SourceError(f"cannot be read: {error}") from error
-        identity = {
-            "image_id": photo.image_id,
-            "file_name": printable(photo.path),
-            "height": photo.height,
-            "width": photo.width,
-            "jpeg": stored.content,
-        }
+    def encode(self, photo: AnnotatedPhoto, identity: dict[str, Any], *, where: str) -> RecordPart:
+        """Return the record of a photo."""
+        del where
         if self.classes is None:
             record = records.Record(**identity, annotations=tuple(_annotation(mask, photo) for mask in photo.masks))
-            data, counts = records.encode_record(record), count_masks(record)
-        else:
-            segmented = segment_record(photo, self.classes, identity)
-            data, counts = segments.encode_record(segmented), count_segments(segmented)
-        return EncodedRecord(
-            where=where,
-            image_id=photo.image_id,
-            data=data,
-            size=len(content),
-            counts=counts,
-            changes=stored.changes,
-        )
-
-
-def fingerprint_photos(
-    folder: Path, photos: tuple[AnnotatedPhoto, ...], left_out: Mapping[str, int]
-) -> tuple[str, int]:
-    """Return what changes when a photo's file, its size or its masks do, and how many bytes the files have.
-
-    Raises:
-      OSError: a file is not there.
-    """
-    digest, total = hashlib.sha256(repr(sorted(left_out.items())).encode()), 0
-    for photo in photos:
-        status = os.stat(folder / photo.path)
-        total += status.st_size
-        said = f"{photo.path}\0{status.st_size}\0{status.st_mtime_ns}\0{photo[1:4]}\0"
-        digest.update(os.fsencode(said + " ".join(map(_described, photo.masks)) + "\n"))
-    return digest.hexdigest()[:24], total
-
-
-def _described(mask: ObjectMask) -> str:
-    """Return all of a mask that its record depends on, in a word."""
-    of_class = "" if mask.category is None else f":{mask.category}:{mask.crowd:d}"
-    return f"{mask.id}:{mask.counts}{of_class}"
+            return RecordPart(records.encode_record(record), count_masks(record))
+        segmented = segment_record(photo, self.classes, identity)
+        return RecordPart(segments.encode_record(segmented), count_segments(segmented))
 
 
 def _annotation(mask: ObjectMask, photo: AnnotatedPhoto) -> records.Annotation:

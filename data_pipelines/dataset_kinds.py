@@ -10,7 +10,7 @@ from data_pipelines.jpegs import check_jpeg
 from samjax.data.masks import rle
 from samjax.data.photo import open_photo
 from samjax.data.png_header import SIGNATURE as PNG_SIGNATURE
-from samjax.data.records import masks, photos, segments
+from samjax.data.records import depths, masks, photos, segments
 from samjax.data.records.schema import RecordError, Schema
 from samjax.data.stream.sources import holds_records, open_info, schema_of
 
@@ -56,6 +56,10 @@ class DatasetKind:
     schema: Schema
     """Of its records."""
     counts: Callable[[Any], Counts]
+    has_masks: bool = True
+    """Whether a record has masks or segments, which are counted."""
+    photos_as: str = "PNG"
+    """What a photo is encoded as where its bytes cannot be kept."""
     check: Callable[[Any], None]
     """Decodes all of a `Record`; raises RecordError, RleError or PhotoError."""
     renumber: Callable[[bytes, int], bytes] | None = None
@@ -97,6 +101,12 @@ def _check_segments(record: segments.Record) -> None:
     record.ids()
 
 
+def _check_depths(record: depths.Record) -> None:
+    _check_photo(record)
+    if not record.values().any():
+        raise RecordError("no pixel of it has a known depth")
+
+
 def _no_masks(record: photos.Record) -> Counts:
     return _NOTHING
 
@@ -130,15 +140,33 @@ SEGMENTED = DatasetKind(
     module="data_pipelines.annotated_photos",
     description="Photos, and of every pixel its segment and class.",
 )
+DEPTHS = DatasetKind(
+    name="depths",
+    schema=depths.SCHEMA,
+    counts=_no_masks,
+    has_masks=False,
+    check=_check_depths,
+    module="data_pipelines.depth_photos",
+    description="Photos, and the depth of their pixels where it is known.",
+)
 PHOTOS = DatasetKind(
     name="photos",
     schema=photos.SCHEMA,
     counts=_no_masks,
+    has_masks=False,
+    photos_as="JPEG",
     check=_check_photo,
     renumber=_renumber_photo,
     module="data_pipelines.photos",
     description="Photos alone.",
 )
+
+KINDS = (MASKS, ANNOTATED, SEGMENTED, DEPTHS, PHOTOS)
+
+
+def kind_by_name(name: str) -> DatasetKind:
+    """Return the kind of that name, as reports give it; of one that another version wrote, masks."""
+    return next((kind for kind in KINDS if kind.name == name), MASKS)
 
 
 def open_dataset(path: str) -> tuple[Any, epath.Path, DatasetKind]:
@@ -148,10 +176,10 @@ def open_dataset(path: str) -> tuple[Any, epath.Path, DatasetKind]:
       UserError: no such folder, a schema that is none of these, another file format.
     """
     info, folder = open_info(path, photos.SCHEMA)
-    kinds = [kind for kind in (MASKS, ANNOTATED, SEGMENTED, PHOTOS) if kind.schema is schema_of(info)]
+    kinds = [kind for kind in KINDS if kind.schema is schema_of(info)]
     return info, folder, next((kind for kind in kinds if kind.name == info.name), kinds[0])
 
 
-def holds_photos_alone(path: str) -> bool:
-    """Return whether `path` is a folder of records of photos alone."""
-    return holds_records(path) and open_dataset(path)[2] is PHOTOS
+def holds_masks(path: str) -> bool:
+    """Return whether the records in a folder, if it holds any, are of photos with masks."""
+    return not holds_records(path) or open_dataset(path)[2].schema is masks.SCHEMA

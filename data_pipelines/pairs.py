@@ -86,6 +86,9 @@ def split_member(name: str) -> tuple[str, str] | None:
 
 
 NO_JSON, NO_JPEG = "no JSON", "no JPEG"
+NO_DEPTH = "no known depth"
+SOUND = (NO_JSON, NO_DEPTH)
+"""Kinds of drops that are no fault: photos of which nothing is known, however many there are."""
 
 
 def without_partner(where: str, *, suffix: str) -> Drop:

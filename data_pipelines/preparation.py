@@ -4,6 +4,7 @@ Every unit of the source becomes a shard, made in a process or in a Beam pipelin
 so a preparation can stop at any moment and resume later, with any number of processes.
 """
 
+import collections
 import dataclasses
 import logging
 import os
@@ -15,7 +16,7 @@ from data_pipelines import beam_run, local_run
 from data_pipelines.duplicates import find_duplicates
 from data_pipelines.layouts import Layout
 from data_pipelines.out_folder import OutFolder, compare, in_words, open_out
-from data_pipelines.pairs import NO_JSON
+from data_pipelines.pairs import NO_JSON, SOUND
 from data_pipelines.prepare_report import PrepareReport
 from data_pipelines.shards import ShardResult, Step, cannot_write
 from data_pipelines.units import Unit
@@ -203,7 +204,7 @@ def _kept(folder: OutFolder, units: Sequence[Unit], *, layout: Layout) -> dict[s
 
 
 class _Verdict:
-    """Stops a preparation if more than 1% of its records are unusable, not counting photos without a JSON.
+    """Stops a preparation if more than 1% of its records are unusable, not counting photos of which nothing is known.
 
     Units are judged in the source's order, whichever finishes first, so the verdict depends only on the source.
     """
@@ -211,7 +212,8 @@ class _Verdict:
     def __init__(self, units: Sequence[Unit], layout: Layout):
         self._layout = layout
         self._keys = [unit.key for unit in units]
-        self._at = self._seen = self._bad = self._lone = 0
+        self._at = self._seen = self._bad = 0
+        self._lone: collections.Counter[str] = collections.Counter()
         self._last = ""
 
     def judge(self, results: dict[str, ShardResult], errors: dict[str, str]) -> None:
@@ -242,17 +244,18 @@ class _Verdict:
         self._check(total=self._seen)
         if self._bad == self._seen:
             names = ", ".join(result.path for result in results[:3])
-            lone = f"; {self._lone:,} photos have no JSON" if self._lone else ""
+            lone = "".join(f"; {count:,} photos have {kind}" for kind, count in self._lone.items())
             raise UserError(f"{names} hold no usable photo{lone}: give {self._layout.expectation}")
-        if self._lone:
-            log.warning("%d photos have no JSON, so no annotations, and were left out.", self._lone)
+        for kind, count in self._lone.items():
+            so = ", so no annotations," if kind == NO_JSON else ""
+            log.warning("%d photos have %s%s and were left out.", count, kind, so)
 
     def _add(self, result: ShardResult) -> None:
-        lone = result.dropped.get(NO_JSON, 0)  # nothing is broken where a photo has no annotations
-        self._lone += lone
-        self._seen += result.read - lone
-        self._bad += sum(result.dropped.values()) - lone
-        if bad := [drop for drop in result.drops if drop.kind != NO_JSON]:
+        lone = {kind: count for kind, count in result.dropped.items() if kind in SOUND}
+        self._lone.update(lone)
+        self._seen += result.read - sum(lone.values())
+        self._bad += sum(result.dropped.values()) - sum(lone.values())
+        if bad := [drop for drop in result.drops if drop.kind not in SOUND]:
             self._last = f"{bad[-1].where}: {bad[-1].detail}"
 
     def _check(self, *, total: int) -> None:

@@ -5,7 +5,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 
-from data_pipelines.dataset_kinds import ANNOTATED, MASKS, PHOTOS
+from data_pipelines.dataset_kinds import MASKS, kind_by_name
 from data_pipelines.shards import ShardResult
 
 REPORT = "prepare_report.json"
@@ -93,8 +93,7 @@ class PrepareReport:
         lines += [f"  {split}: {self._contents(shards)}" for split, shards in self._by_split().items() if split]
         if self.changes:
             reasons = ", ".join(f"{count:,} {reason}" for reason, count in self.changes.items())
-            kind = "PNG" if self.dataset == ANNOTATED.name else "JPEG"
-            lines.append(f"photos encoded again as {kind}, by the reason: {reasons}")
+            lines.append(f"photos encoded again as {kind_by_name(self.dataset).photos_as}, by the reason: {reasons}")
         if self.without_masks:
             lines.append(f"{self.without_masks:,} of the photos have no mask")
         if self.empty_masks:
@@ -116,7 +115,7 @@ class PrepareReport:
         return "\n".join(lines)
 
     def _contents(self, shards: Sequence[ShardEntry]) -> str:
-        masks = f" with {sum(shard.masks for shard in shards):,} masks" if self.dataset != PHOTOS.name else ""
+        masks = f" with {sum(shard.masks for shard in shards):,} masks" if kind_by_name(self.dataset).has_masks else ""
         return f"{sum(shard.records for shard in shards):,} photos{masks}"
 
     def _by_split(self) -> dict[str, list[ShardEntry]]:

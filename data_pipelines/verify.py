@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 
 import numpy as np
 
-from data_pipelines.dataset_kinds import INFO, PHOTOS, DatasetKind, open_dataset
+from data_pipelines.dataset_kinds import INFO, DatasetKind, kind_by_name, open_dataset
 from data_pipelines.prepare_report import REPORT, PrepareReport, ShardEntry
 from data_pipelines.storage import Folder
 from samjax.core.errors import UserError
@@ -59,7 +59,7 @@ class VerifyReport:
     def text(self) -> str:
         """Return the report as text."""
         compared = f"{INFO} and {REPORT}" if self.against_report else f"{INFO}; there is no {REPORT}"
-        has_masks = self.dataset != PHOTOS.name
+        has_masks = kind_by_name(self.dataset).has_masks
         masks = f", {self.masks:,} masks covering {self.area:,} pixels, in" if has_masks else " in"
         decoded = " with all their masks" if has_masks else ""
         lines = [

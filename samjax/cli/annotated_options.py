@@ -1,7 +1,8 @@
-"""The part of `samjax data prepare` for annotated photos: COCO, LVIS, label maps, panoptic and instance PNGs."""
+"""The part of `samjax data prepare` for annotated photos: COCO, LVIS, label maps, panoptic, instance PNGs, depth."""
 
 import argparse
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -11,17 +12,22 @@ from samjax.core.errors import UserError
 
 FORMATS = ("coco", "label-maps", "panoptic", "instance-pngs")
 """Those of `samjax.data.annotations.formats`, but for SA-1B's; listed so that `--help` imports nothing."""
+DEPTH = "depth"
+WITH_ANNOTATIONS = (*FORMATS, DEPTH)
+_OF_DEPTH = ("depth_scale", "depth_kind")
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of annotated photos."""
+    from data_pipelines.depth_photos import SCALE
     from data_pipelines.holdout import SHARE
     from samjax.data.annotations.formats import FormatOptions
 
     fields = [field.name for field in dataclasses.fields(FormatOptions) if field.name != "split"]
     options = " ".join(f"--{name.replace('_', '-')}" for name in fields)
     group = parser.add_argument_group(
-        "annotated photos", f"--format {' | '.join(FORMATS)}. Options of formats, as `samjax evaluate` takes: {options}"
+        "annotated photos",
+        f"--format {' | '.join(WITH_ANNOTATIONS)}. Options of formats, as `samjax evaluate` takes: {options}",
     )
     group.add_argument("--annotations", metavar="PATH", help="the JSON, or the folder of maps or masks")
     group.add_argument("--images", metavar="DIR", help="the folder of the photos")
@@ -45,7 +51,19 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-unannotated",
         action="store_true",
-        help="take photos without a label map or a folder of masks for photos without objects",
+        help="take photos without a label map or a folder of masks for photos without objects; leave out and count "
+        "those without a depth map",
+    )
+    group.add_argument(
+        "--depth-scale",
+        type=real_number("--depth-scale", SCALE),
+        metavar="N",
+        help="numbers of a depth map per metre: 256 for KITTI, 1000 for millimetres (default: 1)",
+    )
+    group.add_argument(
+        "--depth-kind",
+        choices=("metres", "inverse"),
+        help="what depth maps hold: distances, or inverse distances such as disparities (default: metres)",
     )
 
 
@@ -55,8 +73,8 @@ def refuse_options(known: argparse.Namespace) -> None:
     Raises:
       UserError: there is one.
     """
-    names = ("annotations", "images", "classes", "holdout", "allow_missing", "allow_unannotated")
-    refuse_any(known, names, f"annotated photos: give --format, one of {', '.join(FORMATS)}, too")
+    names = ("annotations", "images", "classes", "holdout", "allow_missing", "allow_unannotated", *_OF_DEPTH)
+    refuse_any(known, names, f"annotated photos: give --format, one of {', '.join(WITH_ANNOTATIONS)}, too")
 
 
 def preparer(known: argparse.Namespace, rest: list[str]) -> Callable[..., Any]:
@@ -77,6 +95,9 @@ def preparer(known: argparse.Namespace, rest: list[str]) -> Callable[..., Any]:
     if known.runner:
         raise UserError(f"--runner is not for --format {known.format}, whose photos are read here: leave it out")
     options = override(FormatOptions(), rest, command="data prepare")
+    if known.format == DEPTH:
+        return _depth_preparer(known, options)
+    refuse_any(known, _OF_DEPTH, f"depth maps: give --format {DEPTH} too")
 
     def prepare(**where: Any) -> Any:
         return annotated_photos.prepare(
@@ -94,6 +115,45 @@ def preparer(known: argparse.Namespace, rest: list[str]) -> Callable[..., Any]:
         )
 
     return prepare
+
+
+def _depth_preparer(known: argparse.Namespace, options: Any) -> Callable[..., Any]:
+    """Return what prepares photos with depth, given `run` and `watch`; `options` are the `FormatOptions`.
+
+    Raises:
+      UserError: an option is missing, or is for something else.
+    """
+    from data_pipelines import depth_photos
+    from data_pipelines.holdout import Splits
+    from samjax.data.annotations.formats import FormatOptions
+    from samjax.data.records.depths import DepthKind
+
+    refuse_any(known, ("classes",), "classes of pixels, and depth maps have none: leave it out")
+    if not known.images:
+        raise UserError(f"--format {DEPTH} needs --images, the folder of the photos")
+    kept = dataclasses.replace(
+        FormatOptions(),
+        photo_suffix=options.photo_suffix,
+        map_suffix=options.map_suffix,
+        photos_from=options.photos_from,
+    )
+    if options != kept:
+        raise UserError(
+            f"--format {DEPTH} takes --photo-suffix, --map-suffix and --photos-from alone: leave others out"
+        )
+    kind = DepthKind.METRES if known.depth_kind is None else DepthKind(known.depth_kind)
+    return functools.partial(
+        depth_photos.prepare,
+        known.annotations,
+        known.out,
+        images=known.images,
+        of=depth_photos.DepthUnits(kind=kind, scale=1.0 if known.depth_scale is None else known.depth_scale),
+        options=options,
+        splits=Splits(name=known.split, holdout=known.holdout),
+        allow_missing=known.allow_missing,
+        allow_unannotated=known.allow_unannotated,
+        progress=progress,
+    )
 
 
 def _classes(known: argparse.Namespace) -> Any:

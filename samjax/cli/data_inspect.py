@@ -80,7 +80,7 @@ class _Request:
 def _run(known: argparse.Namespace, rest: list[str]) -> int:
     refuse_more(rest, "data inspect")
     request, out = _request(known), Path(known.out)
-    _refuse_photos_alone(request.data.source)
+    _refuse_without_masks(request.data.source)
     _make_folder(out)
     with _as_records(request) as (request, prepared):
         found = {
@@ -126,13 +126,13 @@ def _request(known: argparse.Namespace) -> _Request:
     )
 
 
-def _refuse_photos_alone(source: str) -> None:
-    from data_pipelines.dataset_kinds import holds_photos_alone
+def _refuse_without_masks(source: str) -> None:
+    from data_pipelines.dataset_kinds import holds_masks, open_dataset
 
-    if holds_photos_alone(source):
+    if not holds_masks(source):
         raise UserError(
-            f"{source} holds photos without masks: inspect draws what training with masks sees; count and decode them "
-            f"with `samjax data verify {source}`"
+            f"{source} holds photos without masks ({open_dataset(source)[2].name}): inspect draws what training with "
+            f"masks sees; count and decode them with `samjax data verify {source}`"
         )
 
 

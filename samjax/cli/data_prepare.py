@@ -17,9 +17,10 @@ from samjax.core.ranges import PIXELS
 _DESCRIPTION = """\
 Convert tars, or folders of extracted pairs, in SA-1B's layout (sa_<id>.jpg beside sa_<id>.json) to ArrayRecord shards
 with TFDS's segment_anything schema. JPEG bytes are kept unchanged. With --format coco, label-maps, panoptic or
-instance-pngs, convert photos and their --annotations. With --format photos, convert photos without masks, from folders
-and tars of any layout. After an interruption, run the same command again: it resumes and keeps finished shards. With
---runner an Apache Beam pipeline makes the shards, and all further options are Beam's."""
+instance-pngs, convert photos and their --annotations, with --format depth photos and their depth maps. With --format
+photos, convert photos without masks, from folders and tars of any layout. After an interruption, run the same command
+again: it resumes and keeps finished shards. With --runner an Apache Beam pipeline makes the shards, and all further
+options are Beam's."""
 _LINE_EVERY_S = 30.0
 
 
@@ -40,10 +41,10 @@ def add_parser(actions, name: str) -> None:
     )
     parser.add_argument(
         "--format",
-        choices=("sa1b", "photos", *annotated_options.FORMATS),
+        choices=("sa1b", "photos", *annotated_options.WITH_ANNOTATIONS),
         default="sa1b",
         help="what the data is: photos with masks in SA-1B's layout (default), photos alone, or annotated photos "
-        "(coco: LVIS too)",
+        "(coco: LVIS too; depth: a map of depth for each)",
     )
     for side in ("longest", "shortest"):
         parser.add_argument(
@@ -71,11 +72,11 @@ def _run(known: argparse.Namespace, rest: list[str]) -> int:
             raise UserError("--workers does not apply with --runner: give the runner's own option instead")
         run = preparation.BeamRun(runner=known.runner, options=tuple(option for option in rest if option != "--"))
     else:
-        if known.format not in annotated_options.FORMATS:
+        if known.format not in annotated_options.WITH_ANNOTATIONS:
             refuse_more(rest, "data prepare")
         run = preparation.LocalRun(workers=known.workers)
     try:
-        with _display(has_masks=known.format != "photos") as watch:
+        with _display(has_masks=known.format not in ("photos", annotated_options.DEPTH)) as watch:
             report = prepare(run=run, watch=watch)
     except KeyboardInterrupt:
         print(f"stopped; run the same command again to resume {known.out}", file=sys.stderr)
@@ -91,7 +92,7 @@ def _preparer(known: argparse.Namespace, rest: list[str]) -> Callable[..., Any]:
             if getattr(known, name):
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"{option} is for --format photos: photos with masks keep the size of their masks")
-    if known.format in annotated_options.FORMATS:
+    if known.format in annotated_options.WITH_ANNOTATIONS:
         return annotated_options.preparer(known, rest)
     annotated_options.refuse_options(known)
     if not known.source:

@@ -2,6 +2,7 @@
 
 from samjax.cli import (
     evaluate_compare,
+    evaluate_depth,
     evaluate_edges,
     evaluate_instances,
     evaluate_masks,
@@ -17,6 +18,7 @@ PROTOCOLS = {
     "instances": evaluate_instances,
     "masks": evaluate_masks,
     "semantic": evaluate_semantic,
+    "depth": evaluate_depth,
     "compare": evaluate_compare,
 }
 

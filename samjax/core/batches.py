@@ -50,6 +50,20 @@ class SegmentBatch:
     record_id: Int[Array, "b"]
 
 
+@struct
+class DepthBatch:
+    """Photos with the inverse depth of their pixels, in 1 / metres or of any scale and shift, 0 where it is unknown.
+
+    `image`, `valid_size` and `record_id` are as in `SegmentBatch`. A pixel counts where its inverse depth is known: see
+    `known_pixels`.
+    """
+
+    image: UInt8[Array, "b h w 3"]
+    valid_size: Int[Array, "b 2"]
+    inverse_depth: Float32[Array, "b h w"]
+    record_id: Int[Array, "b"]
+
+
 def unpack_masks(packed: UInt8[Array, "*n h packed_w"], width: int) -> Bool[Array, "*n h w"]:
     """Return the boolean masks of a `Batch`, `width` pixels wide, from their packed bytes."""
     return jnp.unpackbits(packed, axis=-1, count=width).astype(bool)
@@ -65,3 +79,9 @@ def valid_pixels(valid_size: Int[Array, "b 2"], size: tuple[int, int]) -> Bool[A
 def counted_pixels(batch: SegmentBatch) -> Bool[Array, "b h w"]:
     """Return which pixels have a class."""
     return valid_pixels(batch.valid_size, (batch.labels.shape[1], batch.labels.shape[2])) & (batch.labels >= 0)
+
+
+def known_pixels(batch: DepthBatch) -> Bool[Array, "b h w"]:
+    """Return which pixels have a depth."""
+    height, width = batch.inverse_depth.shape[1:]
+    return valid_pixels(batch.valid_size, (height, width)) & (batch.inverse_depth > 0)

@@ -1,8 +1,9 @@
 """The only place that opens photos: a file, bytes or a PIL image, to 8-bit RGB.
 
 Grey, palette, bilevel, CMYK and other colours become RGB by PIL. Numbers of more than 8 bits follow the rule of
-`samjax.data.depth`. An alpha channel is dropped: the colours stored under it count, even where they are transparent. Of
-a file with several pictures (a stack, an animation) the first is read. Surprising conversions are logged once per kind.
+`samjax.data.bit_depth`. An alpha channel is dropped: the colours stored under it count, even where they are
+transparent. Of a file with several pictures (a stack, an animation) the first is read. Surprising conversions are
+logged once per kind.
 """
 
 import contextlib
@@ -21,7 +22,7 @@ from samjax.core.errors import MachineError, UserError
 from samjax.core.git_lfs import refuse_lfs_pointer
 from samjax.core.machine_faults import raise_machine_fault
 from samjax.core.text import printable
-from samjax.data.depth import DepthError, has_sixteen_bits, sixteen_bits, tiff_bits, to_eight_bits
+from samjax.data.bit_depth import BitDepthError, has_sixteen_bits, sixteen_bits, tiff_bits, to_eight_bits
 from samjax.data.masks.rle import MAX_PIXELS
 from samjax.data.png_header import BinaryFile, read_png_header
 
@@ -165,7 +166,7 @@ def _open_any(file: BinaryFile) -> Image.Image:
     except UnidentifiedImageError:
         file.seek(0)
         if file.read(4) in _TIFFS:
-            raise DepthError(
+            raise BitDepthError(
                 "is a TIFF of a kind that PIL does not read, such as one of several channels or of colours in floats: "
                 "save it as grey or RGB of 8 or 16 bits"
             ) from None
@@ -193,7 +194,7 @@ def _told(name: str, *, path: str | Path | None = None) -> Iterator[None]:
         yield
     except (UserError, MachineError):
         raise
-    except DepthError as error:
+    except BitDepthError as error:
         raise UserError(f"{name} {error}") from error
     except FileNotFoundError:
         raise UserError(f"{name}: no such file") from None

@@ -158,3 +158,24 @@ def aligned_depth(
         scale = np.mean((found - found.mean()) * (true - true.mean())) / spread if spread > 0 else 0.0
         shift = true.mean() - scale * found.mean()
     return 1 / np.maximum(scale * values + shift, 1 / protocol.farthest)
+
+
+def median_aligned_depth(
+    inverse: Float[np.ndarray, "h w"], truth: Float[np.ndarray, "h w"], protocol: DepthProtocol
+) -> Float64[np.ndarray, "h w"]:
+    """Return the depth, in metres, of inverse depth whose scale alone is found by the truth: both have one median.
+
+    The medians are of depth over the pixels that the protocol scores (Zhou et al. 2017). For models whose inverse
+    depth has no shift; DPT's has one. What is not above 0 is as far as `protocol.farthest`.
+
+    Args:
+      inverse: predicted inverse depth up to scale, of the truth's size.
+      truth: in metres, 0 or NaN where it is unknown.
+      protocol: such as `NYU`.
+    """
+    counted, values = protocol.mask(truth), inverse.astype(np.float64)
+    depth = np.divide(1.0, values, out=np.full(values.shape, np.inf), where=values > 0)
+    middle = float(np.median(depth[counted])) if counted.any() else np.inf
+    if not np.isfinite(middle):
+        return np.full(values.shape, protocol.farthest)
+    return np.minimum(depth * (np.median(truth[counted]) / middle), protocol.farthest)

@@ -8,31 +8,25 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from samjax.checkpoint.weights import Weights
 from samjax.core.batches import SegmentBatch, counted_pixels
 from samjax.core.errors import UserError
-from samjax.core.random import Rows
 from samjax.core.ranges import config_class
 from samjax.data.classes.record_classes import read_record_classes
 from samjax.data.segments.segment_data import SegmentDataConfig, SegmentExamples
 from samjax.data.stream.data_config import DataConfig
-from samjax.data.stream.example import NO_RECORD
 from samjax.losses.pixel_cross_entropy import PixelLossConfig, enlarged_pixel_losses, mean_pixel_loss
-from samjax.models.dense_prediction.dense_model import DenseConfig, DenseModel
-from samjax.models.mae import MaeConfig
+from samjax.models.dense_prediction.dense_model import DenseModel
 from samjax.parallel.sharding import replicated
+from samjax.tasks.dense_training import DenseTraining, rows_of
 from samjax.tasks.semantic_validation import FIGURES, SemanticValidator
-from samjax.tasks.starting_backbone import backbone_of_mae, dense_of_dense, differs
-from samjax.training.config import Metrics, StepKeys, TrainConfig
+from samjax.training.config import Metrics, StepKeys
 from samjax.training.validation import Better, Validator
 
 
 @config_class("")
-class SemanticTraining(TrainConfig):
+class SemanticTraining(DenseTraining):
     """Training of a dense prediction model on photos with the class of every pixel."""
 
-    model: DenseConfig = field(default_factory=DenseConfig)
-    """Sizes of the model."""
     data: SegmentDataConfig
     """Photos with classes to train on."""
     loss: PixelLossConfig = field(default_factory=PixelLossConfig)
@@ -78,29 +72,9 @@ class SemanticTraining(TrainConfig):
     def _named(self, names: tuple[str, ...], colours: tuple[Any, ...]) -> "SemanticTraining":
         return replace(self, model=replace(self.model, class_names=names, class_colours=colours))
 
-    def starting_models(self) -> tuple[type, ...]:
-        """Return dense prediction models and masked autoencoders."""
-        return DenseConfig, MaeConfig
-
-    def must_convert(self, model: DenseConfig | MaeConfig) -> bool:
-        """Return whether it is a masked autoencoder, or has other classes or another frame."""
-        return not isinstance(model, DenseConfig) or differs(model, self.model)
-
-    def convert_weights(self, weights: Weights, model: DenseConfig | MaeConfig) -> Weights:
-        """Return weights for this model's classes and frame; of a masked autoencoder its encoder alone.
-
-        Raises:
-          UserError: the backbone cannot be a masked autoencoder's encoder, or has other sizes.
-        """
-        if isinstance(model, DenseConfig):
-            return dense_of_dense(weights, model, self.model)
-        return backbone_of_mae(weights, model, self.model)
-
     def objective(self, model: DenseModel, batch: SegmentBatch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
         """Return the mean cross-entropy of the batch's pixels, at the labels' resolution, auxiliary heads' added."""
-        present = batch.record_id != NO_RECORD
-        rows = Rows.every(present) if keys.rows is None else replace(keys.rows, present=present)
-        output = model(batch.image, batch.valid_size, key=keys.model, rows=rows)
+        output = model(batch.image, batch.valid_size, key=keys.model, rows=rows_of(batch, keys))
         counted, size = counted_pixels(batch), (batch.labels.shape[1], batch.labels.shape[2])
 
         def mean_loss(logits: Float[Array, "b _ _ classes"]) -> Float[Array, ""]:

@@ -9,7 +9,7 @@ from helpers.made_annotations import ANNOTATIONS, rectangles, write_formats
 from PIL import Image
 from streams import mask_stream
 
-from data_pipelines import annotated_photos, local_run
+from data_pipelines import annotated_photos, folder_units, local_run
 from data_pipelines.annotated_photos import prepare
 from data_pipelines.annotated_units import box_of_runs
 from data_pipelines.holdout import Splits
@@ -197,7 +197,7 @@ class StoppedError(Exception):
 def small_shards(monkeypatch):
     """Shards of two photos, and the names of those that were made; `stop_after` raises after so many."""
     made, make_shard = [], local_run.make_shard
-    monkeypatch.setattr(annotated_photos, "PHOTOS_A_SHARD", 2)
+    monkeypatch.setattr(folder_units, "PHOTOS_A_SHARD", 2)
 
     def counted(unit, *arguments, **named):
         if len(made) == counted.stop_after:

@@ -10,7 +10,9 @@ from samjax.checkpoint.weights import save_weights
 from samjax.core.tree import map_with_names
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.heads.all_mlp import AllMlpConfig
+from samjax.models.heads.dpt import DptDepthConfig
 from samjax.models.pyramid.pyramid import PyramidConfig
+from samjax.models.vit.dpt_vit import DptVitConfig
 from samjax.nn.structure import abstract_model
 
 
@@ -24,6 +26,16 @@ def tiny_dense(**changes) -> DenseConfig:
         "dtype": "float32",
     }
     return DenseConfig(**{**fields, **changes})
+
+
+def tiny_depth(**changes) -> DenseConfig:
+    """Return a DPT for depth of frames of 64 x 64 pixels, float32; `changes` to any field."""
+    fields = {
+        "classes": 1,
+        "encoder": DptVitConfig(width=8, depth=4, heads=2, taps=(0, 1, 2, 3), table_size=(64, 64)),
+        "head": DptDepthConfig(width=8, map_widths=(4, 4, 4, 4), hidden=4),
+    }
+    return tiny_dense(**{**fields, **changes})
 
 
 def save_dense(config: DenseConfig, path: Path) -> Path:

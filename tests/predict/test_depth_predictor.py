@@ -5,15 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from helpers.tiny_dense import save_dense, tiny_dense
+from helpers.tiny_dense import save_dense, tiny_dense, tiny_depth
 from PIL import Image
 
 from samjax.checkpoint.load import load_model
 from samjax.cli.main import main
 from samjax.core.errors import UserError
 from samjax.models.dense_prediction.dense_model import DenseConfig
-from samjax.models.heads.dpt import DptDepthConfig
-from samjax.models.vit.dpt_vit import DptVitConfig
 from samjax.nn.interpolate import Method, interpolate
 from samjax.predict.semantic.depth_predictor import DepthPredictor, sixteen_bits
 from samjax.predict.semantic.semantic_predictor import SemanticPredictor
@@ -21,10 +19,7 @@ from samjax.predict.semantic.semantic_predictor import SemanticPredictor
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    encoder = DptVitConfig(width=8, depth=4, heads=2, taps=(0, 1, 2, 3), table_size=(64, 64))
-    head = DptDepthConfig(width=8, map_widths=(4, 4, 4, 4), hidden=4)
-    config = tiny_dense(classes=1, encoder=encoder, head=head)
-    return save_dense(config, tmp_path_factory.mktemp("dpt") / "weights")
+    return save_dense(tiny_depth(), tmp_path_factory.mktemp("dpt") / "weights")
 
 
 @pytest.fixture(scope="module")

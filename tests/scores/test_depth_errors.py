@@ -15,6 +15,7 @@ from samjax.scores.depth_errors import (
     aligned_depth,
     depth_errors,
     mean_errors,
+    median_aligned_depth,
 )
 
 WHOLE = DepthProtocol(farthest=10.0)
@@ -99,6 +100,19 @@ def test_pixels_that_are_not_scored_do_not_align():
 def test_a_constant_prediction_is_aligned_to_the_mean():
     found = aligned_depth(np.ones(TRUTH.shape), TRUTH, WHOLE)
     np.testing.assert_allclose(found, 1 / (1 / TRUTH[WHOLE.mask(TRUTH)].astype(np.float64)).mean(), rtol=1e-6)
+
+
+def test_depth_of_one_factor_is_aligned_by_medians():
+    """Scale counts for nothing; a shift is not found; what has no inverse is as far as the protocol goes."""
+    counted, known = WHOLE.mask(TRUTH), np.where(TRUTH > 0, TRUTH, 3.0)
+    depth = median_aligned_depth(40.0 / known, TRUTH, WHOLE)
+    np.testing.assert_allclose(depth[counted], TRUTH[counted], rtol=1e-5)
+    shifted = median_aligned_depth(1 / known + 0.2, TRUTH, WHOLE)
+    assert np.median(shifted[counted]) == pytest.approx(np.median(TRUTH[counted]), rel=1e-5)
+    assert np.abs(shifted[counted] - TRUTH[counted]).max() > 0.1
+    inverse = np.where(counted, 1 / known, -1.0)
+    assert (median_aligned_depth(inverse, TRUTH, WHOLE)[~counted] == 10.0).all()
+    assert (median_aligned_depth(np.zeros(TRUTH.shape), TRUTH, WHOLE) == 10.0).all()
 
 
 def test_photos_count_alike():

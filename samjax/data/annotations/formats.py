@@ -55,11 +55,12 @@ class FormatOptions:
     """`label-maps`: values are class x `class_base` + number, and smaller ones regions that are no objects, as
     Cityscapes' instance ids are with 1000."""
     photo_suffix: str = ""
-    """`label-maps`, `instance-pngs`, `panoptic`: what photos' names end on beside what maps' names have, with the dot:
-    `_rgb.png`. Empty for any picture."""
+    """`label-maps`, `depth`, `instance-pngs`, `panoptic`: what photos' names end on beside what maps' names have, with
+    the dot: `_rgb.png`. Empty for any picture."""
     map_suffix: str = ".png"
-    """`label-maps`: what maps' names end on beside what photos' names have, with the dot: `_label.png`."""
+    """`label-maps`, `depth`: what maps' names end on beside what photos' names have, with the dot: `_label.png`."""
     photos_from: tuple[str, ...] = ()
-    """`label-maps`: how the names of photos and maps that belong to the data set begin; empty for all in the folder."""
+    """`label-maps`, `depth`: how the names of photos and maps that belong to the data set begin; empty for all in the
+    folder."""
     masks_from: tuple[str, ...] = ()
     """`instance-pngs`: how the names of masks begin; empty for every PNG in a photo's folder."""

@@ -1,19 +1,18 @@
 """Objects as label maps: a PNG a photo, in which each pixel has its object's number."""
 
 import functools
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
 
-from samjax.core.errors import UserError
 from samjax.data.annotations.dataset import Instance, Photo
 from samjax.data.annotations.formats import FormatOptions, Objects
 from samjax.data.annotations.images import ImageStore
 from samjax.data.annotations.lazy_dataset import LazyDataset, LazyPhoto
-from samjax.data.annotations.listing import files_under
-from samjax.data.annotations.pairing import Photos, path_key
+from samjax.data.annotations.map_files import find_map_files
+from samjax.data.annotations.pairing import Photos
 from samjax.data.annotations.pngs import PngError, Segment, read_values, segments
 from samjax.data.annotations.problems import Problems
 
@@ -23,55 +22,29 @@ _TOUCHING = np.ones((3, 3), bool)
 def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options: FormatOptions) -> LazyDataset:
     """List the PNGs under `path`: grey of 1 to 16 bits, or with a palette, whose indices count.
 
-    A map belongs to the photo with the same path, or, if that is not there, the same name, if only one photo and one
-    map have it, but for the suffixes of `options`. Photos are numbered from 1 in the order of their paths, objects in
-    that of their values.
+    Maps and photos belong together as `find_map_files` says. Photos are numbered from 1 in the order of their maps'
+    paths, objects in that of their values.
 
     Raises:
       UserError: no such folder or no map in it. When they are read: photos or maps without the other or of one name,
         photos or maps that cannot be read, maps of another size than their photo, or of no object.
     """
-    folder = Path(path).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"{path} is not a folder: give the folder of the label maps")
-    maps = {
-        found.relative_to(folder).as_posix(): found
-        for found in files_under(folder)
-        if found.name.lower().endswith(options.map_suffix.lower())
-        and (not options.photos_from or found.name.startswith(options.photos_from))
-    }
-    if not maps:
-        raise UserError(f"{path} holds no label map, a PNG whose name ends on {options.map_suffix!r}")
     problems = Problems(str(path))
-    inside = {images.place_of(found) for found in maps.values()}
-
-    def key_of(photo: str) -> str | None:
-        last = PurePosixPath(photo).name
-        if images.place(photo) in inside or (options.photos_from and not last.startswith(options.photos_from)):
-            return None
-        return path_key(photo, suffix=options.photo_suffix)
-
-    photos = Photos(images, key=key_of, problems=problems)
-    keys: dict[str, str] = {}
-    twice: set[str] = set()
-    for called in maps:
-        key = called[: len(called) - len(options.map_suffix)]
-        if keys.setdefault(key, called) != called:  # a.png and a.PNG
-            problems.add("label maps of the same name", f"{keys[key]} and {called}")
-            twice.add(key)
-    named = {key: photo for key, photo in photos.pair(keys, kind="label maps").items() if key not in twice}
+    photos, found = find_map_files(
+        path, images=images, options=options, endings=(options.map_suffix,), kind="label maps", problems=problems
+    )
     lazy = [
         LazyPhoto(
             id=number,
-            name=named[key],
+            name=one.photo,
             objects=1 if options.objects is Objects.WHOLE else None,
             may_be_empty=True,
-            decode=functools.partial(_read, maps[keys[key]], options),
+            decode=functools.partial(_read, one.path, options),
             accept=functools.partial(
-                _accept, photos, problems, photo=named[key], called=keys[key], number=number, options=options
+                _accept, photos, problems, photo=one.photo, called=one.name, number=number, options=options
             ),
         )
-        for number, key in enumerate(sorted(named), 1)
+        for number, one in enumerate(found, 1)
     ]
     unannotated = photos.without_annotations(first_id=len(lazy) + 1)
     return LazyDataset(name=name, photos=lazy, without_annotations=unannotated, categories=None, problems=[problems])

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int32, Shaped
 from PIL import Image
 
-from samjax.data.depth import sixteen_bits
+from samjax.data.bit_depth import sixteen_bits
 from samjax.data.masks import rle
 from samjax.data.photo import why_unreadable
 from samjax.data.png_header import read_png_header

@@ -10,12 +10,12 @@ from etils import epath
 
 from samjax.core.errors import UserError
 from samjax.core.machine_faults import raise_machine_fault
-from samjax.data.records import masks, photos, segments
+from samjax.data.records import depths, masks, photos, segments
 from samjax.data.records.schema import Schema
 from samjax.data.stream import readers
 from samjax.data.synthetic.source import SyntheticSource, is_synthetic, parse_synthetic
 
-_SCHEMAS = (masks.SCHEMA, photos.SCHEMA, segments.SCHEMA)
+_SCHEMAS = (masks.SCHEMA, photos.SCHEMA, segments.SCHEMA, depths.SCHEMA)
 _PREPARE = "prepare it with `samjax data prepare --source TARS --out FOLDER`"
 _LEVELS = 2  # TFDS nests a data set as name/version
 

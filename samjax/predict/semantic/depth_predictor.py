@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from etils import epath
 from jax.sharding import Mesh
-from jaxtyping import Float32, UInt8, UInt16
+from jaxtyping import Float32, UInt16
 
 from samjax.core.errors import UserError
 from samjax.models.vit.dpt_vit import MULTIPLE
@@ -84,13 +84,6 @@ def sixteen_bits(depth: Float32[np.ndarray, "h w"]) -> UInt16[np.ndarray, "h w"]
     if greatest <= least:
         return np.zeros(depth.shape, np.uint16)
     return np.round((depth - least) * (65_535 / (greatest - least))).astype(np.uint16)
-
-
-def paint_depth(depth: Float32[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
-    """Return a picture in which near is bright, in the colours of `inferno`."""
-    from matplotlib import colormaps
-
-    return (colormaps["inferno"](sixteen_bits(depth) / 65_535)[..., :3] * 255).round().astype(np.uint8)
 
 
 def _resize(picture: Float32[np.ndarray, "h w c"], size: tuple[int, int]) -> Float32[np.ndarray, "th tw c"]:

@@ -16,7 +16,8 @@ from samjax.core.files import tell_write_errors, write_png, write_whole
 from samjax.core.folder import check_request, read_request
 from samjax.pictures.class_map import legend, overlay_classes
 from samjax.pictures.colours import Colour
-from samjax.predict.semantic.depth_predictor import paint_depth, sixteen_bits
+from samjax.pictures.depth_picture import paint_depth
+from samjax.predict.semantic.depth_predictor import sixteen_bits
 
 ABOUT = "segment.json"
 LABELS, OVERLAYS = "labels", "overlays"

@@ -8,7 +8,8 @@ from jaxtyping import Int64
 
 from samjax.core.errors import UserError
 from samjax.eval.evaluation_folder import EvaluationFolder
-from samjax.eval.protocols.semantic.classed_photos import OF_MASKS, ClassedPhoto, ClassedPhotos
+from samjax.eval.protocols.semantic.classed_photos import OF_MASKS, ClassedPhotos, read_classes
+from samjax.eval.record_photos import RecordPhoto
 from samjax.predict.semantic.semantic_predictor import SemanticPredictor
 from samjax.scores.confusion import confusion
 
@@ -17,7 +18,7 @@ from samjax.scores.confusion import confusion
 class CountedPhoto:
     """A photo's own confusion matrix."""
 
-    photo: ClassedPhoto
+    photo: RecordPhoto
     matrix: Int64[np.ndarray, "classes classes"]
 
 
@@ -54,7 +55,7 @@ def count_photos(
     watch(len(data.photos) - len(todo))
     for first in range(0, len(todo), predictor.ways):
         part = todo[first : first + predictor.ways]
-        read = [photo.read() for photo in part]
+        read = [read_classes(photo) for photo in part]
         found = predictor.predict_each([pixels for pixels, _ in read])
         for photo, (_, truth), predicted in zip(part, read, found, strict=True):
             folder.record(photo.key, _sparse(confusion(truth, predicted, classes=len(data.classes))))

@@ -11,7 +11,7 @@ import numpy as np
 
 from samjax.core.files import write_png, write_whole
 from samjax.eval.cases import worst_and_median
-from samjax.eval.protocols.semantic.classed_photos import ClassedPhotos
+from samjax.eval.protocols.semantic.classed_photos import ClassedPhotos, read_classes
 from samjax.eval.protocols.semantic.protocol import CountedPhoto
 from samjax.eval.results import Results, Row
 from samjax.pictures.canvas import Cell, Grid
@@ -83,7 +83,7 @@ def _csv(counted: Sequence[CountedPhoto]) -> str:
 def _sheet(predictor: SemanticPredictor, counted: Sequence[CountedPhoto]) -> np.ndarray:
     rows, colours = [], predictor.colours
     for one in counted:
-        pixels, truth = one.photo.read()
+        pixels, truth = read_classes(one.photo)
         rows.append(
             [
                 Cell(picture=pixels, caption=one.photo.name),

@@ -26,7 +26,7 @@ _LOW_BYTES = {";16B": ";16L", ";16L": ";16B", ";16N": _NATIVE_LOW}
 """PIL's decoders take one byte of two: the high one, and of numbers in the other order of bytes the low one."""
 
 
-class DepthError(ValueError):
+class BitDepthError(ValueError):
     """A photo whose numbers are not shades of eight or sixteen bits; the message continues the photo's name."""
 
 
@@ -49,18 +49,18 @@ def to_eight_bits(numbers: Shaped[np.ndarray, "*shape"], *, bits: int | None = N
       bits: how many the file says that each has, 1 to 16.
 
     Raises:
-      DepthError: they are no shades.
+      BitDepthError: they are no shades.
     """
     kind = "whole numbers"
     if numbers.dtype.kind == "f":
         kind = "floats"
         if not np.isfinite(numbers).all():
-            raise DepthError("holds NaN or infinity: replace those, and save it as 8 or 16 bits")
+            raise BitDepthError("holds NaN or infinity: replace those, and save it as 8 or 16 bits")
         if numbers.min() >= 0 and numbers.max() <= 1:
             return Shades(np.rint(255 * numbers).astype(np.uint8), round(numbers.max()), None)
     low, high = numbers.min(), numbers.max()
     if low < 0 or high > _MOST or (kind == "floats" and (numbers % 1).any()):
-        raise DepthError(
+        raise BitDepthError(
             f"holds {kind} from {low:.6g} to {high:.6g}: expected whole numbers from 0 to {_MOST} or floats from 0 to "
             "1; scale it, and save it as 8 or 16 bits"
         )
@@ -74,12 +74,14 @@ def has_sixteen_bits(picture: Image.Image) -> bool:
     """Return whether each channel of a colour picture that is open has sixteen bits, of which PIL keeps eight.
 
     Raises:
-      DepthError: it has, and PIL would take the wrong ones.
+      BitDepthError: it has, and PIL would take the wrong ones.
     """
     if any(";16" in mode for mode in _raw_modes(picture)):
         return True
     if picture.mode in ("RGB", "RGBA", "CMYK") and (tiff_bits(picture) or 8) > 8:
-        raise DepthError("is a TIFF that stores each colour apart with 16 bits: save it with its colours interleaved")
+        raise BitDepthError(
+            "is a TIFF that stores each colour apart with 16 bits: save it with its colours interleaved"
+        )
     return False
 
 

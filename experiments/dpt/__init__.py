@@ -1,0 +1,1 @@
+"""DPT (Ranftl et al. 2021): depth and segmentation."""
