@@ -82,9 +82,9 @@ class DenseEngine:
 
 
 def _classify_rows(
-    logits: list[Float32[Array, "h w classes"]],
-    rows: list[Float32[Array, "rows h"]],
-    columns: list[Float32[Array, "columns w"]],
+    logits: list[Float32[Array, "_ _ classes"]],
+    rows: list[Float32[Array, "rows _"]],
+    columns: list[Float32[Array, "columns _"]],
 ) -> Int16[Array, "rows columns"]:
     """Return the class of the highest probability, averaged over several views of one photo.
 
