@@ -32,6 +32,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "JSON file (docs/semantic.md); `annotations` takes the categories of a COCO or panoptic JSON",
     )
     group.add_argument(
+        "--names",
+        metavar="FILE",
+        help="label maps: the list of their values' names, `12: bench` a line, by which the classes of --classes find "
+        "their values, as Pascal Context's labels.txt; all others are ignored",
+    )
+    group.add_argument(
         "--holdout",
         type=real_number("--holdout", SHARE),
         metavar="SHARE",
@@ -55,7 +61,7 @@ def refuse_options(known: argparse.Namespace) -> None:
     Raises:
       UserError: there is one.
     """
-    names = ("annotations", "images", "classes", "holdout", "allow_missing", "allow_unannotated")
+    names = ("annotations", "images", "classes", "names", "holdout", "allow_missing", "allow_unannotated")
     refuse_any(known, names, f"annotated photos: give --format, one of {', '.join(FORMATS)}, too")
 
 
@@ -104,11 +110,15 @@ def _classes(known: argparse.Namespace) -> Any:
     """
     from samjax.data.annotations.category_classes import read_categories
     from samjax.data.classes.class_table import read_class_table
+    from samjax.data.classes.value_names import read_value_names, with_values_of
 
+    if known.names and (not known.classes or known.format != "label-maps"):
+        raise UserError("--names is of the values of label maps: give --format label-maps and --classes with it")
     if not known.classes:
         return None
     if known.classes == "annotations":
         if known.format not in ("coco", "panoptic"):
             raise UserError(f"--classes annotations is for coco and panoptic, not {known.format}: it has no categories")
         return read_categories(known.annotations)
-    return read_class_table(known.classes)
+    table = read_class_table(known.classes)
+    return with_values_of(table, read_value_names(known.names), origin=known.names) if known.names else table

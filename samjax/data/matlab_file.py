@@ -1,9 +1,4 @@
-"""Boundaries in MATLAB's file format, version 5, as BSDS500 has them: read without trust.
-
-The file holds a cell array `groundTruth` with an entry for each annotator: a struct of `Segmentation`, a number per
-region, and `Boundaries`, the pixels where regions meet. An array of such structs is read as well. Boundaries may be of
-any numeric class, logical, double or another, full or sparse, as long as their values are 0 and 1.
-"""
+"""Variables of MATLAB's file format, version 5, as BSDS500 and Pascal Context have them: read without trust."""
 
 import io
 import math
@@ -13,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Shaped
+from jaxtyping import Shaped
 from scipy import sparse
 from scipy.io import loadmat
 
@@ -23,15 +18,14 @@ from samjax.data.photo import why_unreadable
 _MOST_BYTES = 2**25
 """Of a file; BSDS500's have a hundredth of it."""
 _MOST_UNPACKED = 2**28
-_MOST_PEOPLE = 100
 _HEADER, _COMPRESSED = 128, 15
 
 
-def read_boundaries(path: Path) -> list[Bool[np.ndarray, "h w"]]:
-    """Return each annotator's boundaries, one at least, all of one size.
+def read_variable(path: Path, name: str) -> Any:
+    """Return the variable `name` of a file as scipy has it, None where there is none.
 
     Raises:
-      ValueError: it is no such file; the message continues its name.
+      ValueError: it is no such file, or too large; the message continues its name.
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
@@ -41,18 +35,18 @@ def read_boundaries(path: Path) -> list[Bool[np.ndarray, "h w"]]:
         raise ValueError(f"cannot be read: {why_unreadable(error, name=str(path))}") from error
     _check_size(content)
     try:
-        variables = loadmat(io.BytesIO(content), variable_names=["groundTruth"])
+        return loadmat(io.BytesIO(content), variable_names=[name]).get(name)
     except Exception as error:  # for broken files scipy raises ValueError, TypeError, KeyError, zlib.error, ...
         raise ValueError(f"cannot be read: {str(error)[:200] or type(error).__name__}") from error
-    cells = variables.get("groundTruth")
-    if not isinstance(cells, np.ndarray) or (cells.dtype != object and not cells.dtype.names):
-        raise ValueError("has no cell array groundTruth, nor an array of structs of that name")
-    if not 1 <= cells.size <= _MOST_PEOPLE:
-        raise ValueError(f"has {cells.size} annotators, but must have between 1 and {_MOST_PEOPLE}")
-    boundaries = [_boundaries(cell, person) for person, cell in enumerate(cells.ravel(), 1)]
-    if len({one.shape for one in boundaries}) > 1:
-        raise ValueError(f"has annotators of several sizes: {', '.join(str(one.shape) for one in boundaries)}")
-    return boundaries
+
+
+def real_matrix(value: Any) -> Shaped[np.ndarray, "h w"] | None:
+    """Return real numbers in rows and columns, full, or None if `value` is something else or of too many pixels."""
+    if not isinstance(value, np.ndarray) and not sparse.issparse(value):
+        return None
+    if value.ndim != 2 or value.dtype.kind not in "buif" or not 0 < math.prod(value.shape) <= MAX_PIXELS:
+        return None
+    return value.toarray() if sparse.issparse(value) else value  # type: ignore[union-attr]
 
 
 def _check_size(content: bytes) -> None:
@@ -83,32 +77,3 @@ def _unpacked(packed: bytes, *, most: int) -> int:
     except zlib.error as error:
         raise ValueError(f"cannot be read: {error}") from error
     return total
-
-
-def _boundaries(entry: object, person: int) -> Bool[np.ndarray, "h w"]:
-    """Return the boundaries of a struct: numbers of any class, full or sparse, that are 0 and 1."""
-    fields = entry.ravel()[0] if isinstance(entry, np.ndarray) and entry.size == 1 else entry
-    if not isinstance(fields, np.void) or "Boundaries" not in (fields.dtype.names or ()):
-        raise ValueError(f"has no struct with Boundaries for annotator {person}")
-    drawn = _matrix(fields["Boundaries"])
-    if drawn is None:
-        raise ValueError(f"has Boundaries of annotator {person} that are not a picture of 0 and 1, or too large a one")
-    if (drawn % 1 != 0).any():
-        raise ValueError(f"has Boundaries of annotator {person} that are not a picture of 0 and 1: {_other(drawn)}")
-    if ((drawn != 0) & (drawn != 1)).any():
-        raise ValueError(f"has Boundaries of annotator {person} with other numbers than 0 and 1: {_other(drawn)}")
-    return drawn.astype(bool)
-
-
-def _matrix(value: Any) -> Shaped[np.ndarray, "h w"] | None:
-    """Return real numbers in rows and columns, full, or None if `value` is something else or of too many pixels."""
-    if not isinstance(value, np.ndarray) and not sparse.issparse(value):
-        return None
-    if value.ndim != 2 or value.dtype.kind not in "buif" or not 0 < math.prod(value.shape) <= MAX_PIXELS:
-        return None
-    return value.toarray() if sparse.issparse(value) else value  # type: ignore[union-attr]
-
-
-def _other(drawn: np.ndarray) -> str:
-    """Return the first number that is neither 0 nor 1."""
-    return f"{drawn[(drawn != 0) & (drawn != 1)][0]:g} is one of them"

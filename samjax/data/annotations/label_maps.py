@@ -1,4 +1,4 @@
-"""Objects as label maps: a PNG a photo, in which each pixel has its object's number."""
+"""Objects as label maps: a PNG a photo, or a MATLAB file, in which each pixel has its object's number."""
 
 import functools
 from pathlib import Path, PurePosixPath
@@ -13,15 +13,20 @@ from samjax.data.annotations.formats import FormatOptions, Objects
 from samjax.data.annotations.images import ImageStore
 from samjax.data.annotations.lazy_dataset import LazyDataset, LazyPhoto
 from samjax.data.annotations.listing import files_under
+from samjax.data.annotations.matlab_maps import read_label_map
 from samjax.data.annotations.pairing import Photos, path_key
 from samjax.data.annotations.pngs import PngError, Segment, read_values, segments
 from samjax.data.annotations.problems import Problems
 
 _TOUCHING = np.ones((3, 3), bool)
+_MATLAB = ".mat"
+"""What the names of maps in MATLAB's format end on."""
 
 
 def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options: FormatOptions) -> LazyDataset:
     """List the PNGs under `path`: grey of 1 to 16 bits, or with a palette, whose indices count.
+
+    With a `map_suffix` of `.mat`, list MATLAB files instead, whose variable `LabelMap` is the map (Pascal Context).
 
     A map belongs to the photo with the same path, or, if that is not there, the same name, if only one photo and one
     map have it, but for the suffixes of `options`. Photos are numbered from 1 in the order of their paths, objects in
@@ -41,7 +46,9 @@ def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options:
         and (not options.photos_from or found.name.startswith(options.photos_from))
     }
     if not maps:
-        raise UserError(f"{path} holds no label map, a PNG whose name ends on {options.map_suffix!r}")
+        others = sum(found.name.lower().endswith(_MATLAB) for found in files_under(folder))
+        hint = f"; of {others:,} MATLAB files give --map-suffix {_MATLAB}" if others else ""
+        raise UserError(f"{path} holds no label map, a PNG whose name ends on {options.map_suffix!r}{hint}")
     problems = Problems(str(path))
     inside = {images.place_of(found) for found in maps.values()}
 
@@ -108,7 +115,7 @@ def _accept(
 
 
 def _read(path: Path, options: FormatOptions) -> _Map:
-    values = read_values(path)
+    values = read_label_map(path) if path.name.lower().endswith(_MATLAB) else read_values(path)
     size = (values.shape[0], values.shape[1])
     nothing = {options.background} if options.ignore is None else {options.background, options.ignore}
     if options.objects is Objects.CLASSES:
