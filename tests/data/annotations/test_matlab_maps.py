@@ -16,9 +16,11 @@ from samjax.data.classes.value_names import read_value_names, with_values_of
 from samjax.data.records import segments
 from samjax.data.stream.sources import open_source
 
-NUMBERS: tuple[int, ...] = (2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158,
-           159, 162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360, 366,
-           368, 397, 415, 416, 420, 424, 427, 440, 445, 454, 458)  # fmt: skip
+NUMBERS: tuple[int, ...] = (
+    2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105, 113, 115, 144, 158,
+    159, 162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308, 324, 326, 347, 349, 354, 355, 360,
+    366, 368, 397, 415, 416, 420, 424, 427, 440, 445, 454, 458
+)  # fmt: skip
 """Of the 59 classes among the 459, in the alphabetical order of both, as mmsegmentation's converter has them."""
 TABLE = read_class_table("pascal_context")
 
