@@ -105,6 +105,15 @@ def test_drop_path_rates_rise_over_all_stages(model, image, maps):
     assert not np.allclose(dropped[-1], maps[-1], atol=1e-3)
 
 
+def test_each_norm_has_the_authors_epsilon(model):
+    """S1: outputs hardly show it, and transformers has one for all."""
+    stage = model.stages[0]
+    for norm in (stage.blocks.norm1, stage.blocks.norm2, stage.norm):
+        assert norm.epsilon == 1e-6
+    for norm in (stage.patches.norm, stage.blocks.attention.norm):
+        assert norm.epsilon == 1e-5
+
+
 def test_pooling_is_adaptive():
     """Parts overlap where the side is no multiple; a map smaller than 7 repeats its cells."""
     np.testing.assert_allclose(pooling(14, POOLED) @ np.arange(14), np.arange(7) * 2 + 0.5)

@@ -19,6 +19,7 @@ from samjax.data.annotations.formats import Format
 from samjax.data.classes.class_table import ClassTable, SegmentClass
 from samjax.data.records.segments import CLASSES
 from samjax.data.segments.segment_data import SegmentDataConfig
+from samjax.data.stream.data_config import MixedSourceConfig
 from samjax.losses.pixel_cross_entropy import PixelLossConfig
 from samjax.models.dense_prediction.dense_model import DenseConfig, DenseModel
 from samjax.models.heads.head import HeadOutput
@@ -80,6 +81,9 @@ def test_records_of_other_classes_are_refused(records):
         run(three).complete()
     with pytest.raises(UserError, match=r"has other classes than .*: prepare both with one table"):
         run(two, validation=other).complete()
+    mixed = SegmentDataConfig(source=two, mixed_in=(MixedSourceConfig(source=other),))
+    with pytest.raises(UserError, match=r"sky_car\w* has other classes than .*: prepare both with one table"):
+        dataclasses.replace(run(two), data=mixed).complete()
     with pytest.raises(UserError, match=r"model\.class_names are not those of"):
         run(other, class_names=("sky", "tree")).complete()
     of_masks = dataclasses.replace(run(two, classes=3), data=SegmentDataConfig(source="x", of_masks=True))
@@ -98,9 +102,11 @@ def test_records_that_lost_their_table_are_refused(records):
         run(source).complete()
 
 
-def test_one_class_and_depth_are_refused():
+def test_one_class_other_weights_and_depth_are_refused():
     with pytest.raises(UserError, match=r"the model has one class, .* at least 2 model\.classes"):
         run("x", classes=1)
+    with pytest.raises(UserError, match="has 3 numbers, but the model has 2 classes"):
+        dataclasses.replace(run("x"), loss=PixelLossConfig(class_weights=(1.0, 1.0, 1.0)))
     depth = DenseConfig.dpt_base_depth()
     with pytest.raises(UserError, match="the model gives depth"):
         dataclasses.replace(run("x"), model=depth)
