@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -89,6 +90,18 @@ def test_records_of_other_classes_are_refused(records):
     of_masks = dataclasses.replace(run(two, classes=3), data=SegmentDataConfig(source="x", of_masks=True))
     with pytest.raises(UserError, match=r"of_masks makes two classes.*model\.classes is 3: give 2"):
         of_masks.complete()
+
+
+def test_records_of_one_class_are_refused(records):
+    """model.classes 1 would be refused too."""
+    with pytest.raises(UserError, match="has one class, so there is nothing to tell it from: prepare it with a second"):
+        run(records(ClassTable(classes=(SegmentClass(name="tree", values=(1,)),), ignore=(0, 255)))).complete()
+
+
+@pytest.mark.parametrize(("size", "said"), [((64, 96), ""), ((64, 72), "no multiples of 32, .* give 64 x 96")])
+def test_frames_that_lose_rows_are_a_warning_with_the_next_good_size(size, said, records, caplog):
+    run(records(table("sky", "tree")), image_size=size).complete()
+    assert re.search(said, caplog.text) if said else not caplog.text
 
 
 def test_records_that_lost_their_table_are_refused(records):
