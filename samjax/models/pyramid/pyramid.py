@@ -38,8 +38,9 @@ class PyramidConfig(PyramidSizes, BackboneConfig):
 
     @property
     def lossless_multiple(self) -> int:
-        """Sides of photos whose maps fill all kernels that reduce keys and values: 32 of the published models."""
-        if self.reduction is Reduction.POOL:
+        """Sides of photos whose maps fill all kernels that reduce keys and values: 32 of the published models. Patches
+        that do not overlap take no other sides."""
+        if self.reduction is Reduction.POOL or not self.overlapping:
             return 1
         return math.lcm(*(stride * ratio for stride, ratio in zip(STRIDES, self.reductions, strict=True) if ratio > 1))
 
