@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from samjax.core.errors import UserError
 from samjax.core.tree import nest
@@ -103,6 +104,17 @@ def test_drop_path_rates_rise_over_all_stages(model, image, maps):
     assert kept[0].all()
     assert 0 < kept[-1].sum() < kept[-1].size
     assert not np.allclose(dropped[-1], maps[-1], atol=1e-3)
+
+
+def test_each_stage_resizes_its_own_table():
+    """P1: at twice the tables' sides, the second stage has as many tokens as the first one's table."""
+    config = dataclasses.replace(TINY, overlapping=False, table_size=(224, 224))
+
+    def maps(image):
+        return Pyramid(config, image_size=(448, 448), dtype=FLOAT32, rngs=nnx.Rngs(0))(image)
+
+    found = jax.eval_shape(maps, jax.ShapeDtypeStruct((1, 448, 448, 3), jnp.float32))
+    assert [one.shape[1:3] for one in found] == [(112, 112), (56, 56), (28, 28), (14, 14)]
 
 
 def test_each_norm_has_the_authors_epsilon(model):
