@@ -12,6 +12,7 @@ from flax import nnx
 from samjax.core.errors import UserError
 from samjax.core.tree import nest
 from samjax.models.pyramid.pyramid import Pyramid, PyramidConfig
+from samjax.models.pyramid.pyramid_blocks import PyramidBlock
 from samjax.nn.reduction_attention import POOLED, Reduction, pooling
 from samjax.nn.structure import array_shapes, model_with
 
@@ -124,6 +125,15 @@ def test_each_norm_has_the_authors_epsilon(model):
         assert norm.epsilon == 1e-6
     for norm in (stage.patches.norm, stage.blocks.attention.norm):
         assert norm.epsilon == 1e-5
+
+
+def test_a_block_drops_one_branch_and_keeps_the_other():
+    block = PyramidBlock(TINY, 3, dtype=FLOAT32, rngs=nnx.Rngs(0))
+    tokens, rate = jnp.asarray(np.random.default_rng(0).normal(size=(1, 2, 3, 16)), jnp.float32), jnp.float32(0.5)
+    found = block(tokens, rate, jnp.array([[True], [False]]))
+    np.testing.assert_allclose(found, tokens + 2 * block.attention(block.norm1(tokens)), rtol=1e-5)
+    found = block(tokens, rate, jnp.array([[False], [True]]))
+    np.testing.assert_allclose(found, tokens + 2 * block.mlp(block.norm2(tokens)), rtol=1e-5)
 
 
 def test_pooling_is_adaptive():
