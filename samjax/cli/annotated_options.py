@@ -38,6 +38,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "JSON file (docs/semantic.md); `annotations` takes the categories of a COCO or panoptic JSON",
     )
     group.add_argument(
+        "--names",
+        metavar="FILE",
+        help="label maps: the list of their values' names, `12: bench` a line, by which the classes of --classes find "
+        "their values, as Pascal Context's labels.txt; all others are ignored",
+    )
+    group.add_argument(
         "--holdout",
         type=real_number("--holdout", SHARE),
         metavar="SHARE",
@@ -73,7 +79,7 @@ def refuse_options(known: argparse.Namespace) -> None:
     Raises:
       UserError: there is one.
     """
-    names = ("annotations", "images", "classes", "holdout", "allow_missing", "allow_unannotated", *_OF_DEPTH)
+    names = ("annotations", "images", "classes", "names", "holdout", "allow_missing", "allow_unannotated", *_OF_DEPTH)
     refuse_any(known, names, f"annotated photos: give --format, one of {', '.join(WITH_ANNOTATIONS)}, too")
 
 
@@ -128,7 +134,7 @@ def _depth_preparer(known: argparse.Namespace, options: Any) -> Callable[..., An
     from samjax.data.annotations.formats import FormatOptions
     from samjax.data.records.depths import DepthKind
 
-    refuse_any(known, ("classes",), "classes of pixels, and depth maps have none: leave it out")
+    refuse_any(known, ("classes", "names"), "classes of pixels, and depth maps have none: leave it out")
     if not known.images:
         raise UserError(f"--format {DEPTH} needs --images, the folder of the photos")
     kept = dataclasses.replace(
@@ -164,11 +170,15 @@ def _classes(known: argparse.Namespace) -> Any:
     """
     from samjax.data.annotations.category_classes import read_categories
     from samjax.data.classes.class_table import read_class_table
+    from samjax.data.classes.value_names import read_value_names, with_values_of
 
+    if known.names and (not known.classes or known.format != "label-maps"):
+        raise UserError("--names is of the values of label maps: give --format label-maps and --classes with it")
     if not known.classes:
         return None
     if known.classes == "annotations":
         if known.format not in ("coco", "panoptic"):
             raise UserError(f"--classes annotations is for coco and panoptic, not {known.format}: it has no categories")
         return read_categories(known.annotations)
-    return read_class_table(known.classes)
+    table = read_class_table(known.classes)
+    return with_values_of(table, read_value_names(known.names), origin=known.names) if known.names else table

@@ -32,6 +32,11 @@ class BackboneConfig(abc.ABC):
         """Channels of each map."""
 
     @property
+    def lossless_multiple(self) -> int:
+        """Sides of photos that are multiples of it lose no row or column of a map on the way."""
+        return 1
+
+    @property
     @abc.abstractmethod
     def layers(self) -> int:
         """How many layers `layer_ids` counts: a head's is the next."""

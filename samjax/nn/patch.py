@@ -47,14 +47,25 @@ class Patchify(nnx.Module):
 
 class Unpatchify(nnx.Module):
     """A size x size transposed convolution of stride `size`: each pixel becomes `size` rows of as many; kernel (kh, kw,
-    in, out)."""
+    in, out).
+
+    `axis` is the logical name of its outputs.
+    """
 
     def __init__(
-        self, inputs: int, outputs: int, size: int = 2, *, init: Initializer, dtype: jnp.dtype, rngs: nnx.Rngs
+        self,
+        inputs: int,
+        outputs: int,
+        size: int = 2,
+        *,
+        init: Initializer,
+        axis: str | None = None,
+        dtype: jnp.dtype,
+        rngs: nnx.Rngs,
     ):
         self.dtype = dtype
-        self.kernel = parameter(init, (size, size, inputs, outputs), axes=(None,) * 4, rngs=rngs)
-        self.bias = parameter(nnx.initializers.zeros, (outputs,), axes=(None,), rngs=rngs)
+        self.kernel = parameter(init, (size, size, inputs, outputs), axes=(None, None, None, axis), rngs=rngs)
+        self.bias = parameter(nnx.initializers.zeros, (outputs,), axes=(axis,), rngs=rngs)
 
     def __call__(self, pixels: Float[Array, "*n c"]) -> Float[Array, "*n p q d"]:
         """Return the pixels of each input pixel on separate axes: no later layer of SAM's decoder needs their layout.

@@ -1,8 +1,8 @@
 """Resizes position tables and patch kernels of an image encoder for another frame or patch size.
 
 Positions are interpolated as PyTorch's `interpolate` does without antialiasing: an absolute table bicubically with
-a = -0.75, as ViTDet and MAE do it, or bilinearly, as SETR, Segmenter and DPT do; relative ones linearly. JAX's bicubic
-has a = -0.5.
+a = -0.75, as ViTDet and MAE do it, or bilinearly, as SETR, Segmenter and DPT do; relative ones linearly, but the
+offsets in a window bicubically, as Swin's authors do. JAX's bicubic has a = -0.5.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from samjax.nn.interpolate import Method, matrix
 def resize_positions(
     table: Float[np.ndarray, "h w c"], grid: tuple[int, int], *, method: Method = Method.BICUBIC
 ) -> Float[np.ndarray, "gh gw c"]:
-    """Return a table of absolute positions for another grid."""
+    """Return a table of absolute positions for another grid, or of the offsets in a window for another window."""
     rows, columns = (matrix(old, new, method=method) for old, new in zip(table.shape, grid, strict=False))
     return np.einsum("gh,hwc,kw->gkc", rows, table, columns).astype(np.float32)
 

@@ -25,11 +25,11 @@ class DenseTraining(TrainConfig):
         return DenseConfig, MaeConfig
 
     def must_convert(self, model: DenseConfig | MaeConfig) -> bool:
-        """Return whether it is a masked autoencoder, or has other classes or another frame."""
+        """Return whether it is a masked autoencoder, or has other classes, another frame or other windows."""
         return not isinstance(model, DenseConfig) or differs(model, self.model)
 
     def convert_weights(self, weights: Weights, model: DenseConfig | MaeConfig) -> Weights:
-        """Return weights for this model's classes and frame; of a masked autoencoder its encoder alone.
+        """Return weights for this model's classes, frame and windows; of a masked autoencoder its encoder alone.
 
         Raises:
           UserError: the backbone cannot be a masked autoencoder's encoder, or has other sizes.

@@ -1,5 +1,6 @@
 """Semantic segmentation: a class for every pixel, learnt by cross-entropy."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import field, replace
 from typing import Any
@@ -9,6 +10,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from samjax.core.batches import SegmentBatch, counted_pixels
+from samjax.core.distributed import is_lead
 from samjax.core.errors import UserError
 from samjax.core.ranges import config_class
 from samjax.data.classes.record_classes import read_record_classes
@@ -21,6 +23,8 @@ from samjax.tasks.dense_training import DenseTraining, rows_of
 from samjax.tasks.semantic_validation import FIGURES, SemanticValidator
 from samjax.training.config import Metrics, StepKeys
 from samjax.training.validation import Better, Validator
+
+log = logging.getLogger(__name__)
 
 
 @config_class("")
@@ -45,9 +49,12 @@ class SemanticTraining(DenseTraining):
     def complete(self) -> "SemanticTraining":
         """Return the run with its classes' names and colours, as its records have them.
 
+        A frame of which the backbone loses rows is a warning.
+
         Raises:
           UserError: they have other classes than the model, or than the held-out records.
         """
+        self._tell_lost_rows()
         if self.data.of_masks and self.model.classes != 2:
             raise UserError(
                 f"data.of_masks makes two classes, no mask and mask, but model.classes is {self.model.classes}: give 2"
@@ -59,6 +66,11 @@ class SemanticTraining(DenseTraining):
         for source in others:
             if read_record_classes(source).names != table.names:
                 raise UserError(f"{source} has other classes than {self.data.source}: prepare both with one table")
+        if len(table.classes) < 2:
+            raise UserError(
+                f"{self.data.source} has one class, so there is nothing to tell it from: prepare it with a second one, "
+                "such as the background"
+            )
         if len(table.classes) != self.model.classes:
             raise UserError(
                 f"{self.data.source} has {len(table.classes)} classes, model.classes is {self.model.classes}: give "
@@ -68,6 +80,16 @@ class SemanticTraining(DenseTraining):
             raise UserError(f"model.class_names are not those of {self.data.source}: leave them out")
         colours = tuple(one.colour for one in table.classes)
         return self._named(table.names, colours if all(colours) else ())
+
+    def _tell_lost_rows(self) -> None:
+        (height, width), multiple = self.model.image_size, self.model.encoder.lossless_multiple
+        whole = [-(-side // multiple) * multiple for side in (height, width)]
+        if whole != [height, width] and is_lead():
+            log.warning(
+                "model.image_size is %d x %d: attention leaves out the last rows or columns of sides that are no "
+                "multiples of %d, which costs accuracy; give %d x %d.",
+                *(height, width, multiple, *whole),
+            )
 
     def _named(self, names: tuple[str, ...], colours: tuple[Any, ...]) -> "SemanticTraining":
         return replace(self, model=replace(self.model, class_names=names, class_colours=colours))

@@ -1,4 +1,4 @@
-"""A dense prediction model that starts from one of other classes or another frame, or from a masked autoencoder."""
+"""A dense prediction model that starts from one of other classes, frame or window, or from a masked autoencoder."""
 
 import dataclasses
 from dataclasses import replace
@@ -10,6 +10,8 @@ from samjax.checkpoint.weights import Weights
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves, nest
 from samjax.models.dense_prediction.dense_model import DenseConfig
+from samjax.models.hrnet.hrnet import HrnetConfig
+from samjax.models.hrnet.hrnet_sizes import BranchBlock
 from samjax.models.mae import MaeConfig
 from samjax.models.vit.dpt_vit import DptVitConfig
 from samjax.models.vit.tapped_vit import TappedVitConfig
@@ -22,20 +24,22 @@ _SIZES = ("patch", "width", "depth", "heads", "mlp_ratio")
 
 
 def differs(theirs: DenseConfig, ours: DenseConfig) -> bool:
-    """Return whether weights of a model `theirs` must be converted for `ours`, of other classes or another frame."""
-    return theirs.classes != ours.classes or theirs.image_size != ours.image_size
+    """Return whether weights of a model `theirs` must be converted for `ours`, of other classes, frame or window."""
+    windows = _window(theirs), _window(ours)
+    return theirs.classes != ours.classes or theirs.image_size != ours.image_size or windows[0] != windows[1]
 
 
 def dense_of_dense(weights: Weights, theirs: DenseConfig, ours: DenseConfig) -> Weights:
-    """Return weights of a dense prediction model for one of other classes or another frame.
+    """Return weights of a dense prediction model for one of other classes, another frame or other attention windows.
 
     What has a channel or a token for each class starts fresh; position tables are resized bilinearly, as SETR,
-    Segmenter and PVT do. Whatever else differs stays, for `check_weights` to refuse.
+    Segmenter and PVT do; tables of the offsets in a window bicubically, as Swin's authors do. Whatever else differs
+    stays, for `check_weights` to refuse.
     """
-    own, notes = array_shapes(theirs.make), []
+    notes: list[str] = []
     params, buffers = named_leaves(weights.params), named_leaves(weights.buffers)
     if theirs.classes != ours.classes:
-        others = array_shapes(_with_classes(theirs, ours.classes).make)
+        own, others = array_shapes(theirs.make), array_shapes(_with_classes(theirs, ours.classes).make)
         fresh = [path for path, shape in own.items() if others[path] != shape and path in params]
         params = {path: leaf for path, leaf in params.items() if path not in fresh}
         if fresh:
@@ -51,6 +55,15 @@ def dense_of_dense(weights: Weights, theirs: DenseConfig, ours: DenseConfig) -> 
             if _extra(leaf.shape, old) == _extra(wanted[path], new) and leaf.shape[-1] == wanted[path][-1]:
                 params[path] = _resized(leaf, old, new)
                 notes.append(f"{path}: {_times(old)} to {_times(new)} tokens, bilinearly")
+    resized = [path for path, leaf in params.items() if _is_of_other_window(path, leaf.shape, wanted.get(path))]
+    for path in resized:
+        rows, columns, _ = wanted[path]
+        params[path] = resize_positions(params[path], (rows, columns))
+    if resized:
+        notes.append(
+            f"attention windows of {_window(theirs)} to {_window(ours)} tokens a side: {len(resized)} tables of their "
+            "offsets, bicubically"
+        )
     return dataclasses.replace(weights, params=nest(params), buffers=nest(buffers), notes=(*weights.notes, *notes))
 
 
@@ -94,6 +107,21 @@ def backbone_of_mae(weights: Weights, theirs: MaeConfig, ours: DenseConfig) -> W
 
 def _with_classes(model: DenseConfig, classes: int) -> DenseConfig:
     return replace(model, classes=classes, class_names=(), class_colours=())
+
+
+def _window(model: DenseConfig) -> int | None:
+    """Return the side of an attention window in tokens, None without windows that a table depends on."""
+    encoder = model.encoder
+    if not isinstance(encoder, HrnetConfig) or encoder.block is not BranchBlock.TRANSFORMER:
+        return None
+    return encoder.window
+
+
+def _is_of_other_window(path: str, shape: tuple[int, ...], wanted: tuple[int, ...] | None) -> bool:
+    """Return whether an array is a table of the offsets in a window, and another model's has other sides."""
+    if wanted is None or not path.endswith("/attention/offsets") or len(shape) != len(wanted):
+        return False
+    return shape[:2] != wanted[:2] and shape[2:] == wanted[2:]
 
 
 def _grid(model: DenseConfig, path: str) -> tuple[int, int]:

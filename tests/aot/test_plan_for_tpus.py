@@ -15,6 +15,9 @@ from samjax.cli import plan as command
 from samjax.core.errors import UserError
 from samjax.core.experiment import load_experiment
 from samjax.core.tree import named_leaves
+from samjax.data.segments.segment_data import SegmentDataConfig
+from samjax.models.dense_prediction.dense_model import DenseConfig
+from samjax.models.heads.mla import MlaConfig
 from samjax.nn.structure import abstract_model
 from samjax.parallel.chips import chip_of
 from samjax.parallel.mesh import MeshConfig, Preset, make_mesh
@@ -23,6 +26,7 @@ from samjax.plan.largest import usable_memory
 from samjax.plan.step_plan import make_plan
 from samjax.plan.topology import parse_topology, topology_devices
 from samjax.tasks.promptable import PromptableTraining
+from samjax.tasks.semantic import SemanticTraining
 from samjax.training.state import make_blueprint
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +89,32 @@ def test_the_command_prints_and_writes(config, capsys, tmp_path):
     assert "micro on v5e:2x2" in said
     assert "Every figure is predicted" in said
     assert json.loads(written.read_text())["fits"] is True
+
+
+@pytest.mark.aot
+def test_a_dense_model_is_split_over_the_chips():
+    """All of it, head too: SETR has no part that every chip holds whole."""
+    published = DenseConfig.setr_mla(classes=2)
+    model = dataclasses.replace(
+        published,
+        image_size=(64, 64),
+        encoder=dataclasses.replace(published.encoder, width=256, depth=4, heads=4, taps=(0, 1, 2)),
+        head=MlaConfig(width=64, level_width=32, auxiliary=True),
+    )
+    config = SemanticTraining(
+        model=model,
+        data=SegmentDataConfig(source="synthetic:photos=4,size=64", of_masks=True),
+        mesh=MeshConfig(preset=Preset.FSDP),
+        batch_size=4,
+        steps=2,
+    )
+    plan = make_plan(config, parse_topology("v5e:2x2"))
+    assert plan.fits
+    whole = sum(leaf.size * 4 for leaf in named_leaves(abstract_model(model.make)[1]).values())
+    assert whole / 4 <= plan.memory.parameters < whole * 0.26
+    assert plan.memory.moments == pytest.approx(2 * plan.memory.parameters, rel=0.02)
+    assert {one.kind for one in plan.collectives} & {"all-gather", "reduce-scatter", "all-reduce"}
+    assert plan.work.flops > 0
 
 
 @pytest.mark.aot_full

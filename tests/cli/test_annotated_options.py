@@ -64,6 +64,7 @@ GIVEN = [*COCO, "--annotations", "coco.json", "--images", "images"]
         ([*GIVEN, "--longest-side", "9"], "--longest-side is for --format photos"),
         ([*GIVEN, "--source", "x"], "--source is not for --format coco"),
         ([*GIVEN, "--bogus", "3"], "bad override: "),
+        ([*GIVEN, "--names", "x"], "--names is of the values of label maps: give --format label-maps and --classes"),
         ([*COCO, "--images", "images"], "--format coco needs --annotations"),
         ([*COCO, "--annotations", "coco.json"], "give their folder with --images"),
         ([*COCO, "--annotations", "none.json", "--images", "images"], "none.json: no such file"),

@@ -141,6 +141,20 @@ def test_categories_change_no_record_of_masks(tmp_path):
     assert run(tmp_path, None, format=Format.COCO, annotations=path.name) == before
 
 
+def test_crowds_have_classes_and_say_that_they_are_crowds(tmp_path):
+    write_formats(tmp_path, {"a.png": rectangles((2, 3, 20, 10), (2, 12, 20, 30))})
+    path = tmp_path / ANNOTATIONS[Format.COCO]
+    content = json.loads(path.read_text())
+    content["annotations"][1]["iscrowd"] = 1
+    path.write_text(json.dumps(content))
+    run(tmp_path, read_categories(path), format=Format.COCO, annotations=path.name)
+    (record,) = read(tmp_path / "out")
+    assert [one.crowd for one in sorted(record.segments, key=lambda one: (record.ids() == one.id).sum())] == [
+        False,
+        True,
+    ]
+
+
 def test_panoptic_segments_keep_their_categories(tmp_path):
     write_formats(tmp_path, {"a.png": rectangles((2, 3, 20, 30), (22, 3, 30, 12))})
     path = tmp_path / ANNOTATIONS[Format.PANOPTIC]

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from flax import nnx
 from golden import GOLDEN, abstract, table
+from jax.sharding import AbstractMesh, NamedSharding
 from known_families import KNOWN
 from known_family import KnownFamily
 from PIL import Image
@@ -34,12 +35,15 @@ from samjax.nn.batch_norm import BatchNorm
 from samjax.nn.init import Buffer
 from samjax.optim.build import decay_mask
 from samjax.optim.layer_decay import layer_ids
-from samjax.parallel.rules import RULES
+from samjax.parallel.mesh import AXES, MeshConfig, Preset
+from samjax.parallel.rules import RULES, partition_spec
 from samjax.parallel.sharding import logical_axes
 from samjax.training.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 REGENERATE = "SAMJAX_REGENERATE_GOLDEN"
+LARGE = 2**19
+"""Numbers in a parameter that a device should not hold whole."""
 NORMS = (nnx.LayerNorm, nnx.RMSNorm, nnx.BatchNorm, nnx.GroupNorm, BatchNorm)
 
 each_family = pytest.mark.parametrize("family", KNOWN, ids=lambda family: family.name)
@@ -95,6 +99,20 @@ def test_published_sizes_have_the_published_count_of_parameters(family, size):
     for folder, expected in published.parameters.items():
         count = sum(number for name, number in counts.items() if not folder or name.startswith(f"{folder}/"))
         assert count == pytest.approx(expected, rel=0, abs=published.within), folder
+
+
+@each_size
+def test_large_parameters_are_split_over_eight_devices(family, size):
+    """But for those of SAM's mask decoder, which is replicated: masks never move between devices."""
+    mesh = AbstractMesh(MeshConfig(preset=Preset.FSDP).sizes(8), AXES)
+    variables = abstract(family.sizes[size].config)[1]
+    axes = named_leaves(logical_axes(variables), is_leaf=lambda node: isinstance(node, tuple))
+    whole = []
+    for path, leaf in named_leaves(nnx.to_pure_dict(variables)).items():
+        shard = NamedSharding(mesh, partition_spec(axes[path], leaf.shape, mesh)).shard_shape(leaf.shape)
+        if math.prod(leaf.shape) >= LARGE and math.prod(shard) * 8 > math.prod(leaf.shape):
+            whole.append(path)
+    assert [path for path in whole if not path.startswith("mask_decoder/")] == []
 
 
 @each_golden_size

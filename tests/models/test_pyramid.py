@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import nnx
 
 from samjax.core.errors import UserError
 from samjax.core.tree import nest
 from samjax.models.pyramid.pyramid import Pyramid, PyramidConfig
+from samjax.models.pyramid.pyramid_blocks import PyramidBlock
 from samjax.nn.reduction_attention import POOLED, Reduction, pooling
 from samjax.nn.structure import array_shapes, model_with
 
@@ -103,6 +105,35 @@ def test_drop_path_rates_rise_over_all_stages(model, image, maps):
     assert kept[0].all()
     assert 0 < kept[-1].sum() < kept[-1].size
     assert not np.allclose(dropped[-1], maps[-1], atol=1e-3)
+
+
+def test_each_stage_resizes_its_own_table():
+    """P1: at twice the tables' sides, the second stage has as many tokens as the first one's table."""
+    config = dataclasses.replace(TINY, overlapping=False, table_size=(224, 224))
+
+    def maps(image):
+        return Pyramid(config, image_size=(448, 448), dtype=FLOAT32, rngs=nnx.Rngs(0))(image)
+
+    found = jax.eval_shape(maps, jax.ShapeDtypeStruct((1, 448, 448, 3), jnp.float32))
+    assert [one.shape[1:3] for one in found] == [(112, 112), (56, 56), (28, 28), (14, 14)]
+
+
+def test_each_norm_has_the_authors_epsilon(model):
+    """S1: outputs hardly show it, and transformers has one for all."""
+    stage = model.stages[0]
+    for norm in (stage.blocks.norm1, stage.blocks.norm2, stage.norm):
+        assert norm.epsilon == 1e-6
+    for norm in (stage.patches.norm, stage.blocks.attention.norm):
+        assert norm.epsilon == 1e-5
+
+
+def test_a_block_drops_one_branch_and_keeps_the_other():
+    block = PyramidBlock(TINY, 3, dtype=FLOAT32, rngs=nnx.Rngs(0))
+    tokens, rate = jnp.asarray(np.random.default_rng(0).normal(size=(1, 2, 3, 16)), jnp.float32), jnp.float32(0.5)
+    found = block(tokens, rate, jnp.array([[True], [False]]))
+    np.testing.assert_allclose(found, tokens + 2 * block.attention(block.norm1(tokens)), rtol=1e-5)
+    found = block(tokens, rate, jnp.array([[False], [True]]))
+    np.testing.assert_allclose(found, tokens + 2 * block.mlp(block.norm2(tokens)), rtol=1e-5)
 
 
 def test_pooling_is_adaptive():

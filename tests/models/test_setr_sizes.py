@@ -56,6 +56,21 @@ def test_auxiliary_heads_need_no_blocks():
     assert DenseConfig.setr_mla(auxiliary=False).encoder.channels == (1024,) * 4
 
 
+def test_the_two_published_versions_differ_as_their_code_does():
+    """Trap E1, (a) to (f): the authors' and mmsegmentation's."""
+    for name in ("naive", "pup", "mla"):
+        authors, other = (getattr(DenseConfig, f"setr_{name}")(mmsegmentation=one) for one in (False, True))
+        assert (authors.encoder.patch_bias, other.encoder.patch_bias) == (True, False)
+        if name == "mla":
+            details = [(one.head.deepest_first, one.head.align_corners, one.head.kernel) for one in (authors, other)]
+            assert details == [(False, True, 3), (True, False, 1)]
+            assert authors.encoder.taps == other.encoder.taps == (5, 11, 17)
+        else:
+            assert (authors.head.use_bias, other.head.use_bias) == (True, False)
+            assert authors.encoder.taps == ((9, 14, 19, 23) if name == "pup" else (9, 14, 19))
+            assert other.encoder.taps == (9, 14, 19)
+
+
 def test_photos_have_the_statistics_of_the_weights():
     assert DenseConfig.setr_mla().pixel_statistics is PixelStatistics.IMAGENET
     assert DenseConfig.segmenter_b16().pixel_statistics is PixelStatistics.HALF

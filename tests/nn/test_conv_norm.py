@@ -7,6 +7,8 @@ import pytest
 from arrays import normal
 from flax import nnx
 
+from samjax.core.random import Rows
+from samjax.nn.batch_norm import BatchNorm
 from samjax.nn.conv_norm import ConvNorm
 from samjax.nn.stack import several
 
@@ -75,3 +77,16 @@ def test_several_modules_differ_and_are_traced_once():
     first(jnp.asarray(normal(2, 3, 3, 4)), training=True)
     assert first.norm.mean[...].any()
     assert not second.norm.mean[...].any(), "each has statistics of its own"
+
+
+def test_rows_without_a_sample_count_for_nothing_in_a_batch_norm():
+    """Neither in what is normalised nor in what is remembered; values so quiet that the epsilon shows."""
+    x = 3e-3 * jnp.asarray(np.random.default_rng(0).normal(size=(3, 5, 4)), jnp.float32)
+    norm, alone = (BatchNorm(4, dtype=FLOAT32, rngs=nnx.Rngs(0)) for _ in range(2))
+    found = norm(x.at[2].set(7.0), training=Rows.every(jnp.array([True, True, False])))[:2]
+    own = np.asarray(x[:2], np.float64)
+    expected = (own - own.mean((0, 1))) / np.sqrt(own.var((0, 1)) + 1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    alone(x[:2], training=True)
+    np.testing.assert_allclose(norm.mean[...], alone.mean[...], rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(norm.variance[...], alone.variance[...], rtol=1e-5)

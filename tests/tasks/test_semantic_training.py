@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from samjax.data.annotations.formats import Format
 from samjax.data.classes.class_table import ClassTable, SegmentClass
 from samjax.data.records.segments import CLASSES
 from samjax.data.segments.segment_data import SegmentDataConfig
+from samjax.data.stream.data_config import MixedSourceConfig
 from samjax.losses.pixel_cross_entropy import PixelLossConfig
 from samjax.models.dense_prediction.dense_model import DenseConfig, DenseModel
 from samjax.models.heads.head import HeadOutput
@@ -80,11 +82,26 @@ def test_records_of_other_classes_are_refused(records):
         run(three).complete()
     with pytest.raises(UserError, match=r"has other classes than .*: prepare both with one table"):
         run(two, validation=other).complete()
+    mixed = SegmentDataConfig(source=two, mixed_in=(MixedSourceConfig(source=other),))
+    with pytest.raises(UserError, match=r"sky_car\w* has other classes than .*: prepare both with one table"):
+        dataclasses.replace(run(two), data=mixed).complete()
     with pytest.raises(UserError, match=r"model\.class_names are not those of"):
         run(other, class_names=("sky", "tree")).complete()
     of_masks = dataclasses.replace(run(two, classes=3), data=SegmentDataConfig(source="x", of_masks=True))
     with pytest.raises(UserError, match=r"of_masks makes two classes.*model\.classes is 3: give 2"):
         of_masks.complete()
+
+
+def test_records_of_one_class_are_refused(records):
+    """model.classes 1 would be refused too."""
+    with pytest.raises(UserError, match="has one class, so there is nothing to tell it from: prepare it with a second"):
+        run(records(ClassTable(classes=(SegmentClass(name="tree", values=(1,)),), ignore=(0, 255)))).complete()
+
+
+@pytest.mark.parametrize(("size", "said"), [((64, 96), ""), ((64, 72), "no multiples of 32, .* give 64 x 96")])
+def test_frames_that_lose_rows_are_a_warning_with_the_next_good_size(size, said, records, caplog):
+    run(records(table("sky", "tree")), image_size=size).complete()
+    assert re.search(said, caplog.text) if said else not caplog.text
 
 
 def test_records_that_lost_their_table_are_refused(records):
@@ -98,9 +115,11 @@ def test_records_that_lost_their_table_are_refused(records):
         run(source).complete()
 
 
-def test_one_class_and_depth_are_refused():
+def test_one_class_other_weights_and_depth_are_refused():
     with pytest.raises(UserError, match=r"the model has one class, .* at least 2 model\.classes"):
         run("x", classes=1)
+    with pytest.raises(UserError, match="has 3 numbers, but the model has 2 classes"):
+        dataclasses.replace(run("x"), loss=PixelLossConfig(class_weights=(1.0, 1.0, 1.0)))
     depth = DenseConfig.dpt_base_depth()
     with pytest.raises(UserError, match="the model gives depth"):
         dataclasses.replace(run("x"), model=depth)

@@ -18,6 +18,8 @@ from samjax.data.segments.segment_data import SegmentDataConfig
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.heads.linear import LinearConfig
 from samjax.models.heads.mla import MlaConfig
+from samjax.models.heads.ocr import OcrConfig
+from samjax.models.hrnet.hrnet import HrnetConfig
 from samjax.models.mae import MaeConfig
 from samjax.models.vit.tapped_vit import TappedVitConfig
 from samjax.nn.interpolate import Method
@@ -88,6 +90,26 @@ def test_positions_are_resized_for_another_frame(model):
     else:
         expected = resize_position_rows(table, (8, 8), (8, 12), method=Method.BILINEAR)
     np.testing.assert_array_equal(begin.params["encoder"]["position"], expected)
+
+
+def test_offsets_of_attention_windows_are_resized_for_another_window():
+    """Bicubically, as Swin's authors do; every other array stays."""
+    sizes = {"modules": (1, 1, 1), "blocks": 1, "widths": (4, 8, 8, 16), "mlp_ratio": 1}
+    seven, five = (
+        tiny_dense(classes=2, encoder=HrnetConfig(**sizes, window=one), head=OcrConfig(width=4)) for one in (7, 5)
+    )
+    place, draw = "encoder/stages/2/modules/0/branches/3/0", np.random.default_rng(0)
+    given = {"attention/offsets": draw.normal(size=(13, 13, 8)), "norm1/scale": draw.normal(size=16)}
+    params = nest({f"{place}/{name}": leaf.astype(np.float32) for name, leaf in given.items()})
+    theirs = Weights(params=params, buffers={}, config=model_record(seven), path=epath.Path("runs/theirs"))
+    run = run_of(five)
+    assert run.must_convert(seven)
+    begin = run.convert_weights(theirs, seven)
+    found, given = named_leaves(begin.params), named_leaves(params)
+    offsets, scale = f"{place}/attention/offsets", f"{place}/norm1/scale"
+    np.testing.assert_array_equal(found[offsets], resize_positions(given[offsets], (9, 9), method=Method.BICUBIC))
+    np.testing.assert_array_equal(found[scale], given[scale])
+    assert begin.notes == ("attention windows of 7 to 5 tokens a side: 1 tables of their offsets, bicubically",)
 
 
 def test_a_masked_autoencoders_encoder_gives_its_tokens():

@@ -14,7 +14,7 @@ class Format(enum.Enum):
     SA1B = "sa1b"
     """Records made by `samjax data prepare`."""
     LABEL_MAPS = "label-maps"
-    """One PNG per photo, whose pixels are object numbers."""
+    """One PNG or MATLAB file per photo, whose pixels are object numbers."""
     PANOPTIC = "panoptic"
     """COCO's panoptic JSON and the PNGs it names."""
     INSTANCE_PNGS = "instance-pngs"
@@ -58,7 +58,8 @@ class FormatOptions:
     """`label-maps`, `depth`, `instance-pngs`, `panoptic`: what photos' names end on beside what maps' names have, with
     the dot: `_rgb.png`. Empty for any picture."""
     map_suffix: str = ".png"
-    """`label-maps`, `depth`: what maps' names end on beside what photos' names have, with the dot: `_label.png`."""
+    """`label-maps`, `depth`: what maps' names end on beside what photos' names have, with the dot: `_label.png`.
+    `.mat` reads the matrix `LabelMap` of MATLAB files, for label maps alone."""
     photos_from: tuple[str, ...] = ()
     """`label-maps`, `depth`: how the names of photos and maps that belong to the data set begin; empty for all in the
     folder."""

@@ -1,4 +1,4 @@
-"""Objects as label maps: a PNG a photo, in which each pixel has its object's number."""
+"""Objects as label maps: a PNG a photo, or a MATLAB file, in which each pixel has its object's number."""
 
 import functools
 from pathlib import Path
@@ -11,7 +11,8 @@ from samjax.data.annotations.dataset import Instance, Photo
 from samjax.data.annotations.formats import FormatOptions, Objects
 from samjax.data.annotations.images import ImageStore
 from samjax.data.annotations.lazy_dataset import LazyDataset, LazyPhoto
-from samjax.data.annotations.map_files import find_map_files
+from samjax.data.annotations.map_files import MATLAB, find_map_files
+from samjax.data.annotations.matlab_maps import read_label_map
 from samjax.data.annotations.pairing import Photos
 from samjax.data.annotations.pngs import PngError, Segment, read_values, segments
 from samjax.data.annotations.problems import Problems
@@ -21,6 +22,8 @@ _TOUCHING = np.ones((3, 3), bool)
 
 def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options: FormatOptions) -> LazyDataset:
     """List the PNGs under `path`: grey of 1 to 16 bits, or with a palette, whose indices count.
+
+    With a `map_suffix` of `.mat`, list MATLAB files instead, whose variable `LabelMap` is the map (Pascal Context).
 
     Maps and photos belong together as `find_map_files` says. Photos are numbered from 1 in the order of their maps'
     paths, objects in that of their values.
@@ -81,7 +84,7 @@ def _accept(
 
 
 def _read(path: Path, options: FormatOptions) -> _Map:
-    values = read_values(path)
+    values = read_label_map(path) if path.name.lower().endswith(MATLAB) else read_values(path)
     size = (values.shape[0], values.shape[1])
     nothing = {options.background} if options.ignore is None else {options.background, options.ignore}
     if options.objects is Objects.CLASSES:

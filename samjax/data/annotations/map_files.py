@@ -11,6 +11,9 @@ from samjax.data.annotations.listing import files_under
 from samjax.data.annotations.pairing import Photos, path_key
 from samjax.data.annotations.problems import Problems
 
+MATLAB = ".mat"
+"""What the names of maps in MATLAB's format end on."""
+
 
 class MapFile(NamedTuple):
     """A map, and its photo."""
@@ -51,14 +54,18 @@ def find_map_files(
     if not folder.is_dir():
         raise UserError(f"{path} is not a folder: give the folder of the {kind}")
     lower = tuple(ending.lower() for ending in endings)
+    files = list(files_under(folder))
     maps = {
         found.relative_to(folder).as_posix(): found
-        for found in files_under(folder)
+        for found in files
         if found.name.lower().endswith(lower)
         and (not options.photos_from or found.name.startswith(options.photos_from))
     }
     if not maps:
-        raise UserError(f"{path} holds no {kind}: give a folder of files that end on {' or '.join(map(repr, endings))}")
+        others = sum(found.name.lower().endswith(MATLAB) for found in files)
+        hint = f"; of {others:,} MATLAB files give --map-suffix {MATLAB}" if others else ""
+        wanted = " or ".join(map(repr, endings))
+        raise UserError(f"{path} holds no {kind}: give a folder of files that end on {wanted}{hint}")
     inside = {images.place_of(found) for found in maps.values()}
 
     def key_of(photo: str) -> str | None:

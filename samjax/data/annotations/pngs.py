@@ -27,7 +27,7 @@ R = TypeVar("R")
 
 
 class PngError(ValueError):
-    """A PNG that says nothing of objects; the message says why, without its name."""
+    """A PNG, or another file of a map, that says nothing of objects; the message says why, without its name."""
 
 
 class Segment(NamedTuple):

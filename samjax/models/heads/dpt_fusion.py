@@ -85,7 +85,9 @@ class Reassemble(nnx.Module):
         self.project = pointwise(inputs, channels, dtype=dtype, rngs=rngs)
         if stride > target:
             factor = stride // target
-            self.resize = Unpatchify(channels, channels, factor, init=DECODER_INIT, dtype=dtype, rngs=rngs)
+            self.resize = Unpatchify(
+                channels, channels, factor, init=DECODER_INIT, axis="embed", dtype=dtype, rngs=rngs
+            )
         else:
             self.resize = conv3x3(channels, channels, stride=2, dtype=dtype, rngs=rngs) if stride < target else None
 

@@ -1,5 +1,6 @@
 """Pyramid vision transformers (Wang et al. 2021, 2022; Xie et al. 2021): a photo in, four maps of tokens out."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +35,14 @@ class PyramidConfig(PyramidSizes, BackboneConfig):
     def channels(self) -> tuple[int, ...]:
         """Channels of each map."""
         return self.widths
+
+    @property
+    def lossless_multiple(self) -> int:
+        """Sides of photos whose maps fill all kernels that reduce keys and values: 32 of the published models. Patches
+        that do not overlap take no other sides."""
+        if self.reduction is Reduction.POOL or not self.overlapping:
+            return 1
+        return math.lcm(*(stride * ratio for stride, ratio in zip(STRIDES, self.reductions, strict=True) if ratio > 1))
 
     @property
     def layers(self) -> int:

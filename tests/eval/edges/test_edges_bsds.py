@@ -11,9 +11,9 @@ from scipy import sparse
 from scipy.io import savemat
 
 from samjax.core.errors import UserError
-from samjax.eval.protocols.edges import matlab_file
+from samjax.data import matlab_file
 from samjax.eval.protocols.edges.bsds import open_bsds
-from samjax.eval.protocols.edges.matlab_file import read_boundaries
+from samjax.eval.protocols.edges.bsds_boundaries import read_boundaries
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from samjax.core.text import printable
 from samjax.data.annotations.listing import files_in
 from samjax.data.annotations.problems import Problems
 from samjax.data.photo import Orientation, Photo, read_photo, stored_size
-from samjax.eval.protocols.edges.matlab_file import read_boundaries
+from samjax.eval.protocols.edges.bsds_boundaries import read_boundaries
 
 _LEVELS = ("", "data", "BSDS500/data", "BSR/BSDS500/data")
 """Where under the folder that a user gives `images` and `groundTruth` may lie."""
