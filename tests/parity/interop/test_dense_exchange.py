@@ -186,6 +186,9 @@ def test_what_no_layout_holds_is_told(tmp_path, capsys):
     setr = dataclasses.replace(setr, head=dataclasses.replace(setr.head, align_corners=True))
     weights = save_dense(setr, tmp_path / "setr")
     said = refused(capsys, "export", "--checkpoint", weights, "--format", "huggingface", "--out", tmp_path / "x")
-    assert "--format huggingface takes a SegFormer: give another --format, authors or stablehlo or onnx or" in said
+    assert (
+        "--format huggingface takes a SegFormer or a DPT: give another --format, authors or stablehlo or onnx or"
+        in said
+    )
     said = refused(capsys, "export", "--checkpoint", weights, "--format", "authors", "--out", tmp_path / "x")
     assert "SETR's authors cannot hold this model, which has model.head.kernel 1, where that has 3" in said
