@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from drawn_weights import drawn
 from helpers.setr_cases import AUTHORS, MMSEGMENTATION, small
 from helpers.tiny_dense import save_dense
 from safetensors.numpy import load_file
@@ -18,10 +19,16 @@ from samjax.checkpoint.load import load_model, load_weights_and_config
 from samjax.checkpoint.weights import load_weights
 from samjax.cli.main import main
 from samjax.core.tree import named_leaves
+from samjax.interop.read_weights import import_weights
+from samjax.interop.tables.segmenter import SEGMENTER
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.nn.pixels import normalise
 
 SIDES = (64, 96)
+SEGMENTER_SMALL = DenseConfig.segmenter_b16(classes=3, linear=True, image_size=(64, 64), dtype="float32")
+SEGMENTER_SMALL = dataclasses.replace(
+    SEGMENTER_SMALL, encoder=dataclasses.replace(SEGMENTER_SMALL.encoder, width=16, depth=2, heads=4)
+)
 NAMES = {0: "sky", 1: "tree", 2: "road"}
 SIZES = {
     "hidden_sizes": [4, 8, 10, 16],
@@ -136,6 +143,15 @@ def test_setr_goes_out_as_it_came(layout, tmp_path):
     same(weights, tmp_path / "back")
     assert load_weights_and_config(tmp_path / "back", DenseConfig).config == config
     assert content["decode_head.cls.weight" if layout == AUTHORS else "decode_head.conv_seg.weight"].shape[0] == 3
+
+
+def test_a_variant_beside_segmenters_file_is_read(tmp_path):
+    """Of a frame that the table of positions does not tell from a square."""
+    state = SEGMENTER.to_torch(*drawn(SEGMENTER_SMALL), SEGMENTER_SMALL)
+    torch.save({"model": {key: torch.from_numpy(array) for key, array in state.items()}}, tmp_path / "checkpoint.pth")
+    (tmp_path / "variant.yml").write_text("net_kwargs: {n_heads: 4, image_size: [32, 128]}\n")
+    config = import_weights(tmp_path / "checkpoint.pth").reading.config
+    assert (config.encoder.heads, config.image_size) == (4, (32, 128))
 
 
 @pytest.mark.slow
