@@ -22,7 +22,7 @@ from samjax.models.dense_prediction.dense_model import DenseConfig, DenseModel
 from samjax.models.mae import MaeConfig
 from samjax.parallel.sharding import replicated
 from samjax.tasks.semantic_validation import FIGURES, SemanticValidator
-from samjax.tasks.starting_backbone import backbone_of_mae, dense_of_dense, differs
+from samjax.tasks.starting_backbone import backbone_of_vit, dense_of_dense, differs, has_other_vit
 from samjax.training.config import Metrics, StepKeys, TrainConfig
 from samjax.training.validation import Better, Validator
 
@@ -83,18 +83,19 @@ class SemanticTraining(TrainConfig):
         return DenseConfig, MaeConfig
 
     def must_convert(self, model: DenseConfig | MaeConfig) -> bool:
-        """Return whether it is a masked autoencoder, or has other classes or another frame."""
-        return not isinstance(model, DenseConfig) or differs(model, self.model)
+        """Return whether it is a masked autoencoder, or has other classes, another frame or another kind of ViT."""
+        return not isinstance(model, DenseConfig) or differs(model, self.model) or has_other_vit(model, self.model)
 
     def convert_weights(self, weights: Weights, model: DenseConfig | MaeConfig) -> Weights:
-        """Return weights for this model's classes and frame; of a masked autoencoder its encoder alone.
+        """Return weights for this model's classes and frame; of a masked autoencoder, or a model with another kind of
+        ViT, the ViT alone.
 
         Raises:
-          UserError: the backbone cannot be a masked autoencoder's encoder, or has other sizes.
+          UserError: the backbone cannot be that ViT, or has other sizes.
         """
-        if isinstance(model, DenseConfig):
+        if isinstance(model, DenseConfig) and not has_other_vit(model, self.model):
             return dense_of_dense(weights, model, self.model)
-        return backbone_of_mae(weights, model, self.model)
+        return backbone_of_vit(weights, model, self.model)
 
     def objective(self, model: DenseModel, batch: SegmentBatch, *, keys: StepKeys) -> tuple[Float[Array, ""], Metrics]:
         """Return the mean cross-entropy of the batch's pixels, at the labels' resolution, auxiliary heads' added."""

@@ -1,4 +1,4 @@
-"""Segmenter: the authors' files, whose state dict is under `model`."""
+"""Segmenter: the authors' files, whose state dict is under `model`; and plain ViTs of ImageNet, its backbones."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,8 +8,10 @@ import numpy as np
 from samjax.core.errors import UserError
 from samjax.interop.array_shapes import Shapes
 from samjax.interop.family import Family, Reading, Source
-from samjax.interop.mapping import Naming
+from samjax.interop.mapping import Naming, Row
 from samjax.interop.tables.dense_reading import beyond_pixels, reading, used_part
+from samjax.interop.tables.imagenet_vit import imagenet_vit_config, is_imagenet_vit
+from samjax.interop.tables.imagenet_vit_rows import AUGREG, TIMM, imagenet_vit_rows
 from samjax.interop.tables.segmenter_rows import AUTHORS, UNUSED, segmenter_rows, segmenter_slots
 from samjax.interop.tables.segmenter_variant import FILE, LINEAR, MASK, STATISTICS, check_against, read_variant
 from samjax.interop.tables.vit_geometry import PUBLISHED, frame, mlp_ratio, vit_sizes
@@ -29,6 +31,12 @@ _MASK, _LINEAR = DenseConfig.segmenter_deit_b16(), DenseConfig.segmenter_deit_b1
 
 
 def _read(source: Source) -> Reading:
+    if source.naming.part:
+        return reading(SEGMENTER, source, imagenet_vit_config(source))
+    return _read_whole(source)
+
+
+def _read_whole(source: Source) -> Reading:
     used, variant = used_part(source), read_variant(source.folder)
     is_linear = "decoder.head.weight" in used.arrays
     shapes = Shapes(used.arrays, used.naming, _rows(_LINEAR if is_linear else _MASK))
@@ -105,6 +113,8 @@ def _frame(shapes: Shapes, encoder: TappedVitConfig, source: Source, variant: Ma
 def _beyond(config: DenseConfig, naming: Naming) -> str:
     encoder, head = config.encoder, config.head
     assert isinstance(encoder, TappedVitConfig)
+    if naming.part:
+        return "has DeiT's second token" if naming is AUGREG and encoder.distillation_token else ""
     epsilons = {encoder.epsilon, head.epsilon if isinstance(head, MaskTransformerConfig) else _EPSILON}
     if epsilons != {_EPSILON}:
         return f"has norms with an epsilon of {max(epsilons - {_EPSILON}):g}, where theirs have {_EPSILON:g}"
@@ -132,11 +142,12 @@ def size_name(config: DenseConfig) -> str:
 
 
 def _is_segmenter(arrays: Mapping[str, np.ndarray]) -> bool:
-    return any(key in arrays for key in ("decoder.head.weight", "decoder.cls_emb"))
+    return any(key in arrays for key in ("decoder.head.weight", "decoder.cls_emb")) or is_imagenet_vit(arrays)
 
 
-def _rows(config: DenseConfig):
-    return segmenter_rows(config, prefixes={AUTHORS: ""})
+def _rows(config: DenseConfig) -> tuple[Row, ...]:
+    assert isinstance(config.encoder, TappedVitConfig)
+    return (*segmenter_rows(config, prefixes={AUTHORS: ""}), *imagenet_vit_rows(config.encoder))
 
 
 SEGMENTER_AUTHORS = Naming(
@@ -149,7 +160,7 @@ SEGMENTER_AUTHORS = Naming(
 SEGMENTER = Family(
     name="Segmenter",
     config=DenseConfig,
-    namings=(SEGMENTER_AUTHORS,),
+    namings=(SEGMENTER_AUTHORS, TIMM, AUGREG),
     rows=_rows,
     stacks=segmenter_slots,
     read=_read,

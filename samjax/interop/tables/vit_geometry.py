@@ -12,6 +12,7 @@ PUBLISHED = {
     "ViT-S": TappedVitConfig(width=384, heads=6),
     "ViT-B": TappedVitConfig(),
     "ViT-L": TappedVitConfig(width=1024, depth=24, heads=16),
+    "ViT-H": TappedVitConfig(patch=14, width=1280, depth=32, heads=16),
 }
 HEADS = {one.width: one.heads for one in PUBLISHED.values()}
 """Attention heads of published ViTs, by their width."""
