@@ -49,9 +49,7 @@ def read_state_dict(path: str | Path, *, under: str | None = None) -> StateDict:
     """
     path = Path(path)
     if not path.exists():
-        raise UserError(
-            f"{path}: no such file or folder; give weights on this machine, .safetensors, .npz, .pth or a folder"
-        )
+        raise UserError(f"{path}: no such file or folder; give .safetensors, .npz, .pth or a folder of this machine")
     files = _files(path) if path.is_dir() else [path]
     arrays: dict[str, np.ndarray] = {}
     places: dict[str, None] = {}
