@@ -29,9 +29,8 @@ def add_parser(commands, name: str) -> None:
         nargs=2,
         type=whole_number("--image-size", PIXELS),
         metavar=("HEIGHT", "WIDTH"),
-        help="frame in pixels to resize position tables for (default: a whole model's own, and 1024 1024 for a ViT that "
-        "becomes an image encoder); "
-        "of a dense prediction model the frame it is for",
+        help="frame in pixels to resize position tables for (default: a whole model's own, and 1024 1024 for a ViT "
+        "that becomes an image encoder); of a dense prediction model the frame it is for",
     )
     parser.add_argument(
         "--decoder-heads",
