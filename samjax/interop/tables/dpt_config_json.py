@@ -40,7 +40,7 @@ _FIXED_RESNET = {"embedding_dynamic_padding": True, "width_factor": 1}
 _GROUPS = 32
 
 
-def described(source: Source) -> Mapping[str, Any] | None:
+def config_fields(source: Source) -> Mapping[str, Any] | None:
     """Return config.json's fields with transformers' defaults, and None where there is no such file.
 
     Raises:

@@ -9,7 +9,7 @@ from samjax.interop.array_shapes import Shapes
 from samjax.interop.family import Family, Reading, Source
 from samjax.interop.mapping import Naming, Row
 from samjax.interop.tables.dense_reading import beyond_pixels, class_names, frame_note, reading, used_part
-from samjax.interop.tables.dpt_config_json import check_against, described, groups_of
+from samjax.interop.tables.dpt_config_json import check_against, config_fields, groups_of
 from samjax.interop.tables.dpt_rows import AUTHORS, HUB, UNUSED, dpt_rows, dpt_slots
 from samjax.interop.tables.vit_geometry import HEADS, PUBLISHED, heads_of, mlp_ratio
 from samjax.models.dense_prediction.dense_model import DenseConfig
@@ -53,7 +53,7 @@ def _read(source: Source) -> Reading:
     shapes = segmentation
     if is_depth:
         shapes = Shapes(used.arrays, used.naming, _rows(_HYBRID_DEPTH if is_hybrid else _PLAIN_DEPTH))
-    fields = described(source)
+    fields = config_fields(source)
     encoder = _encoder(shapes, fields, naming=used.naming, is_hybrid=is_hybrid)
     projections = [f"head/fusion/reassemble/{level}/project/kernel" for level in range(4)]
     sizes: Any = {
