@@ -60,7 +60,8 @@ class Vit(nn.Module):
         generator = torch.Generator().manual_seed(0)
         with torch.no_grad():
             for key, weight in self.named_parameters():
-                noise = 0.3 * torch.randn(weight.shape, generator=generator)
+                scale = 0.1 if weight.ndim == 2 else 0.3  # attention spreads: every token counts
+                noise = scale * torch.randn(weight.shape, generator=generator)
                 weight.copy_(noise + (weight.ndim == 1 and "norm" in key and key.endswith("weight")))
 
     def forward(self, image, size: tuple[int, int], *, tokens: int):
