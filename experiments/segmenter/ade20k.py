@@ -3,8 +3,8 @@
     samjax train experiments/segmenter/ade20k.py --data.source ade20k_records --init-from VIT_L --workdir runs/segmenter
     samjax evaluate semantic --checkpoint runs/segmenter --data ade20k_val --stride 640 --out runs/segmenter_scores
 
-The paper starts from ViT-L/16 of ImageNet-21K (Steiner et al. 2021), and drops paths in the encoder, and units of the
-mask transformer, which are not dropped here.
+The paper starts from ViT-L/16 of ImageNet-21K (Steiner et al. 2021), such as `samjax import` makes VIT_L of AugReg's
+`.npz` or timm's file, and drops paths in the encoder and units of the mask transformer.
 """
 
 from samjax.data.segments.segment_data import SegmentDataConfig

@@ -8,8 +8,8 @@ from samjax.cli.arguments import refuse_more
 from samjax.core.errors import UserError
 
 _FORMATS = {
-    "huggingface": "a folder for transformers' SamModel, ViTMAEForPreTraining or SegformerForSemanticSegmentation "
-    "(extra interop)",
+    "huggingface": "a folder for transformers' SamModel, ViTMAEForPreTraining, SegformerForSemanticSegmentation, "
+    "DPTForDepthEstimation or DPTForSemanticSegmentation (extra interop)",
     "segment-anything": "a .pth for the released code's builder (extra interop)",
     "mae": "a masked autoencoder as a .pth for its released code (extra interop)",
     "authors": "a dense prediction model as a .pth for its authors' code (extra interop)",

@@ -11,15 +11,16 @@ from samjax.core.ranges import PIXELS
 _DESCRIPTION = """\
 Convert weights to the checkpoint CKPT: the Segment Anything release (.pth) or transformers' SamModel (a folder, or its
 .safetensors or .bin); a masked autoencoder (MAE's .pth, or transformers' ViTMAE); a dense prediction model (SegFormer,
-PVT, SETR, Segmenter, HRFormer or DPT, of its authors or transformers); or a plain ViT such as timm's, to start an image
-encoder from. The model and its size are recognised from keys and arrays. No code in the file is run. If
-something does not fit, the error names it and no CKPT is written."""
+PVT, SETR, Segmenter, HRFormer or DPT, of its authors or transformers); a ViT trained on ImageNet (timm's, DeiT's, or
+AugReg's .npz), to start a backbone or an image encoder from; or another plain ViT, such as ViTDet's, to start an image
+encoder from. The model and its size are recognised from keys and arrays. No code in the file is run. If something does
+not fit, the error names it and no CKPT is written."""
 
 
 def add_parser(commands, name: str) -> None:
     """Add `samjax import`."""
     parser = commands.add_parser(
-        name, help="PyTorch weights to a checkpoint", description=_DESCRIPTION, allow_abbrev=False
+        name, help="weights of other codebases to a checkpoint", description=_DESCRIPTION, allow_abbrev=False
     )
     parser.add_argument("weights", metavar="WEIGHTS", help="a file, or a folder that transformers saved")
     parser.add_argument("--out", required=True, metavar="CKPT", help="folder to write; it must not exist yet")
@@ -28,8 +29,8 @@ def add_parser(commands, name: str) -> None:
         nargs=2,
         type=whole_number("--image-size", PIXELS),
         metavar=("HEIGHT", "WIDTH"),
-        help="frame in pixels to resize position tables for (default: a whole model's own, and 1024 1024 for a ViT); "
-        "of a dense prediction model the frame it is for",
+        help="frame in pixels to resize position tables for (default: a whole model's own, and 1024 1024 for a ViT "
+        "that becomes an image encoder); of a dense prediction model the frame it is for",
     )
     parser.add_argument(
         "--decoder-heads",

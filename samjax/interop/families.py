@@ -11,6 +11,6 @@ from samjax.interop.tables.segformer import SEGFORMER
 from samjax.interop.tables.segmenter import SEGMENTER
 from samjax.interop.tables.setr import SETR
 
-# First those whose keys others have in part: a dense model holds a backbone, with which alone another family starts;
-# MAE's encoder has a plain ViT's keys, which else begins a Segment Anything.
-FAMILIES: tuple[Family, ...] = (PVT, SEGFORMER, SETR, SEGMENTER, HRFORMER, DPT, MAE, SAM)
+# First those whose keys others have in part: a dense model holds a backbone, with which alone another family starts.
+# MAE's encoder has a plain ViT's keys, as has a Segmenter's backbone; any other plain ViT begins a Segment Anything.
+FAMILIES: tuple[Family, ...] = (PVT, SEGFORMER, MAE, SETR, SEGMENTER, HRFORMER, DPT, SAM)

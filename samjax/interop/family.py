@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,8 @@ class Source:
     """Of a folder that transformers saved."""
     image_size: tuple[int, int] | None = None
     """(height, width) in pixels that the user asked for."""
+    folder: Path | None = None
+    """Where the file lies, or the folder itself: what describes the model may lie beside it."""
     decoder_heads: int | None = None
     """Number that the user gave."""
 

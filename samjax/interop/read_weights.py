@@ -70,6 +70,7 @@ def import_weights(
             arrays=own if found.naming.part else own | outside,  # a whole model's file holds nothing else
             config_json=read.config,
             image_size=image_size,
+            folder=path if path.is_dir() else path.parent,
             decoder_heads=decoder_heads,
         )
     )

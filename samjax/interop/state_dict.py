@@ -15,9 +15,11 @@ import numpy as np
 
 from samjax.core.errors import UserError
 from samjax.core.git_lfs import refuse_lfs_pointer
+from samjax.interop.npz import read_npz
 
 _DEEPEST = 2
 """Keys above a state dict in a training checkpoint, as in `checkpoint["model"]["state_dict"]`."""
+_FLAT = (".safetensors", ".npz")
 _FOLDER = ("model.safetensors", "pytorch_model.bin")
 _INSTALL = "pip install 'samjax[interop]'"
 _SAFE_TORCH = (2, 6)  # before it, weights_only could be made to run code
@@ -38,7 +40,7 @@ class StateDict:
 
 
 def read_state_dict(path: str | Path, *, under: str | None = None) -> StateDict:
-    """Read `.safetensors`, `.pth`, `.pt` or `.bin`, or a folder with those of transformers, in shards or whole.
+    """Read `.safetensors`, `.npz`, `.pth`, `.pt` or `.bin`, or a folder with those of transformers, in shards or whole.
 
     The state dict of a training checkpoint is found under any key; `under` chooses one of several.
 
@@ -47,7 +49,7 @@ def read_state_dict(path: str | Path, *, under: str | None = None) -> StateDict:
     """
     path = Path(path)
     if not path.exists():
-        raise UserError(f"{path}: no such file or folder; give weights on this machine, .safetensors, .pth or a folder")
+        raise UserError(f"{path}: no such file or folder; give .safetensors, .npz, .pth or a folder of this machine")
     files = _files(path) if path.is_dir() else [path]
     arrays: dict[str, np.ndarray] = {}
     places: dict[str, None] = {}
@@ -107,11 +109,11 @@ def _sha256(path: Path) -> str:
 def _read(path: Path, under: str | None) -> tuple[dict[str, np.ndarray], str]:
     """Return a file's arrays, and the key in the file that they are under."""
     refuse_lfs_pointer(path)
-    if path.suffix != ".safetensors":
+    if path.suffix not in _FLAT:
         return _read_torch(path, under)
     if under is not None:
-        raise UserError(f"{path} is a safetensors file, which has no keys above its arrays: remove --under {under}")
-    return _read_safetensors(path), ""
+        raise UserError(f"{path} is a {path.suffix} file, which has no keys above its arrays: remove --under {under}")
+    return (_read_safetensors if path.suffix == ".safetensors" else read_npz)(path), ""
 
 
 def _read_safetensors(path: Path) -> dict[str, np.ndarray]:

@@ -25,8 +25,8 @@ class Format(enum.Enum):
     """The software that an exported folder is for."""
 
     HUGGINGFACE = "huggingface"
-    """Transformers' `SamModel` and `SamProcessor`, its `ViTMAEForPreTraining`, its `SegformerForSemanticSegmentation`.
-    """
+    """Transformers' `SamModel` and `SamProcessor`, its `ViTMAEForPreTraining`, its `SegformerForSemanticSegmentation`,
+    its `DPTForDepthEstimation` and `DPTForSemanticSegmentation`."""
     SEGMENT_ANYTHING = "segment-anything"
     """The released code's builder."""
     MAE = "mae"

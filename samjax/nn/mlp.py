@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax.nn.initializers import Initializer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Key
 
+from samjax.nn.drop_path import dropout
 from samjax.nn.init import VIT_INIT
 
 
@@ -43,14 +44,20 @@ class Mlp(nnx.Module):
         self.activation = activation
         self.up, self.down = linear(width, hidden, axes), linear(hidden, width, axes[::-1])
 
-    def __call__(self, tokens: Float[Array, "*n d"]) -> Float[Array, "*n d"]:
-        """Apply it to each token."""
-        return _activate(self.activation, self.down, self.up(tokens))
+    def __call__(
+        self, tokens: Float[Array, "*n d"], *, dropout: float = 0.0, key: Key[Array, "*m"] | None = None
+    ) -> Float[Array, "*n d"]:
+        """Apply it to each token; hidden units are dropped at the rate `dropout`, by `key` as `nn.drop_path` does."""
+        return _activate(self.activation, self.down, self.up(tokens), dropout, key)
 
 
-@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=0)
+@functools.partial(jax.checkpoint, prevent_cse=False, static_argnums=(0, 3))
 def _activate(
-    activation: Callable[[Array], Array], linear: nnx.Linear, hidden: Float[Array, "*n h"]
+    activation: Callable[[Array], Array],
+    linear: nnx.Linear,
+    hidden: Float[Array, "*n h"],
+    rate: float,
+    key: Key[Array, "*m"] | None,
 ) -> Float[Array, "*n d"]:
     """Return `linear` of the activated units; the backward pass activates them again, which halves what is kept."""
-    return linear(activation(hidden))
+    return linear(dropout(activation(hidden), rate, key))

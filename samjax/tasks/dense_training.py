@@ -9,7 +9,7 @@ from samjax.core.ranges import config_class
 from samjax.data.stream.example import NO_RECORD
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.mae import MaeConfig
-from samjax.tasks.starting_backbone import backbone_of_mae, dense_of_dense, differs
+from samjax.tasks.starting_backbone import backbone_of_vit, dense_of_dense, differs, has_other_vit
 from samjax.training.config import StepKeys, TrainConfig
 
 
@@ -25,18 +25,19 @@ class DenseTraining(TrainConfig):
         return DenseConfig, MaeConfig
 
     def must_convert(self, model: DenseConfig | MaeConfig) -> bool:
-        """Return whether it is a masked autoencoder, or has other classes, another frame or other windows."""
-        return not isinstance(model, DenseConfig) or differs(model, self.model)
+        """Return whether it is a masked autoencoder, or has other classes, another frame, window or kind of ViT."""
+        return not isinstance(model, DenseConfig) or differs(model, self.model) or has_other_vit(model, self.model)
 
     def convert_weights(self, weights: Weights, model: DenseConfig | MaeConfig) -> Weights:
-        """Return weights for this model's classes, frame and windows; of a masked autoencoder its encoder alone.
+        """Return weights for this model's classes, frame and windows; of a masked autoencoder, or a model with another
+        kind of ViT, the ViT alone.
 
         Raises:
-          UserError: the backbone cannot be a masked autoencoder's encoder, or has other sizes.
+          UserError: the backbone cannot be that ViT, or has other sizes.
         """
-        if isinstance(model, DenseConfig):
+        if isinstance(model, DenseConfig) and not has_other_vit(model, self.model):
             return dense_of_dense(weights, model, self.model)
-        return backbone_of_mae(weights, model, self.model)
+        return backbone_of_vit(weights, model, self.model)
 
 
 def rows_of(batch: Any, keys: StepKeys) -> Rows:

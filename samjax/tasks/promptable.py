@@ -29,6 +29,7 @@ from samjax.losses.sam_loss import (
     sam_loss,
     summed_loss,
 )
+from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.mae import MaeConfig
 from samjax.models.sam.flops import photo_flops
 from samjax.models.sam.grouping import Grouping, best_grouping
@@ -39,7 +40,7 @@ from samjax.tasks.click_validation import ClickValidator, figures
 from samjax.tasks.embedding_filling import EmbeddingFilling, check_cacheable, open_cache, photo_sets
 from samjax.tasks.frozen_encoder import frozen_embedding, what_trains
 from samjax.tasks.mask_groups import play_in_groups
-from samjax.tasks.starting_encoder import encoder_of_mae, frame_tables, sam_in_frame
+from samjax.tasks.starting_encoder import encoder_of_vit, frame_tables, sam_in_frame
 from samjax.training.config import Metrics, StepKeys, TrainConfig, ValidationConfig
 from samjax.training.validation import Better, Validator
 
@@ -209,17 +210,17 @@ class PromptableTraining(TrainConfig):
         }
 
     def starting_models(self) -> tuple[type, ...]:
-        """Return Segment Anything and masked autoencoders."""
-        return SamConfig, MaeConfig
+        """Return Segment Anything, masked autoencoders, and dense prediction models, for their plain ViT."""
+        return SamConfig, MaeConfig, DenseConfig
 
-    def must_convert(self, model: SamConfig | MaeConfig) -> bool:
-        """Return whether it is a masked autoencoder, or made for another frame, patch, window or scale of places."""
+    def must_convert(self, model: SamConfig | MaeConfig | DenseConfig) -> bool:
+        """Return whether it is another kind of model, or made for another frame, patch, window or scale of places."""
         if not isinstance(model, SamConfig):
             return True
         return frame_tables(model) != frame_tables(self.model)
 
-    def convert_weights(self, weights: Weights, model: SamConfig | MaeConfig) -> Weights:
-        """Return weights for this model's frame; of a masked autoencoder its encoder alone: the rest stays fresh.
+    def convert_weights(self, weights: Weights, model: SamConfig | MaeConfig | DenseConfig) -> Weights:
+        """Return weights for this model's frame; of other kinds of models their plain ViT alone: the rest stays fresh.
 
         Patch embedding and position tables are resized, the frequencies of places scaled as `position_scale` is. The
         rest of a Segment Anything model knows no frame.
@@ -229,7 +230,7 @@ class PromptableTraining(TrainConfig):
         """
         if isinstance(model, SamConfig):
             return sam_in_frame(weights, model, self.model)
-        return encoder_of_mae(weights, model, self.model)
+        return encoder_of_vit(weights, model, self.model)
 
     def examples(self, data: DataConfig, *, augment: bool) -> MaskExamples:
         """Return what makes photos with masks rows of a batch, with their embeddings if there is a cache of them.

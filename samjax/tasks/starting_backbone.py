@@ -1,6 +1,7 @@
-"""A dense prediction model that starts from one of other classes, frame or window, or from a masked autoencoder."""
+"""A dense prediction model that starts from one of other classes, frame or window, or from a plain ViT."""
 
 import dataclasses
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 from samjax.checkpoint.weights import Weights
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves, nest
+from samjax.models.backbone import BackboneConfig
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.hrnet.hrnet import HrnetConfig
 from samjax.models.hrnet.hrnet_sizes import BranchBlock
@@ -21,6 +23,8 @@ from samjax.nn.structure import array_shapes
 from samjax.tasks.starting_encoder import check_sizes
 
 _SIZES = ("patch", "width", "depth", "heads", "mlp_ratio")
+_TOKENS = ("class_token", "distillation_token")
+"""Learned tokens, in the order in which a table has their positions."""
 
 
 def differs(theirs: DenseConfig, ours: DenseConfig) -> bool:
@@ -67,11 +71,25 @@ def dense_of_dense(weights: Weights, theirs: DenseConfig, ours: DenseConfig) -> 
     return dataclasses.replace(weights, params=nest(params), buffers=nest(buffers), notes=(*weights.notes, *notes))
 
 
-def backbone_of_mae(weights: Weights, theirs: MaeConfig, ours: DenseConfig) -> Weights:
-    """Return a masked autoencoder's encoder as the plain ViT of a model `ours`; all else starts fresh.
+def has_other_vit(theirs: DenseConfig, ours: DenseConfig) -> bool:
+    """Return whether `theirs` has a plain ViT with its last norm, as those of ImageNet, and `ours` one of another kind:
+    with taps, other learned tokens or readouts."""
 
-    Positions, MAE's sines and cosines, become trained ones, resized bilinearly; a learned token's is zero, as there.
-    Its last norm becomes that of the last map, where maps have norms.
+    def kind(encoder: BackboneConfig) -> tuple[Any, ...]:
+        names = ("taps", "map_norms", "class_token", "distillation_token", "patch_bias")
+        return type(encoder), *(getattr(encoder, name, None) for name in names)
+
+    if not isinstance(theirs.encoder, TappedVitConfig) or theirs.encoder.taps or not theirs.encoder.map_norms:
+        return False
+    return isinstance(ours.encoder, TappedVitConfig | DptVitConfig) and kind(theirs.encoder) != kind(ours.encoder)
+
+
+def backbone_of_vit(weights: Weights, theirs: MaeConfig | DenseConfig, ours: DenseConfig) -> Weights:
+    """Return the plain ViT of `theirs` as that of a model `ours`; all else starts fresh.
+
+    Positions are resized bilinearly and trained from now on; MAE's are sines and cosines, where a learned token's is
+    zero. Learned tokens that `ours` has not are left out. The last norm becomes that of the last map, where maps have
+    norms.
 
     Raises:
       UserError: the backbone is no plain ViT, or one of other sizes.
@@ -79,28 +97,38 @@ def backbone_of_mae(weights: Weights, theirs: MaeConfig, ours: DenseConfig) -> W
     name, backbone = f"init_from: {weights.path}", ours.encoder
     if not isinstance(backbone, TappedVitConfig | DptVitConfig) or getattr(backbone, "resnet", None) is not None:
         raise UserError(
-            f"{name} holds {MaeConfig.WORDS}, whose encoder is a plain ViT, but this run's backbone is "
+            f"{name} holds {theirs.WORDS}, whose encoder is a plain ViT, but this run's backbone is "
             f"{type(backbone).__name__}; give weights of such a backbone"
         )
     check_sizes(name, theirs, backbone, _SIZES)
     place = "encoder/vit" if isinstance(backbone, DptVitConfig) else "encoder"
     given, wanted = named_leaves(weights.params["encoder"]), array_shapes(ours.make)
     last = f"encoder/norms/{backbone.maps - 1}" if isinstance(backbone, TappedVitConfig) else ""
+    notes, first = [], {}
+    if isinstance(theirs, MaeConfig):
+        table = np.asarray(weights.buffers["encoder"]["position"])
+        notes.append("positions: those of the masked autoencoder, trained from now on")
+    else:
+        rows, tokens = np.asarray(given.pop("position")), [token for token in _TOKENS if token in given]
+        first = dict(zip(tokens, rows, strict=False))
+        table = rows[len(tokens) :].reshape(*_grid(theirs, "encoder/position"), -1)
     params: dict[str, np.ndarray] = {}
     for path, leaf in given.items():
-        into = f"{last}/{path.removeprefix('norm/')}" if path.startswith("norm/") else f"{place}/{path}"
+        of_norm = re.sub(r"^(norm|norms/0)/", f"{last}/", path)
+        into = of_norm if of_norm != path else f"{place}/{path}"
         if into in wanted:
             params[into] = leaf
-    table = np.asarray(weights.buffers["encoder"]["position"])
+        elif path in _TOKENS:
+            notes.append(f"{path}: this run's backbone has none")
     grid = _grid(ours, f"{place}/position")
-    notes = ["positions: those of the masked autoencoder, trained from now on"]
     if table.shape[:2] != grid:
         notes.append(f"position table: {_times(table.shape[:2])} to {_times(grid)} tokens, bilinearly")
         table = resize_positions(table, grid, method=Method.BILINEAR)
     shape = wanted[f"{place}/position"]
     if len(shape) == 2:
-        rows = table.reshape(-1, shape[1])
-        table = np.concatenate([np.zeros((shape[0] - len(rows), shape[1]), np.float32), rows])
+        zeros = np.zeros(shape[1], np.float32)
+        own = [first.get(token, zeros) for token in _TOKENS if f"{place}/{token}" in wanted]
+        table = np.concatenate([np.stack(own), table.reshape(-1, shape[1])])
     params[f"{place}/position"] = table
     return dataclasses.replace(weights, params=nest(params), buffers={}, notes=(*weights.notes, *notes))
 

@@ -1,4 +1,4 @@
-"""Segment Anything that starts from a masked autoencoder's encoder, or from Segment Anything of another frame."""
+"""Segment Anything that starts from a plain ViT or from Segment Anything of another frame."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,33 +9,44 @@ import numpy as np
 from samjax.checkpoint.weights import Weights
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves, nest
+from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.mae import MaeConfig
 from samjax.models.sam.from_vit import encoder_from_vit, resize_encoder, vit_arrays
 from samjax.models.sam.sam import SamConfig
 from samjax.models.vit.blocks import BlockSizes
+from samjax.models.vit.tapped_vit import TappedVitConfig
 
 _FREQUENCIES = "prompt_encoder/position/gaussian"
 
 
-def encoder_of_mae(weights: Weights, theirs: MaeConfig, ours: SamConfig) -> Weights:
-    """Return the image encoder of a masked autoencoder as that of a model `ours`: patch embedding and positions are
-    resized.
+def encoder_of_vit(weights: Weights, theirs: MaeConfig | DenseConfig, ours: SamConfig) -> Weights:
+    """Return the plain ViT of a masked autoencoder or of a dense prediction model as the image encoder of a model
+    `ours`: patch embedding and positions are resized.
 
     Raises:
-      UserError: the encoder has another width, depth, number of heads or MLP.
+      UserError: there is no plain ViT, or it has another width, depth, number of heads or MLP.
     """
-    name = f"init_from: {weights.path}"
+    name, tokens = f"init_from: {weights.path}", 0
+    if isinstance(theirs, MaeConfig):
+        position = weights.buffers["encoder"]["position"]
+    elif isinstance(theirs.encoder, TappedVitConfig) and theirs.encoder.global_every == 1:
+        position, tokens = weights.params["encoder"]["position"], theirs.encoder.vit().extra_tokens
+    else:
+        raise UserError(
+            f"{name} holds {theirs.WORDS}, whose backbone is {type(theirs.encoder).__name__}, but an image encoder "
+            "starts from a plain ViT; give weights of one"
+        )
     check_sizes(name, theirs, ours.image_encoder, ("width", "depth", "heads", "mlp_ratio"))
-    arrays = vit_arrays(weights.params["encoder"], position=weights.buffers["encoder"]["position"])
+    arrays = vit_arrays(weights.params["encoder"], position=position)
     try:
-        fitted = encoder_from_vit(arrays, ours)
+        fitted = encoder_from_vit(arrays, ours, class_rows=tokens)
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     return dataclasses.replace(weights, params=fitted.params, buffers={}, notes=fitted.changes)
 
 
-def check_sizes(name: str, theirs: MaeConfig, ours: BlockSizes, sizes: Sequence[str]) -> None:
-    """Refuse a masked autoencoder, called `name`, whose encoder differs from `ours` in one of `sizes`.
+def check_sizes(name: str, theirs: MaeConfig | DenseConfig, ours: BlockSizes, sizes: Sequence[str]) -> None:
+    """Refuse a model, called `name`, whose plain ViT differs from `ours` in one of `sizes`.
 
     Raises:
       UserError: it does.
@@ -44,8 +55,8 @@ def check_sizes(name: str, theirs: MaeConfig, ours: BlockSizes, sizes: Sequence[
         their_size, our_size = getattr(theirs.encoder, size), getattr(ours, size)
         if their_size != our_size:
             raise UserError(
-                f"{name} holds an encoder whose {size} is {their_size}, but this run's is {our_size}; give a masked "
-                "autoencoder of this size, or train a model of its size"
+                f"{name} holds an encoder whose {size} is {their_size}, but this run's is {our_size}; give a ViT "
+                "of this size, or train a model of its size"
             )
 
 

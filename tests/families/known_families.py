@@ -74,7 +74,7 @@ KNOWN: tuple[KnownFamily, ...] = (
         from_input=("image_encoder/patch_embed/*", "image_encoder/groups/*", "image_encoder/neck/*"),
         undecayed=("image_encoder/position", "*/row_positions", "*/column_positions"),
         training=promptable,
-        begins_with=("mae",),
+        begins_with=("mae", *(family.name for family in DENSE)),
         parity=(
             "tests/parity/test_encoder.py::test_depth_and_neck",
             "tests/parity/test_decoder.py::test_whole_model",

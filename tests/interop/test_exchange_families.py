@@ -12,7 +12,9 @@ import samjax.interop
 from samjax.core.errors import UserError
 from samjax.interop.families import FAMILIES
 from samjax.interop.read_weights import recognise
+from samjax.interop.tables.imagenet_vit_rows import TIMM
 from samjax.interop.tables.sam import SAM
+from samjax.interop.tables.sam_rows import VIT
 from samjax.models.vit.vit import Stem
 from samjax.nn.pixels import PixelStatistics
 
@@ -57,6 +59,17 @@ def test_a_layout_that_cannot_say_how_pixels_are_normalised_refuses_the_model(na
 
 def test_a_plain_vit_with_trained_positions_is_the_start_of_an_image_encoder():
     assert recognise(vit(), name="x").family is SAM
+
+
+def test_a_vit_of_imagenet_is_a_backbone():
+    """With a class token and a last norm; not one that reconstructed photos, nor ViTDet's with relative positions."""
+    of_imagenet = {key: array for key, array in vit().items() if not key.startswith(("mask_token", "decoder_"))}
+    assert recognise(of_imagenet, name="x").naming is TIMM
+    of_vitdet = {**of_imagenet, "blocks.0.attn.rel_pos_h": np.zeros((7, 64), np.float32)}
+    assert recognise(of_vitdet, name="x").naming is VIT
+    for key in ("cls_token", "norm.weight"):
+        lacking = {name: array for name, array in of_imagenet.items() if name != key}
+        assert recognise(lacking, name="x").naming is VIT
 
 
 def test_keys_of_no_family_are_told_with_those_that_are_known():

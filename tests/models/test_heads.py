@@ -7,6 +7,7 @@ import pytest
 from flax import nnx
 
 from samjax.core.errors import UserError
+from samjax.core.random import Rows
 from samjax.core.tree import named_leaves
 from samjax.models.heads.all_mlp import AllMlpConfig, AllMlpHead
 from samjax.models.heads.fpn import FpnConfig, FpnHead
@@ -15,7 +16,9 @@ from samjax.models.heads.mla import MlaConfig
 from samjax.models.heads.ocr import OcrConfig, OcrHead
 from samjax.models.heads.progressive import ProgressiveConfig
 from samjax.models.pyramid.pyramid import PyramidConfig
+from samjax.models.vit.blocks import apply_groups
 from samjax.models.vit.tapped_vit import TappedVitConfig
+from samjax.nn.mlp import Mlp
 
 FLOAT32 = jnp.dtype("float32")
 ENCODER = TappedVitConfig(width=8, heads=2, depth=3, taps=(0, 1), patch=8)
@@ -53,6 +56,41 @@ def test_dropout_is_of_whole_channels_of_a_photo(make):
     assert 0 < gone.sum() < gone.size
     np.testing.assert_allclose(dropped, np.where(gone[:, None, None], 0, 2 * whole), rtol=1e-6)
     np.testing.assert_array_equal(np.asarray(make(0.5)(MAPS).logits), np.asarray(make(0.0)(MAPS).logits))
+
+
+def test_the_mask_transformer_drops_what_its_branches_give():
+    """With a block whose attention and MLP give 1 each: at a rate of a half, a unit gets 0, 2 or 4 in training, and a
+    part of a batch what the whole gives it."""
+    config = MaskTransformerConfig(depth=1, head_channels=4, dropout=0.5)
+    head = config.make(encoder=ENCODER, classes=3, dtype=FLOAT32, rngs=nnx.Rngs(0))
+    for layer in (head.groups.full.attention.out, head.groups.full.mlp.down):
+        layer.kernel[...], layer.bias[...] = jnp.zeros(layer.kernel.shape), jnp.ones(layer.bias.shape)
+    key, maps = jax.random.key(0), (jnp.asarray(np.random.default_rng(0).normal(size=(2, 2, 3, 8)), jnp.float32),)
+
+    @jax.jit
+    def outputs(head, tokens):
+        def apply(tokens, **noise):
+            return apply_groups(head.groups, tokens, head.blocks, rate=head.dropout, **noise)[0]
+
+        part = apply(tokens[:2], key=key, rows=Rows(indices=jnp.array([5, 2]), whole=8))
+        return apply(tokens, key=key), part, *(head(maps, key=one).logits for one in (key, None))
+
+    out, part, in_training, without = map(np.asarray, outputs(head, jnp.zeros((8, 30, 8))))
+    counts = np.array([(out == value).mean() for value in (0, 2, 4)])
+    np.testing.assert_allclose(counts, (0.25, 0.5, 0.25), atol=5 * np.sqrt(0.25 / out.size))
+    assert counts.sum() == pytest.approx(1)
+    np.testing.assert_array_equal(part, out[[5, 2]])
+    assert np.abs(in_training - without).max() > 0.1
+
+
+def test_an_mlp_drops_hidden_units():
+    """With hidden units that are 1 and go out as they are: each is 0 or 2."""
+    mlp = Mlp(4, 4, activation=lambda units: units, dtype=FLOAT32, rngs=nnx.Rngs(0))
+    mlp.up.kernel[...], mlp.up.bias[...], mlp.down.kernel[...] = jnp.zeros((4, 4)), jnp.ones(4), jnp.eye(4)
+    keys = jax.random.split(jax.random.key(0), 2)
+    out = jax.jit(lambda mlp: mlp(jnp.zeros((2, 100, 4)), dropout=0.5, key=keys))(mlp)
+    assert set(np.unique(out)) == {0, 2}
+    assert (out[0] != out[1]).any()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+import json
 import math
 
 import jax
@@ -13,10 +14,15 @@ import torch
 from flax import nnx
 from helpers.golden_logits import model_of
 from safetensors.numpy import load_file
-from transformers import BitConfig, DPTConfig, DPTForDepthEstimation, DPTForSemanticSegmentation
+from transformers import AutoImageProcessor, BitConfig, DPTConfig, DPTForDepthEstimation, DPTForSemanticSegmentation
 
-from samjax.core.tree import matches
+from samjax.checkpoint.load import load_model
+from samjax.checkpoint.weights import load_weights
+from samjax.cli.main import main
+from samjax.core.errors import UserError
+from samjax.core.tree import matches, named_leaves
 from samjax.interop.mapping import Naming, write_out
+from samjax.interop.read_weights import import_weights
 from samjax.interop.tables.dpt_rows import HUB, UNUSED, dpt_rows, dpt_slots
 from samjax.models.dense_prediction.dense_model import DenseConfig, DenseModel
 from samjax.models.heads.dpt import DptDepthConfig, DptSegmentationConfig
@@ -24,6 +30,7 @@ from samjax.models.resnet import ResNetConfig
 from samjax.models.vit.dpt_vit import DptVitConfig
 
 CLASSES, WIDTH, TABLE = 5, 8, 64
+NAMES = tuple(f"class {number}" for number in range(CLASSES))
 PLAIN = DptVitConfig(width=16, depth=5, heads=2, taps=(0, 2, 3, 4), table_size=(TABLE, TABLE))
 HYBRID = dataclasses.replace(
     PLAIN, taps=(1, 4), resnet=ResNetConfig(stem=8, widths=(32, 64, 96), depths=(1, 2, 1), groups=4)
@@ -79,6 +86,7 @@ def theirs(encoder: DptVitConfig, *, depth: bool) -> torch.nn.Module:
         use_batch_norm_in_fusion_residual=not depth,
         semantic_classifier_dropout=0.0,
         num_labels=CLASSES,
+        id2label=dict(enumerate(NAMES)),
     )
     model = (DPTForDepthEstimation if depth else DPTForSemanticSegmentation)(config)
     generator = torch.Generator().manual_seed(0)
@@ -231,3 +239,63 @@ def test_whole_models(name, depth, pair, agrees):
     expected = reference(torch.from_numpy(image.transpose(0, 3, 1, 2).copy()))
     expected = expected.predicted_depth[:, None] if depth else expected.logits
     agrees(f"DPT {name}, whole, {'depth' if depth else 'logits'}", logits(model, image), channels_last(expected))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PLAIN_OR_HYBRID)
+@pytest.mark.parametrize("depth", [True, False], ids=["depth", "segmentation"])
+@torch.no_grad()
+def test_a_folder_comes_in_and_goes_out(name, depth, pair, agrees, tmp_path):
+    """Ours of a folder that transformers saved gives its outputs; transformers' of ours gives them again, with every
+    key that it wants; and the arrays are the same bits when they come back."""
+    encoder = PLAIN_OR_HYBRID[name]
+    reference, _ = pair(encoder, depth)
+    reference.dpt.embeddings.image_size = (TABLE, TABLE)
+    reference.save_pretrained(tmp_path / "theirs")
+    run("import", tmp_path / "theirs", "--out", tmp_path / "ours", "--image-size", TABLE, TABLE)
+    loaded = load_model(tmp_path / "ours", DenseConfig)
+    assert loaded.config.encoder == encoder
+    assert loaded.config.class_names == (() if depth else NAMES)
+    run("export", "--checkpoint", tmp_path / "ours", "--format", "huggingface", "--out", tmp_path / "out")
+    again, info = type(reference).from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(info.values())
+    photos = np.random.default_rng(3).integers(0, 256, (1, TABLE, TABLE, 3), dtype=np.uint8)
+    pixels = AutoImageProcessor.from_pretrained(tmp_path / "out")(photos[0], return_tensors="pt").pixel_values
+    expected, found = (one.eval()(pixels)[0] for one in (reference, again))
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+    expected = expected[:, None] if depth else expected
+    agrees(f"DPT {name}, exported", logits(loaded.model, jnp.asarray(photos)), channels_last(expected))
+    run("import", tmp_path / "out", "--out", tmp_path / "back", "--image-size", TABLE, TABLE)
+    before, after = (load_weights(tmp_path / folder) for folder in ("ours", "back"))
+    assert before.config["model"] == after.config["model"]
+    for one, other in ((before.params, after.params), (before.buffers, after.buffers)):
+        one, other = named_leaves(one), named_leaves(other)
+        assert one.keys() == other.keys()
+        for path, leaf in one.items():
+            np.testing.assert_array_equal(other[path], leaf, err_msg=path)
+
+
+def run(*words) -> None:
+    assert main([str(word) for word in words]) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"qkv_bias": False}, r"samjax does not support .*: qkv_bias is False, expected True"),
+        ({"num_hidden_layers": 7}, r"num_hidden_layers is 7, but the arrays beside it are of 5"),
+        (
+            {"reassemble_factors": [4, 2, 1, 1]},
+            r"reassemble_factors is \[4, 2, 1, 1\], but the arrays beside it are of",
+        ),
+        ({"id2label": {"0": "sky"}}, r"expected the names of classes 0 to 4"),
+        ({"backbone_config": {"model_type": "bit"}}, r"backbone_config is given of a model that is no hybrid"),
+    ],
+)
+def test_a_config_at_odds_with_its_arrays_is_refused(fields, said, pair, tmp_path):
+    reference, _ = pair(PLAIN, False)
+    reference.save_pretrained(tmp_path / "theirs")
+    described = tmp_path / "theirs" / "config.json"
+    described.write_text(json.dumps({**json.loads(described.read_text()), **fields}))
+    with pytest.raises(UserError, match=said):
+        import_weights(tmp_path / "theirs")

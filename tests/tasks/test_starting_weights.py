@@ -6,16 +6,22 @@ import json
 import jax
 import numpy as np
 import pytest
+from etils import epath
 from flax import nnx
 from helpers.micro import drawn_micro, micro_model, micro_run
 
+from samjax.checkpoint.load import model_record
 from samjax.checkpoint.manager import Checkpoints
-from samjax.checkpoint.weights import load_weights, save_weights
+from samjax.checkpoint.weights import Weights, load_weights, save_weights
 from samjax.core.errors import UserError
 from samjax.core.json_config import to_json
-from samjax.core.tree import named_leaves
+from samjax.core.tree import named_leaves, nest
+from samjax.models.dense_prediction.dense_model import DenseConfig
+from samjax.models.heads.linear import LinearConfig
+from samjax.models.vit.tapped_vit import TappedVitConfig
 from samjax.nn.init import Buffer
 from samjax.nn.resize import resize_positions
+from samjax.nn.structure import array_shapes
 from samjax.parallel.mesh import make_mesh
 from samjax.training.start import begin, find_starting_weights
 from samjax.training.state import make_blueprint
@@ -58,6 +64,34 @@ def test_tables_are_resized_and_all_else_is_the_weights(weights, tmp_path):
     np.testing.assert_array_equal(params["image_encoder/position"], expected)
     assert "position table: 4 x 4 to 6 x 4 tokens, bicubically" in beginning.message
     assert "1 relative position tables" in beginning.message
+
+
+def test_an_image_encoder_starts_from_the_plain_vit_of_a_dense_model():
+    """Such as one of ImageNet: its blocks and patches as they are, its positions without the learned tokens' and
+    resized. A backbone of another kind is refused."""
+    encoder = micro_model().image_encoder
+    sizes = {name: getattr(encoder, name) for name in ("width", "depth", "heads", "mlp_ratio", "patch")}
+    dense = DenseConfig(
+        image_size=(32, 32), encoder=TappedVitConfig(**sizes, map_norms=True), head=LinearConfig(), dtype="float32"
+    )
+    draw = np.random.default_rng(0)
+    params = nest(
+        {path: draw.normal(size=shape).astype(np.float32) for path, shape in array_shapes(dense.make).items()}
+    )
+    found = Weights(params=params, buffers={}, config=model_record(dense), path=epath.Path("runs/theirs"))
+    run = run_of("")
+    assert run.must_convert(dense)
+    begin = named_leaves(run.convert_weights(found, dense).params["image_encoder"])
+    given = params["encoder"]
+    table = resize_positions(
+        given["position"][1:].reshape(32 // encoder.patch, 32 // encoder.patch, -1), run.model.grid
+    )
+    np.testing.assert_array_equal(begin["position"], table)
+    np.testing.assert_array_equal(begin["patch_embed/kernel"], given["patch_embed"]["kernel"])
+    last = given["groups"]["full"]["mlp"]["up"]["kernel"][-1]
+    np.testing.assert_array_equal(begin["groups/full/mlp/up/kernel"][-1], last)
+    with pytest.raises(UserError, match=r"runs/theirs holds a dense prediction model, whose backbone is PyramidConfig"):
+        run.convert_weights(found, DenseConfig())
 
 
 def test_frequencies_of_places_are_scaled_as_the_frame(weights):

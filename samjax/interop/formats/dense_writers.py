@@ -9,6 +9,7 @@ from samjax.core.errors import UserError
 from samjax.core.optional import optional
 from samjax.interop.card import About, Use
 from samjax.interop.family import Family
+from samjax.interop.formats.dpt_folder import write_dpt_folder
 from samjax.interop.formats.onnx.model import OnnxOptions, write_onnx
 from samjax.interop.formats.portable_dense import dense
 from samjax.interop.formats.samjax_folder import FolderOptions, write_folder
@@ -183,6 +184,15 @@ DENSE_WRITERS: tuple[Writer, ...] = (
         write=write_segformer_folder,
         holds=SEGFORMER.holds,
         models="a SegFormer",
+    ),
+    Writer(
+        config=DenseConfig,
+        format="huggingface",
+        needs=(("safetensors", "interop"),),
+        about=dense_about,
+        write=write_dpt_folder,
+        holds=DPT.holds,
+        models="a DPT",
     ),
     *(_authors(one) for one in _PUBLISHED),
     Writer(

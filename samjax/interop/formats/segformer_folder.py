@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from samjax.interop.card import Use
-from samjax.interop.formats.transformers_folder import write_transformers_folder
+from samjax.interop.formats.transformers_folder import label_fields, write_transformers_folder
 from samjax.interop.tables.segformer import HUB_EPSILON, SEGFORMER, WHOLE_HUB
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.heads.all_mlp import AllMlpConfig
@@ -67,7 +67,6 @@ def model_config(config: DenseConfig) -> dict[str, Any]:
     encoder, head = config.encoder, config.head
     assert isinstance(encoder, PyramidConfig)
     assert isinstance(head, AllMlpConfig)
-    names = config.class_names or tuple(f"LABEL_{number}" for number in range(config.classes))
     return {
         "architectures": ["SegformerForSemanticSegmentation"],
         "model_type": "segformer",
@@ -89,6 +88,5 @@ def model_config(config: DenseConfig) -> dict[str, Any]:
         "layer_norm_eps": encoder.epsilon,
         "decoder_hidden_size": head.width,
         "semantic_loss_ignore_index": 255,
-        "id2label": {str(number): name for number, name in enumerate(names)},
-        "label2id": {name: number for number, name in enumerate(names)},
+        **label_fields(config.class_names, config.classes),
     }

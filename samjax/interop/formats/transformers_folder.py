@@ -1,7 +1,7 @@
 """A folder for transformers' `from_pretrained`, written without transformers."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,3 +46,12 @@ def write_transformers_folder(
     }
     for name, content in [("config.json", config), ("preprocessor_config.json", {**processor, **scaling})]:
         (folder / name).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def label_fields(names: Sequence[str], classes: int) -> dict[str, Any]:
+    """Return the fields of config.json that name classes; without names they get transformers' own, `LABEL_0`."""
+    names = names or [f"LABEL_{number}" for number in range(classes)]
+    return {
+        "id2label": {str(number): name for number, name in enumerate(names)},
+        "label2id": {name: number for number, name in enumerate(names)},
+    }

@@ -1,9 +1,11 @@
 """What all families of dense prediction models do alike when they read a state dict."""
 
 import fnmatch
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
+from samjax.core.errors import UserError
 from samjax.interop.family import Family, Reading, Source
 from samjax.interop.mapping import Naming
 from samjax.models.dense_prediction.dense_model import DenseConfig
@@ -60,3 +62,19 @@ def frame_note(source: Source, frame: tuple[int, int] = FRAME) -> tuple[str, ...
     return (
         f"no array says for what frame the model was trained: {height} x {width} is taken, --image-size gives another",
     )
+
+
+def class_names(described: Mapping[str, Any], classes: int, *, name: str) -> tuple[str, ...]:
+    """Return the classes' names in a config.json, called `name`, none where they are transformers' numbers.
+
+    Raises:
+      UserError: they are not one for each class.
+    """
+    labels = described.get("id2label")
+    if labels is None:
+        return ()
+    numbers = [str(number) for number in range(classes)]
+    if not isinstance(labels, dict) or {*labels} != {*numbers} or not all(isinstance(x, str) for x in labels.values()):
+        raise UserError(f"{name}: id2label is {labels!r:.60}, expected the names of classes 0 to {classes - 1}")
+    names = tuple(labels[number] for number in numbers)
+    return () if names == tuple(f"LABEL_{number}" for number in numbers) else names

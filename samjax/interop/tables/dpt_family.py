@@ -8,7 +8,8 @@ from samjax.core.errors import UserError
 from samjax.interop.array_shapes import Shapes
 from samjax.interop.family import Family, Reading, Source
 from samjax.interop.mapping import Naming, Row
-from samjax.interop.tables.dense_reading import beyond_pixels, frame_note, reading, used_part
+from samjax.interop.tables.dense_reading import beyond_pixels, class_names, frame_note, reading, used_part
+from samjax.interop.tables.dpt_config_json import check_against, config_fields, groups_of
 from samjax.interop.tables.dpt_rows import AUTHORS, HUB, UNUSED, dpt_rows, dpt_slots
 from samjax.interop.tables.vit_geometry import HEADS, PUBLISHED, heads_of, mlp_ratio
 from samjax.models.dense_prediction.dense_model import DenseConfig
@@ -24,6 +25,10 @@ _PLAIN_DEPTH, _HYBRID_DEPTH = DenseConfig.dpt_large_depth(), DenseConfig.dpt_hyb
 """Configs whose tables have the arrays of each kind."""
 _STRIDE = 16
 """Of a hybrid's last map."""
+_STAGES = 3
+"""Of a hybrid's ResNet in transformers."""
+_HIDDEN = 32
+"""Channels before the last layer for depth there."""
 HUB_EPSILON = 1e-12
 """transformers' default; the authors' is 1e-6."""
 
@@ -48,7 +53,8 @@ def _read(source: Source) -> Reading:
     shapes = segmentation
     if is_depth:
         shapes = Shapes(used.arrays, used.naming, _rows(_HYBRID_DEPTH if is_hybrid else _PLAIN_DEPTH))
-    encoder = _encoder(shapes, _described(source), naming=used.naming, is_hybrid=is_hybrid)
+    fields = config_fields(source)
+    encoder = _encoder(shapes, fields, naming=used.naming, is_hybrid=is_hybrid)
     projections = [f"head/fusion/reassemble/{level}/project/kernel" for level in range(4)]
     sizes: Any = {
         "width": shapes.of("head/fusion/narrow/3/kernel", axes=4)[0],
@@ -58,31 +64,38 @@ def _read(source: Source) -> Reading:
     if is_depth:
         head, classes = DptDepthConfig(**sizes, hidden=shapes.of("head/conv2/kernel", axes=4)[0]), 1
     else:
+        if fields is not None:
+            sizes["dropout"] = fields["semantic_classifier_dropout"]
         head = DptSegmentationConfig(**sizes, auxiliary=shapes.has("head/auxiliary/classify/kernel"))
         classes = shapes.of("head/main/classify/kernel", axes=4)[0]
     frame = (_PLAIN_DEPTH if is_depth else _PLAIN).image_size
+    name = f"{source.name}/config.json"
     config = DenseConfig(
         image_size=source.image_size or frame,
         classes=classes,
+        class_names=() if fields is None or is_depth else class_names(fields, classes, name=name),
         pixel_statistics=PixelStatistics.HALF,
         encoder=encoder,
         head=head,
         dtype="float32",
     )
+    if fields is not None:
+        check_against(fields, config, name=name)
     return reading(DPT, source, config, *frame_note(source, frame))
 
 
-def _encoder(shapes: Shapes, described: Mapping[str, Any] | None, *, naming: Naming, is_hybrid: bool) -> DptVitConfig:
+def _encoder(shapes: Shapes, fields: Mapping[str, Any] | None, *, naming: Naming, is_hybrid: bool) -> DptVitConfig:
     width, _, kernel, _ = shapes.of("encoder/vit/patch_embed/kernel", axes=4)
     patch = _STRIDE if is_hybrid else kernel
     rows = shapes.of("encoder/vit/position", axes=3)[1] - 1
     side = round(max(rows, 0) ** 0.5)
     if side < 1 or side**2 != rows:
         raise UserError(f"{shapes.key('encoder/vit/position')} has positions of {rows} patches, which are no square")
-    depth, known = shapes.count("encoder/vit/groups/full/norm1/scale"), described or {}
-    blocks = taps(depth, is_hybrid=is_hybrid)
+    depth, known = shapes.count("encoder/vit/groups/full/norm1/scale"), fields or {}
     if "backbone_out_indices" in known:
-        blocks = tuple(known["backbone_out_indices"][-len(blocks) :])
+        blocks = tuple(known["backbone_out_indices"][-2 if is_hybrid else 0 :])
+    else:
+        blocks = taps(depth, is_hybrid=is_hybrid)
     epsilon = 1e-6 if naming.name == AUTHORS else known.get("layer_norm_eps", HUB_EPSILON)
     return DptVitConfig(
         patch=patch,
@@ -91,14 +104,14 @@ def _encoder(shapes: Shapes, described: Mapping[str, Any] | None, *, naming: Nam
         heads=known.get("num_attention_heads") or heads_of(width, HEADS, "the encoder"),
         mlp_ratio=mlp_ratio(shapes, "encoder/vit/groups/full/mlp/up/kernel"),
         taps=blocks,
-        resnet=_resnet(shapes) if is_hybrid else None,
+        resnet=_resnet(shapes, groups_of(fields)) if is_hybrid else None,
         table_size=(side * patch, side * patch),
         epsilon=epsilon,
     )
 
 
-def _resnet(shapes: Shapes) -> ResNetConfig:
-    """Return the network of a hybrid, whose norms' groups no array says: the published ones' number is taken."""
+def _resnet(shapes: Shapes, groups: int) -> ResNetConfig:
+    """Return the network of a hybrid, whose norms' groups no array says."""
     ends = [f"encoder/resnet/stages/{stage}/0/up/conv/kernel" for stage in range(3)]
     depths = []
     for path in ends:
@@ -109,28 +122,8 @@ def _resnet(shapes: Shapes) -> ResNetConfig:
         stem=shapes.of("encoder/resnet/stem/conv/kernel", axes=4)[0],
         widths=tuple(shapes.of(path, axes=4)[0] for path in ends),
         depths=tuple(depths),
+        groups=groups,
     )
-
-
-def _described(source: Source) -> Mapping[str, Any] | None:
-    """Return config.json's fields, where there is one, of a model that is computed here."""
-    config = source.config_json
-    if config is None or source.naming.name == AUTHORS:
-        return None
-    name = f"{source.name}/config.json"
-    if config.get("model_type") != "dpt":
-        raise UserError(f"{name} is of a model of type {config.get('model_type')!r:.40}, expected 'dpt'")
-    faults = [
-        f"{field} is {config[field]!r:.40}, expected {value!r}"
-        for field, value in {"hidden_act": "gelu", "readout_type": "project", "num_channels": 3}.items()
-        if config.get(field, value) != value
-    ]
-    blocks, heads = config.get("backbone_out_indices", [2]), config.get("num_attention_heads", 12)
-    if not isinstance(blocks, list) or not all(type(block) is int for block in blocks) or type(heads) is not int:
-        faults.append("backbone_out_indices or num_attention_heads are no numbers")
-    if faults:
-        raise UserError(f"samjax does not support the model of {name}: {'; '.join(faults)}")
-    return config
 
 
 def _beyond(config: DenseConfig, naming: Naming) -> str:
@@ -144,7 +137,23 @@ def _beyond(config: DenseConfig, naming: Naming) -> str:
             return f"is one of which {error}"
         if encoder.taps != expected:
             return f"has model.encoder.taps {encoder.taps}, where theirs has {expected}"
-    return beyond_pixels(config, naming)
+        return beyond_pixels(config, naming)
+    return _beyond_hub(config, encoder) or beyond_pixels(config, naming)
+
+
+def _beyond_hub(config: DenseConfig, encoder: DptVitConfig) -> str:
+    head, resnet = config.head, encoder.resnet
+    assert isinstance(head, DptDepthConfig | DptSegmentationConfig)
+    for name, (height, width) in {"model.image_size": config.image_size, "table_size": encoder.table_size}.items():
+        if height != width:
+            return f"has {name} {height} x {width}, where that takes squares alone"
+    if [bool(width) for width in head.map_widths] != [resnet is None] * 2 + [True] * 2:
+        return f"has model.head.map_widths {head.map_widths}, where that projects all maps but those of a ResNet"
+    if resnet is not None and len(resnet.depths) != _STAGES:
+        return f"has a ResNet of {len(resnet.depths)} stages, where that has {_STAGES}"
+    if isinstance(head, DptDepthConfig) and head.hidden != _HIDDEN:
+        return f"has model.head.hidden {head.hidden}, where that has {_HIDDEN}"
+    return ""
 
 
 def _holds(config: DenseConfig) -> bool:

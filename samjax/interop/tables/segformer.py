@@ -9,7 +9,7 @@ from samjax.core.errors import UserError
 from samjax.interop.array_shapes import Shapes
 from samjax.interop.family import Family, Reading, Source
 from samjax.interop.mapping import Naming
-from samjax.interop.tables.dense_reading import FRAME, beyond_pixels, frame_note, reading, used_part
+from samjax.interop.tables.dense_reading import FRAME, beyond_pixels, class_names, frame_note, reading, used_part
 from samjax.interop.tables.pyramid_geometry import EVERYTHING, first_ratio, pyramid_config, pyramid_name
 from samjax.interop.tables.pyramid_rows import pyramid_slots
 from samjax.interop.tables.segformer_rows import (
@@ -73,7 +73,7 @@ def _read(source: Source) -> Reading:
     config = DenseConfig(
         image_size=frame,
         classes=classes,
-        class_names=() if described is None else _class_names(described, classes, name=f"{source.name}/config.json"),
+        class_names=() if described is None else class_names(described, classes, name=f"{source.name}/config.json"),
         encoder=encoder,
         head=AllMlpConfig(width=width, dropout=dropout),
         dtype="float32",
@@ -117,18 +117,6 @@ def _check_against(described: Mapping[str, Any], config: DenseConfig, *, name: s
         given = described.get(field, defaults[field])
         if given != shaped:
             raise UserError(f"{name}: {field} is {given!r:.60}, but the arrays beside it are of {shaped}")
-
-
-def _class_names(described: Mapping[str, Any], classes: int, *, name: str) -> tuple[str, ...]:
-    """Return the names in config.json, none where they are transformers' numbers."""
-    labels = described.get("id2label")
-    if labels is None:
-        return ()
-    numbers = [str(number) for number in range(classes)]
-    if not isinstance(labels, dict) or {*labels} != {*numbers} or not all(isinstance(x, str) for x in labels.values()):
-        raise UserError(f"{name}: id2label is {labels!r:.60}, expected the names of classes 0 to {classes - 1}")
-    names = tuple(labels[number] for number in numbers)
-    return () if names == tuple(f"LABEL_{number}" for number in numbers) else names
 
 
 def _holds(config: DenseConfig) -> bool:

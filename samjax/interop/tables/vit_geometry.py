@@ -12,13 +12,14 @@ PUBLISHED = {
     "ViT-S": TappedVitConfig(width=384, heads=6),
     "ViT-B": TappedVitConfig(),
     "ViT-L": TappedVitConfig(width=1024, depth=24, heads=16),
+    "ViT-H": TappedVitConfig(patch=14, width=1280, depth=32, heads=16),
 }
 HEADS = {one.width: one.heads for one in PUBLISHED.values()}
 """Attention heads of published ViTs, by their width."""
 
 
-def vit_sizes(shapes: Shapes) -> dict[str, Any]:
-    """Return the fields of a `TappedVitConfig` that are read from arrays below `encoder`.
+def vit_sizes(shapes: Shapes, *, heads: int | None = None) -> dict[str, Any]:
+    """Return the fields of a `TappedVitConfig` that are read from arrays below `encoder`, and its `heads` where known.
 
     Raises:
       UserError: an array that says how large it is is missing, or there is no such encoder.
@@ -33,7 +34,7 @@ def vit_sizes(shapes: Shapes) -> dict[str, Any]:
         "patch": patch,
         "width": width,
         "depth": shapes.count("encoder/groups/full/norm1/scale"),
-        "heads": heads_of(width, HEADS, "the encoder"),
+        "heads": heads or heads_of(width, HEADS, "the encoder"),
         "mlp_ratio": mlp_ratio(shapes, "encoder/groups/full/mlp/up/kernel"),
         "patch_bias": shapes.has("encoder/patch_embed/bias"),
     }

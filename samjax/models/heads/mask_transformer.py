@@ -33,6 +33,8 @@ class MaskTransformerConfig(HeadConfig):
     """Added to the variance in every norm."""
     drop_path: DropRate = 0.0
     """Rate at which the last block is dropped in training; it rises linearly from 0 at the first."""
+    dropout: DropRate = 0.1
+    """Rate at which units are dropped in training: of what attention and MLPs give, and of the MLPs' hidden ones."""
 
     def make(self, *, encoder: BackboneConfig, classes: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> "MaskTransformerHead":
         """Return the head of a backbone's last map.
@@ -52,6 +54,7 @@ class MaskTransformerHead(nnx.Module):
                 f"model.encoder's last map has {channels} channels; they must be a multiple of "
                 f"model.head.head_channels, {config.head_channels}"
             )
+        self.dropout = config.dropout
         self.blocks = BlocksConfig(
             width=channels,
             depth=config.depth,
@@ -87,11 +90,11 @@ class MaskTransformerHead(nnx.Module):
         key: Key[Array, ""] | None = None,
         rows: Rows | None = None,
     ) -> HeadOutput:
-        """Return the logits; a `key` turns drop path on."""
+        """Return the logits; a `key` turns drop path and dropout on."""
         patches = self.project(einops.rearrange(maps[-1], "b h w d -> b (h w) d"))
         classes = self.class_tokens[...].astype(patches.dtype)
         tokens = jnp.concatenate([patches, jnp.broadcast_to(classes, (patches.shape[0], *classes.shape))], axis=1)
-        tokens, _ = apply_groups(self.groups, tokens, self.blocks, key=key, rows=rows)
+        tokens, _ = apply_groups(self.groups, tokens, self.blocks, rate=self.dropout, key=key, rows=rows)
         patches, classes = jnp.split(self.norm(tokens), [patches.shape[1]], axis=1)
         patches, classes = _unit(self.project_patches(patches)), _unit(self.project_classes(classes))
         logits = self.class_norm(jnp.einsum("bnd,bcd->bnc", patches, classes, precision="highest"))

@@ -10,11 +10,11 @@ from flax import nnx
 from jax.nn.initializers import Initializer
 from jaxtyping import Array, Bool, Float, Key
 
-from samjax.core.random import Rows, split_each
+from samjax.core.random import Rows, draw_rows, split_each
 from samjax.core.ranges import Count, DropRate, Range, config_class
 from samjax.core.tree import LayerIds
 from samjax.models.multiples import check_multiples
-from samjax.nn.drop_path import draw_paths, drop_path
+from samjax.nn.drop_path import draw_paths, drop_path, dropout
 from samjax.nn.init import VIT_INIT
 from samjax.nn.mlp import Mlp
 from samjax.nn.norm import layer_norm
@@ -124,12 +124,30 @@ class Block(nnx.Module):
         self.mlp = Mlp(config.width, config.width * config.mlp_ratio, init=init, dtype=dtype, rngs=rngs)
 
     def __call__(
-        self, tokens: Float[Array, "b *places d"], drop_rate: Float[Array, ""], keep: Bool[Array, "2 b"] | None
+        self,
+        tokens: Float[Array, "b *places d"],
+        drop_rate: Float[Array, ""],
+        keep: Bool[Array, "2 b"] | None,
+        *,
+        rate: float = 0.0,
+        keys: Key[Array, "3 b"] | None = None,
     ) -> Float[Array, "b *places d"]:
-        """Apply to a map or a sequence of tokens; `keep`, of each branch, None means no drop path."""
+        """Apply to a map or a sequence of tokens.
+
+        Args:
+          tokens: the input.
+          drop_rate: of drop path.
+          keep: of each branch and sample, whether it is kept; None means no drop path.
+          rate: of dropout.
+          keys: of what attention gives, of the MLP's hidden units, and of what it gives, for each sample; None means no
+            dropout.
+        """
         attention, mlp = (None, None) if keep is None else keep
-        tokens = tokens + drop_path(self.attention(self.norm1(tokens)), drop_rate, attention)
-        tokens = tokens + drop_path(self.mlp(self.norm2(tokens)), drop_rate, mlp)
+        of_attention, of_hidden, of_mlp = (None, None, None) if keys is None else keys
+        branch = dropout(self.attention(self.norm1(tokens)), rate, of_attention)
+        tokens = tokens + drop_path(branch, drop_rate, attention)
+        branch = dropout(self.mlp(self.norm2(tokens), dropout=rate, key=of_hidden), rate, of_mlp)
+        tokens = tokens + drop_path(branch, drop_rate, mlp)
         return constrain(tokens, "batch", *(None,) * (tokens.ndim - 1))
 
 
@@ -168,6 +186,7 @@ def apply_groups(
     config: BlocksConfig,
     *,
     taps: tuple[int, ...] = (),
+    rate: float = 0.0,
     key: Key[Array, ""] | None = None,
     rows: Rows | None = None,
 ) -> tuple[Float[Array, "b *places d"], tuple[Float[Array, "b *places d"], ...]]:
@@ -176,12 +195,17 @@ def apply_groups(
     Args:
       groups: all blocks, as `stack_groups` makes them from `config`.
       tokens: a map [b h w d], or a sequence [b n d] where `config.takes_sequences`.
-      key: turns drop path on.
+      rate: of dropout, of what attention and MLPs give and of their hidden units.
+      key: turns drop path and dropout on.
       rows: of a part of a batch, which samples of the whole batch it holds.
     """
     shape = (config.groups, config.global_every)
     rates = jnp.linspace(0.0, config.drop_path, config.depth).reshape(shape)
-    keep = None
+    keep, keys = None, None
+    if key is not None and rate > 0.0:
+        key, of_units = split_each(key, 2)
+        split = draw_rows(lambda photos: jax.random.split(of_units, (photos, *shape, 3)), len(tokens), rows)
+        keys = jnp.moveaxis(split, 0, -1)
     if key is not None and config.drop_path > 0.0:
         of_branch = split_each(jax.random.split(key, shape), 2)
         keep = draw_paths(of_branch, jnp.broadcast_to(rates[..., None], of_branch.shape), len(tokens), rows)
@@ -190,11 +214,13 @@ def apply_groups(
         places = np.full(config.depth, len(taps))
         places[list(taps)] = np.arange(len(taps))
         kept, slots = jnp.zeros((len(taps), *tokens.shape), tokens.dtype), jnp.asarray(places).reshape(shape)
-    apply = rematerialise(lambda block, tokens, rate, keep: block(tokens, rate, keep), config.remat)
+    apply = rematerialise(
+        lambda block, tokens, drop_rate, keep, keys: block(tokens, drop_rate, keep, rate=rate, keys=keys), config.remat
+    )
 
     def step(carry, inputs):
-        (tokens, kept), (block, rate, keep, slot) = carry, inputs
-        tokens = apply(block, tokens, rate, keep)
+        (tokens, kept), (block, drop_rate, keep, keys, slot) = carry, inputs
+        tokens = apply(block, tokens, drop_rate, keep, keys)
         return (tokens, None if kept is None else kept.at[slot].set(tokens, mode="drop")), None
 
     def group(carry, inputs):
@@ -204,5 +230,5 @@ def apply_groups(
             carry, _ = jax.lax.scan(step, carry, (blocks.windowed, *first))
         return step(carry, (blocks.full, *jax.tree.map(lambda values: values[-1], by_block)))
 
-    (tokens, kept), _ = jax.lax.scan(group, (tokens, kept), (groups, rates, keep, slots))
+    (tokens, kept), _ = jax.lax.scan(group, (tokens, kept), (groups, rates, keep, keys, slots))
     return tokens, () if kept is None else tuple(kept)

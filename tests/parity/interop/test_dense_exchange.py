@@ -9,6 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from drawn_weights import drawn
 from helpers.setr_cases import AUTHORS, MMSEGMENTATION, small
 from helpers.tiny_dense import save_dense
 from safetensors.numpy import load_file
@@ -18,10 +19,16 @@ from samjax.checkpoint.load import load_model, load_weights_and_config
 from samjax.checkpoint.weights import load_weights
 from samjax.cli.main import main
 from samjax.core.tree import named_leaves
+from samjax.interop.read_weights import import_weights
+from samjax.interop.tables.segmenter import SEGMENTER
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.nn.pixels import normalise
 
 SIDES = (64, 96)
+SEGMENTER_SMALL = DenseConfig.segmenter_b16(classes=3, linear=True, image_size=(64, 64), dtype="float32")
+SEGMENTER_SMALL = dataclasses.replace(
+    SEGMENTER_SMALL, encoder=dataclasses.replace(SEGMENTER_SMALL.encoder, width=16, depth=2, heads=4)
+)
 NAMES = {0: "sky", 1: "tree", 2: "road"}
 SIZES = {
     "hidden_sizes": [4, 8, 10, 16],
@@ -138,6 +145,15 @@ def test_setr_goes_out_as_it_came(layout, tmp_path):
     assert content["decode_head.cls.weight" if layout == AUTHORS else "decode_head.conv_seg.weight"].shape[0] == 3
 
 
+def test_a_variant_beside_segmenters_file_is_read(tmp_path):
+    """Of a frame that the table of positions does not tell from a square."""
+    state = SEGMENTER.to_torch(*drawn(SEGMENTER_SMALL), SEGMENTER_SMALL)
+    torch.save({"model": {key: torch.from_numpy(array) for key, array in state.items()}}, tmp_path / "checkpoint.pth")
+    (tmp_path / "variant.yml").write_text("net_kwargs: {n_heads: 4, image_size: [32, 128]}\n")
+    config = import_weights(tmp_path / "checkpoint.pth").reading.config
+    assert (config.encoder.heads, config.image_size) == (4, (32, 128))
+
+
 @pytest.mark.slow
 def test_onnx_and_stablehlo_give_the_same_logits(imported, tmp_path, agrees):
     loaded = load_model(imported, DenseConfig)
@@ -186,6 +202,9 @@ def test_what_no_layout_holds_is_told(tmp_path, capsys):
     setr = dataclasses.replace(setr, head=dataclasses.replace(setr.head, align_corners=True))
     weights = save_dense(setr, tmp_path / "setr")
     said = refused(capsys, "export", "--checkpoint", weights, "--format", "huggingface", "--out", tmp_path / "x")
-    assert "--format huggingface takes a SegFormer: give another --format, authors or stablehlo or onnx or" in said
+    assert (
+        "--format huggingface takes a SegFormer or a DPT: give another --format, authors or stablehlo or onnx or"
+        in said
+    )
     said = refused(capsys, "export", "--checkpoint", weights, "--format", "authors", "--out", tmp_path / "x")
     assert "SETR's authors cannot hold this model, which has model.head.kernel 1, where that has 3" in said
