@@ -39,7 +39,7 @@ SYSTEMS: dict[str, DenseConfig] = {
         TappedVitConfig(**_VIT, class_token=False, taps=(0, 1, 2), map_norms=True), MlaConfig(width=32, level_width=16)
     ),
     "segmenter-linear": _model(TappedVitConfig(**_VIT, epsilon=1e-5), LinearConfig()),
-    "segmenter-mask": _model(TappedVitConfig(**_VIT, epsilon=1e-5), MaskTransformerConfig(depth=1)),
+    "segmenter-mask": _model(TappedVitConfig(**_VIT, epsilon=1e-5), MaskTransformerConfig(depth=1, head_channels=16)),
     "dpt": _model(
         DptVitConfig(width=48, depth=4, heads=3, patch=16, taps=(0, 1, 2, 3)),
         DptSegmentationConfig(width=32, map_widths=(16, 16, 32, 32)),

@@ -37,6 +37,15 @@ def test_scores_are_those_of_sets_of_pixels(maps):
     assert np.isnan(scores.of_class(5).iou)
 
 
+def test_scores_are_mmsegmentations(maps):
+    """Of the same maps by IoUMetric of mmsegmentation 1.2.2, whose ignored label is 255: aAcc, mIoU, mAcc, each IoU."""
+    scores = SemanticScores(matrix=sum(confusion(*pair, classes=CLASSES) for pair in zip(*maps, strict=True)))
+    totals = scores.pixel_accuracy, scores.miou, scores.mean_accuracy
+    np.testing.assert_allclose(totals, [0.212614044547081, 0.10205762684345246, 0.20915309339761734], rtol=1e-6)
+    ious = [scores.of_class(number).iou for number in range(CLASSES)]
+    np.testing.assert_allclose(ious, [0.10663765, 0.11060948, 0.17571644, 0.0, 0.11732456, np.nan], rtol=1e-6)
+
+
 def test_nothing_counted_has_no_score():
     scores = SemanticScores(matrix=confusion(np.full(4, -1), np.zeros(4, int), classes=2))
     assert np.isnan([scores.miou, scores.mean_accuracy, scores.pixel_accuracy]).all()
