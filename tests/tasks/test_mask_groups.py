@@ -119,9 +119,10 @@ def expected():
     ("at_once", "recompute"),
     [
         (3, False),  # does not divide the slots: they are padded
+        pytest.param(4, True, marks=pytest.mark.slow),
         *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in [(1, True), (4, True), (4, False), (8, True), (16, False), (32, True)]
+            pytest.param(*case, marks=[pytest.mark.slow, pytest.mark.long])
+            for case in [(1, True), (4, False), (8, True), (16, False), (32, True)]
         ),
     ],
 )

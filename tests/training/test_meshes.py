@@ -43,8 +43,9 @@ MESHES = {
     "fsdp_tensor": MeshConfig(preset=Preset.FSDP_TENSOR),
     "all_axes": MeshConfig(data=2, fsdp=2, tensor=2),
 }
-# Each takes a minute; the others run with the slow tests.
-NAMES = ["all_axes", *(pytest.param(name, marks=pytest.mark.slow) for name in MESHES if name != "all_axes")]
+# Each takes a minute: one runs by default, one with the slow tests, the others by hand.
+_RUN_BY = {"all_axes": (), "fsdp": pytest.mark.slow}
+NAMES = [pytest.param(name, marks=_RUN_BY.get(name, (pytest.mark.slow, pytest.mark.long))) for name in MESHES]
 
 
 class Run(NamedTuple):
