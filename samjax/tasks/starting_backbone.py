@@ -39,7 +39,16 @@ def dense_of_dense(weights: Weights, theirs: DenseConfig, ours: DenseConfig) -> 
     What has a channel or a token for each class starts fresh; position tables are resized bilinearly, as SETR,
     Segmenter and PVT do; tables of the offsets in a window bicubically, as Swin's authors do. Whatever else differs
     stays, for `check_weights` to refuse.
+
+    Raises:
+      UserError: one gives depth, and the other classes.
     """
+    if theirs.head.GIVES_DEPTH != ours.head.GIVES_DEPTH:
+        gives = ("classes", "depth")
+        raise UserError(
+            f"init_from: {weights.path} gives {gives[theirs.head.GIVES_DEPTH]}, this run's model "
+            f"{gives[ours.head.GIVES_DEPTH]}, whose head is another: give weights of such a model, or of a plain ViT"
+        )
     notes: list[str] = []
     params, buffers = named_leaves(weights.params), named_leaves(weights.buffers)
     if theirs.classes != ours.classes:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from etils import epath
 from flax import nnx
-from helpers.tiny_dense import tiny_dense
+from helpers.tiny_dense import tiny_dense, tiny_depth
 
 from samjax.checkpoint.load import model_record
 from samjax.checkpoint.weights import Weights, save_weights
@@ -16,6 +16,7 @@ from samjax.core.errors import UserError
 from samjax.core.tree import map_with_names, named_leaves, nest
 from samjax.data.segments.segment_data import SegmentDataConfig
 from samjax.models.dense_prediction.dense_model import DenseConfig
+from samjax.models.heads.dpt import DptSegmentationConfig
 from samjax.models.heads.linear import LinearConfig
 from samjax.models.heads.mla import MlaConfig
 from samjax.models.heads.ocr import OcrConfig
@@ -27,6 +28,7 @@ from samjax.nn.resize import resize_position_rows, resize_positions
 from samjax.nn.structure import abstract_model
 from samjax.parallel.mesh import make_mesh
 from samjax.tasks.semantic import SemanticTraining
+from samjax.tasks.starting_backbone import dense_of_dense
 from samjax.training.start import find_starting_weights
 from samjax.training.state import make_blueprint
 
@@ -151,6 +153,14 @@ def test_what_cannot_begin_is_one_sentence():
         run_of(wide).convert_weights(drawn(mae), mae)
     with pytest.raises(UserError, match=r"whose encoder is a plain ViT, but this run's backbone is PyramidConfig"):
         run_of(tiny_dense(classes=2)).convert_weights(drawn(mae), mae)
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("depth", "classes"), ("classes", "depth")])
+def test_depth_does_not_begin_classes_nor_classes_depth(theirs, ours):
+    segmentation = DptSegmentationConfig(width=8, map_widths=(4, 4, 4, 4))
+    models = {"depth": tiny_depth(), "classes": tiny_depth(classes=3, head=segmentation)}
+    with pytest.raises(UserError, match=f"runs/theirs gives {theirs}, this run's model {ours}"):
+        dense_of_dense(drawn(models[theirs]), models[theirs], models[ours])
 
 
 def test_a_backbone_of_another_width_is_refused(tmp_path):
