@@ -6,16 +6,22 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from etils import epath
 from flax import nnx
 from reference import SMALL, channels_first, reference, to_numpy
 from released import released
 
+from samjax.checkpoint.load import model_record
+from samjax.checkpoint.weights import Weights
+from samjax.data.masks.mask_data import MaskDataConfig
 from samjax.interop.mapping import Naming
 from samjax.interop.read_weights import import_weights
 from samjax.interop.tables.sam import SAM
 from samjax.interop.tables.sam_rows import RELEASE, TRANSFORMERS
+from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.sam import Sam, SamConfig
 from samjax.nn.structure import array_shapes, model_with
+from samjax.tasks.promptable import PromptableTraining
 
 
 @pytest.fixture(scope="module")
@@ -125,8 +131,21 @@ def test_an_imported_vit_computes_as_the_original(tmp_path, agrees):
     torch.save({"model": as_mae(vit.state_dict(), depth)}, tmp_path / "mae.pth")
 
     imported = import_weights(tmp_path / "mae.pth", image_size=(side * patch, side * patch)).reading
-    encoder = Sam(imported.config, rngs=nnx.Rngs(0)).image_encoder
-    nnx.update(encoder, jax.tree.map(jnp.asarray, imported.params["image_encoder"]))
+    ours = SamConfig.vit_h(
+        image_size=(side * patch, side * patch),
+        image_encoder=ImageEncoderConfig(width=width, depth=depth, heads=width // 64, window=side, global_every=2),
+        dtype="float32",
+    )
+    run = PromptableTraining(model=ours, data=MaskDataConfig(source="x"))
+    found = Weights(
+        params=imported.params,
+        buffers=imported.buffers,
+        config=model_record(imported.config),
+        path=epath.Path(tmp_path / "vit"),
+    )
+    started = run.convert_weights(found, imported.config)
+    encoder = Sam(ours, rngs=nnx.Rngs(0)).image_encoder
+    nnx.update(encoder, jax.tree.map(jnp.asarray, started.params["image_encoder"]))
     encoder.neck = Same()
     image = np.random.default_rng(0).normal(size=(1, side * patch, side * patch, 3)).astype(np.float32)
     tokens = vit.embeddings(channels_first(image))[:, 1:]

@@ -319,11 +319,11 @@ def test_a_config_that_no_model_here_has_is_refused(theirs, tmp_path, capsys, ch
 
 
 def test_trained_positions_are_no_maes(tmp_path, capsys):
-    """A plain ViT has the same keys: it begins an image encoder, as it did."""
+    """A plain ViT has the same keys: it is a backbone, with which SAM and dense models start."""
     state = release(decoder=False)
     state["pos_embed"] = np.random.default_rng(1).normal(size=state["pos_embed"].shape).astype(np.float32)
     state = {key.replace("blocks.2.", "blocks.3."): array for key, array in state.items()} | {
         key.replace("blocks.0.", "blocks.2."): array for key, array in state.items() if key.startswith("blocks.0.")
     }
     imported(saved(tmp_path / "x.pth", state), tmp_path / "m")
-    assert "the image encoder of a Segment Anything ViT of 4 blocks" in capsys.readouterr().out
+    assert "the backbone of a Segmenter ViT of 4 blocks" in capsys.readouterr().out
