@@ -9,6 +9,7 @@ from samjax.core.errors import UserError
 from samjax.data.classes.class_table import ClassTable
 from samjax.data.masks import rle
 from samjax.data.records import segments
+from samjax.data.records.png_map import encode_map
 
 _IGNORED = -1
 """Of pixels, while segments are painted."""
@@ -64,7 +65,7 @@ def segment_record(photo: AnnotatedPhoto, classes: ClassTable, identity: dict[st
     ids[ids == _IGNORED] = segments.VOID
     seen = set(np.unique(ids).tolist())
     kept = tuple(one for one in found if one.id in seen)
-    return segments.Record(**identity, png=segments.encode_ids(ids), segments=kept)
+    return segments.Record(**identity, png=encode_map(ids), segments=kept)
 
 
 def _value(mask: ObjectMask) -> int:

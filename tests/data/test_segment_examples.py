@@ -12,6 +12,7 @@ from PIL import Image
 from samjax.core.errors import UserError
 from samjax.data.masks import rle
 from samjax.data.records import masks, segments
+from samjax.data.records.png_map import encode_map
 from samjax.data.records.schema import RecordError
 from samjax.data.segments.photometric import PhotometricConfig
 from samjax.data.segments.segment_data import SegmentDataConfig, SegmentExamples, object_classes
@@ -27,7 +28,7 @@ def record_of(classes: np.ndarray) -> segments.Record:
     out = io.BytesIO()
     Image.fromarray(photo).convert("RGB").save(out, format="PNG")
     table = tuple(segments.Segment(id=k + 1, category=k) for k in range(4))
-    png = segments.encode_ids((classes + 1).astype(np.int32))
+    png = encode_map((classes + 1).astype(np.int32))
     return segments.Record(
         image_id=1, file_name="a.png", height=len(classes), width=classes.shape[1], jpeg=out.getvalue(), png=png,
         segments=table,
@@ -122,7 +123,7 @@ def test_a_class_that_the_model_has_not_is_refused(record):
 
 
 def test_a_photo_without_a_class_is_left_out(record):
-    blank = dataclasses.replace(record, png=segments.encode_ids(np.zeros((60, 90), np.int32)), segments=())
+    blank = dataclasses.replace(record, png=encode_map(np.zeros((60, 90), np.int32)), segments=())
     with pytest.raises(UnusableRecordError, match="no pixel has a class"):
         maker().example(blank, np.random.default_rng(0))
 

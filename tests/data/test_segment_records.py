@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from samjax.data.records import photos, segments
+from samjax.data.records.png_map import encode_map
 from samjax.data.records.schema import RecordError
 
 
@@ -23,7 +24,7 @@ def record():
     ids[1:3, 2:5], ids[4:, 6:] = 1, 300
     table = (segments.Segment(id=1, category=7, thing=True), segments.Segment(id=300, category=2, crowd=True))
     return segments.Record(
-        image_id=3, file_name="a.jpg", height=6, width=9, jpeg=jpeg(6, 9), png=segments.encode_ids(ids), segments=table
+        image_id=3, file_name="a.jpg", height=6, width=9, jpeg=jpeg(6, 9), png=encode_map(ids), segments=table
     )
 
 
@@ -40,13 +41,13 @@ def test_a_record_comes_back_and_its_photo_alone_too(record):
 @pytest.mark.parametrize(("most", "bits"), [(255, np.uint8), (256, np.uint16)])
 def test_ids_take_no_more_bits_than_they_need(most, bits):
     ids = np.array([[0, most]], np.int32)
-    stored = np.asarray(Image.open(io.BytesIO(segments.encode_ids(ids))))
+    stored = np.asarray(Image.open(io.BytesIO(encode_map(ids))))
     assert stored.max() == most
     assert stored.dtype == bits
 
 
 def test_a_map_of_another_size_or_of_unknown_ids_is_refused(record):
-    other = dataclasses.replace(record, png=segments.encode_ids(np.zeros((6, 8), np.int32)))
+    other = dataclasses.replace(record, png=encode_map(np.zeros((6, 8), np.int32)))
     with pytest.raises(RecordError, match="the map of segments is 6 x 8, its photo 6 x 9"):
         other.ids()
     with pytest.raises(RecordError, match="has the id 300, which the table has not"):

@@ -8,15 +8,14 @@ numbers are, and how many of them make a metre, is beside it.
 import dataclasses
 import enum
 import functools
-import io
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 from PIL import Image
 
-from samjax.data.masks.rle import check_size
 from samjax.data.records import photos
+from samjax.data.records.png_map import check_map, decode_map, encode_map, encode_png
 from samjax.data.records.schema import (
     RecordError,
     Schema,
@@ -30,6 +29,7 @@ from samjax.data.records.schema import (
 
 UNKNOWN = 0
 """The number of a pixel whose depth nobody knows."""
+_NAME = "the depth map"
 LEAST, MOST = 1e-7, 1e7
 """Bounds of what is known, in metres or their inverse, so that the inverse is a number too."""
 
@@ -59,17 +59,10 @@ class Record(photos.Record):
         Raises:
           RecordError: the map is damaged, of another size than the photo, or holds what is no depth.
         """
-        try:
-            with Image.open(io.BytesIO(self.png), formats=["PNG"]) as picture:
-                check_size(picture.height, picture.width)
-                numbers = np.asarray(picture)
-        except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
-            raise RecordError(f"the depth map cannot be read ({error})") from error
+        numbers = decode_map(self.png, name=_NAME)
         if numbers.ndim == 3 and numbers.shape[2] == 4:
             numbers = np.ascontiguousarray(numbers).view("<f4")[..., 0]
-        if numbers.shape != (self.height, self.width):
-            sides = " x ".join(map(str, numbers.shape))
-            raise RecordError(f"the depth map is {sides}, its photo {self.height} x {self.width}")
+        check_map(numbers, (self.height, self.width), name=_NAME)
         return scaled_depths(numbers, self.scale)
 
     def metres(self) -> Float32[np.ndarray, "h w"]:
@@ -113,14 +106,9 @@ def scaled_depths(numbers: Shaped[np.ndarray, "h w"], scale: float) -> Float32[n
 def encode_depths(numbers: Shaped[np.ndarray, "h w"]) -> bytes:
     """Return a map as a PNG: whole numbers of up to 16 bits as grey, all others as float32."""
     if numbers.dtype.kind in "iu" and numbers.max(initial=0) < 2**16:
-        narrow = numbers.max(initial=0) < 2**8
-        picture = Image.fromarray(numbers.astype(np.uint8 if narrow else np.uint16))
-    else:
-        single = np.ascontiguousarray(numbers.astype("<f4"))
-        picture = Image.fromarray(single.view(np.uint8).reshape(*numbers.shape, 4), mode="RGBA")
-    out = io.BytesIO()
-    picture.save(out, format="PNG")
-    return out.getvalue()
+        return encode_map(numbers)
+    single = np.ascontiguousarray(numbers.astype("<f4"))
+    return encode_png(Image.fromarray(single.view(np.uint8).reshape(*numbers.shape, 4), mode="RGBA"))
 
 
 @functools.cache

@@ -7,15 +7,13 @@ the folder's `classes.json`, a `samjax.data.classes.class_table`.
 
 import dataclasses
 import functools
-import io
 from typing import Any
 
 import numpy as np
 from jaxtyping import Int16, Int32
-from PIL import Image
 
-from samjax.data.masks.rle import check_size
 from samjax.data.records import photos
+from samjax.data.records.png_map import check_map, decode_map
 from samjax.data.records.schema import (
     RecordError,
     Schema,
@@ -31,6 +29,7 @@ VOID = 0
 UNLABELLED = -1
 """Their class."""
 MOST_SEGMENTS = 2**16 - 1
+_NAME = "the map of segments"
 CLASSES = "classes.json"
 """The file in a prepared folder that says what the classes are."""
 
@@ -60,18 +59,11 @@ class Record(photos.Record):
         Raises:
           RecordError: the map is damaged, of another size than the photo, or has an id that the table has not.
         """
-        try:
-            with Image.open(io.BytesIO(self.png), formats=["PNG"]) as picture:
-                check_size(picture.height, picture.width)
-                ids = np.asarray(picture)
-        except Exception as error:  # for broken files PIL raises OSError, SyntaxError, struct.error, ...
-            raise RecordError(f"the map of segments cannot be read ({error})") from error
-        if ids.shape != (self.height, self.width):
-            sides = " x ".join(map(str, ids.shape))
-            raise RecordError(f"the map of segments is {sides}, its photo {self.height} x {self.width}")
+        ids = decode_map(self.png, name=_NAME)
+        check_map(ids, (self.height, self.width), name=_NAME)
         ids = ids.astype(np.int32)
         if unknown := set(np.unique(ids).tolist()) - {VOID, *(one.id for one in self.segments)}:
-            raise RecordError(f"the map of segments has the id {min(unknown)}, which the table has not")
+            raise RecordError(f"{_NAME} has the id {min(unknown)}, which the table has not")
         return ids
 
     def classes(self) -> Int16[np.ndarray, "h w"]:
@@ -86,14 +78,6 @@ class Record(photos.Record):
             if one.id < len(table):
                 table[one.id] = one.category
         return table[ids]
-
-
-def encode_ids(ids: Int32[np.ndarray, "h w"]) -> bytes:
-    """Return a map of segment ids, at most `MOST_SEGMENTS`, as a PNG of 8 bits where they fit, else of 16."""
-    out = io.BytesIO()
-    narrow = ids.max(initial=0) < 256
-    Image.fromarray(ids.astype(np.uint8 if narrow else np.uint16)).save(out, format="PNG")
-    return out.getvalue()
 
 
 @functools.cache
