@@ -138,6 +138,14 @@ def test_what_is_no_depth_is_refused_by_name(folder, kind, sentence):
     assert run(folder, allow_missing=True).records == 1
 
 
+def test_a_folder_of_other_files_is_refused_without_a_hint_at_what_is_not_read(folder):
+    """Label maps may be MATLAB files, depth maps may not."""
+    for path in (folder / "depth").iterdir():
+        path.rename(path.with_suffix(".mat"))
+    with pytest.raises(UserError, match=r"holds no depth maps: give a folder of files that end on '\.png' or '\.npy'$"):
+        run(folder)
+
+
 @pytest.mark.parametrize(
     ("kind", "sentence"),
     [

@@ -11,13 +11,15 @@ from samjax.data.annotations.dataset import Instance, Photo
 from samjax.data.annotations.formats import FormatOptions, Objects
 from samjax.data.annotations.images import ImageStore
 from samjax.data.annotations.lazy_dataset import LazyDataset, LazyPhoto
-from samjax.data.annotations.map_files import MATLAB, find_map_files
+from samjax.data.annotations.map_files import find_map_files
 from samjax.data.annotations.matlab_maps import read_label_map
 from samjax.data.annotations.pairing import Photos
 from samjax.data.annotations.pngs import PngError, Segment, read_values, segments
 from samjax.data.annotations.problems import Problems
 
 _TOUCHING = np.ones((3, 3), bool)
+_MATLAB = ".mat"
+"""What the names of maps in MATLAB's format end on."""
 
 
 def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options: FormatOptions) -> LazyDataset:
@@ -34,7 +36,13 @@ def open_label_maps(path: str | Path, *, images: ImageStore, name: str, options:
     """
     problems = Problems(str(path))
     photos, found = find_map_files(
-        path, images=images, options=options, endings=(options.map_suffix,), kind="label maps", problems=problems
+        path,
+        images=images,
+        options=options,
+        endings=(options.map_suffix,),
+        others={_MATLAB: "MATLAB files"},
+        kind="label maps",
+        problems=problems,
     )
     lazy = [
         LazyPhoto(
@@ -84,7 +92,7 @@ def _accept(
 
 
 def _read(path: Path, options: FormatOptions) -> _Map:
-    values = read_label_map(path) if path.name.lower().endswith(MATLAB) else read_values(path)
+    values = read_label_map(path) if path.name.lower().endswith(_MATLAB) else read_values(path)
     size = (values.shape[0], values.shape[1])
     nothing = {options.background} if options.ignore is None else {options.background, options.ignore}
     if options.objects is Objects.CLASSES:

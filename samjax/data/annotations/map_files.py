@@ -1,6 +1,6 @@
 """Maps of photos, a file each whose pixels lie on the photo's: which file is of which photo."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -11,8 +11,7 @@ from samjax.data.annotations.listing import files_under
 from samjax.data.annotations.pairing import Photos, path_key
 from samjax.data.annotations.problems import Problems
 
-MATLAB = ".mat"
-"""What the names of maps in MATLAB's format end on."""
+NO_OTHERS: Mapping[str, str] = {}
 
 
 class MapFile(NamedTuple):
@@ -31,6 +30,7 @@ def find_map_files(
     images: ImageStore,
     options: FormatOptions,
     endings: Sequence[str],
+    others: Mapping[str, str] = NO_OTHERS,
     kind: str,
     problems: Problems,
 ) -> tuple[Photos, list[MapFile]]:
@@ -44,6 +44,7 @@ def find_map_files(
       images: the photos.
       options: of which `photo_suffix` and `photos_from` count.
       endings: what the names of maps end on, in capitals or not.
+      others: what files are called that `--map-suffix` may name instead, by their endings.
       kind: what they are in messages: "label maps".
       problems: collects photos or maps without the other, or of one name.
 
@@ -62,8 +63,10 @@ def find_map_files(
         and (not options.photos_from or found.name.startswith(options.photos_from))
     }
     if not maps:
-        others = sum(found.name.lower().endswith(MATLAB) for found in files)
-        hint = f"; of {others:,} MATLAB files give --map-suffix {MATLAB}" if others else ""
+        counts = {ending: sum(found.name.lower().endswith(ending) for found in files) for ending in others}
+        hint = "".join(
+            f"; of {count:,} {others[ending]} give --map-suffix {ending}" for ending, count in counts.items() if count
+        )
         wanted = " or ".join(map(repr, endings))
         raise UserError(f"{path} holds no {kind}: give a folder of files that end on {wanted}{hint}")
     inside = {images.place_of(found) for found in maps.values()}
