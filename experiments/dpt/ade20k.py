@@ -2,8 +2,8 @@
 
     samjax train experiments/dpt/ade20k.py --data.source ade20k_records --init-from HYBRID --workdir runs/dpt_ade
 
-The paper starts from a hybrid ViT trained on ImageNet. It gives no weight decay and no scales of crops: there is none
-of the one here, and the others are those of `experiments/setr`.
+The paper starts from a hybrid ViT trained on ImageNet. It says nothing of weight decay, which is 0 here, nor of the
+scales of crops, which are those of `experiments/setr`.
 """
 
 from samjax.data.segments.segment_data import SegmentDataConfig
