@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 from sides import JAX, PYTORCH, THREADS, Actions, Side, compare, model_config, print_table
 
+from samjax.nn.rngs import initial_rngs
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))  # the reference model of the tests
 
 RATE, DECAY = 1e-5, 0.1
@@ -96,7 +98,7 @@ def samjax(case: Case, weights: str) -> Actions:
     from samjax.models.sam.sam import Sam
 
     config = case.config()
-    encoder = nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))).image_encoder
+    encoder = nnx.eval_shape(lambda: Sam(config, rngs=initial_rngs(0))).image_encoder
     graph = nnx.split(encoder, nnx.Param)[0]
     optimizer = optax.adamw(RATE, weight_decay=DECAY)
     with np.load(weights) as arrays:

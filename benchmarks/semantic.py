@@ -19,6 +19,8 @@ from typing import Any
 import numpy as np
 from sides import JAX, PYTORCH, THREADS, Actions, Result, Side, compare, print_table
 
+from samjax.nn.rngs import initial_rngs
+
 RATE, DECAY, SIDE, CLASSES = 1e-5, 0.01, 512, 150
 TARGETS = {"forward": (1.2, 0.7), "training step": (1.2, 0.7)}
 
@@ -102,7 +104,7 @@ def samjax(case: Case, folder: str) -> Actions:
     from samjax.nn.init import Buffer
 
     make, params, buffers = read_weights(case, folder)
-    graph = nnx.graphdef(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))))
+    graph = nnx.graphdef(nnx.eval_shape(lambda: make(rngs=initial_rngs(0))))
     params, buffers = (jax.tree.map(jnp.asarray, one) for one in (params, buffers))
     image, optimizer = jnp.asarray(case.photo()), optax.adamw(RATE, weight_decay=DECAY)
     batch = SegmentBatch(

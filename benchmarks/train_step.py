@@ -21,6 +21,8 @@ from typing import Any
 import numpy as np
 from sides import JAX, PYTORCH, THREADS, Actions, Side, compare, model_config, print_table
 
+from samjax.nn.rngs import initial_rngs
+
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "parity"))  # reference model and losses of the tests
 
 LOSS_SIZE = 256
@@ -100,7 +102,7 @@ def samjax(case: Case, folder: str) -> Actions:
         record_id=jnp.zeros((), jnp.int32),
     )
     batch = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (case.photos, *leaf.shape)), one)
-    graph, params, buffers = nnx.split(jax.jit(lambda: Sam(config.model, rngs=nnx.Rngs(0)))(), nnx.Param, Buffer)
+    graph, params, buffers = nnx.split(jax.jit(lambda: Sam(config.model, rngs=initial_rngs(0)))(), nnx.Param, Buffer)
     params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
     weights: dict[str, Any] = dict(SAM.to_torch(params, buffers, config.model))
     np.savez(Path(folder) / "weights.npz", **weights)

@@ -21,6 +21,7 @@ from samjax.core.errors import UserError
 from samjax.core.ranges import CountOrNone, Range, config_class
 from samjax.core.tree import find_among, map_with_names, named_leaves, nest
 from samjax.nn.dense import dense_kernels
+from samjax.nn.rngs import initial_rngs
 from samjax.parallel.sharding import logical_axes
 
 DOWN, UP = "down", "up"
@@ -67,7 +68,7 @@ def plan_adapters(config: AdaptersConfig, make: Callable[..., nnx.Module]) -> Ad
     """
     if not config.rank:
         return AdapterPlan(shapes={}, axes={}, kernels=frozenset())
-    module = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: make(rngs=initial_rngs(0)))
     variables = nnx.state(module, nnx.Param)
     leaves = named_leaves(nnx.to_pure_dict(variables))
     axes = named_leaves(logical_axes(variables), is_leaf=lambda node: isinstance(node, tuple))

@@ -7,6 +7,8 @@ from typing import Any, TypeVar
 import jax
 from flax import nnx
 
+from samjax.nn.rngs import initial_rngs
+
 M = TypeVar("M", bound=nnx.Module)
 
 
@@ -38,15 +40,15 @@ def rematerialise(apply: Callable[..., Any], policy: Remat) -> Callable[..., Any
 
 def stack(make: Callable[[nnx.Rngs], M], depth: int, *, rngs: nnx.Rngs) -> M:
     """Return one module whose parameters carry a leading axis of `depth` independent initialisations."""
-    return jax.vmap(lambda key: make(nnx.Rngs(key)))(jax.random.split(rngs.params(), depth))
+    return jax.vmap(lambda key: make(initial_rngs(key)))(jax.random.split(rngs.params(), depth))
 
 
 def several(make: Callable[[nnx.Rngs], M], count: int, *, rngs: nnx.Rngs) -> nnx.List[M]:
     """Return modules of one shape as a list, for those that `stack` does not suit, such as modules with batch norms.
 
-    `make` is traced once, on its own: flax's time to trace a parameter grows with what is traced before.
+    `make` is traced once.
     """
-    build = jax.jit(lambda key: make(nnx.Rngs(key)))
+    build = jax.jit(lambda key: make(initial_rngs(key)))
     return nnx.List([build(key) for key in jax.random.split(rngs.params(), count)])
 
 

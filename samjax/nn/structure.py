@@ -14,6 +14,7 @@ from flax import nnx
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
 from samjax.nn.init import Buffer
+from samjax.nn.rngs import initial_rngs
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -25,7 +26,7 @@ def abstract_model(make: Callable[..., M]) -> tuple[nnx.GraphDef[M], nnx.State, 
     graph, params, buffers = abstract_model(SamConfig.vit_h().make)
     ```
     """
-    graph, params, buffers = nnx.split(nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0))), nnx.Param, Buffer)
+    graph, params, buffers = nnx.split(nnx.eval_shape(lambda: make(rngs=initial_rngs(0))), nnx.Param, Buffer)
     return graph, params, buffers
 
 

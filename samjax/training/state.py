@@ -21,6 +21,7 @@ from samjax.core.tree import map_with_names, named_leaves, overlay, select
 from samjax.nn.adapters import AdapterPlan, init_adapters, merge_adapters, plan_adapters
 from samjax.nn.dense import dense_kernels
 from samjax.nn.init import Buffer
+from samjax.nn.rngs import initial_rngs
 from samjax.nn.structure import abstract_model
 from samjax.optim.build import make_optimizer
 from samjax.optim.freezing import trainable_names
@@ -157,7 +158,7 @@ def init_state(blueprint: Blueprint, config: TrainConfig, run: Key[Array, ""]) -
     """Return the state at step 0, each array created on the devices that hold it."""
 
     def init(key: Key[Array, ""]) -> TrainState:
-        model = config.make_model(rngs=nnx.Rngs(derive(key, Stream.INIT)))
+        model = config.make_model(rngs=initial_rngs(derive(key, Stream.INIT)))
         _, params, buffers = nnx.split(model, nnx.Param, Buffer)
         params, buffers = nnx.to_pure_dict(params), nnx.to_pure_dict(buffers)
         adapters = init_adapters(blueprint.adapters, derive(key, Stream.ADAPTERS))

@@ -33,6 +33,7 @@ from samjax.interop.family import Source
 from samjax.interop.read_weights import recognise
 from samjax.nn.batch_norm import BatchNorm
 from samjax.nn.init import Buffer
+from samjax.nn.rngs import initial_rngs
 from samjax.optim.build import decay_mask
 from samjax.optim.layer_decay import layer_ids
 from samjax.parallel.mesh import AXES, MeshConfig, Preset
@@ -169,7 +170,7 @@ def test_layer_ids_are_of_every_parameter_and_rise(family):
 @each_family
 def test_norms_biases_and_positions_are_not_decayed(family):
     """Norms are told by their class; what is neither kernel nor bias nor a norm's, the family says."""
-    model = nnx.eval_shape(lambda: family.tiny.make(rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: family.tiny.make(rngs=initial_rngs(0)))
     of_norms = {
         "/".join(map(str, (*path, name)))
         for path, module in nnx.iter_modules(model)
@@ -301,7 +302,7 @@ def drawn(config) -> tuple[dict, dict]:
     params = map_with_names(lambda _, leaf: draw.normal(size=leaf.shape).astype(np.float32), params)
     if all(name.endswith(("/mean", "/variance")) for name in named_leaves(buffers)):
         return params, map_with_names(lambda _, leaf: draw.normal(size=leaf.shape).astype(np.float32), buffers)
-    buffers = jax.jit(lambda: nnx.to_pure_dict(nnx.state(config.make(rngs=nnx.Rngs(0)), Buffer)))()
+    buffers = jax.jit(lambda: nnx.to_pure_dict(nnx.state(config.make(rngs=initial_rngs(0)), Buffer)))()
     return params, jax.tree.map(np.asarray, buffers)
 
 

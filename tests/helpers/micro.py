@@ -15,6 +15,7 @@ from samjax.models.mae import MaeConfig, MaeDecoderConfig
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import Sam, SamConfig
+from samjax.nn.rngs import initial_rngs
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import DropsConfig
 from samjax.parallel.mesh import MeshConfig
@@ -47,7 +48,7 @@ def micro_mae(*, visible: int = 6, drop_path: float = 0.0) -> MaeConfig:
 
 def drawn_micro(seed: int = 0) -> Sam:
     """Return the micro model with every parameter drawn, biases too: without compiling its initialisation."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: Sam(micro_model(), rngs=nnx.Rngs(0))))
+    graph, state = nnx.split(nnx.eval_shape(lambda: Sam(micro_model(), rngs=initial_rngs(0))))
     generator = np.random.default_rng(seed)
 
     def draw(path: str, leaf) -> jax.Array:

@@ -11,6 +11,7 @@ from flax import nnx
 
 from samjax.core.tree import map_with_names
 from samjax.models.sam.sam import Sam, SamConfig
+from samjax.nn.rngs import initial_rngs
 
 M = TypeVar("M", bound=nnx.Module)
 
@@ -32,7 +33,7 @@ def drawn_sam(config: SamConfig, seed: int = 0) -> Sam:
 
 @functools.cache
 def _abstract_sam(config: SamConfig) -> tuple[nnx.GraphDef[Sam], nnx.State]:
-    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))))
+    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=initial_rngs(0))))
 
 
 def _draw(graph: nnx.GraphDef[M], state: nnx.State, seed: int) -> M:

@@ -47,6 +47,7 @@ def moved(model: Sam, **kernels: float) -> Sam:
     return model
 
 
+@pytest.mark.slow
 def test_a_model_with_details_begins_as_the_one_without():
     """With the same weights in all else: the details' kernels are zeros."""
     plain, detailed = model(), model(details=True)

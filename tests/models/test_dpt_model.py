@@ -20,6 +20,7 @@ from samjax.models.heads.dpt import Classifier, DptDepthConfig, DptSegmentationC
 from samjax.models.pyramid.pyramid import PyramidConfig
 from samjax.models.resnet import ResNetConfig
 from samjax.models.vit.dpt_vit import DptVitConfig
+from samjax.nn.rngs import initial_rngs
 from samjax.nn.structure import abstract_model, array_shapes
 
 FLOAT32 = jnp.dtype("float32")
@@ -81,7 +82,7 @@ def hybrid():
     config = DenseConfig(
         encoder=HYBRID, head=dataclasses.replace(HEAD, map_widths=(0, 0, 6, 8)), classes=3, dtype="float32"
     )
-    return nnx.eval_shape(lambda: config.make(rngs=nnx.Rngs(0)))
+    return nnx.eval_shape(lambda: config.make(rngs=initial_rngs(0)))
 
 
 def test_maps_have_their_strides_and_channels(hybrid):
@@ -110,7 +111,7 @@ def test_dropout_is_of_single_numbers_and_knows_its_photos():
     maps = normal(4, 6, 6, 8)
 
     def logits(rate, maps=maps, rows=None):
-        classifier = drawn(lambda: Classifier(8, 8, rate=rate, dtype=FLOAT32, rngs=nnx.Rngs(0)))
+        classifier = drawn(lambda: Classifier(8, 8, rate=rate, dtype=FLOAT32, rngs=initial_rngs(0)))
         classifier.classify.kernel[...], classifier.classify.bias[...] = jnp.eye(8), jnp.zeros(8)
         classifier.conv = lambda maps, training: maps  # a norm's statistics are of the batch
         return np.asarray(classifier(maps, jax.random.key(1), rows))
@@ -188,7 +189,7 @@ def test_a_pyramid_needs_no_reassembling():
     """Its maps have the strides at which they are fused; photos of odd maps are refused rather than resized (D3)."""
     encoder = PyramidConfig(widths=(4, 8, 10, 16), depths=(1, 1, 1, 1))
     config = DptSegmentationConfig(width=4, map_widths=(0, 0, 0, 0))
-    head = nnx.eval_shape(lambda: config.make(encoder=encoder, classes=3, dtype=FLOAT32, rngs=nnx.Rngs(0)))
+    head = nnx.eval_shape(lambda: config.make(encoder=encoder, classes=3, dtype=FLOAT32, rngs=initial_rngs(0)))
     assert not any("reassemble" in name for name in named_leaves(nnx.split(head)[1]))
 
     def logits(width):

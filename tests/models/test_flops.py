@@ -19,6 +19,7 @@ from samjax.models.vit.vit import Stem
 from samjax.nn.conv_stem import ConvStem, stem_channels
 from samjax.nn.init import VIT_INIT
 from samjax.nn.patch import Patchify
+from samjax.nn.rngs import initial_rngs
 
 # A frame of two windows and a part of a third along each side, wide enough for elementwise work not to matter.
 SIDE, WINDOW, WIDTH = 16, 6, 2048
@@ -33,7 +34,7 @@ CONFIG = SamConfig(
 
 def lowered_flops(make, apply, *arguments) -> float:
     """Return XLA's count for `apply(module, *arguments)`: nothing is computed, and nothing is fused away."""
-    module = nnx.eval_shape(lambda: make(nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: make(initial_rngs(0)))
     return jax.jit(apply).lower(module, *arguments).cost_analysis()["flops"]
 
 
@@ -152,7 +153,7 @@ def test_a_decoder_call_is_counted_as_it_is_traced(prompts):
 
     traced = products(
         lambda sam, embedding, prompts: sam.decode(embedding, prompts),
-        nnx.eval_shape(lambda: Sam(CONFIG, rngs=nnx.Rngs(0))),
+        nnx.eval_shape(lambda: Sam(CONFIG, rngs=initial_rngs(0))),
         floats(1, SIDE, SIDE, CONFIG.embedding),
         jax.eval_shape(given),
     )

@@ -19,6 +19,7 @@ from samjax.models.pyramid.pyramid import PyramidConfig
 from samjax.models.vit.blocks import apply_groups
 from samjax.models.vit.tapped_vit import TappedVitConfig
 from samjax.nn.mlp import Mlp
+from samjax.nn.rngs import initial_rngs
 
 FLOAT32 = jnp.dtype("float32")
 ENCODER = TappedVitConfig(width=8, heads=2, depth=3, taps=(0, 1), patch=8)
@@ -126,7 +127,7 @@ def test_a_head_of_the_last_map_takes_any_backbone():
     """The last map of a pyramid is its coarsest; earlier ones have auxiliary heads of their own widths."""
     encoder = PyramidConfig(widths=(4, 8, 10, 16))
     make = ProgressiveConfig(width=4, factors=(2, 1), auxiliary=True, auxiliary_factors=(1,)).make
-    head = nnx.eval_shape(lambda: make(encoder=encoder, classes=3, dtype=FLOAT32, rngs=nnx.Rngs(0)))
+    head = nnx.eval_shape(lambda: make(encoder=encoder, classes=3, dtype=FLOAT32, rngs=initial_rngs(0)))
     maps = tuple(
         jnp.zeros((1, 2 ** (3 - level), 2 ** (3 - level), width)) for level, width in enumerate((4, 8, 10, 16))
     )

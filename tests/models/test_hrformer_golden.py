@@ -9,6 +9,15 @@ from samjax.core.tree import named_leaves
 MODES = ("training", "evaluation")
 BY_DEFAULT = ("odd", "training")
 """It has all there is: windows padded on both sides, maps enlarged past their size, statistics."""
+SLOW = ("square", "evaluation")
+"""Of the slow run; the other four are by hand."""
+
+
+def marks_of(case: tuple[str, str]) -> list:
+    """Return what a case is marked with."""
+    if case == BY_DEFAULT:
+        return []
+    return [pytest.mark.slow] if case == SLOW else [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
@@ -24,11 +33,7 @@ def assert_agrees(ours, reference):
 
 @pytest.mark.parametrize(
     ("name", "mode"),
-    [
-        pytest.param(name, mode, marks=() if (name, mode) == BY_DEFAULT else pytest.mark.slow)
-        for name in SIDES
-        for mode in MODES
-    ],
+    [pytest.param(name, mode, marks=marks_of((name, mode))) for name in SIDES for mode in MODES],
 )
 def test_maps(golden, name, mode):
     found, after = outputs(backbone()[0], photos(SIDES[name]), training=mode == "training")

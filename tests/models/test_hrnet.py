@@ -18,6 +18,7 @@ from samjax.models.hrnet import hrnet
 from samjax.models.hrnet.hrnet import Hrnet, HrnetConfig, Stage
 from samjax.models.hrnet.hrnet_blocks import HrformerBlock
 from samjax.models.hrnet.hrnet_sizes import BranchBlock, Fuse
+from samjax.nn.rngs import initial_rngs
 from samjax.nn.structure import abstract_model
 
 FLOAT32 = jnp.dtype("float32")
@@ -79,7 +80,7 @@ def test_hrnet_with_ocr_has_the_published_parameters(name):
 def test_each_map_has_its_stride_and_channels(block, fuse, sides):
     """Rounded up, each from the one before."""
     config = dataclasses.replace(CONFIG, block=block, fuse=fuse)
-    model = nnx.eval_shape(lambda: Hrnet(config, dtype=FLOAT32, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: Hrnet(config, dtype=FLOAT32, rngs=initial_rngs(0)))
     maps = jax.eval_shape(lambda model, image: model(image), model, jnp.zeros((1, *sides, 3)))
     assert config.strides == (4, 8, 16, 32)
     for one, stride, width in zip(maps, config.strides, config.channels, strict=True):
@@ -104,7 +105,7 @@ def test_drop_path_rates_rise_over_all_stages(monkeypatch):
 
     monkeypatch.setattr(hrnet, "draw_paths", draw)
     monkeypatch.setattr(Stage, "__call__", record)
-    model = nnx.eval_shape(lambda: Hrnet(config, dtype=FLOAT32, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: Hrnet(config, dtype=FLOAT32, rngs=initial_rngs(0)))
     model.stem, model.bottlenecks = nnx.List([]), nnx.List([])
     model(jnp.zeros((3, 8, 8, 3)), key=jax.random.key(0))
     np.testing.assert_allclose(rates, np.linspace(0, 0.7, 4), atol=1e-7)
@@ -115,7 +116,7 @@ def test_drop_path_rates_rise_over_all_stages(monkeypatch):
 
 def test_a_block_drops_what_it_does_not_keep():
     """Attention of one photo, the MLP of the other; with batch norms as outside training, what stays is doubled."""
-    block = drawn(lambda: HrformerBlock(CONFIG, 0, dtype=FLOAT32, rngs=nnx.Rngs(0)))
+    block = drawn(lambda: HrformerBlock(CONFIG, 0, dtype=FLOAT32, rngs=initial_rngs(0)))
     block.mlp.up.norm.variance[...] = block.mlp.depthwise.norm.variance[...] = jnp.ones(16)
     block.mlp.down.norm.variance[...] = jnp.ones(8)
     x = normal(2, 5, 6, 8)

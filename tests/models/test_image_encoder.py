@@ -12,6 +12,7 @@ from flax import nnx
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.sam.sam import SamConfig
 from samjax.models.vit import blocks
+from samjax.nn.rngs import initial_rngs
 from samjax.nn.stack import Remat, layer
 
 CONFIG = SamConfig.tiny(
@@ -31,7 +32,7 @@ encode = jax.jit(lambda encoder, image, key=None: encoder(image, key=key))
 def make(config: SamConfig) -> ImageEncoder:
     encoder, dtype = config.image_encoder, config.compute_dtype
     return drawn(
-        lambda: ImageEncoder(encoder, grid=config.grid, embedding=config.embedding, dtype=dtype, rngs=nnx.Rngs(0))
+        lambda: ImageEncoder(encoder, grid=config.grid, embedding=config.embedding, dtype=dtype, rngs=initial_rngs(0))
     )
 
 

@@ -16,6 +16,7 @@ from samjax.models.sam.flops import Form, decoder_flops
 from samjax.models.sam.image_side import DensePrompt, ImageTokens, PromptedImage
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import Sam, SamConfig
+from samjax.nn.rngs import initial_rngs
 
 TINY = SamConfig.tiny()
 
@@ -55,7 +56,7 @@ def of_a_mask(prompted: PromptedImage) -> ImageTokens:
 def test_products_and_sums_are_those_of_projected_cells(side):
     prompt = DensePrompt(features=normal(2, 3, 12, 5), kernel=normal(5, 8, seed=1), constant=normal(2, 3, 8, seed=2))
     image = side(PromptedImage(image=normal(2, 12, 8, seed=3), prompt=prompt))
-    linear = drawn(lambda: nnx.LinearGeneral(8, (2, 6), rngs=nnx.Rngs(0)))
+    linear = drawn(lambda: nnx.LinearGeneral(8, (2, 6), rngs=initial_rngs(0)))
     vectors, positions = normal(2, 3, 7, 2, 6, seed=4), normal(1, 12, 8, seed=5)
     weights = jax.nn.softmax(normal(2, 3, 7, 2, 12, seed=6))
 
@@ -66,6 +67,7 @@ def test_products_and_sums_are_those_of_projected_cells(side):
     np.testing.assert_allclose(image.gather(linear, weights), sums, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_decoder_says_the_same(projected):
     """Masks, predicted IoU and the gradient of every parameter; photos are not mixed up with each other's masks."""
     embedding, asked = normal(2, *TINY.grid, TINY.embedding, seed=2), prompts(TINY)
@@ -96,7 +98,7 @@ def test_it_saves_a_fifth_of_the_decoder(projected, points, share):
     embedding = jax.ShapeDtypeStruct((1, *config.grid, config.embedding), jnp.float32)
 
     def count() -> int:
-        graph, weights = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))))
+        graph, weights = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=initial_rngs(0))))
 
         def decode(weights, embedding, prompts):
             return nnx.merge(graph, weights).decode(embedding, prompts)

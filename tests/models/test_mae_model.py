@@ -18,6 +18,7 @@ from samjax.models.mae_flops import mae_flops
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
 from samjax.models.vit.vit import Positions, Stem, VitConfig
 from samjax.nn.pixels import normalise
+from samjax.nn.rngs import initial_rngs
 from samjax.nn.stack import Remat
 from samjax.nn.structure import abstract_model
 from samjax.optim.build import decay_mask
@@ -30,7 +31,7 @@ reconstruct = jax.jit(lambda model, image, noise: model(image, noise))
 
 
 def make(config: MaeConfig = TINY) -> Mae:
-    return drawn(lambda: config.make(rngs=nnx.Rngs(0)))
+    return drawn(lambda: config.make(rngs=initial_rngs(0)))
 
 
 def parameters(config: MaeConfig) -> dict[str, jax.ShapeDtypeStruct]:
@@ -53,7 +54,7 @@ def test_flops_are_counted_as_they_are_traced():
         encoder=dataclasses.replace(TINY.encoder, depth=1),
         decoder=MaeDecoderConfig(width=32, depth=1, heads=2),
     )
-    model = nnx.eval_shape(lambda: config.make(rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: config.make(rngs=initial_rngs(0)))
     traced = products(lambda model, image, noise: model(image, noise).predictions, model, IMAGE[:1], NOISE[:1])
     assert traced == mae_flops(config).forward
 
@@ -173,7 +174,7 @@ def test_layers_are_those_of_the_encoder_and_one_more():
 
 def test_epsilon_of_every_norm():
     """1e-6; transformers' default, 1e-12, is 3e-5 off in the pixels."""
-    model = nnx.eval_shape(lambda: TINY.make(rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: TINY.make(rngs=initial_rngs(0)))
     norms = [node.epsilon for _, node in nnx.iter_modules(model) if isinstance(node, nnx.LayerNorm)]
     assert norms == [1e-6] * 6
 
@@ -207,7 +208,7 @@ def test_without_a_class_token_the_encoder_is_sams():
     mae = make(config)
     sizes = ImageEncoderConfig(patch=8, width=48, depth=3, heads=3, global_every=1)
     sam = drawn(
-        lambda: ImageEncoder(sizes, grid=config.grid, embedding=8, dtype=jnp.dtype("float32"), rngs=nnx.Rngs(0))
+        lambda: ImageEncoder(sizes, grid=config.grid, embedding=8, dtype=jnp.dtype("float32"), rngs=initial_rngs(0))
     )
     nnx.update(sam, nnx.state(mae.encoder, nnx.Param))
     sam.position[...] = mae.encoder.position[...]

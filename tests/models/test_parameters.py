@@ -14,6 +14,7 @@ from samjax.core.tree import named_leaves
 from samjax.models.sam.prompt_encoder import PositionEncoding
 from samjax.models.sam.sam import Sam, SamConfig
 from samjax.nn.init import Buffer
+from samjax.nn.rngs import initial_rngs
 from samjax.nn.stack import layer, stack
 from samjax.parallel.mesh import AXES, MeshConfig, Preset
 from samjax.parallel.rules import partition_spec
@@ -22,7 +23,7 @@ from samjax.parallel.sharding import logical_axes
 
 @functools.cache
 def abstract(config: SamConfig) -> tuple[nnx.State, nnx.State]:
-    _, params, buffers = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, Buffer)
+    _, params, buffers = nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=initial_rngs(0))), nnx.Param, Buffer)
     return params, buffers
 
 
@@ -43,7 +44,7 @@ def test_the_gaussian_matrix_is_a_buffer():
 
 def test_epsilon_of_every_norm():
     """1e-5 in the two-way transformer, 1e-6 everywhere else; trained activations hide a wrong one until they do not."""
-    model = nnx.eval_shape(lambda: Sam(SamConfig.tiny(), rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: Sam(SamConfig.tiny(), rngs=initial_rngs(0)))
     norms = {
         "/".join(map(str, path)): node for path, node in nnx.iter_modules(model) if isinstance(node, nnx.LayerNorm)
     }

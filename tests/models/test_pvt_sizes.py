@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from drawn import drawn
-from flax import nnx
 
 from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
@@ -15,6 +14,7 @@ from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.pyramid.pyramid import PyramidConfig
 from samjax.models.pyramid.pyramid_blocks import Patches
 from samjax.nn.interpolate import interpolate
+from samjax.nn.rngs import initial_rngs
 from samjax.nn.structure import abstract_model
 
 CLASS_PLACE = 512
@@ -49,7 +49,7 @@ def test_published_sizes_have_the_published_parameters(name):
 def test_each_stage_resizes_its_table_to_its_own_grid():
     """The authors' code asks whether the *first* stage's number of tokens fits: at twice the tables' size its second
     stage has that number, and a table of a quarter of it."""
-    patches = drawn(lambda: Patches(TINY, 1, grid=(8, 8), dtype=jnp.dtype("float32"), rngs=nnx.Rngs(0)))
+    patches = drawn(lambda: Patches(TINY, 1, grid=(8, 8), dtype=jnp.dtype("float32"), rngs=initial_rngs(0)))
     tokens = jnp.asarray(np.random.default_rng(1).normal(size=(1, 32, 32, 4)), jnp.float32)
     expected = patches.norm(patches.project(tokens)) + interpolate(patches.position[None], (16, 16))
     np.testing.assert_allclose(patches(tokens), expected, rtol=1e-5, atol=1e-5)

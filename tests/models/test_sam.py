@@ -15,6 +15,7 @@ from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.prompt_encoder import PromptEmbedding
 from samjax.models.sam.sam import Sam, SamConfig
 from samjax.nn.pixels import PixelStatistics, normalise
+from samjax.nn.rngs import initial_rngs
 
 
 def points(config: SamConfig, images: int = 2, masks: int = 3) -> Prompts:
@@ -118,7 +119,7 @@ def test_bfloat16_masks_are_float32_and_near():
 
 def test_bfloat16_encoder_computes_in_bfloat16_and_returns_float32():
     config = SamConfig.tiny(dtype="bfloat16")
-    model = nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: Sam(config, rngs=initial_rngs(0)))
     jaxpr = jax.make_jaxpr(lambda model, image: model.encode(image, jnp.array([[128, 128]])))(
         model, jnp.zeros((1, 128, 128, 3), jnp.uint8)
     )

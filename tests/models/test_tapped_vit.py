@@ -12,6 +12,7 @@ from flax import nnx
 from samjax.core.errors import UserError
 from samjax.core.tree import first_match
 from samjax.models.vit.tapped_vit import TappedVitConfig
+from samjax.nn.rngs import initial_rngs
 from samjax.nn.structure import array_shapes
 
 SMALL = TappedVitConfig(patch=4, width=16, depth=3, heads=2, taps=(0, 2), map_norms=True, epsilon=1e-3)
@@ -26,7 +27,7 @@ def make(config: TappedVitConfig, *, rngs: nnx.Rngs):
 @pytest.mark.parametrize("class_token", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_maps_are_those_of_the_blocks_under_norms(class_token):
     """The last block is tapped too, so its map comes twice, with a norm of its own each."""
-    vit = drawn(lambda: make(dataclasses.replace(SMALL, class_token=class_token), rngs=nnx.Rngs(0)))
+    vit = drawn(lambda: make(dataclasses.replace(SMALL, class_token=class_token), rngs=initial_rngs(0)))
     image = normal(2, *SIDES, 3)
     maps, features = jax.jit(lambda vit, image: (vit(image), vit.features(image)))(vit, image)
     raw = (*features.taps, features.map)

@@ -13,6 +13,7 @@ from samjax.models.sam import two_way
 from samjax.models.sam.image_side import ImageTokens
 from samjax.models.sam.sam import SamConfig
 from samjax.models.sam.two_way import TwoWayLayer, TwoWayTransformer
+from samjax.nn.rngs import initial_rngs
 
 CONFIG = SamConfig.tiny()
 WIDTH = CONFIG.embedding
@@ -25,7 +26,7 @@ VALID = jnp.ones((1, 2, 6), bool)
 
 
 def make_layer() -> TwoWayLayer:
-    return drawn(lambda: TwoWayLayer(WIDTH, **SIZES, rngs=nnx.Rngs(0)))
+    return drawn(lambda: TwoWayLayer(WIDTH, **SIZES, rngs=initial_rngs(0)))
 
 
 @functools.partial(jax.jit, static_argnames="first")
@@ -95,7 +96,7 @@ def test_queries_and_keys_have_positions_each_time(attention):
 
 @pytest.fixture(scope="module")
 def transformer():
-    return drawn(lambda: TwoWayTransformer(WIDTH, depth=2, **SIZES, rngs=nnx.Rngs(0)))
+    return drawn(lambda: TwoWayTransformer(WIDTH, depth=2, **SIZES, rngs=initial_rngs(0)))
 
 
 KEYS = jax.random.split(jax.random.key(0), TOKENS.shape[:2])

@@ -15,6 +15,7 @@ from samjax.models.vit.blocks import BlocksConfig
 from samjax.models.vit.vit import Positions, Vit, VitConfig
 from samjax.nn.init import Buffer
 from samjax.nn.interpolate import Method, interpolate
+from samjax.nn.rngs import initial_rngs
 from samjax.nn.sin_cos import sin_cos_table
 from samjax.nn.stack import layer
 
@@ -25,11 +26,11 @@ IMAGE = normal(2, 12, 16, 3)
 
 
 def make(config: VitConfig, seed: int = 0) -> Vit:
-    return drawn(lambda: config.make(grid=GRID, dtype=jnp.dtype("float32"), rngs=nnx.Rngs(0)), seed)
+    return drawn(lambda: config.make(grid=GRID, dtype=jnp.dtype("float32"), rngs=initial_rngs(0)), seed)
 
 
 def parameters(config: VitConfig) -> dict[str, nnx.Variable]:
-    vit = nnx.eval_shape(lambda: config.make(grid=GRID, dtype=jnp.dtype("float32"), rngs=nnx.Rngs(0)))
+    vit = nnx.eval_shape(lambda: config.make(grid=GRID, dtype=jnp.dtype("float32"), rngs=initial_rngs(0)))
     return named_leaves(nnx.split(vit)[1], is_leaf=lambda leaf: isinstance(leaf, nnx.Variable))
 
 
@@ -214,7 +215,7 @@ def test_positions_of_another_size_are_resized(class_position):
 def test_patches_may_be_of_a_map():
     """A token for each pixel of another network's map, such as a hybrid's."""
     config = dataclasses.replace(PLAIN, patch=1)
-    vit = drawn(lambda: Vit(config, grid=GRID, inputs=5, dtype=jnp.dtype("float32"), rngs=nnx.Rngs(0)), 0)
+    vit = drawn(lambda: Vit(config, grid=GRID, inputs=5, dtype=jnp.dtype("float32"), rngs=initial_rngs(0)), 0)
     pixels = normal(2, *GRID, 5)
     expected = pixels @ vit.patch_embed.kernel[0, 0] + vit.patch_embed.bias[...] + vit.position[...]
     np.testing.assert_allclose(vit.embed(pixels), expected, rtol=1e-5, atol=1e-5)

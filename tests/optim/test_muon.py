@@ -13,6 +13,7 @@ from samjax.core.errors import UserError
 from samjax.core.tree import named_leaves
 from samjax.data.photo_data import PhotoDataConfig
 from samjax.nn.dense import dense_kernels
+from samjax.nn.rngs import initial_rngs
 from samjax.optim.build import OptimConfig, make_optimizer
 from samjax.optim.muon import muon_matrices, scale_matrices_by_muon
 from samjax.optim.schedule import ConstantConfig
@@ -26,7 +27,7 @@ QKV, OUT, UP = (f"encoder/groups/full/{layer}/kernel" for layer in ("attention/q
 @pytest.fixture(scope="module")
 def model():
     """The shapes of a small masked autoencoder's parameters, and its dense kernels."""
-    module = nnx.eval_shape(lambda: micro_mae().make(rngs=nnx.Rngs(0)))
+    module = nnx.eval_shape(lambda: micro_mae().make(rngs=initial_rngs(0)))
     return named_leaves(nnx.to_pure_dict(nnx.state(module, nnx.Param))), dense_kernels(module)
 
 

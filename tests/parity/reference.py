@@ -17,6 +17,7 @@ from samjax.interop.tables.sam import SAM
 from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import Sam, SamConfig
+from samjax.nn.rngs import initial_rngs
 
 # Every trap of shape that a small model can hold: two groups, two windowed blocks in each, a window that does not
 # divide the grid, heads and channels that differ from each other and from the depth.
@@ -119,7 +120,7 @@ def ours(model: transformers.SamModel, config: SamConfig) -> Sam:
 @functools.cache
 def graph(config: SamConfig) -> nnx.GraphDef[Sam]:
     """Return the structure of our model."""
-    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=nnx.Rngs(0))), nnx.Param, ...)[0]
+    return nnx.split(nnx.eval_shape(lambda: Sam(config, rngs=initial_rngs(0))), nnx.Param, ...)[0]
 
 
 @dataclass(frozen=True, kw_only=True)

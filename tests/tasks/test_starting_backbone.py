@@ -25,6 +25,7 @@ from samjax.models.mae import MaeConfig
 from samjax.models.vit.tapped_vit import TappedVitConfig
 from samjax.nn.interpolate import Method
 from samjax.nn.resize import resize_position_rows, resize_positions
+from samjax.nn.rngs import initial_rngs
 from samjax.nn.structure import abstract_model
 from samjax.parallel.mesh import make_mesh
 from samjax.tasks.semantic import SemanticTraining
@@ -132,7 +133,7 @@ def test_a_masked_autoencoders_encoder_gives_its_tokens():
 
 def encoder_with(config, arrays):
     """Return a model's encoder with all its arrays, by path."""
-    graph, state = nnx.split(nnx.eval_shape(lambda: config.make(rngs=nnx.Rngs(0))).encoder)
+    graph, state = nnx.split(nnx.eval_shape(lambda: config.make(rngs=initial_rngs(0))).encoder)
     assert named_leaves(nnx.to_pure_dict(state)).keys() == arrays.keys()
     nnx.replace_by_pure_dict(state, nest({path: jnp.asarray(leaf) for path, leaf in arrays.items()}))
     return nnx.merge(graph, state)

@@ -25,7 +25,7 @@ class CrossAttention(TokenAttention):
 
     def __init__(self, width: int, heads: int, *, dtype: jnp.dtype, rngs: nnx.Rngs):
         super().__init__(width, width // 2, heads, dtype=dtype, rngs=rngs)
-        self.key.kernel[...] = self.query.kernel[...]
+        self.key.kernel.set_value(self.query.kernel[...])
 
     def to_image(self, queries: Tokens, image: ImageSide, positions: Positions) -> Tokens:
         """Attend from tokens to the image; its keys have positions, its values do not."""
