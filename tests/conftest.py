@@ -41,6 +41,19 @@ def pytest_addoption(parser):
     parser.addoption("--rewrite-plans", action="store_true", help="write tests/golden/plans instead of comparing")
 
 
+def pytest_collection_finish():
+    """Look for unreachable objects less often, and not among what imports made: a tenth of the time of tracing."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with the last folders, tests/training among them: the longest files, one of which would else be a worker's
+    last while the other stands idle. Within a file the order stays."""
+    place = {path: index for index, path in enumerate(dict.fromkeys(item.path for item in items))}
+    items.sort(key=lambda item: -place[item.path])
+
+
 def pytest_sessionstart(session):
     """Say so where pytest starts: -q leaves the report's header out."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")

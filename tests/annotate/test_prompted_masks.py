@@ -214,6 +214,7 @@ def test_nobody_gets_anothers_answer(masks):
     assert len({other.logits.tobytes() for other in expected}) > 30
 
 
+@pytest.mark.slow
 def test_memory_is_flat_over_many_clicks(engine, store):
     """Answers are kept within their bound, and nothing else grows."""
     masks = PromptedMasks(

@@ -145,6 +145,7 @@ def test_what_cannot_be_read_is_counted_named_and_done_when_it_can(run, pictures
     assert (report["done"], report["unreadable"]) == (10, {})
 
 
+@pytest.mark.slow
 def test_killed_parts_lose_and_double_nothing(checkpoint, pictures, tmp_path):
     """kill -9 at every file that is moved into place, before and after."""
     words = [checkpoint, pictures / "**" / "*.*", tmp_path]

@@ -26,13 +26,15 @@ ROWS, PHOTOS = 4, 3
 each_family = pytest.mark.parametrize("family", [one for one in KNOWN if one.training], ids=lambda family: family.name)
 
 
-def each_family_in_time(*costly: str):
-    """Every family; `costly` ones in the slow run, those that say they are by hand: minutes each."""
+def each_family_in_time(*costly: str, by_hand: tuple[str, ...] = ()):
+    """Every family; `costly` ones in the slow run, those that say so themselves and `by_hand` long: minutes each."""
     slow, long = pytest.mark.slow, pytest.mark.long
     return pytest.mark.parametrize(
         "family",
         [
-            pytest.param(one, marks=[slow, long] if one.costly else slow if one.name in costly else ())
+            pytest.param(
+                one, marks=[slow, long] if one.costly or one.name in by_hand else slow if one.name in costly else ()
+            )
             for one in KNOWN
             if one.training
         ],
@@ -135,7 +137,7 @@ def near_initial(family: KnownFamily) -> Any:
     ), buffers
 
 
-@each_family_in_time()
+@each_family_in_time("sam", "segformer")
 def test_initial_weights_are_those_of_the_key(family):
     """On the same devices bit for bit; on others but for the last bit of what is computed."""
     split, again, other, one = (
@@ -150,8 +152,8 @@ def test_initial_weights_are_those_of_the_key(family):
         assert (other[name] != split[name]).any(), name
 
 
-# SAM's takes half a minute to compile; by default tests/training/test_meshes.py splits its batches.
-@each_family_in_time("sam")
+# SAM's takes a minute: tests/training/test_meshes.py and test_accumulation.py split its batches too.
+@each_family_in_time("segformer", by_hand=("sam",))
 def test_a_split_batch_with_an_empty_row_is_its_photos(family):
     """Batch, parameters and heads are split, and a row without a record weighs nothing: loss and gradient stay.
 

@@ -75,11 +75,14 @@ class Started:
             env={**os.environ, **kept_programs.variables(), **settings, **variables},
         )
 
-    def until(self, *, rows: int, since: float = 0.0) -> None:
-        """Wait for so many rows of metrics, in a file that was written to after `since`: a start drops some first."""
+    def until(self, *, rows: int, since: float = 0.0, saved: int = 0) -> None:
+        """Wait for so many rows of metrics, in a file that was written to after `since`: a start drops some first.
+
+        And for so many whole checkpoints: steps go on while one is written.
+        """
         deadline = time.monotonic() + SECONDS
         metrics = self.workdir / "metrics.jsonl"
-        while len(self.rows()) < rows or metrics.stat().st_mtime < since:
+        while len(self.rows()) < rows or metrics.stat().st_mtime < since or len(self.saved()) < saved:
             if self.ended() or time.monotonic() > deadline:
                 raise AssertionError(self.end())
             time.sleep(0.02)
@@ -131,4 +134,5 @@ class Started:
         return {row["step"]: row["loss"] for row in self.rows("train")}
 
     def saved(self) -> list[int]:
-        return sorted(int(step.name) for step in (self.workdir / "checkpoints").iterdir() if step.name.isdecimal())
+        """Return the steps of the checkpoints that are whole."""
+        return sorted(int(step.name) for step in (self.workdir / "checkpoints").glob("*") if step.name.isdecimal())

@@ -64,7 +64,7 @@ long = pytest.mark.long
         pytest.param("loading", 0, marks=long),
         pytest.param("loading", 1, marks=long),
         pytest.param("restoring", 1, marks=long),
-        ("compiling", 0),
+        pytest.param("compiling", 0, marks=long),
         pytest.param("validating", 1, marks=long),
         pytest.param("reading", 0, marks=long),
         ("saving", 1),
@@ -86,6 +86,7 @@ def test_sigterm_in_any_phase_saves_one_step_everywhere(phase, victim, disturbed
 
 
 @pytest.mark.multihost
+@pytest.mark.long  # a host that stands still is watched by the same threads
 def test_a_process_that_hangs_is_named_and_ends_all(disturbed, tmp_path):
     options = ("--stall-timeout-s", "30", "--validation.source", "", "--checkpoint.every", "1000")
     run = Started(disturbed, tmp_path, processes=2, options=options, FAULT="hang", AT="4", VICTIM="1")

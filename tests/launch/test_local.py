@@ -45,7 +45,7 @@ def test_two_processes_start_like_one(undisturbed, experiment, tmp_path):
 def test_a_killed_process_ends_the_others_and_the_run_goes_on(undisturbed, experiment, tmp_path):
     """Bit for bit: the losses after the last checkpoint are those of a run that nobody killed."""
     run = Started(experiment, tmp_path, processes=2, grace=60, options=("--checkpoint.every", "2"))
-    run.until(rows=5)
+    run.until(rows=5, saved=1)
     run.signal(signal.SIGKILL, process=1)
     code, said = run.end()
     assert code == 128 + signal.SIGKILL
@@ -60,21 +60,20 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(undisturbed, exper
 
 @pytest.mark.multihost
 def test_two_processes_fill_one_cache_and_compute_what_they_would_without(experiment, tmp_path):
-    """Bit for bit, each photo encoded by one of them; the next run encodes none."""
+    """Bit for bit, each photo encoded by one of them. tests/tasks/test_embedding_filling.py has the next run's part."""
     frozen = ("--trainable", "mask_decoder/**", "prompt_encoder/**", "--steps", "2")
     cached = (*frozen, "--cache-embeddings", str(tmp_path / "embeddings"))
     said, losses = [], []
-    for name, options in (("plain", frozen), ("filling", cached), ("filled", cached)):
+    for name, options in (("plain", frozen), ("filling", cached)):
         run = Started(experiment, tmp_path / name, processes=2, options=options)
         code, text = run.end()
         assert code == 0, text
         said.append(text)
         losses.append(run.losses())
-    assert losses[1] == losses[2] == losses[0]
+    assert losses[1] == losses[0]
     photos = len(list((tmp_path / "embeddings").rglob("*.npy")))
     assert photos > 0
     assert f"holds the embeddings of 0 of {photos} photos" in said[1]
-    assert f"holds the embeddings of all {photos} photos" in said[2]
 
 
 @pytest.mark.multihost

@@ -124,7 +124,11 @@ def check_decoder(exported: Exported, embedding: np.ndarray, kind: str, masks: i
         agrees(f"{engine}, predicted IoU", our_iou, iou, 1e-4)
 
 
-@pytest.mark.parametrize("exported", [SMALL, WIDE], ids=["square", "wide"], indirect=True)
+@pytest.mark.parametrize(
+    "exported",
+    [pytest.param(SMALL, id="square"), pytest.param(WIDE, id="wide", marks=pytest.mark.slow)],
+    indirect=True,
+)
 def test_small(exported, agrees):
     embedding = check_encoder(exported, 2, agrees)
     for kind in ("points", "box", "box+points", "mask+box+points"):

@@ -111,7 +111,9 @@ def test_one_round(scene, theirs, agrees):
     check_gradients("one round", gradient, buffers, theirs, agrees)
 
 
-@pytest.mark.parametrize("carried", list(CarriedGradient), ids=lambda carried: carried.value)
+@pytest.mark.parametrize(
+    "carried", [CarriedGradient.FLOW, pytest.param(CarriedGradient.STOP, marks=pytest.mark.slow)], ids=["flow", "stop"]
+)
 def test_three_rounds(carried, scene, theirs, agrees):
     """The annotator's own rounds: a first prompt, a click, and one with the logits alone."""
     params, buffers = weights(theirs)

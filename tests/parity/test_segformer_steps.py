@@ -6,6 +6,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 import torch
 from agreement import norm_error
 from transformers import SegformerConfig, SegformerForSemanticSegmentation
@@ -42,6 +43,7 @@ def is_decayed(name: str) -> bool:
     return "norm" not in name and not name.endswith("bias")
 
 
+@pytest.mark.slow
 def test_ten_steps(agrees, tmp_path):
     """Losses, the way of all parameters, and the running statistics."""
     theirs = their_model()

@@ -90,6 +90,7 @@ def test_parameters_are_gathered_and_gradients_reduced(plan):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_more_photos_exchange_no_more(config, program):
     """Parameters and gradients alone travel: no photo, mask or token of one device is another's business."""
     more = compile_step(dataclasses.replace(config, batch_size=2 * config.batch_size), jax.devices()[:8])

@@ -45,6 +45,7 @@ def assert_close(found, expected):
     assert (found.masks != expected.masks).mean() < 1e-4
 
 
+@pytest.mark.slow
 def test_groups_of_objects_change_nothing(model, micro, one_device, monkeypatch):
     """Eight objects on two photos, decoded together, two of each photo at a time, and one: prompts of every kind."""
     picture, draw = photos((40, 60), (90, 35)), np.random.default_rng(1)

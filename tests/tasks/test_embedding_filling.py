@@ -259,7 +259,8 @@ MESHES = {"one": MeshConfig(data=1), "all": MeshConfig(data=2, fsdp=2, tensor=2)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mesh", [pytest.param("one", marks=pytest.mark.long), "all"])
+@pytest.mark.long
+@pytest.mark.parametrize("mesh", MESHES)
 def test_with_everything_else_it_is_the_same_too(plain, tmp_path, capsys, mesh):
     """Adapters of the decoder, an average, batches in parts, validation; on one device and on eight."""
     config = dataclasses.replace(

@@ -25,6 +25,7 @@ from samjax.models.sam.image_encoder import ImageEncoderConfig
 from samjax.models.sam.sam import SamConfig
 from samjax.nn.init import Buffer
 from samjax.nn.pixels import normalise
+from samjax.nn.rngs import initial_rngs
 from samjax.parallel.mesh import make_mesh
 from samjax.parallel.sharding import batch_sharding, replicated
 from samjax.tasks.masked_images import MaskedImageTraining
@@ -38,7 +39,7 @@ SMALL = micro_mae()
 
 @pytest.fixture(scope="module")
 def model():
-    graph, state = jax.jit(lambda: nnx.split(SMALL.make(rngs=nnx.Rngs(0))))()
+    graph, state = jax.jit(lambda: nnx.split(SMALL.make(rngs=initial_rngs(0))))()
     return nnx.merge(graph, state)
 
 
@@ -112,7 +113,7 @@ def test_a_perfect_prediction_is_drawn_as_the_photo(monkeypatch, normalised):
 
     monkeypatch.setattr(Mae, "__call__", predict)
     noise = jnp.asarray(np.random.default_rng(1).random((2, SMALL.tokens)), jnp.float32)
-    fill = jax.jit(lambda batch, noise: fill_in(config.make(rngs=nnx.Rngs(0)), batch, config, noise))
+    fill = jax.jit(lambda batch, noise: fill_in(config.make(rngs=initial_rngs(0)), batch, config, noise))
     filled = fill(batch, noise)
     np.testing.assert_array_equal(filled.reconstruction, batch.image)
     np.testing.assert_array_equal(filled.completed_photo, batch.image)
@@ -170,7 +171,7 @@ def sam_of(config: MaeConfig, **encoder) -> SamConfig:
 
 def encoder_with(config, name, params):
     """Return the encoder of a model of `config`, with those of `params` that it has."""
-    graph, own, rest = jax.jit(lambda: nnx.split(getattr(config.make(rngs=nnx.Rngs(1)), name), nnx.Param, ...))()
+    graph, own, rest = jax.jit(lambda: nnx.split(getattr(config.make(rngs=initial_rngs(1)), name), nnx.Param, ...))()
     given, own = named_leaves(params), named_leaves(nnx.to_pure_dict(own))
     return nnx.merge(graph, nest({path: given.get(path, leaf) for path, leaf in own.items()}), rest)
 
@@ -232,6 +233,7 @@ def experiment(tmp_path_factory, jpegs):
     return path
 
 
+@pytest.mark.slow
 def test_a_folder_of_photos_trains(experiment, tmp_path, capsys):
     """Prepared, trained on, validated, drawn; the checkpoint says what it holds, and no other model takes it."""
     workdir = tmp_path / "run"

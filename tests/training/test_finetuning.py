@@ -91,6 +91,7 @@ def first(config):
     return jax.device_get(init_state(make_blueprint(config, mesh), config, jax.random.key(config.seed)))
 
 
+@pytest.mark.slow
 def test_it_resumes_bit_for_bit(config, whole, tmp_path):
     run(dataclasses.replace(config, steps=2), tmp_path)
     state = run(config, tmp_path)

@@ -43,9 +43,11 @@ MESHES = {
     "fsdp_tensor": MeshConfig(preset=Preset.FSDP_TENSOR),
     "all_axes": MeshConfig(data=2, fsdp=2, tensor=2),
 }
-# Each takes a minute: one runs by default, one with the slow tests, the others by hand.
-_RUN_BY = {"all_axes": (), "fsdp": pytest.mark.slow}
-NAMES = [pytest.param(name, marks=_RUN_BY.get(name, (pytest.mark.slow, pytest.mark.long))) for name in MESHES]
+# Each takes a minute: all axes at once run with the slow tests, the others by hand.
+NAMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "all_axes" else [pytest.mark.slow, pytest.mark.long])
+    for name in MESHES
+]
 
 
 class Run(NamedTuple):

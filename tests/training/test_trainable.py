@@ -121,6 +121,7 @@ def test_moments_are_of_the_trainable_parameters_alone(one_round):
     assert held["parameters"] == all_held["parameters"]
 
 
+@pytest.mark.slow
 def test_fifty_steps_leave_frozen_parameters_bit_for_bit(compiled):
     config, blueprint, step, *_ = compiled(*DECODER)
     mesh = make_mesh(config.mesh, jax.devices()[:1])
