@@ -3,12 +3,19 @@
 from dataclasses import field, replace
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
 from samjax.checkpoint.weights import Weights
 from samjax.core.random import Rows
 from samjax.core.ranges import config_class
 from samjax.data.stream.example import NO_RECORD
 from samjax.models.dense_prediction.dense_model import DenseConfig
 from samjax.models.mae import MaeConfig
+from samjax.models.traced_flops import traced_flops
+from samjax.nn.structure import abstract_model
+from samjax.parallel.mesh import MeshConfig, make_mesh
 from samjax.tasks.starting_backbone import backbone_of_vit, dense_of_dense, differs, has_other_vit
 from samjax.training.config import StepKeys, TrainConfig
 
@@ -38,6 +45,27 @@ class DenseTraining(TrainConfig):
         if isinstance(model, DenseConfig) and not has_other_vit(model, self.model):
             return dense_of_dense(weights, model, self.model)
         return backbone_of_vit(weights, model, self.model)
+
+    def flops(self) -> int | None:
+        """Return the FLOPs that training on one crop takes; None if frozen in part.
+
+        Attention windows count with their padding. None too where JAX has no CPU beside its accelerators, for the
+        model is traced with the operations of a CPU: kernels do not say what they compute.
+        """
+        if not self.trains_everything:
+            return None
+        try:
+            (here,) = jax.local_devices(backend="cpu")[:1]
+        except RuntimeError:  # JAX_PLATFORMS names accelerators alone
+            return None
+        crop = jax.ShapeDtypeStruct((1, *self.model.image_size, 3), jnp.uint8)
+        with jax.set_mesh(make_mesh(MeshConfig(data=1), [here])):
+            graph, params, buffers = abstract_model(self.model.make)
+            forward = traced_flops(
+                lambda params, buffers, crop, key: nnx.merge(graph, params, buffers)(crop, key=key),
+                *(params, buffers, crop, jax.eval_shape(lambda: jax.random.key(0))),
+            )
+        return 3 * forward
 
 
 def rows_of(batch: Any, keys: StepKeys) -> Rows:

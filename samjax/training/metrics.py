@@ -26,7 +26,8 @@ def peak_images_per_s(config: TrainConfig, mesh: Mesh) -> float | None:
     FLOPs are the minimum that training needs, not what was spent (rematerialisation does not count); every mask slot
     counts, filled or not. None on devices without a published peak, such as CPUs, and for tasks that give no FLOPs.
     """
-    chip, flops = chip_of(mesh.devices.flat[0].device_kind), config.flops()
+    chip = chip_of(mesh.devices.flat[0].device_kind)
+    flops = None if chip is None else config.flops()
     return None if chip is None or flops is None else mesh.size * chip.flops / flops
 
 

@@ -5,7 +5,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import pytest
-from counted import products
 from flax import nnx
 
 from samjax.core.prompts import Prompts
@@ -14,6 +13,7 @@ from samjax.models.sam.flops import Form, decoder_flops, encoder_flops, photo_fl
 from samjax.models.sam.image_encoder import ImageEncoderConfig, Neck
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import Sam, SamConfig
+from samjax.models.traced_flops import traced_flops
 from samjax.models.vit.blocks import Block
 from samjax.models.vit.vit import Stem
 from samjax.nn.conv_stem import ConvStem, stem_channels
@@ -151,7 +151,7 @@ def test_a_decoder_call_is_counted_as_it_is_traced(prompts):
             coords=jnp.zeros((*labels.shape, 2)), labels=labels, logits_size=CONFIG.logits_size
         )
 
-    traced = products(
+    traced = traced_flops(
         lambda sam, embedding, prompts: sam.decode(embedding, prompts),
         nnx.eval_shape(lambda: Sam(CONFIG, rngs=initial_rngs(0))),
         floats(1, SIDE, SIDE, CONFIG.embedding),

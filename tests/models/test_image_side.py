@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from counted import products
 from drawn import drawn, drawn_sam, normal
 from flax import nnx
 
@@ -16,6 +15,7 @@ from samjax.models.sam.flops import Form, decoder_flops
 from samjax.models.sam.image_side import DensePrompt, ImageTokens, PromptedImage
 from samjax.models.sam.mask_decoder import MaskDecoderConfig
 from samjax.models.sam.sam import Sam, SamConfig
+from samjax.models.traced_flops import traced_flops
 from samjax.nn.rngs import initial_rngs
 
 TINY = SamConfig.tiny()
@@ -104,7 +104,7 @@ def test_it_saves_a_fifth_of_the_decoder(projected, points, share):
             return nnx.merge(graph, weights).decode(embedding, prompts)
 
         asked = jax.eval_shape(lambda: prompts(config, images=1, masks=64).pad_to(points))
-        return products(decode, weights, embedding, asked)
+        return traced_flops(decode, weights, embedding, asked)
 
     saving = count()
     projected()

@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from counted import products
 from drawn import drawn, normal
 from flax import nnx
 
@@ -16,6 +15,7 @@ from samjax.core.tree import first_match, named_leaves
 from samjax.models.mae import Mae, MaeConfig, MaeDecoderConfig
 from samjax.models.mae_flops import mae_flops
 from samjax.models.sam.image_encoder import ImageEncoder, ImageEncoderConfig
+from samjax.models.traced_flops import traced_flops
 from samjax.models.vit.vit import Positions, Stem, VitConfig
 from samjax.nn.pixels import normalise
 from samjax.nn.rngs import initial_rngs
@@ -55,7 +55,7 @@ def test_flops_are_counted_as_they_are_traced():
         decoder=MaeDecoderConfig(width=32, depth=1, heads=2),
     )
     model = nnx.eval_shape(lambda: config.make(rngs=initial_rngs(0)))
-    traced = products(lambda model, image, noise: model(image, noise).predictions, model, IMAGE[:1], NOISE[:1])
+    traced = traced_flops(lambda model, image, noise: model(image, noise).predictions, model, IMAGE[:1], NOISE[:1])
     assert traced == mae_flops(config).forward
 
 
