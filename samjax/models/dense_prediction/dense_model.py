@@ -21,6 +21,7 @@ from samjax.models.dense_prediction.setr_sizes import SetrSizes
 from samjax.models.heads.all_mlp import AllMlpConfig
 from samjax.models.heads.head import HeadConfig, HeadOutput
 from samjax.models.pyramid.pyramid import PyramidConfig
+from samjax.models.swin.swin import SwinConfig  # noqa: F401  a kind of backbone that files may name
 from samjax.nn.interpolate import Method, interpolate, matrix
 from samjax.nn.pixels import PixelStatistics, normalise
 
