@@ -13,6 +13,7 @@ from data_pipelines.folder_units import FolderUnit, RecordPart, make_units
 from data_pipelines.holdout import Splits
 from data_pipelines.layouts import Layout
 from data_pipelines.pairs import NO_DEPTH, Drop
+from data_pipelines.photo_list import check_list
 from data_pipelines.preparation import ALL_CORES, LocalRun, PrepareProgress
 from data_pipelines.prepare_report import PrepareReport
 from samjax.core.errors import UserError
@@ -126,7 +127,7 @@ def prepare(
     Raises:
       UserError: as `list_depth_maps`, or as `data_pipelines.preparation.prepare`; or a split is without photos.
     """
-    settings = str(of) + ("" if splits.holdout is None else f", {splits.holdout:g} held out")
+    settings = str(of) + splits.described
 
     def find(source: str | Sequence[str]) -> list[FolderUnit]:
         assert isinstance(source, str)
@@ -139,6 +140,10 @@ def prepare(
             allow_unannotated=allow_unannotated,
             progress=progress,
         )
+        left_out = {
+            **listing.left_out,
+            **check_list(splits.listed, [one.path for one in listing.photos], allow_missing=allow_missing),
+        }
         photos: dict[str, list[PhotoWithDepth]] = {split: [] for split in splits.names}
         for number, one in enumerate(listing.photos, 1):
             height, width = one.size
@@ -150,7 +155,7 @@ def prepare(
                 raise UserError(_empty(split, len(listing.photos), splits))
         make = functools.partial(DepthUnit, of=of)
         folder = Path(os.path.abspath(store.path))
-        return make_units(make, photos, folder=folder, left_out=listing.left_out, settings=settings)
+        return make_units(make, photos, folder=folder, left_out=left_out, settings=settings)
 
     layout = Layout(
         kind=DEPTHS,
@@ -165,9 +170,6 @@ def prepare(
 
 def _empty(split: str, photos: int, splits: Splits) -> str:
     """Return a sentence on a split without photos."""
-    if splits.holdout is None or not photos:
+    if not splits.holds_out or not photos:
         return "no photo has a depth map that can be used: give the folders that belong together"
-    return (
-        f"none of the {photos:,} photos falls into the split {split}, as their names decide: give another --holdout "
-        f"than {splits.holdout:g}"
-    )
+    return f"none of the {photos:,} photos falls into the split {split}, as their names decide: {splits.remedy}"

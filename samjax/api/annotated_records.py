@@ -1,9 +1,11 @@
 """Records of annotated photos, from Python."""
 
 import os
+from pathlib import Path
 
 from data_pipelines import annotated_photos
 from data_pipelines.holdout import Splits
+from data_pipelines.photo_list import read_photo_list
 from data_pipelines.prepare_report import PrepareReport
 from samjax.core.errors import UserError
 from samjax.core.overrides import replace_fields
@@ -19,6 +21,7 @@ def prepare(
     format: str = "coco",
     classes: str | os.PathLike[str] | None = None,
     holdout: float | None = None,
+    holdout_list: str | os.PathLike[str] | None = None,
     allow_missing: bool = False,
     allow_unannotated: bool = False,
     **options,
@@ -34,6 +37,7 @@ def prepare(
       format: `coco` (LVIS too), `label-maps`, `panoptic` or `instance-pngs`.
       classes: keeps each pixel's class: the name of a known data set, such as `ade20k`, or a JSON file.
       holdout: share of the photos, chosen by a hash of their names, that makes the split `val`; None makes none.
+      holdout_list: a file that names the photos of the split `val`, one a line; in place of a share.
       allow_missing: leave out and count missing or damaged photos and annotations, instead of refusing.
       allow_unannotated: take photos without annotations for photos without objects.
       options: of the format, see `samjax.data.annotations.formats.FormatOptions`.
@@ -41,6 +45,7 @@ def prepare(
     Raises:
       UserError: data cannot be used, a split is without photos, or an argument does not fit; the message says which.
     """
+    listed: frozenset[str] = frozenset() if holdout_list is None else read_photo_list(Path(holdout_list))
     return annotated_photos.prepare(
         os.fspath(annotations),
         out,
@@ -48,7 +53,7 @@ def prepare(
         format=_format(format),
         options=replace_fields(FormatOptions(), options),
         classes=None if classes is None else read_class_table(os.fspath(classes)),
-        splits=Splits(holdout=holdout),
+        splits=Splits(holdout=holdout, listed=listed),
         allow_missing=allow_missing,
         allow_unannotated=allow_unannotated,
     )

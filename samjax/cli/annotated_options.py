@@ -50,6 +50,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="put this share of the photos, chosen by a hash of their names, into the split val",
     )
     group.add_argument(
+        "--holdout-list",
+        metavar="FILE",
+        help="put the photos that this file names, one a line, into the split val, as Pascal VOC's val.txt",
+    )
+    group.add_argument(
         "--allow-missing",
         action="store_true",
         help="leave out and count missing or damaged photos and annotations, instead of refusing to run",
@@ -79,7 +84,8 @@ def refuse_options(known: argparse.Namespace) -> None:
     Raises:
       UserError: there is one.
     """
-    names = ("annotations", "images", "classes", "names", "holdout", "allow_missing", "allow_unannotated", *_OF_DEPTH)
+    names = ("annotations", "images", "classes", "names", "holdout", "holdout_list")
+    names += ("allow_missing", "allow_unannotated", *_OF_DEPTH)
     refuse_any(known, names, f"annotated photos: give --format, one of {', '.join(WITH_ANNOTATIONS)}, too")
 
 
@@ -90,7 +96,6 @@ def preparer(known: argparse.Namespace, rest: list[str]) -> Callable[..., Any]:
       UserError: an option is missing, or is for something else.
     """
     from data_pipelines import annotated_photos
-    from data_pipelines.holdout import Splits
     from samjax.cli.train import override
     from samjax.data.annotations.formats import Format, FormatOptions
 
@@ -113,7 +118,7 @@ def preparer(known: argparse.Namespace, rest: list[str]) -> Callable[..., Any]:
             format=Format(known.format),
             options=options,
             classes=_classes(known),
-            splits=Splits(name=known.split, holdout=known.holdout),
+            splits=_splits(known),
             allow_missing=known.allow_missing,
             allow_unannotated=known.allow_unannotated,
             progress=progress,
@@ -130,7 +135,6 @@ def _depth_preparer(known: argparse.Namespace, options: Any) -> Callable[..., An
       UserError: an option is missing, or is for something else.
     """
     from data_pipelines import depth_photos
-    from data_pipelines.holdout import Splits
     from samjax.data.annotations.formats import FormatOptions
     from samjax.data.records.depths import DepthKind
 
@@ -155,11 +159,24 @@ def _depth_preparer(known: argparse.Namespace, options: Any) -> Callable[..., An
         images=known.images,
         of=depth_photos.DepthUnits(kind=kind, scale=1.0 if known.depth_scale is None else known.depth_scale),
         options=options,
-        splits=Splits(name=known.split, holdout=known.holdout),
+        splits=_splits(known),
         allow_missing=known.allow_missing,
         allow_unannotated=known.allow_unannotated,
         progress=progress,
     )
+
+
+def _splits(known: argparse.Namespace) -> Any:
+    """Return which photos go to which split.
+
+    Raises:
+      UserError: the list cannot be read, or two options contradict each other.
+    """
+    from data_pipelines.holdout import Splits
+    from data_pipelines.photo_list import read_photo_list
+
+    listed = read_photo_list(known.holdout_list) if known.holdout_list else frozenset()
+    return Splits(name=known.split, holdout=known.holdout, listed=listed)
 
 
 def _classes(known: argparse.Namespace) -> Any:
