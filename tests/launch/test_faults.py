@@ -86,7 +86,7 @@ def test_sigterm_in_any_phase_saves_one_step_everywhere(phase, victim, disturbed
 
 
 @pytest.mark.multihost
-@pytest.mark.long  # a host that stands still is watched by the same threads
+@pytest.mark.long  # tests/training/test_stall.py has what notices it
 def test_a_process_that_hangs_is_named_and_ends_all(disturbed, tmp_path):
     options = ("--stall-timeout-s", "30", "--validation.source", "", "--checkpoint.every", "1000")
     run = Started(disturbed, tmp_path, processes=2, options=options, FAULT="hang", AT="4", VICTIM="1")
@@ -99,6 +99,7 @@ def test_a_process_that_hangs_is_named_and_ends_all(disturbed, tmp_path):
 
 
 @pytest.mark.multihost
+@pytest.mark.long  # tests/training/test_stall.py has what notices it
 def test_a_host_that_stands_still_is_named_and_ends_the_others(experiment, tmp_path):
     """SIGSTOP: it neither answers nor closes its connections, as a host that lost its network."""
     options = (
@@ -148,7 +149,8 @@ def kill_at_random(experiment: Path, workdir: Path, *, kills: int, processes: in
 
 @pytest.mark.faults
 @pytest.mark.parametrize(
-    ("kills", "processes"), [(3, 1), pytest.param(100, 1, marks=long), pytest.param(20, 2, marks=long)]
+    ("kills", "processes"),
+    [pytest.param(3, 1, marks=long), pytest.param(100, 1, marks=long), pytest.param(20, 2, marks=long)],
 )
 def test_kills_at_random_moments_change_nothing(kills, processes, experiment, tmp_path):
     killed = kill_at_random(

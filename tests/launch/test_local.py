@@ -29,6 +29,7 @@ def test_two_processes_report_once_and_validate(undisturbed):
 
 
 @pytest.mark.multihost
+@pytest.mark.long  # tests/data/test_stream_processes.py has the batches, tests/training/test_meshes.py the steps
 def test_two_processes_start_like_one(undisturbed, experiment, tmp_path):
     alone = Started(experiment, tmp_path, processes=1, options=("--steps", "1"))
     code, said = alone.end()
@@ -59,6 +60,7 @@ def test_a_killed_process_ends_the_others_and_the_run_goes_on(undisturbed, exper
 
 
 @pytest.mark.multihost
+@pytest.mark.long  # minutes; tests/tasks/test_embedding_filling.py has one process
 def test_two_processes_fill_one_cache_and_compute_what_they_would_without(experiment, tmp_path):
     """Bit for bit, each photo encoded by one of them. tests/tasks/test_embedding_filling.py has the next run's part."""
     frozen = ("--trainable", "mask_decoder/**", "prompt_encoder/**", "--steps", "2")

@@ -99,6 +99,7 @@ def test_more_photos_exchange_no_more(config, program):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_devices_that_share_photos_share_out_their_work(micro_run, config):
     """The masks of a photo lie apart on the `tensor` axis, which would do the whole decoder twice.
 
