@@ -12,7 +12,7 @@ def initial_rngs(key: jax.Array | int) -> nnx.Rngs:
     grows with the square of its parameters, 5 s of 7 for SAM's smallest model.
     """
     rngs = nnx.Rngs(key)
-    rngs.default = _Stream(rngs.default.key.get_value(), tag="default")
+    rngs.default = _Stream(rngs.default.key.get_value(), tag="default")  # type: ignore[attr-defined]
     return rngs
 
 
