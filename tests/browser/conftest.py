@@ -6,6 +6,7 @@ import os
 import shutil
 
 import pytest
+from disc_photo import DiscPhoto
 from page_driver import FLAGS, PageDriver
 
 
@@ -22,7 +23,7 @@ def serve(discs):
     """Return a function that starts a server of discs on photos, two by default."""
     with contextlib.ExitStack() as stack:
         yield lambda photos=None, **options: stack.enter_context(
-            discs.serving(photos or [discs.DiscPhoto(1), discs.DiscPhoto(2)], **options)
+            discs.serving(photos or [DiscPhoto(1), DiscPhoto(2)], **options)
         )
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import itertools
 import json
 import socket
@@ -14,19 +13,16 @@ from urllib.parse import unquote
 
 import numpy as np
 import uvicorn
-from PIL import Image
+from disc_photo import GRID, decode, stored_mask, upscale
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from samjax.data.masks import rle
 from samjax.data.masks.rle import encode
 
 STATIC = Path(__file__).parents[2] / "samjax" / "annotate" / "static"
-RADII = (24.0, 40.0, 60.0)
-"""Of the three candidates, in pixels of the photo, best first."""
 IOUS = (0.95, 0.9, 0.85)
 HEADERS = {
     "Cache-Control": "no-cache",
@@ -34,94 +30,6 @@ HEADERS = {
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 }
 """With which the page has to live: nothing from outside, no inline script or style."""
-GRID = 64
-"""Cells along the longer side of the logits."""
-
-
-def decode(runs):
-    height, width = runs["size"]
-    return rle.decode(runs["counts"], height=height, width=width)
-
-
-def disc(height, width, x, y, radius):
-    mask = np.zeros((height, width), bool)
-    top, left = max(0, y - radius), max(0, x - radius)
-    rows, columns = np.mgrid[top : min(height, y + radius + 1), left : min(width, x + radius + 1)]
-    mask[rows, columns] = (columns - x) ** 2 + (rows - y) ** 2 <= radius**2
-    return mask
-
-
-def upscale(logits, valid, height, width):
-    """Return the logits at the photo's size, by the mapping of the contract."""
-
-    def taps(side, cells, covered):
-        place = np.clip((np.arange(side) + 0.5) * covered / side - 0.5, 0, cells - 1)
-        low = np.floor(place).astype(int)
-        return low, np.minimum(low + 1, cells - 1), place - low
-
-    y0, y1, fy = taps(height, logits.shape[0], valid[0])
-    x0, x1, fx = taps(width, logits.shape[1], valid[1])
-    rows = logits[y0] * (1 - fy)[:, None] + logits[y1] * fy[:, None]
-    return rows[:, x0] * (1 - fx) + rows[:, x1] * fx
-
-
-def proposal_uuid(place):
-    return f"00000000-0000-4000-8000-{place:012d}"
-
-
-class DiscPhoto:
-    """A photo and what people have made of it."""
-
-    def __init__(self, number, width=320, height=240, *, proposals=(), jpeg=None):
-        self.id, self.width, self.height = number, width, height
-        self.masks, self.deleted, self.verdicts = {}, {}, {}
-        self.proposals = [
-            {
-                "number": place,
-                "runs": encode(mask),
-                "predicted_iou": iou,
-                "stability_score": 0.97,
-                "state": "open",
-                "revision": 0,
-                "bbox": [0, 0, 1, 1],
-                "uuid": proposal_uuid(place),
-            }
-            for place, (mask, iou) in enumerate(proposals)
-        ]
-        if jpeg is None:
-            rows, columns = np.mgrid[:height, :width]
-            picture = np.stack([60 + columns * 120 // width, 70 + rows * 100 // height, 90 + 0 * rows], -1)
-            buffer = io.BytesIO()
-            Image.fromarray(picture.astype(np.uint8)).save(buffer, "JPEG", quality=92)
-            jpeg = buffer.getvalue()
-        self.jpeg = jpeg
-
-    @property
-    def grid(self):
-        longer = max(self.width, self.height)
-        valid = (GRID * self.height / longer, GRID * self.width / longer)
-        return int(np.ceil(valid[0])), int(np.ceil(valid[1])), valid
-
-    def answer(self, prompts):
-        """Return each candidate's logits: the distance to the edge of a disc, less what background points take."""
-        height, width, valid = self.grid
-        rows = (np.arange(height) + 0.5) * self.height / valid[0] - 0.5
-        columns = (np.arange(width) + 0.5) * self.width / valid[1] - 0.5
-        points = np.array(prompts["points"], float).reshape(-1, 2)
-        labels = np.array(prompts["labels"])
-        found = []
-        for radius in RADII:
-            inside = np.full((height, width), -1e3)
-            if prompts["box"]:
-                x0, y0, x1, y1 = prompts["box"]
-                across = ((columns - (x0 + x1) / 2) / ((x1 - x0 + 1) / 2)) ** 2
-                down = ((rows - (y0 + y1) / 2) / ((y1 - y0 + 1) / 2)) ** 2
-                inside = (1 - np.sqrt(across[None] + down[:, None])) * 30 * radius / RADII[0]
-            for (x, y), label in zip(points, labels, strict=True):
-                away = np.hypot(columns[None] - x, rows[:, None] - y)
-                inside = np.maximum(inside, radius - away) if label else np.minimum(inside, away - 12)
-            found.append(inside / 4)
-        return found
 
 
 class DiscServer:
@@ -285,22 +193,8 @@ class DiscServer:
             assert decode(runs).shape == (photo.height, photo.width)
         seconds = body["seconds"]
         photo.verdicts.pop(uuid, None)
-        photo.masks[uuid] = self.mask(uuid, runs, body["source"], who, iou, body["prompts"], revision, seconds)
+        photo.masks[uuid] = stored_mask(uuid, runs, body["source"], who, iou, body["prompts"], revision, seconds)
         return JSONResponse(photo.masks[uuid])
-
-    @staticmethod
-    def mask(uuid, runs, source, who, iou, prompts, revision=None, seconds=0):
-        return {
-            "uuid": uuid,
-            "revision": (revision or 0) + 1,
-            "runs": runs,
-            "source": source,
-            "annotator": who,
-            "seconds": seconds,
-            "predicted_iou": iou,
-            "stability_score": 0.98,
-            "prompts": prompts,
-        }
 
     def delete(self, photo, uuid, revision):
         old = photo.masks.get(uuid)
@@ -338,7 +232,7 @@ class DiscServer:
             if uuid not in photo.masks:
                 prompts = {"points": [], "labels": [], "box": None}
                 iou = proposal["predicted_iou"]
-                mask = self.mask(uuid, proposal["runs"], "proposal", who, iou, prompts, photo.deleted.get(uuid))
+                mask = stored_mask(uuid, proposal["runs"], "proposal", who, iou, prompts, photo.deleted.get(uuid))
                 photo.masks[uuid] = mask
                 self.set_state(proposal, "accepted")
             accepted.append(photo.masks[uuid])

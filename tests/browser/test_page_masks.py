@@ -2,17 +2,18 @@
 
 import numpy as np
 import pytest
+from disc_photo import DiscPhoto, decode, upscale
 
 pytestmark = pytest.mark.browser
 
 FITTING = range(60, 141)
 
 
-def expected_disc(discs, x, y, place=0):
+def expected_disc(x, y, place=0):
     """Return the mask that the model's answer to a click is at the photo's size."""
-    photo = discs.DiscPhoto(1)
+    photo = DiscPhoto(1)
     logits = photo.answer({"points": [[x, y]], "labels": [1], "box": None})[place]
-    return discs.upscale(logits, photo.grid[2], photo.height, photo.width) > 0
+    return upscale(logits, photo.grid[2], photo.height, photo.width) > 0
 
 
 def test_what_went_into_a_mask_is_told_with_it(serve, browse):
@@ -35,7 +36,7 @@ def test_what_went_into_a_mask_is_told_with_it(serve, browse):
     assert 0 < second["first_seconds"] < server.requests("PUT", "masks")[1]["seconds"]
 
 
-def test_click_candidate_commit(serve, browse, discs):
+def test_click_candidate_commit(serve, browse):
     server = serve()
     page = browse(server)
     page.click(100, 100)
@@ -51,7 +52,7 @@ def test_click_candidate_commit(serve, browse, discs):
     page.press("2", "Enter")
     page.wait_saved()
     (mask,) = page.masks
-    assert (discs.decode(mask["runs"]) == expected_disc(discs, 100, 100, 1)).all()
+    assert (decode(mask["runs"]) == expected_disc(100, 100, 1)).all()
     assert mask["source"] == "clicks"
     assert mask["annotator"] == "ann"
     assert mask["predicted_iou"] == 0.9
@@ -64,14 +65,14 @@ def test_click_candidate_commit(serve, browse, discs):
 
 
 @pytest.mark.parametrize(("zoom", "ratio"), [(0, 1), (5, 1), (0, 2), (5, 2), (-5, 1)])
-def test_screen_shows_the_stored_pixels(serve, browse, discs, zoom, ratio):
+def test_screen_shows_the_stored_pixels(serve, browse, zoom, ratio):
     """At every zoom, a pixel of the photo is coloured where and only where the stored mask has it."""
     page = browse(serve(), device_scale_factor=ratio)
     page.make(100, 100)
     page.move(100, 100)
     page.press(*["+" if zoom > 0 else "-"] * abs(zoom))
     page.page.wait_for_timeout(400)
-    mask = discs.decode(page.masks[0]["runs"])
+    mask = decode(page.masks[0]["runs"])
     for y in (80, 95, 100, 120):
         shown = np.array(page.row("masks", y, FITTING)) > 0
         assert (shown == mask[y, FITTING]).all(), y
@@ -216,7 +217,7 @@ def test_hover_previews_with_one_request_at_a_time(serve, browse):
     assert page.masks == []
 
 
-def test_brush_and_eraser(serve, browse, discs):
+def test_brush_and_eraser(serve, browse):
     server = serve()
     page = browse(server)
     page.click(100, 100)
@@ -240,7 +241,7 @@ def test_brush_and_eraser(serve, browse, discs):
     page.wait_saved()
     (mask,) = page.masks
     assert mask["source"] == "brush"
-    stored = discs.decode(mask["runs"])
+    stored = decode(mask["runs"])
     assert stored[100, 180]
     assert not stored[100, 85]
     assert stored[140, 100]
@@ -250,7 +251,7 @@ def test_brush_and_eraser(serve, browse, discs):
     assert (shown == stored[100, columns]).all()
 
 
-def test_brush_alone_makes_a_mask_and_its_size_changes(serve, browse, discs):
+def test_brush_alone_makes_a_mask_and_its_size_changes(serve, browse):
     page = browse(serve())
     page.press("b")
     areas = []
@@ -258,7 +259,7 @@ def test_brush_alone_makes_a_mask_and_its_size_changes(serve, browse, discs):
         page.drag((place, 60), (place, 60))
         page.press("Enter")
         page.wait_saved()
-        areas.append(discs.decode(page.masks[-1]["runs"]).sum())
+        areas.append(decode(page.masks[-1]["runs"]).sum())
         page.press("]", "]", "]")
     assert [mask["source"] for mask in page.masks] == ["brush", "brush"]
     assert areas[1] > 3 * areas[0]
@@ -295,7 +296,7 @@ def test_smallest_mask(serve, browse):
     assert page.masks == []
 
 
-def test_masks_overlap_and_the_smallest_is_on_top(serve, browse, discs):
+def test_masks_overlap_and_the_smallest_is_on_top(serve, browse):
     page = browse(serve())
     page.click(100, 100)
     page.wait_draft(100, 100)
@@ -303,8 +304,8 @@ def test_masks_overlap_and_the_smallest_is_on_top(serve, browse, discs):
     page.wait_saved()
     page.make(105, 100)
     large, small = page.masks
-    assert discs.decode(large["runs"])[100, 105]
-    assert discs.decode(small["runs"])[100, 105]
+    assert decode(large["runs"])[100, 105]
+    assert decode(small["runs"])[100, 105]
     page.click(105, 100, modifiers=["Shift"])
     assert page.page.locator("#masks [aria-selected=true]").get_attribute("title").startswith("Mask 2")
     page.press("Delete")

@@ -4,6 +4,9 @@ import re
 
 import numpy as np
 import pytest
+from disc_photo import DiscPhoto, disc, proposal_uuid, stored_mask
+
+from samjax.data.masks.rle import encode
 
 pytestmark = pytest.mark.browser
 
@@ -11,10 +14,10 @@ PLACES = [(60, 60, 0.95), (160, 60, 0.9), (260, 60, 0.6)]
 
 
 @pytest.fixture
-def proposed(discs):
+def proposed():
     """A photo with three proposals, and another one."""
-    proposals = [(discs.disc(240, 320, x, y, 20), iou) for x, y, iou in PLACES]
-    return [discs.DiscPhoto(1, proposals=proposals), discs.DiscPhoto(2)]
+    proposals = [(disc(240, 320, x, y, 20), iou) for x, y, iou in PLACES]
+    return [DiscPhoto(1, proposals=proposals), DiscPhoto(2)]
 
 
 def states(server):
@@ -45,7 +48,7 @@ def test_review_accepts_rejects_and_opens(serve, browse, proposed):
     page.wait(lambda: states(server) == ["open"] * 3 and page.masks == [])
 
 
-def test_an_open_proposal_that_is_changed_is_its_own_mask(serve, browse, proposed, discs):
+def test_an_open_proposal_that_is_changed_is_its_own_mask(serve, browse, proposed):
     server = serve(proposed, mode="review")
     page = browse(server)
     page.move(160, 60)
@@ -60,7 +63,7 @@ def test_an_open_proposal_that_is_changed_is_its_own_mask(serve, browse, propose
     page.press("Enter")
     page.wait(lambda: states(server) == ["open", "changed", "open"])
     page.wait_saved()
-    assert [(one["uuid"], one["source"]) for one in page.masks] == [(discs.proposal_uuid(1), "changed")]
+    assert [(one["uuid"], one["source"]) for one in page.masks] == [(proposal_uuid(1), "changed")]
 
 
 def test_accepting_above_the_slider_is_one_act(serve, browse, proposed):
@@ -81,12 +84,12 @@ def test_accepting_above_the_slider_is_one_act(serve, browse, proposed):
     page.wait(lambda: states(server) == ["accepted", "accepted", "open"] and len(page.masks) == 2)
 
 
-def test_prefilled_masks_are_grey_and_stay_until_opened(serve, browse, discs):
-    photo = discs.DiscPhoto(1)
+def test_prefilled_masks_are_grey_and_stay_until_opened(serve, browse):
+    photo = DiscPhoto(1)
     uuid = "00000000-0000-4000-8000-000000000001"
     prompts = {"points": [], "labels": [], "box": None}
-    runs = discs.encode(discs.disc(240, 320, 100, 100, 30))
-    photo.masks[uuid] = discs.DiscServer.mask(uuid, runs, "proposal", "model", 0.95, prompts)
+    runs = encode(disc(240, 320, 100, 100, 30))
+    photo.masks[uuid] = stored_mask(uuid, runs, "proposal", "model", 0.95, prompts)
     page = browse(serve([photo], mode="prefill"))
     red, green, blue, _ = page.colour("masks", 100, 100)
     assert max(red, green, blue) - min(red, green, blue) < 16
@@ -103,13 +106,13 @@ def test_prefilled_masks_are_grey_and_stay_until_opened(serve, browse, discs):
     page.wait(lambda: page.masks[0]["source"] == "changed")
 
 
-def test_verify(serve, browse, discs):
-    photo = discs.DiscPhoto(1)
+def test_verify(serve, browse):
+    photo = DiscPhoto(1)
     for place, (x, y, iou) in enumerate(PLACES):
         uuid = f"00000000-0000-4000-8000-00000000000{place}"
-        runs = discs.encode(discs.disc(240, 320, x, y, 20))
+        runs = encode(disc(240, 320, x, y, 20))
         prompts = {"points": [], "labels": [], "box": None}
-        photo.masks[uuid] = discs.DiscServer.mask(uuid, runs, "clicks", "bob", iou, prompts)
+        photo.masks[uuid] = stored_mask(uuid, runs, "clicks", "bob", iou, prompts)
     page = browse(serve([photo], mode="verify"))
     page.press("y", "x")
     page.page.click("#verify [data-verdict=redo]")
@@ -123,12 +126,12 @@ def test_verify(serve, browse, discs):
 
 
 @pytest.mark.parametrize("mode", ["verify", "manual"])
-def test_masks_to_be_redone_are_shown_and_are_judged_anew(serve, browse, discs, mode):
-    photo = discs.DiscPhoto(1)
-    names = [discs.proposal_uuid(place) for place in range(3)]
+def test_masks_to_be_redone_are_shown_and_are_judged_anew(serve, browse, mode):
+    photo = DiscPhoto(1)
+    names = [proposal_uuid(place) for place in range(3)]
     for uuid, (x, y, iou), verdict in zip(names, PLACES, ("yes", "redo", "redo"), strict=True):
-        runs, prompts = discs.encode(discs.disc(240, 320, x, y, 20)), {"points": [], "labels": [], "box": None}
-        photo.masks[uuid] = discs.DiscServer.mask(uuid, runs, "clicks", "bob", iou, prompts)
+        runs, prompts = encode(disc(240, 320, x, y, 20)), {"points": [], "labels": [], "box": None}
+        photo.masks[uuid] = stored_mask(uuid, runs, "clicks", "bob", iou, prompts)
         photo.verdicts[uuid] = verdict
     server = serve([photo], mode=mode)
     page = browse(server)
@@ -266,13 +269,13 @@ def test_clock_turns_amber(serve, browse):
     page.wait(lambda: "next photo" in page.text("#note"))
 
 
-def test_a_thousand_masks(serve, browse, discs):
-    photo = discs.DiscPhoto(1, 1500, 1000)
+def test_a_thousand_masks(serve, browse):
+    photo = DiscPhoto(1, 1500, 1000)
     prompts = {"points": [], "labels": [], "box": None}
     for place in range(1000):
         uuid = f"00000000-0000-4000-8000-{place:012d}"
-        runs = discs.encode(discs.disc(1000, 1500, 15 + place % 50 * 30, 15 + place // 50 * 48, 18))
-        photo.masks[uuid] = discs.DiscServer.mask(uuid, runs, "clicks", "bob", 0.9, prompts)
+        runs = encode(disc(1000, 1500, 15 + place % 50 * 30, 15 + place // 50 * 48, 18))
+        photo.masks[uuid] = stored_mask(uuid, runs, "clicks", "bob", 0.9, prompts)
     page = browse(serve([photo]))
     page.wait(lambda: page.text("#count") == "1000 masks")
     page.make(700, 500)

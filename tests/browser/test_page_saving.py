@@ -1,6 +1,7 @@
 """Nothing is lost: reloads, lines that are down, servers that die, several people."""
 
 import pytest
+from disc_photo import RADII, DiscPhoto, decode, disc
 
 pytestmark = pytest.mark.browser
 
@@ -77,7 +78,7 @@ def test_an_answer_that_is_lost_adds_nothing_twice(serve, browse):
     assert page.masks[0]["revision"] == 1
 
 
-def test_server_killed_and_back(serve, browse, discs):
+def test_server_killed_and_back(serve, browse):
     """Handles die with it: the mask comes as runs, and the next click asks without the lost logits."""
     server = serve()
     page = browse(server)
@@ -92,8 +93,8 @@ def test_server_killed_and_back(serve, browse, discs):
     page.wait_saved()
     page.wait_draft(220, 150)
     (mask,) = page.masks
-    stored = discs.decode(mask["runs"])
-    expected = discs.disc(240, 320, 100, 100, int(discs.RADII[0]))
+    stored = decode(mask["runs"])
+    expected = disc(240, 320, 100, 100, int(RADII[0]))
     assert (stored & expected).sum() / (stored | expected).sum() > 0.95
     assert mask["predicted_iou"] == 0.95
     server.handles.clear()
@@ -163,8 +164,8 @@ def test_two_people_have_two_photos(serve, browse):
 
 
 @pytest.mark.parametrize(("choice", "masks"), [("Keep both", 2), ("Keep bob's", 1), ("Keep yours", 1)])
-def test_two_pages_change_one_mask(serve, browse, discs, choice, masks):
-    server = serve([discs.DiscPhoto(1)])
+def test_two_pages_change_one_mask(serve, browse, choice, masks):
+    server = serve([DiscPhoto(1)])
     ann = browse(server)
     ann.make(100, 100)
     server.leases.clear()
@@ -183,14 +184,14 @@ def test_two_pages_change_one_mask(serve, browse, discs, choice, masks):
     ann.page.click(f'#conflict button:text-is("{choice}")')
     ann.wait(lambda: len(ann.masks) == masks and (choice != "Keep yours" or ann.masks[0]["annotator"] == "ann"))
     ann.wait_saved()
-    found = [discs.decode(mask["runs"]) for mask in ann.masks]
+    found = [decode(mask["runs"]) for mask in ann.masks]
     assert any(mask[100, 145] for mask in found) is (choice != "Keep yours")
     assert any(mask[100, 55] for mask in found) is (choice != "Keep bob's")
     ann.wait(lambda: ann.unsaved_records() == [])
 
 
-def test_a_deletion_of_what_another_has_changed_brings_it_back(serve, browse, discs):
-    server = serve([discs.DiscPhoto(1)])
+def test_a_deletion_of_what_another_has_changed_brings_it_back(serve, browse):
+    server = serve([DiscPhoto(1)])
     ann = browse(server)
     ann.make(100, 100)
     (mask,) = ann.masks
