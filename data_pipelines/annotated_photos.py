@@ -14,8 +14,8 @@ from data_pipelines.annotated_units import AnnotatedUnit
 from data_pipelines.dataset_kinds import ANNOTATED, SEGMENTED
 from data_pipelines.folder_units import FolderUnit, make_units
 from data_pipelines.holdout import Splits
+from data_pipelines.holdout_list import check_list
 from data_pipelines.layouts import Layout
-from data_pipelines.photo_list import check_list
 from data_pipelines.preparation import ALL_CORES, LocalRun, PrepareProgress
 from data_pipelines.prepare_report import PrepareReport
 from data_pipelines.segment_maps import absent_classes, check_categories
@@ -77,7 +77,7 @@ def prepare(
     Raises:
       UserError: as the format's reader, or as `data_pipelines.preparation.prepare`; or a split is without photos.
     """
-    settings = f"{format.value} annotations" + splits.described
+    settings = f"{format.value} annotations" + splits.description
     if classes is not None:
         settings += f", {len(classes.classes):,} classes ({hashlib.sha256(classes.to_json().encode()).hexdigest()[:8]})"
         if format is Format.LABEL_MAPS:
@@ -130,7 +130,7 @@ def _find_units(
     )
     folder = Path(os.path.abspath(Path(annotations).expanduser() if store is None else store.path))
     every_path = [photo.path for photo in (*read.with_objects, *read.without_objects)]
-    unknown = check_list(splits.listed, every_path, allow_missing=allowances["allow_missing"])
+    unknown = check_list(splits.holdout_names, every_path, allow_missing=allowances["allow_missing"])
     photos, left_out = _choose(read, splits, folder, classes)
     left_out |= unknown
     if classes is not None:

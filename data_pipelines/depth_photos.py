@@ -11,9 +11,9 @@ from data_pipelines import preparation
 from data_pipelines.dataset_kinds import DEPTHS, Counts
 from data_pipelines.folder_units import FolderUnit, RecordPart, make_units
 from data_pipelines.holdout import Splits
+from data_pipelines.holdout_list import check_list
 from data_pipelines.layouts import Layout
 from data_pipelines.pairs import NO_DEPTH, Drop
-from data_pipelines.photo_list import check_list
 from data_pipelines.preparation import ALL_CORES, LocalRun, PrepareProgress
 from data_pipelines.prepare_report import PrepareReport
 from samjax.core.errors import UserError
@@ -127,7 +127,7 @@ def prepare(
     Raises:
       UserError: as `list_depth_maps`, or as `data_pipelines.preparation.prepare`; or a split is without photos.
     """
-    settings = str(of) + splits.described
+    settings = str(of) + splits.description
 
     def find(source: str | Sequence[str]) -> list[FolderUnit]:
         assert isinstance(source, str)
@@ -142,7 +142,7 @@ def prepare(
         )
         left_out = {
             **listing.left_out,
-            **check_list(splits.listed, [one.path for one in listing.photos], allow_missing=allow_missing),
+            **check_list(splits.holdout_names, [one.path for one in listing.photos], allow_missing=allow_missing),
         }
         photos: dict[str, list[PhotoWithDepth]] = {split: [] for split in splits.names}
         for number, one in enumerate(listing.photos, 1):

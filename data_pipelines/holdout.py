@@ -8,7 +8,7 @@ import hashlib
 import unicodedata
 from typing import Annotated
 
-from data_pipelines.photo_list import named_in
+from data_pipelines.holdout_list import find_name
 from samjax.core.errors import UserError
 from samjax.core.ranges import Range, config_class
 
@@ -26,11 +26,11 @@ class Splits:
     """The split of all photos that are not held out."""
     holdout: Annotated[float, SHARE] | None = None
     """The share of photos that go to `val`; None holds out none."""
-    listed: frozenset[str] = frozenset()
-    """Names of the photos that go to `val`, as `photo_list` reads them; in place of a share."""
+    holdout_names: frozenset[str] = frozenset()
+    """Names of the photos that go to `val`, as `holdout_list` reads them; in place of a share."""
 
     def __post_init__(self):
-        if self.holdout is not None and self.listed:
+        if self.holdout is not None and self.holdout_names:
             raise UserError("--holdout and --holdout-list both say which photos are held out: give one of them")
         if self.holds_out and self.name == HELD_OUT:
             raise UserError(
@@ -40,20 +40,22 @@ class Splits:
     @property
     def holds_out(self) -> bool:
         """Whether there is a split `val` beside the other."""
-        return self.holdout is not None or bool(self.listed)
+        return self.holdout is not None or bool(self.holdout_names)
 
     @property
-    def described(self) -> str:
+    def description(self) -> str:
         """What is held out, in a few words that differ where the photos may; empty if none."""
-        if self.listed:
-            digest = hashlib.sha256("\n".join(sorted(self.listed)).encode("utf-8", "surrogateescape")).hexdigest()[:8]
-            return f", a list of {len(self.listed):,} held out ({digest})"
+        if self.holdout_names:
+            digest = hashlib.sha256(
+                "\n".join(sorted(self.holdout_names)).encode("utf-8", "surrogateescape")
+            ).hexdigest()[:8]
+            return f", a list of {len(self.holdout_names):,} held out ({digest})"
         return "" if self.holdout is None else f", {self.holdout:g} held out"
 
     @property
     def remedy(self) -> str:
         """What to do where a split has no photo."""
-        return "give another --holdout-list" if self.listed else f"give another --holdout than {self.holdout:g}"
+        return "give another --holdout-list" if self.holdout_names else f"give another --holdout than {self.holdout:g}"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,8 +67,8 @@ class Splits:
 
         Macs write accents apart from their letters, other systems as one character: both names give one split.
         """
-        if self.listed:
-            return self.name if named_in(self.listed, photo) is None else HELD_OUT
+        if self.holdout_names:
+            return self.name if find_name(self.holdout_names, photo) is None else HELD_OUT
         if self.holdout is None:
             return self.name
         name = unicodedata.normalize("NFC", photo).encode("utf-8", "surrogateescape")

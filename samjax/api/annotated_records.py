@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data_pipelines import annotated_photos
 from data_pipelines.holdout import Splits
-from data_pipelines.photo_list import read_photo_list
+from data_pipelines.holdout_list import read_photo_list
 from data_pipelines.prepare_report import PrepareReport
 from samjax.core.errors import UserError
 from samjax.core.overrides import replace_fields
@@ -53,7 +53,7 @@ def prepare(
         format=_format(format),
         options=replace_fields(FormatOptions(), options),
         classes=None if classes is None else read_class_table(os.fspath(classes)),
-        splits=Splits(holdout=holdout, listed=listed),
+        splits=Splits(holdout=holdout, holdout_names=listed),
         allow_missing=allow_missing,
         allow_unannotated=allow_unannotated,
     )

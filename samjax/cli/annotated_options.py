@@ -173,10 +173,10 @@ def _splits(known: argparse.Namespace) -> Any:
       UserError: the list cannot be read, or two options contradict each other.
     """
     from data_pipelines.holdout import Splits
-    from data_pipelines.photo_list import read_photo_list
+    from data_pipelines.holdout_list import read_photo_list
 
     listed = read_photo_list(known.holdout_list) if known.holdout_list else frozenset()
-    return Splits(name=known.split, holdout=known.holdout, listed=listed)
+    return Splits(name=known.split, holdout=known.holdout, holdout_names=listed)
 
 
 def _classes(known: argparse.Namespace) -> Any:

@@ -52,15 +52,24 @@ class SemanticTraining(DenseTraining):
         A frame of which the backbone loses rows is a warning.
 
         Raises:
-          UserError: they have other classes than the model, or than the held-out records.
+          UserError: they have other classes than the model, or than the held-out records; or too few for the head.
         """
         self._tell_lost_rows()
-        if self.data.of_masks and self.model.classes != 2:
+        least = self.model.head.LEAST_CLASSES
+        if self.model.classes < least:
             raise UserError(
-                f"data.of_masks makes two classes, no mask and mask, but model.classes is {self.model.classes}: give 2"
+                f"model.classes is {self.model.classes}, of which {type(self.model.head).__name__} learns nothing: its "
+                f"norm over the classes leaves only which is largest. Give at least {least}, or another head, such as "
+                "LinearConfig"
+            )
+        if self.data.of_masks and self.model.classes != least:
+            third = "" if least == 2 else ", of which no pixel has the last: its head needs so many"
+            raise UserError(
+                f"data.of_masks makes two classes, no mask and mask, but model.classes is {self.model.classes}: give "
+                f"{least}{third}"
             )
         if self.data.of_masks:
-            return self if self.model.class_names else self._named(("background", "object"), ())
+            return self if self.model.class_names else self._named(("background", "object", "nothing")[:least], ())
         table = read_record_classes(self.data.source)
         others = [one.source for one in self.data.mixed_in] + [self.validation.source] * bool(self.validation.source)
         for source in others:

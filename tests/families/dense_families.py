@@ -30,11 +30,11 @@ from samjax.tasks.semantic import SemanticTraining
 
 
 def semantic(model: DenseConfig):
-    """Return what makes a run of four photos a step: object or not."""
+    """Return what makes a run of four photos a step: object or not, and for some heads a class that is nowhere."""
 
     def run() -> SemanticTraining:
         return SemanticTraining(
-            model=dataclasses.replace(model, classes=2),
+            model=dataclasses.replace(model, classes=model.head.LEAST_CLASSES),
             data=SegmentDataConfig(
                 source=SYNTHETIC, of_masks=True, fit=(96, 96), photometric=PhotometricConfig(probability=0.0)
             ),
@@ -60,7 +60,7 @@ def _small_vit(published: DenseConfig, **changes) -> DenseConfig:
 
 SEGFORMER_TINY = tiny_dense(classes=2)
 SETR_TINY = _small_vit(DenseConfig.setr_mla(classes=2), head=MlaConfig(width=16, level_width=8, auxiliary=True))
-SEGMENTER_TINY = _small_vit(DenseConfig.segmenter_b16(classes=2))
+SEGMENTER_TINY = _small_vit(DenseConfig.segmenter_b16(classes=3))
 _FPN = FpnConfig(pyramid_width=16, width=8)
 PVT_TINY = tiny_dense(
     classes=2,

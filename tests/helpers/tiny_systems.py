@@ -1,4 +1,5 @@
-"""Every system of dense prediction at a size that a laptop trains in a minute: 96 x 96 pixels, two classes."""
+"""Every system of dense prediction at a size that a laptop trains in a minute: 96 x 96 pixels, two classes, or what a
+head needs at the least."""
 
 from helpers.tiny_dense import tiny_dense
 from samjax.models.dense_prediction.dense_model import DenseConfig
@@ -21,7 +22,7 @@ _VIT = {"width": 48, "depth": 4, "heads": 3, "patch": 4}
 
 
 def _model(encoder, head) -> DenseConfig:
-    return tiny_dense(classes=2, image_size=(96, 96), encoder=encoder, head=head)
+    return tiny_dense(classes=head.LEAST_CLASSES, image_size=(96, 96), encoder=encoder, head=head)
 
 
 SYSTEMS: dict[str, DenseConfig] = {
@@ -39,7 +40,9 @@ SYSTEMS: dict[str, DenseConfig] = {
         TappedVitConfig(**_VIT, class_token=False, taps=(0, 1, 2), map_norms=True), MlaConfig(width=32, level_width=16)
     ),
     "segmenter-linear": _model(TappedVitConfig(**_VIT, epsilon=1e-5), LinearConfig()),
-    "segmenter-mask": _model(TappedVitConfig(**_VIT, epsilon=1e-5), MaskTransformerConfig(depth=1, head_channels=16)),
+    "segmenter-mask": _model(
+        TappedVitConfig(**_VIT, epsilon=1e-5), MaskTransformerConfig(depth=1, head_channels=16, dropout=0.0)
+    ),
     "dpt": _model(
         DptVitConfig(width=48, depth=4, heads=3, patch=16, taps=(0, 1, 2, 3)),
         DptSegmentationConfig(width=32, map_widths=(16, 16, 32, 32)),

@@ -24,6 +24,7 @@ from samjax.data.stream.data_config import MixedSourceConfig
 from samjax.losses.pixel_cross_entropy import PixelLossConfig
 from samjax.models.dense_prediction.dense_model import DenseConfig, DenseModel
 from samjax.models.heads.head import HeadOutput
+from samjax.models.heads.mask_transformer import MaskTransformerConfig
 from samjax.tasks.semantic import SemanticTraining
 from samjax.training.config import StepKeys, ValidationConfig
 
@@ -74,6 +75,23 @@ def test_the_model_learns_the_classes_names_and_colours_from_the_records(records
     assert plain.complete() == plain
     masks = dataclasses.replace(plain, data=SegmentDataConfig(source="x", of_masks=True), model=tiny_dense(classes=2))
     assert masks.complete().model.class_names == ("background", "object")
+
+
+def test_two_classes_of_a_norm_over_classes_are_refused(records):
+    """Of two numbers a norm leaves the sign of their difference: the loss does not depend on the parameters."""
+    head = MaskTransformerConfig(depth=1, head_channels=16)
+    two = run(records(table("sky", "tree")), head=head)
+    with pytest.raises(
+        UserError, match=r"model\.classes is 2, of which MaskTransformerConfig learns nothing.* least 3"
+    ):
+        two.complete()
+    three = run(records(table("a", "b", "c")), classes=3, head=head).complete()
+    masks = dataclasses.replace(three, data=SegmentDataConfig(source="x", of_masks=True))
+    masks = dataclasses.replace(masks, model=dataclasses.replace(masks.model, class_names=()))
+    assert masks.complete().model.class_names == ("background", "object", "nothing")
+    four = dataclasses.replace(masks, model=dataclasses.replace(masks.model, classes=4))
+    with pytest.raises(UserError, match=r"give 3, of which no pixel has the last"):
+        four.complete()
 
 
 def test_records_of_other_classes_are_refused(records):

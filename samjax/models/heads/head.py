@@ -38,6 +38,8 @@ class HeadConfig(abc.ABC):
     """Whether its one channel is inverse depth, not a class."""
     MAPS: ClassVar[int | None] = None
     """How many maps it takes; None takes any number."""
+    LEAST_CLASSES: ClassVar[int] = 2
+    """How many classes it can learn to tell apart at the least."""
 
     @abc.abstractmethod
     def make(self, *, encoder: BackboneConfig, classes: int, dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Module:

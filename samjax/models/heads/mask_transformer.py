@@ -3,6 +3,8 @@
 A class's logits are the cosines between its token and the photo's, normalised over the classes.
 """
 
+from typing import ClassVar
+
 import einops
 import jax.numpy as jnp
 from flax import nnx
@@ -21,7 +23,12 @@ from samjax.nn.norm import layer_norm
 
 @config_class("model.head")
 class MaskTransformerConfig(HeadConfig):
-    """Sizes of Segmenter's head, which is as wide as the last map. The defaults are the authors'."""
+    """Sizes of Segmenter's head, which is as wide as the last map. The defaults are the authors'.
+
+    Its last norm is over the classes: of two it leaves only which is larger, and no gradient.
+    """
+
+    LEAST_CLASSES: ClassVar[int] = 3
 
     depth: Count = 2
     """Number of blocks."""

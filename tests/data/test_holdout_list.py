@@ -10,7 +10,7 @@ from PIL import Image
 
 import samjax
 from data_pipelines.holdout import Splits
-from data_pipelines.photo_list import MISSING, check_list, named_in, read_photo_list
+from data_pipelines.holdout_list import MISSING, check_list, find_name, read_photo_list
 from samjax.cli.main import main
 from samjax.core.errors import UserError
 from samjax.data.records import depths, masks
@@ -34,12 +34,12 @@ def test_names_are_those_of_the_lists_that_data_sets_have(listed):
     path = listed(f"2007_000032\n\n  day/05.png proj/05.png 721.5\r\n./a.b.c\n{accented}\n2007_000032\n")
     names = read_photo_list(path)
     assert names == {"2007_000032", "day/05", "a.b.c", "Zürich/café"}
-    assert named_in(names, "VOC/JPEGImages/2007_000032.jpg") == "2007_000032"
-    assert named_in(names, "all/day/05.jpg") == "day/05"
-    assert named_in(names, "night/05.png") is None
-    assert named_in(names, "a.b.c.png") == "a.b.c"
-    assert named_in(names, unicodedata.normalize("NFC", "Zürich/café.png")) == "Zürich/café"
-    assert named_in(names, "a.b.d.png") is None
+    assert find_name(names, "VOC/JPEGImages/2007_000032.jpg") == "2007_000032"
+    assert find_name(names, "all/day/05.jpg") == "day/05"
+    assert find_name(names, "night/05.png") is None
+    assert find_name(names, "a.b.c.png") == "a.b.c"
+    assert find_name(names, unicodedata.normalize("NFC", "Zürich/café.png")) == "Zürich/café"
+    assert find_name(names, "a.b.d.png") is None
 
 
 @pytest.mark.parametrize(
@@ -65,10 +65,10 @@ def test_names_of_no_photo_or_of_two():
 
 def test_a_list_and_a_share_contradict_each_other():
     with pytest.raises(UserError, match="--holdout and --holdout-list both say"):
-        Splits(holdout=0.1, listed=frozenset({"a"}))
+        Splits(holdout=0.1, holdout_names=frozenset({"a"}))
     with pytest.raises(UserError, match="--split is val"):
-        Splits(name="val", listed=frozenset({"a"}))
-    assert Splits(listed=frozenset({"a"})).described != Splits(listed=frozenset({"b"})).described
+        Splits(name="val", holdout_names=frozenset({"a"}))
+    assert Splits(holdout_names=frozenset({"a"})).description != Splits(holdout_names=frozenset({"b"})).description
 
 
 def names_of(folder, split: str, kind) -> list[str]:

@@ -38,7 +38,7 @@ def read_photo_list(path: str | Path) -> frozenset[str]:
     return names
 
 
-def named_in(listed: frozenset[str], photo: str) -> str | None:
+def find_name(listed: frozenset[str], photo: str) -> str | None:
     """Return the name by which a list means `photo`, its path in the folder of photos; None if it does not."""
     parts = PurePosixPath(_bare(photo)).parts
     return next((name for start in range(len(parts)) if (name := "/".join(parts[start:])) in listed), None)
@@ -50,7 +50,7 @@ def check_list(listed: frozenset[str], photos: Iterable[str], *, allow_missing: 
     Raises:
       UserError: there are some and that is not allowed, or a name means several photos.
     """
-    found = Counter(name for photo in photos if (name := named_in(listed, photo)) is not None)
+    found = Counter(name for photo in photos if (name := find_name(listed, photo)) is not None)
     twice = next((name for name, count in found.items() if count > 1), None)
     if twice is not None:
         raise UserError(
