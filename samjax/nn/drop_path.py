@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Key
 
-from samjax.core.random import Rows, draw_rows
+from samjax.core.random import Rows, draw_rows, split_each
 
 
 def dropout(x: Float[Array, "*shape"], rate: float, key: Key[Array, "*n"] | None) -> Float[Array, "*shape"]:
@@ -59,3 +59,15 @@ def drop_path(
         return branch
     keep = keep.reshape(-1, *(1,) * (branch.ndim - 1))
     return jnp.where(keep, branch / (1.0 - rate), 0).astype(branch.dtype)
+
+
+def draw_branches(
+    key: Key[Array, ""] | None, rate: float, depth: int, photos: int, rows: Rows | None
+) -> tuple[Float[Array, "depth"], Bool[Array, "depth 2 photos"] | None]:
+    """Return each block's rate, which rises linearly from 0 at the first to `rate` at the last, and which photos keep
+    each of its two branches; None without a key or a rate."""
+    rates = jnp.linspace(0.0, rate, depth)
+    if key is None or rate == 0.0:
+        return rates, None
+    keys = split_each(jax.random.split(key, depth), 2)
+    return rates, draw_paths(keys, jnp.broadcast_to(rates[:, None], keys.shape), photos, rows)

@@ -20,10 +20,6 @@ from samjax.models.swin.swin_sizes import SwinSizes
 AUTHORS, TRANSFORMERS = "swin", "swin-transformers"
 """Names of the layouts."""
 
-UNUSED = ("*relative_position_index", "*attn_mask", "*swin.layernorm.*", "swin.layernorm.*")
-"""Patterns of keys that files have and the model does not use: what follows from the window, and the norm that
-transformers' backbone has of its last stage beside the map's."""
-
 _PLACES: Mapping[str, tuple[str, str, str, str]] = {
     AUTHORS: ("patch_embed.proj", "patch_embed.norm", "layers.{stage}", "norm{stage}"),
     TRANSFORMERS: (

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Bool, Float, Key
 
-from samjax.core.random import Rows, split_each
+from samjax.core.random import Rows
 from samjax.core.ranges import config_class
 from samjax.core.tree import LayerIds
 from samjax.models.backbone import BackboneConfig
 from samjax.models.swin.swin_blocks import MergedPatches, PhotoPatches, SwinBlock
 from samjax.models.swin.swin_sizes import EPSILON, STRIDES, SwinSizes
-from samjax.nn.drop_path import draw_paths
+from samjax.nn.drop_path import draw_branches
 from samjax.nn.norm import layer_norm
 from samjax.nn.stack import rematerialise, stack
 
@@ -103,12 +103,7 @@ class Swin(nnx.Module):
           key: turns drop path on.
           rows: of a part of a batch, which photos of the whole batch it holds.
         """
-        depth = sum(self.config.depths)
-        rates = jnp.linspace(0.0, self.config.drop_path, depth)
-        keep = None
-        if key is not None and self.config.drop_path > 0.0:
-            of_branch = split_each(jax.random.split(key, depth), 2)
-            keep = draw_paths(of_branch, jnp.broadcast_to(rates[:, None], of_branch.shape), len(image), rows)
+        rates, keep = draw_branches(key, self.config.drop_path, sum(self.config.depths), len(image), rows)
         maps, tokens, first = [], image, 0
         for stage, blocks in zip(self.stages, self.config.depths, strict=True):
             own = slice(first, first + blocks)
