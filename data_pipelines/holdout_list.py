@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from samjax.core.errors import UserError
 from samjax.core.text import printable
+from samjax.core.text_list import read_lines
 
 MISSING = "photos of the list that are not there"
 _MOST_BYTES = 100_000_000
@@ -24,14 +25,7 @@ def read_photo_list(path: str | Path) -> frozenset[str]:
       UserError: it cannot be read, or has no name.
     """
     path = Path(path).expanduser()
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"{path} has more than {_MOST_BYTES:,} bytes, which is no list of photos")
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): give a list of photos, one name a line") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no list of photos: {error}") from error
+    lines = read_lines(path, most_bytes=_MOST_BYTES, what="list of photos", wanted="a list of photos, one name a line")
     names = frozenset(_bare(line.split()[0]) for line in lines if line.strip())
     if not names:
         raise UserError(f"{path} is empty: give a list of photos, one name a line")

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from samjax.core.errors import UserError
 from samjax.core.text import printable
+from samjax.core.text_list import read_lines
 from samjax.data.classes.class_table import ClassTable
 
 _MOST_BYTES = 10_000_000
@@ -28,14 +29,7 @@ def read_value_names(path: str | Path) -> dict[int, str]:
       UserError: it cannot be read, has a line of another form, or two names of one number.
     """
     path = Path(path).expanduser()
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise UserError(f"{path} has more than {_MOST_BYTES:,} bytes, which is no list of names")
-        lines = path.read_text().splitlines()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): give the list of the values' names") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is no list of names: {error}") from error
+    lines = read_lines(path, most_bytes=_MOST_BYTES, what="list of names", wanted="the list of the values' names")
     names: dict[int, str] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
