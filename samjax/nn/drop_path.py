@@ -62,12 +62,12 @@ def drop_path(
 
 
 def draw_branches(
-    key: Key[Array, ""] | None, rate: float, depth: int, photos: int, rows: Rows | None
+    key: Key[Array, ""] | None, rate: float, depth: int, image: Float[Array, "photos *shape"], rows: Rows | None
 ) -> tuple[Float[Array, "depth"], Bool[Array, "depth 2 photos"] | None]:
-    """Return each block's rate, which rises linearly from 0 at the first to `rate` at the last, and which photos keep
-    each of its two branches; None without a key or a rate."""
+    """Return each block's rate, which rises linearly from 0 at the first to `rate` at the last, and which photos of
+    `image` keep each of its two branches; None without a key or a rate, as in an export of any number of photos."""
     rates = jnp.linspace(0.0, rate, depth)
     if key is None or rate == 0.0:
         return rates, None
     keys = split_each(jax.random.split(key, depth), 2)
-    return rates, draw_paths(keys, jnp.broadcast_to(rates[:, None], keys.shape), photos, rows)
+    return rates, draw_paths(keys, jnp.broadcast_to(rates[:, None], keys.shape), len(image), rows)

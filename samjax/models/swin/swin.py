@@ -103,7 +103,7 @@ class Swin(nnx.Module):
           key: turns drop path on.
           rows: of a part of a batch, which photos of the whole batch it holds.
         """
-        rates, keep = draw_branches(key, self.config.drop_path, sum(self.config.depths), len(image), rows)
+        rates, keep = draw_branches(key, self.config.drop_path, sum(self.config.depths), image, rows)
         maps, tokens, first = [], image, 0
         for stage, blocks in zip(self.stages, self.config.depths, strict=True):
             own = slice(first, first + blocks)
