@@ -21,6 +21,8 @@ SIDE = 3
 """Of a kernel."""
 DEPTHWISE_INIT = nnx.initializers.normal((2 / SIDE**2) ** 0.5)
 """He et al.'s: a depthwise output sees nine inputs."""
+_BANDS = 8
+"""Into how many bands of rows a CPU adds up the kernel's gradient before it sums over pixels."""
 _PLACES = [(row, column) for row in range(SIDE) for column in range(SIDE)]
 
 
@@ -68,7 +70,10 @@ def _by_shifts(
     maps: Float[Array, "b h w c"], kernel: Float[Array, "3 3 1 c"], stride: int
 ) -> Float[Array, "b oh ow c"]:
     shifted = _shifts(maps, stride)
-    products = (shifted(place) * kernel[(*place, 0)] for place in _PLACES)
+    # A product with the identity puts the kernel in memory. A kernel that is a layer of a stack is sliced anew for each
+    # pixel otherwise, in code without vector instructions: four times as long.
+    places = jnp.eye(SIDE**2, dtype=kernel.dtype) @ kernel.reshape(SIDE**2, -1)
+    products = (shifted(place) * one for place, one in zip(_PLACES, places, strict=True))
     return functools.reduce(jnp.add, products)
 
 
@@ -85,15 +90,16 @@ def _backward(stride: int, kept: tuple[Array, Array], slope: Float[Array, "b oh 
         spread = jax.lax.pad(slope, jnp.zeros((), slope.dtype), interior)
     into: Any = _by_shifts(spread, kernel[::-1, ::-1], 1)
     shifted = _shifts(maps, stride)
-    products = tuple((shifted(place) * slope).astype(jnp.float32) for place in _PLACES)
-    # One pass over the maps for all nine: a sum for each takes five times as long.
-    sums = jax.lax.reduce(
-        products,
-        (jnp.float32(0),) * len(products),
-        lambda one, other: tuple(a + b for a, b in zip(one, other, strict=True)),
-        (0, 1, 2),
-    )
+    sums = [_sum_of_pixels(shifted(place).astype(jnp.float32) * slope.astype(jnp.float32)) for place in _PLACES]
     return into, jnp.stack(sums).reshape(kernel.shape).astype(kernel.dtype)
+
+
+def _sum_of_pixels(maps: Float[Array, "b h w c"]) -> Float[Array, "c"]:
+    """Return the sum of each channel: over bands of rows first, in vector instructions, which a CPU's sum has not."""
+    rows = -(-maps.shape[1] // _BANDS)
+    maps = jnp.pad(maps, ((0, 0), (0, rows * _BANDS - maps.shape[1]), (0, 0), (0, 0)))
+    bands = functools.reduce(jnp.add, jnp.split(maps, _BANDS, axis=1)).reshape(-1, maps.shape[-1])
+    return jnp.ones(len(bands), maps.dtype) @ bands
 
 
 _by_shifts.defvjp(_forward, _backward)
