@@ -8,6 +8,7 @@ from typing import Annotated
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from samjax.core.errors import UserError
@@ -52,7 +53,9 @@ def pixel_losses(
     """Return each pixel's cross-entropy, 0 where it does not count."""
     logits = logits.astype(jnp.float32)
     target = jnp.where(counted, labels, 0).astype(jnp.int32)
-    own = jnp.take_along_axis(logits, target[..., None], axis=-1)[..., 0]
+    # Not by an index: its gradient is a scatter, and a CPU turns the logits around for it.
+    is_own = jnp.arange(logits.shape[-1]) == target[..., None]
+    own = jnp.where(is_own, logits, 0.0).sum(axis=-1)
     return jnp.where(counted, jax.nn.logsumexp(logits, axis=-1) - own, 0.0)
 
 
@@ -61,33 +64,49 @@ def enlarged_pixel_losses(
     labels: Int[Array, "b h w"],
     counted: Bool[Array, "b h w"],
     *,
-    rows: Float[Array, "h gh"],
-    columns: Float[Array, "w gw"],
+    rows: Float32[np.ndarray, "h gh"],
+    columns: Float32[np.ndarray, "w gw"],
 ) -> Float32[Array, "b h w"]:
     """Return `pixel_losses` of logits enlarged by two matrices, some rows at a time.
 
     Enlarged logits of 150 classes are the largest array of a training step by far; they are never whole here, and the
-    backward pass makes them again.
+    backward pass makes them again. A block of rows is made of the few rows of logits that it has weights of.
     """
     height, width = labels.shape[1:]
-    wide = jnp.einsum("wv,bhvc->bhwc", columns, logits.astype(jnp.float32))
     count = min(_BLOCKS, height)
     size = -(-height // count)
+    of_blocks = np.pad(rows, ((0, size * count - height), (0, 0))).reshape(count, size, -1)
+    seen, of_blocks = _rows_seen(of_blocks)
+    # Rows lead: then each enlargement is one matrix product, without a transposition.
+    windows = jnp.moveaxis(logits.astype(jnp.float32), 1, 0)[seen]
 
-    def blocks(array: Array, axis: int) -> Array:
-        """Return the rows of an array in blocks along a new first axis, the last filled up with zeros."""
-        spare = [(0, 0)] * array.ndim
-        spare[axis] = (0, size * count - height)
-        apart = jnp.pad(array, spare).reshape(*array.shape[:axis], count, size, *array.shape[axis + 1 :])
-        return jnp.moveaxis(apart, axis, 0)
+    def blocks(pixels: Array) -> Array:
+        """Return the rows of pixels in blocks, the last filled up with zeros."""
+        filled = jnp.pad(jnp.moveaxis(pixels, 1, 0), ((0, size * count - height), (0, 0), (0, 0)))
+        return filled.reshape(count, size, *filled.shape[1:])
 
     @jax.checkpoint
-    def of_block(block: tuple[Array, Array, Array]) -> Array:
-        of_rows, own_labels, own_counted = block
-        return pixel_losses(jnp.einsum("rh,bhwc->brwc", of_rows, wide), own_labels, own_counted)
+    def of_block(block: tuple[Array, Array, Array, Array]) -> Array:
+        of_rows, window, own_labels, own_counted = block
+        wide = jnp.einsum("wv,hbvc->hbwc", columns, window)
+        return pixel_losses(jnp.einsum("rh,hbwc->rbwc", of_rows, wide), own_labels, own_counted)
 
-    found = jax.lax.map(of_block, (blocks(rows, 0), blocks(labels, 1), blocks(counted, 1)))
-    return jnp.moveaxis(found, 0, 1).reshape(len(labels), size * count, width)[:, :height]
+    found = jax.lax.map(of_block, (jnp.asarray(of_blocks), windows, blocks(labels), blocks(counted)))
+    return jnp.moveaxis(found.reshape(size * count, len(labels), width)[:height], 0, 1)
+
+
+def _rows_seen(
+    matrices: Float32[np.ndarray, "n h gh"],
+) -> tuple[Int[np.ndarray, "n window"], Float32[np.ndarray, "n h window"]]:
+    """Return which rows of a grid each of n matrices has weights of, a window of one length, and the matrices of these
+    alone."""
+    weighs = (matrices != 0).any(axis=1)
+    rows = matrices.shape[2]
+    first = np.where(weighs.any(axis=1), weighs.argmax(axis=1), 0)
+    last = rows - weighs[:, ::-1].argmax(axis=1)
+    length = int(np.where(weighs.any(axis=1), last - first, 1).max())
+    seen = np.minimum(first, rows - length)[:, None] + np.arange(length)
+    return seen, np.take_along_axis(matrices, seen[:, None], axis=2)
 
 
 def mean_pixel_loss(

@@ -12,6 +12,7 @@ from samjax.losses.pixel_cross_entropy import (
     mean_pixel_loss,
     pixel_losses,
 )
+from samjax.nn.interpolate import Method, matrix
 
 CLASSES = 3
 
@@ -73,13 +74,15 @@ def test_weights_of_other_classes_are_refused():
         PixelLossConfig(class_weights=(0.0, 0.0)).check_classes(2)
 
 
+@pytest.mark.parametrize("kind", ["dense", "bilinear"])
 @pytest.mark.parametrize("size", [(5, 7), (19, 12), (32, 40)])
-def test_logits_that_are_enlarged_block_by_block_lose_what_whole_ones_lose(pixels, size):
+def test_logits_that_are_enlarged_block_by_block_lose_what_whole_ones_lose(pixels, size, kind):
     """And so do their gradients; the last block may be short."""
     draw = np.random.default_rng(1)
     logits, labels = pixels[0], jnp.asarray(draw.integers(-1, CLASSES, (2, *size)), jnp.int16)
     rows, columns = (
-        jnp.asarray(draw.uniform(size=(new, old)), jnp.float32) for new, old in zip(size, (5, 7), strict=True)
+        (matrix(old, new, method=Method.BILINEAR) if kind == "bilinear" else draw.uniform(size=(new, old))).astype("f4")
+        for new, old in zip(size, (5, 7), strict=True)
     )
     slope = jnp.asarray(draw.normal(size=labels.shape), jnp.float32)
 

@@ -4,6 +4,7 @@ from dataclasses import field
 from typing import ClassVar, Literal
 
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, Float32, Int, Key, UInt8
 
@@ -122,11 +123,11 @@ class DenseModel(nnx.Module):
 
     def enlargement(
         self, grid: tuple[int, int], size: tuple[int, int]
-    ) -> tuple[Float32[Array, "h gh"], Float32[Array, "w gw"]]:
+    ) -> tuple[Float32[np.ndarray, "h gh"], Float32[np.ndarray, "w gw"]]:
         """Return the matrices by which `enlarge` brings rows and columns of a `grid` to `size`."""
         aligned = self.config.head.ALIGN_CORNERS
         rows, columns = (
-            jnp.asarray(matrix(old, new, method=Method.BILINEAR, align_corners=aligned), jnp.float32)
+            matrix(old, new, method=Method.BILINEAR, align_corners=aligned).astype(np.float32)
             for old, new in zip(grid, size, strict=True)
         )
         return rows, columns
