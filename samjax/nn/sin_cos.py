@@ -23,3 +23,24 @@ def sin_cos_table(grid: tuple[int, int], width: int) -> Float32[Array, "h w d"]:
     rows = np.broadcast_to(along(height)[:, None], (height, across, width // 2))
     table: jax.Array = jnp.asarray(np.concatenate([columns, rows], axis=-1), jnp.float32)
     return table
+
+
+def sine_table(grid: tuple[int, int], width: int) -> Float32[Array, "h w d"]:
+    """Return DETR's positions of a map of `grid` = (height, width) tokens, in `width` channels, a multiple of four.
+
+    The first half encodes the row and the second the column: sine, cosine, sine, ... of the place, counted from 1 and
+    as a share of the side times 2 pi, times 10000^(-2i / (width / 2)) (Carion et al. 2020).
+    """
+    half = width // 2
+    frequencies = 10000.0 ** -(np.arange(half) // 2 * 2 / half)
+
+    def along(side: int) -> np.ndarray:
+        places = np.arange(1, side + 1) / (side + 1e-6) * (2 * np.pi)
+        angles = places[:, None] * frequencies
+        return np.where(np.arange(half) % 2, np.cos(angles), np.sin(angles))
+
+    height, across = grid
+    rows = np.broadcast_to(along(height)[:, None], (height, across, half))
+    columns = np.broadcast_to(along(across)[None, :], (height, across, half))
+    table: jax.Array = jnp.asarray(np.concatenate([rows, columns], axis=-1), jnp.float32)
+    return table
