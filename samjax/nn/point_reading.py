@@ -1,8 +1,8 @@
 """Maps read at points between their pixels, bilinear and zero outside, as PyTorch's `grid_sample` does it.
 
-Two exact forms. `read_by_gather` reads four neighbours of each point at once, for CPUs and GPUs. `read_by_tents` has no gather and
-no scatter: a point's weights are the product of a row's and a column's tent, and maps are read by matrix products, for
-TPUs, where gathers take a thousand times the memory.
+Two exact forms. `read_by_gather` reads four neighbours of each point at once, for CPUs and GPUs. `read_by_tents` has no
+gather and no scatter: a point's weights are the product of a row's and a column's tent, and maps are read by matrix
+products, for TPUs, where gathers take a thousand times the memory.
 """
 
 import jax
