@@ -1,6 +1,6 @@
 """A masked autoencoder learns from a few dozen real photos on a laptop's CPU, in under two minutes.
 
-    samjax train experiments/mae/smoke.py
+    samjax train experiments/mae/smoke.py --workdir runs/mae
 
 Records are prepared from the shipped photos first. The loss on held-out photos falls, and WORKDIR/samples shows them
 filled in: first grey, then the large shapes and their colours. Targets are plain pixels here: normalised ones are drawn

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from helpers.micro import micro_experiment
+from helpers.unpacked_tars import unpack
 
 from samjax.cli.main import main
 
@@ -16,14 +17,11 @@ def experiment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def masks(prepared, tmp_path_factory):
     """A folder as generate and annotate write it: the pairs of the shipped tars."""
-    import tarfile
-
     from laws.documents import ROOT
 
     folder = tmp_path_factory.mktemp("masks")
     for tar in sorted((ROOT / "experiments/sam/photos/val").glob("*.tar")):
-        with tarfile.open(tar) as opened:
-            opened.extractall(folder, filter="data")
+        unpack(tar, folder)
     return folder
 
 

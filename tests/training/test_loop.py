@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import tarfile
 from pathlib import Path
 
 import jax
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers.compiled_steps import share
+from helpers.unpacked_tars import unpack
 from jax.experimental.compilation_cache import compilation_cache
 
 from samjax.core.errors import UserError
@@ -343,8 +343,7 @@ def test_a_run_of_an_earlier_version_goes_on_with_its_losses(micro_run, tmp_path
         micro_run.data, source="synthetic:photos=24,seed=5", scale_jitter=(0.5, 2.0), flip_probability=0.5
     )
     config, streams = dataclasses.replace(micro_run, data=data), []
-    with tarfile.open(EARLIER_CHECKPOINT) as archive:
-        archive.extractall(tmp_path / "checkpoints", filter="data")
+    unpack(EARLIER_CHECKPOINT, tmp_path / "checkpoints")
     _train(config, tmp_path, wrap=lambda stream: streams.append(stream) or stream)
     assert f"resumed from step 3 in {tmp_path / 'checkpoints'}" in capsys.readouterr().out
     rows = JsonLines.read(tmp_path / "metrics.jsonl")
