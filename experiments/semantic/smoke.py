@@ -1,8 +1,8 @@
 """A small SegFormer on 43 microscopy photos that ship: which pixels are of a nucleus. Three minutes on two cores.
 
     samjax train experiments/semantic/smoke.py --workdir runs/semantic
-    samjax evaluate semantic --checkpoint runs/semantic --data experiments/semantic/photos/val --out runs/semantic_scores
-    samjax segment --checkpoint runs/semantic --images 'cells/*.png' --out runs/semantic_labels
+    samjax evaluate semantic --checkpoint runs/semantic --data experiments/semantic/photos/val --out runs/scores
+    samjax segment --checkpoint runs/semantic --images 'cells/*.png' --out runs/labels
 
 The photos' masks are the classes: 1 where one is, 0 elsewhere. Of one's own photos `samjax data prepare --classes`
 makes records with classes by name, see docs/semantic.md.

@@ -51,6 +51,22 @@ class SegmentBatch:
 
 
 @struct
+class SegmentSetBatch:
+    """Photos with their segments, none over another; at most t of each photo.
+
+    `image`, `valid_size` and `record_id` are as in `SegmentBatch`.
+    """
+
+    image: UInt8[Array, "b h w 3"]
+    valid_size: Int[Array, "b 2"]
+    segment_map: Int[Array, "b h w"]
+    """Which segment each pixel belongs to, from 0; -1 is none."""
+    classes: Int[Array, "b t"]
+    """Of each segment; -1 is no segment."""
+    record_id: Int[Array, "b"]
+
+
+@struct
 class DepthBatch:
     """Photos with the inverse depth of their pixels, in 1 / metres or of any scale and shift, 0 where it is unknown.
 

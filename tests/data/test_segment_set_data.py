@@ -1,0 +1,109 @@
+"""Examples of photos with segments: groupings, slots, crops, masks as segments, and what is refused."""
+
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from samjax.data.records import segments as records
+from samjax.data.records.schema import RecordError
+from samjax.data.segments.segment_set_data import (
+    NONE,
+    Grouping,
+    SegmentSetDataConfig,
+    SegmentSetExamples,
+    largest,
+    segments_of,
+)
+from samjax.data.stream.example import UnusableRecordError
+
+TABLE = (
+    records.Segment(id=1, category=0, thing=True),
+    records.Segment(id=2, category=0, thing=True),
+    records.Segment(id=3, category=1),
+    records.Segment(id=4, category=1),
+    records.Segment(id=5, category=0, thing=True, crowd=True),
+)
+IDS = np.array([0, 1, 1, 2, 3, 3, 3, 4, 5, 5], np.uint8).repeat(8)[None].repeat(40, 0)
+
+
+def encoded(array, kind) -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(array).save(out, kind)
+    return out.getvalue()
+
+
+def record(ids=IDS, table=TABLE) -> records.Record:
+    photo = np.random.default_rng(0).integers(0, 255, (*ids.shape, 3), np.uint8)
+    height, width = ids.shape
+    return records.Record(
+        image_id=7,
+        file_name="a.jpg",
+        height=height,
+        width=width,
+        jpeg=encoded(photo, "JPEG"),
+        png=encoded(ids, "PNG"),
+        segments=table,
+    )
+
+
+def example(given, *, augment=False, **changes):
+    config = SegmentSetDataConfig(**{"source": "x", "slots": 4, **changes})
+    maker = SegmentSetExamples(config, image_size=(40, 80), classes=2, augment=augment)
+    made = maker.example(given, np.random.default_rng(0))
+    for name, shape in maker.row().items():
+        assert made.arrays[name].shape == shape.shape
+        assert made.arrays[name].dtype == shape.dtype
+    return made
+
+
+@pytest.mark.parametrize(
+    ("grouping", "expected", "classes"),
+    [
+        (Grouping.PANOPTIC, [NONE, 0, 0, 1, 2, 2, 2, 2, NONE, NONE], [0, 0, 1]),
+        (Grouping.INSTANCE, [NONE, 0, 0, 1, NONE, NONE, NONE, NONE, NONE, NONE], [0, 0]),
+        (Grouping.SEMANTIC, [NONE, 0, 0, 0, 1, 1, 1, 1, NONE, NONE], [0, 1]),
+    ],
+)
+def test_groupings(grouping, expected, classes):
+    found, own = segments_of(record(), grouping)
+    assert found[0, ::8].tolist() == expected
+    assert own == classes
+
+
+def test_segments_come_the_largest_first_and_slots_that_hold_none_say_so():
+    made = example(record())
+    assert made.arrays["segment_map"][0, ::8].tolist() == [NONE, 1, 1, 2, 0, 0, 0, 0, NONE, NONE]
+    assert made.arrays["classes"].tolist() == [1, 0, 0, NONE]
+    assert made.counts == {"without_segments": 0, "segments_used": 3, "segments_left_out": 0}
+
+
+def test_segments_beyond_the_slots_are_left_out_and_counted():
+    made = example(record(), slots=2)
+    assert made.arrays["segment_map"][0, ::8].tolist() == [NONE, 1, 1, NONE, 0, 0, 0, 0, NONE, NONE]
+    assert made.counts["segments_left_out"] == 1
+
+
+def test_a_crop_has_the_segments_that_it_shows_alone():
+    made = example(record(), augment=True, fit=(160, 80), scale_jitter=(2.0, 2.0))
+    there = np.unique(made.arrays["segment_map"])
+    used = made.counts["segments_used"]
+    assert used < 3
+    assert there[there != NONE].tolist() == list(range(used))
+    assert (made.arrays["classes"][:used] >= 0).all()
+    assert (made.arrays["classes"][used:] == NONE).all()
+
+
+def test_what_is_refused():
+    with pytest.raises(UnusableRecordError, match="no segment"):
+        example(record(table=(dataclasses.replace(TABLE[0], crowd=True), *TABLE[4:]), ids=np.ones((40, 80), np.uint8)))
+    with pytest.raises(RecordError, match="class 2; the model has 2"):
+        example(record(table=(dataclasses.replace(TABLE[0], category=2),), ids=np.ones((40, 80), np.uint8)))
+
+
+def test_the_largest_of_equal_segments_is_the_first():
+    found, kept, left_out = largest(np.array([[3, 3, 1, 1, NONE]]), 1)
+    assert found.tolist() == [[NONE, NONE, 0, 0, NONE]]
+    assert (kept, left_out) == ([1], 1)

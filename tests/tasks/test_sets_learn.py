@@ -1,0 +1,97 @@
+"""Mask2Former learns eight shipped photos by heart, and what its task refuses."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipelines.sa1b import prepare
+from samjax.core.errors import UserError
+from samjax.data.segments.segment_set_data import NONE, SegmentSetDataConfig
+from samjax.losses.set_loss import SetLossConfig
+from samjax.models.query_masks.mask2former import Mask2FormerConfig
+from samjax.models.query_masks.mask2former_sizes import Mask2FormerSizes
+from samjax.models.swin.swin import SwinConfig
+from samjax.nn.interpolate import interpolate
+from samjax.optim.build import OptimConfig
+from samjax.optim.schedule import PolynomialConfig
+from samjax.parallel.mesh import MeshConfig, make_mesh
+from samjax.predict.panoptic.segment_merging import merge_panoptic
+from samjax.scores.panoptic_quality import PanopticCounter
+from samjax.tasks.set_prediction import SetPredictionTraining
+from samjax.training.config import ValidationConfig
+from samjax.training.state import init_state, make_blueprint
+from samjax.training.step import make_train_step
+
+PHOTOS = Path(__file__).parents[2] / "experiments" / "sam" / "photos" / "train"
+STEPS, KNOWN_PHOTOS, SIDE = 400, 8, 96
+TINY = Mask2FormerConfig(
+    image_size=(SIDE, SIDE),
+    classes=1,
+    encoder=SwinConfig(width=16, depths=(2, 2, 2, 2), heads=(1, 2, 4, 8), window=6),
+    decoder=Mask2FormerSizes(width=64, heads=4, pixel_layers=2, pixel_hidden=128, layers=3, hidden=128, queries=24),
+    dtype="float32",
+)
+
+
+def training(source: str, **changes) -> SetPredictionTraining:
+    given = {
+        "model": TINY,
+        "data": SegmentSetDataConfig(source=source, of_masks=True, slots=24),
+        "loss": SetLossConfig(points=1024),
+        "optim": OptimConfig(
+            schedule=PolynomialConfig(peak_lr=1e-3, warmup_steps=20), weight_decay=0.0, layer_decay=1.0
+        ),
+        "validation": ValidationConfig(source=source, split="train", photos=KNOWN_PHOTOS, batch_size=KNOWN_PHOTOS),
+        "mesh": MeshConfig(data=1),
+        "steps": STEPS,
+        "batch_size": KNOWN_PHOTOS,
+    }
+    return SetPredictionTraining(**{**given, **changes})
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_it_learns_eight_photos_by_heart(tmp_path):
+    """Panoptic quality of at least 0.85, every mask a thing of one class."""
+    prepare(str(PHOTOS), tmp_path / "records", split="train")
+    config = training(str(tmp_path / "records"))
+    mesh = make_mesh(config.mesh, jax.devices()[:1])
+    blueprint, run = make_blueprint(config, mesh), jax.random.key(0)
+    (batch,) = config.validation_batches(mesh)
+    with jax.set_mesh(mesh):
+        state = jax.jit(lambda key: init_state(blueprint, config, key))(run)
+        step = jax.jit(make_train_step(config, blueprint), donate_argnums=0)
+        for _ in range(STEPS):
+            state, _ = step(state, batch, run)
+        said = jax.jit(lambda params, buffers: blueprint.model(params, buffers)(batch.image, batch.valid_size))(
+            state.params, state.buffers
+        )
+    masks = interpolate(jnp.moveaxis(said.mask_logits(), 1, -1), (SIDE, SIDE))
+    counter = PanopticCounter(1)
+    for photo in range(KNOWN_PHOTOS):
+        height, width = np.asarray(batch.valid_size[photo])
+        own = np.moveaxis(np.asarray(masks[photo, :height, :width]), -1, 0)
+        found, segments = merge_panoptic(np.asarray(said.class_logits[-1, photo]), own, things=[True])
+        classes = np.asarray(batch.classes[photo])
+        counter.add(
+            np.asarray(batch.segment_map[photo, :height, :width]),
+            classes[classes != NONE].tolist(),
+            found,
+            [one.category for one in segments],
+        )
+    quality = counter.quality()
+    print(f"{quality} after {STEPS} steps")
+    assert quality.pq >= 0.85
+
+
+def test_more_slots_than_queries_are_refused():
+    with pytest.raises(UserError, match="slots is 25, but the model has 24 queries"):
+        training("x", data=SegmentSetDataConfig(source="x", slots=25))
+
+
+def test_parts_of_a_batch_are_refused():
+    with pytest.raises(UserError, match="accumulate is not for sets"):
+        training("x", accumulate=2)
