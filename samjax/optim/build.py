@@ -14,12 +14,16 @@ from samjax.optim.muon import Matrices, scale_matrices_by_muon
 from samjax.optim.rates import parse_rates
 from samjax.optim.schedule import DropsConfig, ScheduleConfig
 
-# Biases, norms and position tables are not decayed; the first pattern that matches decides.
+# Biases, norms, and tables of positions, of offsets within windows and of queries are not decayed; the first pattern
+# that matches decides.
 WEIGHT_DECAY_RULES = (
     ("*/bias", False),
     ("*norm*/scale", False),
     ("*/norm*/*", False),
     ("*position*", False),
+    ("*/attention/offsets", False),
+    ("*decoder/queries", False),
+    ("*decoder/level", False),
     ("*", True),
 )
 

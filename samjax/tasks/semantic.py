@@ -13,7 +13,7 @@ from samjax.core.batches import SegmentBatch, counted_pixels
 from samjax.core.distributed import is_lead
 from samjax.core.errors import UserError
 from samjax.core.ranges import config_class
-from samjax.data.classes.record_classes import read_record_classes
+from samjax.data.classes.record_classes import agreed_classes, read_record_classes
 from samjax.data.segments.segment_data import SegmentDataConfig, SegmentExamples
 from samjax.data.stream.data_config import DataConfig
 from samjax.losses.pixel_cross_entropy import PixelLossConfig, enlarged_pixel_losses, mean_pixel_loss
@@ -70,21 +70,13 @@ class SemanticTraining(DenseTraining):
             )
         if self.data.of_masks:
             return self if self.model.class_names else self._named(("background", "object", "nothing")[:least], ())
-        table = read_record_classes(self.data.source)
-        others = [one.source for one in self.data.mixed_in] + [self.validation.source] * bool(self.validation.source)
-        for source in others:
-            if read_record_classes(source).names != table.names:
-                raise UserError(f"{source} has other classes than {self.data.source}: prepare both with one table")
-        if len(table.classes) < 2:
+        if len(read_record_classes(self.data.source).classes) < 2:
             raise UserError(
                 f"{self.data.source} has one class, so there is nothing to tell it from: prepare it with a second one, "
                 "such as the background"
             )
-        if len(table.classes) != self.model.classes:
-            raise UserError(
-                f"{self.data.source} has {len(table.classes)} classes, model.classes is {self.model.classes}: give "
-                f"--model.classes {len(table.classes)}"
-            )
+        others = [one.source for one in self.data.mixed_in] + [self.validation.source] * bool(self.validation.source)
+        table = agreed_classes(self.data.source, others, classes=self.model.classes)
         if self.model.class_names and self.model.class_names != table.names:
             raise UserError(f"model.class_names are not those of {self.data.source}: leave them out")
         colours = tuple(one.colour for one in table.classes)

@@ -1,18 +1,25 @@
 """Segmentation by sets: every query learns to find one segment, its class and its mask."""
 
-from dataclasses import field
+from collections.abc import Callable, Mapping
+from dataclasses import field, replace
+from typing import Any
 
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from samjax.core.batches import SegmentSetBatch
 from samjax.core.errors import UserError
 from samjax.core.ranges import config_class
-from samjax.data.segments.segment_set_data import SegmentSetDataConfig, SegmentSetExamples
+from samjax.data.classes.record_classes import agreed_classes
+from samjax.data.segments.segment_set_data import Grouping, SegmentSetDataConfig, SegmentSetExamples
 from samjax.data.stream.data_config import DataConfig
 from samjax.losses.set_loss import Segments, SetLossConfig, set_loss
 from samjax.models.query_masks.mask2former import Mask2Former, Mask2FormerConfig
+from samjax.parallel.sharding import replicated
 from samjax.tasks.dense_training import rows_of
+from samjax.tasks.set_validation import FIGURES, SetValidator
 from samjax.training.config import Metrics, StepKeys, TrainConfig
+from samjax.training.validation import Better, Validator
 
 
 @config_class("")
@@ -40,6 +47,25 @@ class SetPredictionTraining(TrainConfig):
                 "part of it does not know"
             )
 
+    def complete(self) -> "SetPredictionTraining":
+        """Return the run with its classes' names, and which can be counted, as its records have them.
+
+        Raises:
+          UserError: they have other classes than the model, or than the held-out records.
+        """
+        if self.data.of_masks:
+            if self.model.classes != 1:
+                raise UserError(
+                    f"data.of_masks makes every mask a thing of one class, but model.classes is {self.model.classes}: "
+                    "give 1"
+                )
+            return replace(self, model=replace(self.model, class_names=self.model.class_names or ("object",)))
+        others = [one.source for one in self.data.mixed_in] + [self.validation.source] * bool(self.validation.source)
+        table = agreed_classes(self.data.source, others, classes=self.model.classes)
+        is_semantic = self.data.grouping is Grouping.SEMANTIC
+        things = tuple(one.thing and not is_semantic for one in table.classes)
+        return replace(self, model=replace(self.model, class_names=table.names, class_things=things))
+
     def objective(
         self, model: Mask2Former, batch: SegmentSetBatch, *, keys: StepKeys
     ) -> tuple[Float[Array, ""], Metrics]:
@@ -56,3 +82,19 @@ class SetPredictionTraining(TrainConfig):
         """Return what makes photos with segments rows of a batch."""
         assert isinstance(data, SegmentSetDataConfig)
         return SegmentSetExamples(data, image_size=self.model.image_size, classes=self.model.classes, augment=augment)
+
+    def validation_figures(self) -> Mapping[str, Better]:
+        """Return panoptic quality and its two factors, of which more is better."""
+        return FIGURES
+
+    def validator(self, merge: Callable[[Any, Any], Any], mesh: Mesh) -> Validator | None:
+        """Return the scores of held-out photos, None without any."""
+        if not self.validation.source:
+            return None
+        return SetValidator(
+            merge,
+            config=self.model,
+            batches=lambda: self.validation_batches(mesh),
+            sheet_rows=self.validation.sheet_rows,
+            replicated=replicated(mesh),
+        )

@@ -3,23 +3,18 @@
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from data_pipelines.sa1b import prepare
 from samjax.core.errors import UserError
-from samjax.data.segments.segment_set_data import NONE, SegmentSetDataConfig
+from samjax.data.segments.segment_set_data import SegmentSetDataConfig
 from samjax.losses.set_loss import SetLossConfig
 from samjax.models.query_masks.mask2former import Mask2FormerConfig
 from samjax.models.query_masks.mask2former_sizes import Mask2FormerSizes
 from samjax.models.swin.swin import SwinConfig
-from samjax.nn.interpolate import interpolate
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import PolynomialConfig
 from samjax.parallel.mesh import MeshConfig, make_mesh
-from samjax.predict.panoptic.segment_merging import merge_panoptic
-from samjax.scores.panoptic_quality import PanopticCounter
 from samjax.tasks.set_prediction import SetPredictionTraining
 from samjax.training.config import ValidationConfig
 from samjax.training.state import init_state, make_blueprint
@@ -66,25 +61,13 @@ def test_it_learns_eight_photos_by_heart(tmp_path):
         step = jax.jit(make_train_step(config, blueprint), donate_argnums=0)
         for _ in range(STEPS):
             state, _ = step(state, batch, run)
-        said = jax.jit(lambda params, buffers: blueprint.model(params, buffers)(batch.image, batch.valid_size))(
-            state.params, state.buffers
-        )
-    masks = interpolate(jnp.moveaxis(said.mask_logits(), 1, -1), (SIDE, SIDE))
-    counter = PanopticCounter(1)
-    for photo in range(KNOWN_PHOTOS):
-        height, width = np.asarray(batch.valid_size[photo])
-        own = np.moveaxis(np.asarray(masks[photo, :height, :width]), -1, 0)
-        found, segments = merge_panoptic(np.asarray(said.class_logits[-1, photo]), own, things=[True])
-        classes = np.asarray(batch.classes[photo])
-        counter.add(
-            np.asarray(batch.segment_map[photo, :height, :width]),
-            classes[classes != NONE].tolist(),
-            found,
-            [one.category for one in segments],
-        )
-    quality = counter.quality()
-    print(f"{quality} after {STEPS} steps")
-    assert quality.pq >= 0.85
+        validate = config.validator(blueprint.model, mesh)
+        assert validate is not None
+        row, sheet = validate(state, STEPS)
+    print(f"{row} after {STEPS} steps")
+    assert row["pq"] >= 0.85
+    assert row["photos"] == KNOWN_PHOTOS
+    assert sheet["val_segments"].size
 
 
 def test_more_slots_than_queries_are_refused():

@@ -31,7 +31,9 @@ class Mask2FormerConfig:
     classes: Count = 133
     """How many there are, without "none"."""
     class_names: tuple[str, ...] = ()
-    """The classes' names in their order; empty where nobody knows them."""
+    """The classes' names in their order; empty where nobody knows them. Training takes them from its records."""
+    class_things: tuple[bool, ...] = ()
+    """Of each class, whether it can be counted; empty means that all can. Training takes it from its records."""
     pixel_statistics: PixelStatistics = PixelStatistics.IMAGENET
     """The mean and standard deviation that photos are normalised with."""
     encoder: BackboneConfig = field(default_factory=SwinConfig)
@@ -43,13 +45,18 @@ class Mask2FormerConfig:
     logits are float32."""
 
     def __post_init__(self):
-        if self.class_names and len(self.class_names) != self.classes:
-            raise UserError(
-                f"model.class_names has {len(self.class_names)} entries, but model.classes is {self.classes}"
-            )
+        for name in ("class_names", "class_things"):
+            given = getattr(self, name)
+            if given and len(given) != self.classes:
+                raise UserError(f"model.{name} has {len(given)} entries, but model.classes is {self.classes}")
         maps = len(self.encoder.channels)
         if maps != self.decoder.MAPS:
             raise UserError(f"Mask2Former takes {self.decoder.MAPS} maps, but model.encoder gives {maps}")
+
+    @property
+    def things(self) -> tuple[bool, ...]:
+        """Of each class, whether it can be counted."""
+        return self.class_things or (True,) * self.classes
 
     def layer_ids(self) -> LayerIds:
         """Return the layer of every parameter, for layer-wise decay; the decoders follow the backbone."""

@@ -1,9 +1,10 @@
 """What queries say, merged by the authors' rules: each rule in a photo made for it."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samjax.predict.panoptic.segment_merging import NONE, PanopticRules, class_scores, merge_panoptic, rank_instances
+from samjax.models.query_masks.segment_merging import NONE, PanopticRules, class_scores, merge_panoptic, rank_instances
 
 THINGS = [True, False]
 """Of class 0 and class 1."""
@@ -18,7 +19,7 @@ def said(*queries):
         classes[n] = np.log((1 - probability) / 2)
         classes[n, own] = np.log(probability)
         masks[n, :, columns] = 6.0
-    return classes, masks
+    return jnp.asarray(classes), jnp.asarray(masks)
 
 
 def merged(*queries, **rules):

@@ -1,0 +1,1 @@
+"""Mask2Former (Cheng et al. 2022)."""
