@@ -9,7 +9,7 @@ from typing import Annotated
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32, Int, Int32, Key
+from jaxtyping import Array, Bool, Float, Float32, Int, Int32, Key
 
 from samjax.core.random import Rows, keys_of_masks
 from samjax.core.ranges import Count, Range, Share, config_class
@@ -53,11 +53,18 @@ class Segments:
     """Of each; -1 is no segment."""
     map: Int[Array, "b h w"]
     """Which segment each pixel belongs to, from 0; -1 is none."""
+    present: Bool[Array, "b"] | None = None
+    """Which rows hold a photo; None means that all do. The others count for nothing."""
+
+    @property
+    def valid(self) -> Bool[Array, "b t"]:
+        """Which segments there are."""
+        return (self.classes >= 0) & (True if self.present is None else self.present[:, None])
 
     @property
     def count(self) -> Float32[Array, ""]:
         """How many there are in all photos, at least 1."""
-        return jnp.maximum(jnp.sum(self.classes >= 0).astype(jnp.float32), 1.0)
+        return jnp.maximum(jnp.sum(self.valid).astype(jnp.float32), 1.0)
 
 
 @struct
@@ -112,13 +119,15 @@ def prediction_losses(
       draws: where masks are compared.
       config: weights, of matching too, and numbers of points.
     """
-    valid = segments.classes >= 0
+    valid = segments.valid
     chosen = match(_costs(class_logits, embeddings, mask_map, segments, draws.matching, config), valid)
 
     null = class_logits.shape[-1] - 1
     is_matched = (chosen[:, None] == jnp.arange(class_logits.shape[1])[:, None]) & valid[:, None]
     target = jnp.where(is_matched.any(-1), jnp.max(jnp.where(is_matched, segments.classes[:, None], 0), -1), null)
     weight = jnp.where(target == null, config.null_weight, 1.0)
+    if segments.present is not None:
+        weight = weight * segments.present[:, None]
     own = jnp.take_along_axis(jax.nn.log_softmax(class_logits), target[..., None], axis=-1)[..., 0]
     of_classes = -jnp.sum(weight * own) / jnp.maximum(jnp.sum(weight), 1e-12)
 

@@ -13,6 +13,7 @@ from samjax.core.ranges import config_class
 from samjax.data.classes.record_classes import agreed_classes
 from samjax.data.segments.segment_set_data import Grouping, SegmentSetDataConfig, SegmentSetExamples
 from samjax.data.stream.data_config import DataConfig
+from samjax.data.stream.example import NO_RECORD
 from samjax.losses.set_loss import Segments, SetLossConfig, set_loss
 from samjax.models.query_masks.mask2former import Mask2Former, Mask2FormerConfig
 from samjax.parallel.sharding import replicated
@@ -72,7 +73,8 @@ class SetPredictionTraining(TrainConfig):
         """Return the loss of all predictions, before the first layer and after each, of the batch's segments."""
         rows = rows_of(batch, keys)
         said = model(batch.image, batch.valid_size, key=keys.model, rows=rows)
-        segments = Segments(classes=batch.classes, map=batch.segment_map)
+        present = batch.record_id != NO_RECORD
+        segments = Segments(classes=batch.classes, map=batch.segment_map, present=present)
         loss, parts = set_loss(
             said.class_logits, said.embeddings, said.mask_map, segments, self.loss, key=keys.task, rows=rows
         )

@@ -5,6 +5,7 @@ import dataclasses
 from dense_families import DENSE
 from helpers.micro import micro_model, micro_run
 from known_family import SYNTHETIC, KnownFamily, Size
+from set_families import SETS
 
 from samjax.data.photo_data import PhotoDataConfig
 from samjax.interop.tables.mae import MAE
@@ -110,4 +111,5 @@ KNOWN: tuple[KnownFamily, ...] = (
         import_options={"decoder_heads": 2},
     ),
     *DENSE,
+    *SETS,
 )

@@ -38,6 +38,8 @@ class KnownFamily:
     """Patterns of parameters from the input to the output: layer ids rise from each to the next."""
     undecayed: tuple[str, ...] = ()
     """Patterns of parameters without weight decay, beside those of norms and biases."""
+    zero_kernels: tuple[str, ...] = ()
+    """Patterns of kernels that begin at zero, whatever the key."""
     training: Callable[[], TrainConfig] | None = None
     """A run of the family's task with the model `tiny` on synthetic photos."""
     cached: bool = True

@@ -88,3 +88,18 @@ def test_every_prediction_counts_and_a_photos_points_are_its_own():
     both, second = (draw_points(jax.random.key(0), photos, 4, CONFIG) for photos in (2, 3))
     np.testing.assert_array_equal(both.candidates, second.candidates[:2])
     assert not np.array_equal(both.candidates[0, 0], both.candidates[0, 1])
+
+
+def test_rows_without_a_photo_count_for_nothing():
+    """They are filled with zeros: class 0, and segment 0 everywhere."""
+    one = squares([[0, 1, 2, 0]])
+    said = perfect(squares([[0, 1, 1, 0]]), 2.0)
+    both = Segments(
+        classes=jnp.pad(one.classes, ((0, 1), (0, 0))),
+        map=jnp.pad(one.map, ((0, 1), (0, 0), (0, 0))),
+        present=jnp.array([True, False]),
+    )
+    longer = [jnp.concatenate([part, part + 1.0]) for part in said]
+    found, expected = losses(*longer, both, slots=4), losses(*said, one, slots=4)
+    for name, part in expected.items():
+        np.testing.assert_allclose(found[name], part, rtol=1e-5)
