@@ -222,6 +222,7 @@ DENSE: tuple[KnownFamily, ...] = (
             "s": Size(config=DenseConfig.hrformer_s(), parameters={"": 13_658_262, "encoder": 7_891_050}),
         },
         from_input=("encoder/stem/*", "encoder/stages/2/modules/0/branches/*", "head/*"),
+        undecayed=("*/attention/offsets",),
         training=semantic(HRFORMER_TINY),
         begins_with=("mae",),
         parity=(
