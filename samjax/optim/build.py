@@ -60,7 +60,7 @@ class OptimConfig:
     epsilon: Annotated[float, Range(above=0, why="updates are divided by it where gradients are 0")] = 1e-8
     """Added to the square root that updates are divided by."""
     weight_decay: Annotated[float, Range(at_least=0, why="below 0 weights would grow by themselves")] = 0.1
-    """Share of the learning rate by which weights shrink at each update; biases, norms and positions do not."""
+    """Share of the learning rate by which weights shrink at each update; biases, norms and tables do not."""
     layer_decay: Annotated[float, Range(above=0, at_most=1, why="lower layers learn more slowly")] = 0.8
     """Ratio of one layer's learning rate to the next one's; 1 turns it off."""
     rates: tuple[str, ...] = ()
