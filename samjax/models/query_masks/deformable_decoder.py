@@ -8,17 +8,13 @@ from jaxtyping import Array, Float
 
 from samjax.models.query_masks.mask2former_sizes import EPSILON, GROUPS, LEVELS, Mask2FormerSizes
 from samjax.nn.deformable import DeformableAttention, Grids
-from samjax.nn.init import XAVIER, parameter
+from samjax.nn.feature_pyramid import Maps
+from samjax.nn.init import DECODER_INIT, XAVIER, parameter
 from samjax.nn.interpolate import interpolate
 from samjax.nn.mlp import Mlp
 from samjax.nn.norm import group_norm, layer_norm
 from samjax.nn.sin_cos import sine_table
 from samjax.nn.stack import stack
-
-Maps = tuple[Float[Array, "b _ _ _"], ...]
-
-CONV_INIT = nnx.initializers.variance_scaling(1.0, "fan_in", "uniform")
-"""Of convolutions, as the authors' framework has it."""
 
 
 class NormedMap(nnx.Module):
@@ -31,7 +27,7 @@ class NormedMap(nnx.Module):
         *,
         size: int = 1,
         use_bias: bool = False,
-        init: nnx.Initializer = CONV_INIT,
+        init: nnx.Initializer = DECODER_INIT,
         dtype: jnp.dtype,
         rngs: nnx.Rngs,
     ):
@@ -96,7 +92,9 @@ class DeformableDecoder(nnx.Module):
         )
         self.lateral = NormedMap(channels[0], width, **same)
         self.smooth = NormedMap(width, width, size=3, **same)
-        self.masks = nnx.Linear(width, width, kernel_init=CONV_INIT, kernel_metadata={"axes": ("embed", None)}, **same)
+        self.masks = nnx.Linear(
+            width, width, kernel_init=DECODER_INIT, kernel_metadata={"axes": ("embed", None)}, **same
+        )
 
     def __call__(self, maps: Maps) -> tuple[Maps, Float[Array, "b h w d"]]:
         """Return the maps at strides 32, 16 and 8, the coarsest first, and that of masks, at stride 4."""

@@ -6,8 +6,8 @@ from flax import nnx
 from jaxtyping import Array, Bool, Float, Float32
 
 from samjax.core.struct import struct
-from samjax.models.query_masks.deformable_decoder import Maps
 from samjax.models.query_masks.mask2former_sizes import EPSILON, LEVELS, Mask2FormerSizes
+from samjax.nn.feature_pyramid import Maps
 from samjax.nn.head_projections import into_heads, out_of_heads
 from samjax.nn.init import DECODER_INIT, XAVIER, parameter
 from samjax.nn.interpolate import interpolate
@@ -142,19 +142,20 @@ class MaskedDecoder(nnx.Module):
         tables = [sine_table(grid, width).reshape(-1, width).astype(dtype) for grid in grids]
         position = self.position[...].astype(dtype)
 
-        def of_round(queries: Array, one: Round) -> tuple[Array, tuple[Array, Array]]:
+        def of_round(before: tuple[Array, Array], one: Round) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+            queries, masks = before
             said = []
             for level, grid in enumerate(grids):
                 layer = jax.tree.map(lambda leaf, level=level: leaf[level], one.layers)
-                sees = _seen(self._embeddings(self.norm(queries)), mask_map, grid)
-                queries = layer(queries, position, tokens[level], tables[level], sees)
+                queries = layer(queries, position, tokens[level], tables[level], _seen(masks, mask_map, grid))
                 said.append(self._say(queries))
+                masks = said[-1][1]
             classes, embeddings = (jnp.stack(part) for part in zip(*said, strict=True))
-            return queries, (classes, embeddings)
+            return (queries, masks), (classes, embeddings)
 
         queries = jnp.broadcast_to(self.queries[...].astype(dtype), (batch, *self.queries.shape))
         first = self._say(queries)
-        _, said = jax.lax.scan(of_round, queries, self.rounds)
+        _, said = jax.lax.scan(of_round, (queries, first[1]), self.rounds)
         classes, embeddings = (
             jnp.concatenate([before[None], after.reshape(-1, *before.shape)])
             for before, after in zip(first, said, strict=True)
@@ -163,11 +164,9 @@ class MaskedDecoder(nnx.Module):
 
     def _say(self, queries: Float[Array, "b q d"]) -> tuple[Float32[Array, "b q k"], Float[Array, "b q d"]]:
         normed = self.norm(queries)
-        return self.classes(normed).astype(jnp.float32), self._embeddings(normed)
-
-    def _embeddings(self, normed: Float[Array, "b q d"]) -> Float[Array, "b q d"]:
         first, second, third = self.masks
-        return third(jax.nn.relu(second(jax.nn.relu(first(normed)))))
+        embeddings = third(jax.nn.relu(second(jax.nn.relu(first(normed)))))
+        return self.classes(normed).astype(jnp.float32), embeddings
 
 
 def _seen(
