@@ -50,6 +50,10 @@ class SegmentBatch:
     record_id: Int[Array, "b"]
 
 
+NO_SEGMENT = -1
+"""The segment of pixels that belong to none, and the class of slots that hold none."""
+
+
 @struct
 class SegmentSetBatch:
     """Photos with their segments, none over another; at most t of each photo.
@@ -60,9 +64,9 @@ class SegmentSetBatch:
     image: UInt8[Array, "b h w 3"]
     valid_size: Int[Array, "b 2"]
     segment_map: Int[Array, "b h w"]
-    """Which segment each pixel belongs to, from 0; -1 is none."""
+    """Which segment each pixel belongs to, from 0, or `NO_SEGMENT`."""
     classes: Int[Array, "b t"]
-    """Of each segment; -1 is no segment."""
+    """Of each segment, or `NO_SEGMENT`."""
     record_id: Int[Array, "b"]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from samjax.core.batches import DepthBatch
 from samjax.core.ranges import Pixels, config_class
 from samjax.data.crop_data import CropDataConfig, Factor, frame_map, window_of
+from samjax.data.crop_examples import CropExamples
 from samjax.data.records import depths as records
 from samjax.data.records.schema import Schema
 from samjax.data.segments.photometric import PhotometricConfig
@@ -36,14 +37,8 @@ class DepthDataConfig(CropDataConfig):
     """Random changes of colours; off. Training only."""
 
 
-class DepthExamples:
-    """Decodes a record, and cuts a crop of its photo and of its inverse depth; an `ExampleMaker`.
-
-    `image_size` is the crop's (height, width). Without `augment` the whole photo is scaled to fit it.
-    """
-
-    def __init__(self, config: DepthDataConfig, *, image_size: tuple[int, int], augment: bool = True):
-        self._config, self._frame, self._augment = config, image_size, augment
+class DepthExamples(CropExamples[DepthDataConfig]):
+    """Decodes a record, and cuts a crop of its photo and of its inverse depth; an `ExampleMaker`."""
 
     @property
     def schema(self) -> Schema:
@@ -57,11 +52,7 @@ class DepthExamples:
 
     def row(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Return the shapes of one photo's row of a `DepthBatch`."""
-        return {
-            "image": jax.ShapeDtypeStruct((*self._frame, 3), jnp.uint8),
-            "valid_size": jax.ShapeDtypeStruct((2,), jnp.int32),
-            "inverse_depth": jax.ShapeDtypeStruct(self._frame, jnp.float32),
-        }
+        return {**self.photo_row(), "inverse_depth": jax.ShapeDtypeStruct(self.frame, jnp.float32)}
 
     def example(self, record: records.Record, rng: np.random.Generator) -> Example:
         """Return a crop of a photo and of its inverse depth, each pixel the nearest of the photo's.
@@ -74,17 +65,6 @@ class DepthExamples:
         counts = {"without_depth": int(not inverse.any())}
         if counts["without_depth"]:
             raise UnusableRecordError("no pixel has a known depth", counts)
-        photo, frame = (record.height, record.width), self._frame
-        view, colours = self._config.draw(
-            rng,
-            photo=photo,
-            frame=frame,
-            is_good=lambda view: bool(window_of(inverse, view).any()),
-            augment=self._augment,
-        )
-        arrays = {
-            "image": self._config.frame_photo(record.jpeg, view, colours, frame=frame),
-            "valid_size": np.array(view.window, np.int32),
-            "inverse_depth": frame_map(inverse, view, frame, around=records.UNKNOWN),
-        }
+        view, arrays = self.crop(record, rng, is_good=lambda view: bool(window_of(inverse, view).any()))
+        arrays["inverse_depth"] = frame_map(inverse, view, self.frame, around=records.UNKNOWN)
         return Example(arrays=arrays, record_id=record.image_id, counts=counts)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Int64
 
-NONE = -1
-"""Of pixels that belong to no segment: void in the truth."""
+from samjax.core.batches import NO_SEGMENT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +47,7 @@ class PanopticCounter:
         """Count one photo.
 
         Args:
-          truth: which segment each pixel belongs to, from 0, or `NONE`.
+          truth: which segment each pixel belongs to, from 0, or `NO_SEGMENT`.
           truth_classes: the class of each.
           found: as `truth`; pixels of none are counted nowhere.
           found_classes: the class of each segment that was found, each with at least one pixel.
@@ -93,5 +92,5 @@ def _overlaps(
     truth: Int[np.ndarray, "h w"], segments: int, found: Int[np.ndarray, "h w"], others: int
 ) -> Int64[np.ndarray, "t f"]:
     """Return how many pixels each pair shares; the first row and column are of none."""
-    pairs = (truth.astype(np.int64) + 1) * (others + 1) + found + 1
+    pairs = (truth.astype(np.int64) - NO_SEGMENT) * (others + 1) + found - NO_SEGMENT
     return np.bincount(pairs.ravel(), minlength=(segments + 1) * (others + 1)).reshape(segments + 1, others + 1)

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float32, Int
 
-from samjax.core.batches import SegmentSetBatch
-from samjax.data.segments.segment_set_data import NONE
+from samjax.core.batches import NO_SEGMENT, SegmentSetBatch
 from samjax.data.stream.example import NO_RECORD
 from samjax.models.query_masks.mask2former import Mask2Former, Mask2FormerConfig
 from samjax.models.query_masks.segment_merging import Owners, PanopticRules, find_owners, merge_owners
@@ -75,7 +74,7 @@ class SetValidator:
                 found, segments = merge_owners(own, things=self._config.things, rules=self._rules)
                 truth, found = np.asarray(batch.segment_map[photo])[:height, :width], found[:height, :width]
                 classes = np.asarray(batch.classes[photo])
-                counter.add(truth, classes[classes != NONE].tolist(), found, [one.category for one in segments])
+                counter.add(truth, classes[classes != NO_SEGMENT].tolist(), found, [one.category for one in segments])
                 photos += 1
                 if len(rows) < self._sheet_rows:
                     picture = np.asarray(batch.image[photo])[:height, :width]

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from samjax.core.batches import NO_SEGMENT
 from samjax.data.records import segments as records
 from samjax.data.records.schema import RecordError
 from samjax.data.segments.segment_set_data import (
-    NONE,
     Grouping,
     SegmentSetDataConfig,
     SegmentSetExamples,
@@ -62,9 +62,13 @@ def example(given, *, augment=False, **changes):
 @pytest.mark.parametrize(
     ("grouping", "expected", "classes"),
     [
-        (Grouping.PANOPTIC, [NONE, 0, 0, 1, 2, 2, 2, 2, NONE, NONE], [0, 0, 1]),
-        (Grouping.INSTANCE, [NONE, 0, 0, 1, NONE, NONE, NONE, NONE, NONE, NONE], [0, 0]),
-        (Grouping.SEMANTIC, [NONE, 0, 0, 0, 1, 1, 1, 1, NONE, NONE], [0, 1]),
+        (Grouping.PANOPTIC, [NO_SEGMENT, 0, 0, 1, 2, 2, 2, 2, NO_SEGMENT, NO_SEGMENT], [0, 0, 1]),
+        (
+            Grouping.INSTANCE,
+            [NO_SEGMENT, 0, 0, 1, NO_SEGMENT, NO_SEGMENT, NO_SEGMENT, NO_SEGMENT, NO_SEGMENT, NO_SEGMENT],
+            [0, 0],
+        ),
+        (Grouping.SEMANTIC, [NO_SEGMENT, 0, 0, 0, 1, 1, 1, 1, NO_SEGMENT, NO_SEGMENT], [0, 1]),
     ],
 )
 def test_groupings(grouping, expected, classes):
@@ -75,14 +79,25 @@ def test_groupings(grouping, expected, classes):
 
 def test_segments_come_the_largest_first_and_slots_that_hold_none_say_so():
     made = example(record())
-    assert made.arrays["segment_map"][0, ::8].tolist() == [NONE, 1, 1, 2, 0, 0, 0, 0, NONE, NONE]
-    assert made.arrays["classes"].tolist() == [1, 0, 0, NONE]
+    assert made.arrays["segment_map"][0, ::8].tolist() == [NO_SEGMENT, 1, 1, 2, 0, 0, 0, 0, NO_SEGMENT, NO_SEGMENT]
+    assert made.arrays["classes"].tolist() == [1, 0, 0, NO_SEGMENT]
     assert made.counts == {"without_segments": 0, "segments_used": 3, "segments_left_out": 0}
 
 
 def test_segments_beyond_the_slots_are_left_out_and_counted():
     made = example(record(), slots=2)
-    assert made.arrays["segment_map"][0, ::8].tolist() == [NONE, 1, 1, NONE, 0, 0, 0, 0, NONE, NONE]
+    assert made.arrays["segment_map"][0, ::8].tolist() == [
+        NO_SEGMENT,
+        1,
+        1,
+        NO_SEGMENT,
+        0,
+        0,
+        0,
+        0,
+        NO_SEGMENT,
+        NO_SEGMENT,
+    ]
     assert made.counts["segments_left_out"] == 1
 
 
@@ -91,9 +106,9 @@ def test_a_crop_has_the_segments_that_it_shows_alone():
     there = np.unique(made.arrays["segment_map"])
     used = made.counts["segments_used"]
     assert used < 3
-    assert there[there != NONE].tolist() == list(range(used))
+    assert there[there != NO_SEGMENT].tolist() == list(range(used))
     assert (made.arrays["classes"][:used] >= 0).all()
-    assert (made.arrays["classes"][used:] == NONE).all()
+    assert (made.arrays["classes"][used:] == NO_SEGMENT).all()
 
 
 def test_what_is_refused():
@@ -104,6 +119,6 @@ def test_what_is_refused():
 
 
 def test_the_largest_of_equal_segments_is_the_first():
-    found, kept, left_out = largest(np.array([[3, 3, 1, 1, NONE]]), 1)
-    assert found.tolist() == [[NONE, NONE, 0, 0, NONE]]
+    found, kept, left_out = largest(np.array([[3, 3, 1, 1, NO_SEGMENT]]), 1)
+    assert found.tolist() == [[NO_SEGMENT, NO_SEGMENT, 0, 0, NO_SEGMENT]]
     assert (kept, left_out) == ([1], 1)

@@ -4,7 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from samjax.models.query_masks.segment_merging import NONE, PanopticRules, class_scores, merge_panoptic, rank_instances
+from samjax.core.batches import NO_SEGMENT
+from samjax.models.query_masks.segment_merging import PanopticRules, class_scores, merge_panoptic, rank_instances
 
 THINGS = [True, False]
 """Of class 0 and class 1."""
@@ -31,19 +32,19 @@ def test_things_stay_apart_and_stuff_becomes_one():
     found, classes = merged(
         (0, 0.9, slice(0, 3)), (0, 0.95, slice(3, 5)), (1, 0.9, slice(5, 7)), (1, 0.9, slice(8, 10))
     )
-    assert found == [0, 0, 0, 1, 1, 2, 2, NONE, 2, 2]
+    assert found == [0, 0, 0, 1, 1, 2, 2, NO_SEGMENT, 2, 2]
     assert classes == [0, 0, 1]
 
 
 def test_queries_of_none_or_of_a_low_score_are_left_out():
     found, classes = merged((None, 0.99, slice(0, 5)), (0, 0.79, slice(5, 7)), (0, 0.81, slice(7, 10)))
-    assert found == [NONE] * 7 + [0] * 3
+    assert found == [NO_SEGMENT] * 7 + [0] * 3
     assert classes == [0]
 
 
 def test_a_mask_that_others_took_more_than_a_fifth_of_is_dropped_with_all_its_pixels():
     found, classes = merged((0, 0.99, slice(0, 4)), (0, 0.9, slice(2, 10)))
-    assert found == [0] * 4 + [NONE] * 6
+    assert found == [0] * 4 + [NO_SEGMENT] * 6
     assert merged((0, 0.99, slice(0, 2)), (0, 0.9, slice(0, 10)))[0] == [0] * 2 + [1] * 8
     assert classes == [0]
 
@@ -56,7 +57,7 @@ def test_a_pixel_goes_to_the_product_of_class_and_mask():
 def test_maskformers_masks_reach_beyond_their_edge():
     """The pixels that no mask has go to the likeliest one."""
     queries = (0, 0.9, slice(0, 4)), (1, 0.95, slice(6, 10))
-    assert merged(*queries)[0] == [0] * 4 + [NONE] * 2 + [1] * 4
+    assert merged(*queries)[0] == [0] * 4 + [NO_SEGMENT] * 2 + [1] * 4
     assert merged(*queries, inside_alone=False)[0] == [0] * 4 + [1] * 6
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from samjax.scores.panoptic_quality import NONE, PanopticCounter
+from samjax.core.batches import NO_SEGMENT
+from samjax.scores.panoptic_quality import PanopticCounter
 
 CLASSES = 3
 
@@ -12,7 +13,7 @@ def random_photo(draw):
     """Return the truth and what was found: maps of blocks, of which the found one is partly the truth's."""
     truth = draw.integers(-1, 6, (6, 8)).repeat(4, 0).repeat(4, 1)
     found = np.where(draw.uniform(size=truth.shape) < 0.75, truth, draw.integers(-1, 6, truth.shape))
-    found = np.where(found == 2, NONE, found)
+    found = np.where(found == 2, NO_SEGMENT, found)
     truth_classes, crowds = draw.integers(0, CLASSES, 6), draw.uniform(size=6) < 0.2
     found_classes = np.where(draw.uniform(size=6) < 0.7, truth_classes, draw.integers(0, CLASSES, 6))
     return truth, truth_classes.tolist(), found, found_classes.tolist(), crowds.tolist()
@@ -24,7 +25,7 @@ def plain(photos):
     for truth, truth_classes, found, found_classes, crowds in photos:
         true_pixels = [set(np.flatnonzero(truth == one)) for one in range(len(truth_classes))]
         pixels = [set(np.flatnonzero(found == one)) for one in range(len(found_classes))]
-        void = set(np.flatnonzero(truth == NONE))
+        void = set(np.flatnonzero(truth == NO_SEGMENT))
         matched, matched_true = set(), set()
         for n, own in enumerate(pixels):
             for m, true in enumerate(true_pixels):
@@ -65,7 +66,7 @@ def test_counts_are_those_of_the_public_rules():
 
 
 def test_pixels_without_truth_neither_help_nor_hurt():
-    truth = np.full((1, 10), NONE)
+    truth = np.full((1, 10), NO_SEGMENT)
     truth[0, :4] = 0
     found, counter = np.zeros((1, 10), int), PanopticCounter(1)
     counter.add(truth, [0], found, [0])
@@ -73,7 +74,7 @@ def test_pixels_without_truth_neither_help_nor_hurt():
 
 
 def test_what_lies_in_a_crowd_is_excused_and_a_crowd_is_not_missed():
-    truth, found = np.array([[0] * 10 + [NONE] * 2]), np.array([[0] * 3 + [1] * 3 + [NONE] * 6])
+    truth, found = np.array([[0] * 10 + [NO_SEGMENT] * 2]), np.array([[0] * 3 + [1] * 3 + [NO_SEGMENT] * 6])
     counter = PanopticCounter(2)
     counter.add(truth, [1], found, [1, 0], crowds=[True])
     assert counter.false_positives.tolist() == [1, 0]
@@ -83,7 +84,7 @@ def test_what_lies_in_a_crowd_is_excused_and_a_crowd_is_not_missed():
 
 def test_photos_without_segments_count_nothing():
     counter = PanopticCounter(2)
-    counter.add(np.full((2, 2), NONE), [], np.full((2, 2), NONE), [])
+    counter.add(np.full((2, 2), NO_SEGMENT), [], np.full((2, 2), NO_SEGMENT), [])
     assert counter.quality().pq == 0.0
-    counter.add(np.full((2, 2), NONE), [], np.zeros((2, 2), int), [1])
+    counter.add(np.full((2, 2), NO_SEGMENT), [], np.zeros((2, 2), int), [1])
     assert counter.false_positives.tolist() == [0, 0]

@@ -11,6 +11,7 @@ from jaxtyping import Int16
 from samjax.core.batches import SegmentBatch
 from samjax.core.ranges import Range, config_class
 from samjax.data.crop_data import CropDataConfig, frame_map, window_of
+from samjax.data.crop_examples import CropExamples
 from samjax.data.masks import rle
 from samjax.data.records import masks
 from samjax.data.records import segments as records
@@ -36,20 +37,20 @@ class SegmentDataConfig(CropDataConfig):
     """A crop is drawn again where a class has more than this share of its pixels. Training only."""
 
 
-class SegmentExamples:
+class SegmentExamples(CropExamples[SegmentDataConfig]):
     """Decodes a record, and cuts a crop of its photo and of its classes; an `ExampleMaker`.
 
-    `image_size` is the crop's (height, width), `classes` how many the model has. Without `augment` the whole photo is
-    scaled to fit it.
+    `classes` is how many the model has; the rest is as for `CropExamples`.
     """
 
     def __init__(self, config: SegmentDataConfig, *, image_size: tuple[int, int], classes: int, augment: bool = True):
-        self._config, self._frame, self._classes, self._augment = config, image_size, classes, augment
+        super().__init__(config, image_size=image_size, augment=augment)
+        self._classes = classes
 
     @property
     def schema(self) -> Schema:
         """Photos with segments, or with masks."""
-        return masks.SCHEMA if self._config.of_masks else records.SCHEMA
+        return masks.SCHEMA if self.config.of_masks else records.SCHEMA
 
     @property
     def batch(self) -> Callable[..., Any]:
@@ -58,11 +59,7 @@ class SegmentExamples:
 
     def row(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Return the shapes of one photo's row of a `SegmentBatch`."""
-        return {
-            "image": jax.ShapeDtypeStruct((*self._frame, 3), jnp.uint8),
-            "valid_size": jax.ShapeDtypeStruct((2,), jnp.int32),
-            "labels": jax.ShapeDtypeStruct(self._frame, jnp.int16),
-        }
+        return {**self.photo_row(), "labels": jax.ShapeDtypeStruct(self.frame, jnp.int16)}
 
     def example(self, record: records.Record | masks.Record, rng: np.random.Generator) -> Example:
         """Return a crop of a photo and of its classes.
@@ -81,15 +78,10 @@ class SegmentExamples:
         def is_good(view: View) -> bool:
             labels = window_of(classes, view)
             counts = np.bincount(labels[labels >= 0].ravel())
-            return bool(len(counts) and counts.max() <= self._config.most_of_class * counts.sum())
+            return bool(len(counts) and counts.max() <= self.config.most_of_class * counts.sum())
 
-        photo, frame = (record.height, record.width), self._frame
-        view, colours = self._config.draw(rng, photo=photo, frame=frame, is_good=is_good, augment=self._augment)
-        arrays = {
-            "image": self._config.frame_photo(record.jpeg, view, colours, frame=frame),
-            "valid_size": np.array(view.window, np.int32),
-            "labels": frame_map(classes, view, frame, around=records.UNLABELLED),
-        }
+        view, arrays = self.crop(record, rng, is_good=is_good)
+        arrays["labels"] = frame_map(classes, view, self.frame, around=records.UNLABELLED)
         return Example(arrays=arrays, record_id=record.image_id, counts=counts)
 
 

@@ -9,18 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, Int16
 
-from samjax.core.batches import SegmentSetBatch
+from samjax.core.batches import NO_SEGMENT, SegmentSetBatch
 from samjax.core.ranges import Count, Pixels, config_class
 from samjax.data.crop_data import CropDataConfig, Factor, frame_map, window_of
+from samjax.data.crop_examples import CropExamples
 from samjax.data.masks import rle
 from samjax.data.records import masks
 from samjax.data.records import segments as records
 from samjax.data.records.schema import RecordError, Schema
 from samjax.data.stream.example import Example, UnusableRecordError
 from samjax.data.view import View
-
-NONE = -1
-"""The segment of pixels that are of none, and the class of slots that hold none."""
 
 
 class Grouping(enum.Enum):
@@ -55,20 +53,22 @@ class SegmentSetDataConfig(CropDataConfig):
     """Most segments of a photo; of more, the smallest are left out and counted."""
 
 
-class SegmentSetExamples:
+class SegmentSetExamples(CropExamples[SegmentSetDataConfig]):
     """Decodes a record, and cuts a crop of its photo and of its segments; an `ExampleMaker`.
 
-    `image_size` is the crop's (height, width), `classes` how many the model has. Without `augment` the whole photo is
-    scaled to fit it.
+    `classes` is how many the model has; the rest is as for `CropExamples`.
     """
 
-    def __init__(self, config: SegmentSetDataConfig, *, image_size: tuple[int, int], classes: int, augment: bool):
-        self._config, self._frame, self._classes, self._augment = config, image_size, classes, augment
+    def __init__(
+        self, config: SegmentSetDataConfig, *, image_size: tuple[int, int], classes: int, augment: bool = True
+    ):
+        super().__init__(config, image_size=image_size, augment=augment)
+        self._classes = classes
 
     @property
     def schema(self) -> Schema:
         """Photos with segments, or with masks."""
-        return masks.SCHEMA if self._config.of_masks else records.SCHEMA
+        return masks.SCHEMA if self.config.of_masks else records.SCHEMA
 
     @property
     def batch(self) -> Callable[..., Any]:
@@ -78,10 +78,9 @@ class SegmentSetExamples:
     def row(self) -> dict[str, jax.ShapeDtypeStruct]:
         """Return the shapes of one photo's row of a `SegmentSetBatch`."""
         return {
-            "image": jax.ShapeDtypeStruct((*self._frame, 3), jnp.uint8),
-            "valid_size": jax.ShapeDtypeStruct((2,), jnp.int32),
-            "segment_map": jax.ShapeDtypeStruct(self._frame, jnp.int16),
-            "classes": jax.ShapeDtypeStruct((self._config.slots,), jnp.int16),
+            **self.photo_row(),
+            "segment_map": jax.ShapeDtypeStruct(self.frame, jnp.int16),
+            "classes": jax.ShapeDtypeStruct((self.config.slots,), jnp.int16),
         }
 
     def example(self, record: records.Record | masks.Record, rng: np.random.Generator) -> Example:
@@ -94,24 +93,20 @@ class SegmentSetExamples:
         if isinstance(record, masks.Record):
             whole, classes = masks_as_segments(record)
         else:
-            whole, classes = segments_of(record, self._config.grouping)
+            whole, classes = segments_of(record, self.config.grouping)
         if classes and max(classes) >= self._classes:
             raise RecordError(f"it has the class {max(classes)}; the model has {self._classes}, numbered from 0")
         if not classes:
             raise UnusableRecordError("it has no segment", {"without_segments": 1})
 
         def is_good(view: View) -> bool:
-            return bool((window_of(whole, view) != NONE).any())
+            return bool((window_of(whole, view) != NO_SEGMENT).any())
 
-        photo, frame = (record.height, record.width), self._frame
-        view, colours = self._config.draw(rng, photo=photo, frame=frame, is_good=is_good, augment=self._augment)
-        seen, kept, left_out = largest(frame_map(whole, view, frame, around=NONE), self._config.slots)
-        arrays = {
-            "image": self._config.frame_photo(record.jpeg, view, colours, frame=frame),
-            "valid_size": np.array(view.window, np.int32),
-            "segment_map": seen,
-            "classes": np.array([classes[one] for one in kept] + [NONE] * (self._config.slots - len(kept)), np.int16),
-        }
+        view, arrays = self.crop(record, rng, is_good=is_good)
+        seen, kept, left_out = largest(frame_map(whole, view, self.frame, around=NO_SEGMENT), self.config.slots)
+        arrays["segment_map"] = seen
+        arrays["classes"] = np.full(self.config.slots, NO_SEGMENT, np.int16)
+        arrays["classes"][: len(kept)] = [classes[one] for one in kept]
         counts = {"without_segments": 0, "segments_used": len(kept), "segments_left_out": left_out}
         return Example(arrays=arrays, record_id=record.image_id, counts=counts)
 
@@ -135,7 +130,7 @@ def segments_of(record: records.Record, grouping: Grouping) -> tuple[Int16[np.nd
             numbers[key] = len(classes)
             classes.append(one.category)
         table[one.id] = numbers[key]
-    lookup = np.full(int(ids.max()) + 1, NONE, np.int16)
+    lookup = np.full(int(ids.max()) + 1, NO_SEGMENT, np.int16)
     for identifier, number in table.items():
         if identifier < len(lookup):
             lookup[identifier] = number
@@ -148,19 +143,23 @@ def masks_as_segments(record: masks.Record) -> tuple[Int16[np.ndarray, "h w"], l
     Raises:
       RleError: a mask is damaged.
     """
-    found = np.full((record.height, record.width), NONE, np.int16)
-    decoded = [rle.decode(one.counts, height=record.height, width=record.width) for one in record.annotations]
-    for number in sorted(range(len(decoded)), key=lambda number: -int(decoded[number].sum())):
-        found[decoded[number]] = number
-    return found, [0] * len(decoded)
+    found, size = np.full((record.height, record.width), NO_SEGMENT, np.int16), (record.height, record.width)
+    areas = [rle.area(rle.parse_runs(one.counts, height=size[0], width=size[1])) for one in record.annotations]
+    for number in sorted(range(len(areas)), key=lambda number: -areas[number]):
+        found[rle.decode(record.annotations[number].counts, height=size[0], width=size[1])] = number
+    return found, [0] * len(areas)
 
 
 def largest(segment_map: Int[np.ndarray, "h w"], slots: int) -> tuple[Int16[np.ndarray, "h w"], list[int], int]:
     """Return a map with its largest segments alone, numbered from 0, the largest first; their former numbers; and how
     many are left out."""
-    there, areas = np.unique(segment_map[segment_map != NONE], return_counts=True)
+    there, areas = np.unique(segment_map[segment_map != NO_SEGMENT], return_counts=True)
     order = there[np.argsort(-areas, kind="stable")].tolist()
     kept = order[:slots]
-    lookup = np.full(int(there.max(initial=0)) + 1, NONE, np.int16)
+    lookup = np.full(int(there.max(initial=0)) + 1, NO_SEGMENT, np.int16)
     lookup[kept] = np.arange(len(kept))
-    return np.where(segment_map == NONE, NONE, lookup[segment_map]).astype(np.int16), kept, len(order) - len(kept)
+    return (
+        np.where(segment_map == NO_SEGMENT, NO_SEGMENT, lookup[segment_map]).astype(np.int16),
+        kept,
+        len(order) - len(kept),
+    )

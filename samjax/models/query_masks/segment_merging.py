@@ -13,11 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
+from samjax.core.batches import NO_SEGMENT
 from samjax.core.ranges import Probability, Share, config_class
 from samjax.core.struct import struct
-
-NONE = -1
-"""Of pixels that belong to no segment."""
 
 
 @config_class("rules")
@@ -50,7 +48,7 @@ class Owners:
     scores: Float32[Array, "q"]
     """Its probability."""
     owner: Int[Array, "h w"]
-    """The query of the highest product of class and mask at each pixel; `NONE` where none counts."""
+    """The query of the highest product of class and mask at each pixel; `NO_SEGMENT` where none counts."""
     is_inside: Bool[Array, "h w"]
     """Whether the pixel lies in this query's mask."""
     areas: Int[Array, "q"]
@@ -75,7 +73,7 @@ def find_owners(
     return Owners(
         classes=classes,
         scores=scores,
-        owner=jnp.where(counts.any() & there, owner, NONE),
+        owner=jnp.where(counts.any() & there, owner, NO_SEGMENT),
         is_inside=(own_mask >= 0.5) & there,
         areas=jnp.sum((masks >= 0.5) & there, axis=(1, 2)),
     )
@@ -91,7 +89,7 @@ def merge_owners(
     is_taken = is_inside | (not rules.inside_alone)
     own = np.bincount(owner.ravel() + 1, minlength=queries + 1)[1:]
     taken = np.bincount(owner[is_taken] + 1, minlength=queries + 1)[1:]
-    segment_of = np.full(queries + 1, NONE, np.int32)
+    segment_of = np.full(queries + 1, NO_SEGMENT, np.int32)
     segments: list[FoundSegment] = []
     of_stuff: dict[int, int] = {}
     for query in np.flatnonzero((taken > 0) & (areas > 0)).tolist():
@@ -103,7 +101,7 @@ def merge_owners(
             continue
         of_stuff[category] = segment_of[query + 1] = len(segments)
         segments.append(FoundSegment(category=category, score=float(scores[query])))
-    return np.where(is_taken, segment_of[owner + 1], NONE).astype(np.int32), segments
+    return np.where(is_taken, segment_of[owner + 1], NO_SEGMENT).astype(np.int32), segments
 
 
 def merge_panoptic(
