@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32, Key
 
+from samjax.core.batches import NO_SEGMENT
 from samjax.core.random import Rows, keys_of_masks
 from samjax.core.ranges import Count, Range, Share, config_class
 from samjax.core.struct import struct
 from samjax.losses.assignment import match
-from samjax.nn.point_reading import sample_points
+from samjax.nn.point_reading import corners, in_pixels, sample_points
 
 _Weight = Annotated[float, Range(at_least=0, why="it weighs a loss")]
 
@@ -50,9 +51,9 @@ class Segments:
     """Photos' segments, at most t of each, none over another."""
 
     classes: Int[Array, "b t"]
-    """Of each; -1 is no segment."""
+    """Of each, or `NO_SEGMENT`."""
     map: Int[Array, "b h w"]
-    """Which segment each pixel belongs to, from 0; -1 is none."""
+    """Which segment each pixel belongs to, from 0, or `NO_SEGMENT`."""
     present: Bool[Array, "b"] | None = None
     """Which rows hold a photo; None means that all do. The others count for nothing."""
 
@@ -222,17 +223,13 @@ def _labels(
     segment_map: Int[Array, "b h w"], points: Float32[Array, "b s p 2"], segments: int
 ) -> Float32[Array, "b t p"]:
     """Return how much of a point lies in each segment, bilinearly; `points` of each segment, or one set for all."""
-    height, width = segment_map.shape[1:]
-    pixels = points * jnp.array([width, height], jnp.float32) - 0.5
-    cell = jnp.floor(pixels)
-    (right, down), (column, row) = jnp.moveaxis(pixels - cell, -1, 0), jnp.moveaxis(cell.astype(jnp.int32), -1, 0)
-    padded = jnp.pad(segment_map, ((0, 0), (1, 1), (1, 1)), constant_values=-1)
+    column, row, shares = corners(in_pixels(points, (segment_map.shape[1], segment_map.shape[2])))
+    padded = jnp.pad(segment_map, ((0, 0), (1, 1), (1, 1)), constant_values=NO_SEGMENT)
     own = jnp.arange(segments, dtype=segment_map.dtype)[:, None]
     found = jnp.zeros((), jnp.float32)
-    for below, of_row in ((0, 1 - down), (1, down)):
-        for beside, of_column in ((0, 1 - right), (1, right)):
-            there = _pick(padded, row + 1 + below, column + 1 + beside)
-            found = found + jnp.where(there == own, of_row * of_column, 0.0)
+    for corner, (below, beside) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        there = _pick(padded, row + 1 + below, column + 1 + beside)
+        found = found + jnp.where(there == own, shares[..., corner], 0.0)
     return found
 
 

@@ -7,7 +7,7 @@ products, for TPUs, where gathers take a thousand times the memory.
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Float32
+from jaxtyping import Array, Float, Float32, Int32
 
 from samjax.parallel.sharding import platform
 
@@ -32,9 +32,13 @@ def read_points(
 
 def sample_points(maps: Float[Array, "b h w c"], points: Float[Array, "b p 2"]) -> Float32[Array, "b p c"]:
     """Return what is at points, (x, y) as shares of the map's sides; at the border it is half of the last pixel."""
-    height, width = maps.shape[1:3]
-    pixels = (points * jnp.array([width, height], points.dtype) - 0.5)[:, :, None, None, None]
+    pixels = in_pixels(points, (maps.shape[1], maps.shape[2]))[:, :, None, None, None]
     return read_points((maps[:, :, :, None],), pixels, jnp.ones(pixels.shape[:-1], points.dtype))[:, :, 0]
+
+
+def in_pixels(points: Float[Array, "*n 2"], size: tuple[int, int]) -> Float[Array, "*n 2"]:
+    """Return points, (x, y) as shares of the sides of a map of `size` = (height, width), in its pixels."""
+    return points * jnp.array(size[::-1], points.dtype) - 0.5
 
 
 def read_by_gather(
@@ -52,22 +56,31 @@ def _read(
 ) -> Float[Array, "b q heads c"]:
     height, width, channels = maps.shape[1], maps.shape[2], maps.shape[4]
     padded = jnp.pad(jnp.moveaxis(maps, 3, 1), ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)))
-    corners = [padded[:, :, row : row + height + 1, column : column + width + 1] for row in (0, 1) for column in (0, 1)]
-    packed = jnp.concatenate(corners, axis=-1)
+    sides = [padded[:, :, row : row + height + 1, column : column + width + 1] for row in (0, 1) for column in (0, 1)]
+    packed = jnp.concatenate(sides, axis=-1)
     packed = packed.reshape(*packed.shape[:2], -1, 4 * channels)
 
     points, weights = jnp.moveaxis(points, 2, 1), jnp.moveaxis(weights, 2, 1)
-    cell = jax.lax.stop_gradient(jnp.floor(points))
-    (right, down), (column, row) = jnp.moveaxis(points - cell, -1, 0), jnp.moveaxis(cell.astype(jnp.int32), -1, 0)
+    column, row, shares = corners(points)
     is_near = (column >= -1) & (column < width) & (row >= -1) & (row < height)
     index = jnp.where(is_near, (row + 1) * (width + 1) + column + 1, 0)
-    shares = jnp.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], axis=-1)
     shares = shares * (weights * is_near)[..., None]
 
     read = jax.vmap(jax.vmap(lambda rows, index: rows[index]))(packed, index.reshape(*index.shape[:2], -1))
     read = read.reshape(*index.shape[:3], -1, channels)
     of_corners = shares.astype(maps.dtype).reshape(*index.shape[:3], -1)
     return jnp.einsum("beqk,beqkc->bqec", of_corners, read, preferred_element_type=jnp.float32)
+
+
+def corners(
+    points: Float[Array, "*n 2"],
+) -> tuple[Int32[Array, "*n"], Int32[Array, "*n"], Float[Array, "*n 4"]]:
+    """Return the column and row of the pixel at the top left of each point, (x, y) in pixels, and what share of the
+    point each of four pixels has: that one, the one at its right, and the two below."""
+    cell = jax.lax.stop_gradient(jnp.floor(points))
+    (right, down), (column, row) = jnp.moveaxis(points - cell, -1, 0), jnp.moveaxis(cell.astype(jnp.int32), -1, 0)
+    shares = jnp.stack([(1 - down) * (1 - right), (1 - down) * right, down * (1 - right), down * right], axis=-1)
+    return column, row, shares
 
 
 def read_by_tents(

@@ -67,17 +67,17 @@ class SetValidator:
         del step
         counter, photos, rows = PanopticCounter(self._config.classes), 0, []
         for batch in self._batches():
-            owners, batch = self._look(state.params, state.buffers, batch)
-            for photo in np.flatnonzero(np.asarray(batch.record_id) != NO_RECORD).tolist():
-                height, width = np.asarray(batch.valid_size[photo]).tolist()
+            owners, batch = jax.device_get(self._look(state.params, state.buffers, batch))
+            for photo in np.flatnonzero(batch.record_id != NO_RECORD).tolist():
+                height, width = batch.valid_size[photo].tolist()
                 own: Owners = jax.tree.map(lambda leaf, photo=photo: leaf[photo], owners)
                 found, segments = merge_owners(own, things=self._config.things, rules=self._rules)
-                truth, found = np.asarray(batch.segment_map[photo])[:height, :width], found[:height, :width]
-                classes = np.asarray(batch.classes[photo])
+                truth, found = batch.segment_map[photo, :height, :width], found[:height, :width]
+                classes = batch.classes[photo]
                 counter.add(truth, classes[classes != NO_SEGMENT].tolist(), found, [one.category for one in segments])
                 photos += 1
                 if len(rows) < self._sheet_rows:
-                    picture = np.asarray(batch.image[photo])[:height, :width]
+                    picture = batch.image[photo, :height, :width]
                     drawn = (overlay_classes(picture, one, self._colours) for one in (truth, found))
                     rows.append([Cell(picture=picture), *(Cell(picture=one) for one in drawn)])
         sheet = {"val_segments": Grid(rows=rows, side=_SIDE, headings=_HEADINGS).draw()} if rows else {}
