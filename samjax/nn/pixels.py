@@ -46,3 +46,12 @@ def normalise(
     else:
         scaled = (pixels - jnp.array(PIXEL_MEAN)) / jnp.array(PIXEL_STD)
     return scaled if inside is None else jnp.where(inside, scaled, 0.0)
+
+
+def normalise_once(
+    image: UInt8[Array, "b h w 3"] | Float[Array, "b h w 3"],
+    valid_size: Int[Array, "b 2"] | None,
+    statistics: PixelStatistics,
+) -> Float[Array, "b h w 3"]:
+    """Return photos of bytes normalised as `normalise` does it, and others as they are: they are normalised already."""
+    return normalise(image, valid_size, statistics) if image.dtype == jnp.uint8 else image

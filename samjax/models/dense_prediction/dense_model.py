@@ -24,7 +24,7 @@ from samjax.models.heads.head import HeadConfig, HeadOutput
 from samjax.models.pyramid.pyramid import PyramidConfig
 from samjax.models.swin.swin import SwinConfig  # noqa: F401  a kind of backbone that files may name
 from samjax.nn.interpolate import Method, interpolate, matrix
-from samjax.nn.pixels import PixelStatistics, normalise
+from samjax.nn.pixels import PixelStatistics, normalise_once
 
 
 @config_class("model")
@@ -103,9 +103,7 @@ class DenseModel(nnx.Module):
           rows: of a part of a batch, which photos of the whole batch it holds.
         """
         of_encoder, of_head = (None, None) if key is None else split_each(key, 2)
-        pixels = image
-        if image.dtype == jnp.uint8:
-            pixels = normalise(image, valid_size, self.config.pixel_statistics)
+        pixels = normalise_once(image, valid_size, self.config.pixel_statistics)
         return self.head(self.encoder(pixels, key=of_encoder, rows=rows), key=of_head, rows=rows)
 
     def logits(

@@ -16,7 +16,7 @@ from samjax.models.query_masks.deformable_decoder import DeformableDecoder
 from samjax.models.query_masks.mask2former_sizes import Mask2FormerSizes
 from samjax.models.query_masks.masked_decoder import MaskedDecoder, QueryMasks
 from samjax.models.swin.swin import SwinConfig
-from samjax.nn.pixels import PixelStatistics, normalise
+from samjax.nn.pixels import PixelStatistics, normalise_once
 
 
 @config_class("model")
@@ -113,8 +113,6 @@ class Mask2Former(nnx.Module):
           key: means training, see `BackboneConfig`.
           rows: of a part of a batch, which photos of the whole batch it holds.
         """
-        pixels = image
-        if image.dtype == jnp.uint8:
-            pixels = normalise(image, valid_size, self.config.pixel_statistics)
+        pixels = normalise_once(image, valid_size, self.config.pixel_statistics)
         maps, mask_map = self.pixel_decoder(self.encoder(pixels, key=key, rows=rows))
         return self.decoder(maps, mask_map)
