@@ -13,7 +13,7 @@ from samjax.core.batches import SegmentBatch, counted_pixels
 from samjax.core.distributed import is_lead
 from samjax.core.errors import UserError
 from samjax.core.ranges import config_class
-from samjax.data.classes.record_classes import agreed_classes, read_record_classes
+from samjax.data.classes.record_classes import agreed_classes
 from samjax.data.segments.segment_data import SegmentDataConfig, SegmentExamples
 from samjax.data.stream.data_config import DataConfig
 from samjax.losses.pixel_cross_entropy import PixelLossConfig, enlarged_pixel_losses, mean_pixel_loss
@@ -70,13 +70,7 @@ class SemanticTraining(DenseTraining):
             )
         if self.data.of_masks:
             return self if self.model.class_names else self._named(("background", "object", "nothing")[:least], ())
-        if len(read_record_classes(self.data.source).classes) < 2:
-            raise UserError(
-                f"{self.data.source} has one class, so there is nothing to tell it from: prepare it with a second one, "
-                "such as the background"
-            )
-        others = [one.source for one in self.data.mixed_in] + [self.validation.source] * bool(self.validation.source)
-        table = agreed_classes(self.data.source, others, classes=self.model.classes)
+        table = agreed_classes(self.data, self.validation.source, classes=self.model.classes, least=2)
         if self.model.class_names and self.model.class_names != table.names:
             raise UserError(f"model.class_names are not those of {self.data.source}: leave them out")
         colours = tuple(one.colour for one in table.classes)

@@ -61,8 +61,7 @@ class SetPredictionTraining(TrainConfig):
                     "give 1"
                 )
             return replace(self, model=replace(self.model, class_names=self.model.class_names or ("object",)))
-        others = [one.source for one in self.data.mixed_in] + [self.validation.source] * bool(self.validation.source)
-        table = agreed_classes(self.data.source, others, classes=self.model.classes)
+        table = agreed_classes(self.data, self.validation.source, classes=self.model.classes)
         is_semantic = self.data.grouping is Grouping.SEMANTIC
         things = tuple(one.thing and not is_semantic for one in table.classes)
         return replace(self, model=replace(self.model, class_names=table.names, class_things=things))

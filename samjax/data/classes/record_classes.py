@@ -1,10 +1,9 @@
 """The classes of prepared records."""
 
-from collections.abc import Iterable
-
 from samjax.core.errors import UserError
 from samjax.data.classes.class_table import ClassTable, parse_class_table
 from samjax.data.records import segments
+from samjax.data.stream.data_config import DataConfig
 from samjax.data.stream.sources import open_info
 
 
@@ -24,19 +23,31 @@ def read_record_classes(source: str) -> ClassTable:
     return parse_class_table(content, name=f"{folder}/{segments.CLASSES}")
 
 
-def agreed_classes(source: str, others: Iterable[str], *, classes: int) -> ClassTable:
-    """Return the table of `source`, which that of all `others` must equal, and of as many classes as the model has.
+def agreed_classes(data: DataConfig, held_out: str, *, classes: int, least: int = 1) -> ClassTable:
+    """Return the classes of the records to train on.
+
+    Args:
+      data: the records, all of whose sources have one table.
+      held_out: the source of held-out ones, which has it too; empty is none.
+      classes: how many the model has.
+      least: how many there must be.
 
     Raises:
-      UserError: it does not, has another number of classes, or as `read_record_classes`.
+      UserError: tables differ, there are too few classes, or another number than the model's; or as
+        `read_record_classes`.
     """
-    table = read_record_classes(source)
-    for other in others:
+    table = read_record_classes(data.source)
+    for other in (*(one.source for one in data.mixed_in), *([held_out] if held_out else [])):
         if read_record_classes(other).names != table.names:
-            raise UserError(f"{other} has other classes than {source}: prepare both with one table")
+            raise UserError(f"{other} has other classes than {data.source}: prepare both with one table")
+    if len(table.classes) < least:
+        raise UserError(
+            f"{data.source} has one class, so there is nothing to tell it from: prepare it with a second one, such as "
+            "the background"
+        )
     if len(table.classes) != classes:
         raise UserError(
-            f"{source} has {len(table.classes)} classes, model.classes is {classes}: give "
+            f"{data.source} has {len(table.classes)} classes, model.classes is {classes}: give "
             f"--model.classes {len(table.classes)}"
         )
     return table
