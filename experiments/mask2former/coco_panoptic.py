@@ -1,10 +1,11 @@
 """Mask2Former on Swin-T and COCO panoptic, the paper's settings: 16 crops of 1024 pixels a step, 50 epochs.
 
-    samjax data prepare --format panoptic --annotations panoptic_train2017.json --images train2017 --out coco_panoptic
+    samjax data prepare --format panoptic --classes annotations --annotations panoptic_train2017.json \\
+        --images train2017 --out coco_panoptic
     samjax train experiments/mask2former/coco_panoptic.py --data.source coco_panoptic --workdir runs/mask2former
 
 The authors start from a backbone trained on ImageNet, train in half precision with scaled losses, decay biases, and pad
-small photos with grey before they are normalised, which here are padded after it. For other sizes give `model` another
+small photos with grey before normalisation; here the padding comes after it. For other sizes give `model` another
 classmethod of `Mask2FormerConfig`; Swin-L trains 100 epochs.
 """
 
