@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 
 from samjax.core.batches import NO_SEGMENT
+from samjax.data.masks import rle
+from samjax.data.records import masks
 from samjax.data.records import segments as records
 from samjax.data.records.schema import RecordError
 from samjax.data.segments.segment_set_data import (
@@ -15,6 +17,7 @@ from samjax.data.segments.segment_set_data import (
     SegmentSetDataConfig,
     SegmentSetExamples,
     largest,
+    masks_as_segments,
     segments_of,
 )
 from samjax.data.stream.example import UnusableRecordError
@@ -122,3 +125,25 @@ def test_the_largest_of_equal_segments_is_the_first():
     found, kept, left_out = largest(np.array([[3, 3, 1, 1, NO_SEGMENT]]), 1)
     assert found.tolist() == [[NO_SEGMENT, NO_SEGMENT, 0, 0, NO_SEGMENT]]
     assert (kept, left_out) == ([1], 1)
+
+
+def test_of_masks_over_one_another_the_smallest_has_the_pixels():
+    drawn = np.zeros((3, 1, 8), bool)
+    drawn[0, 0, 2:4], drawn[1, 0, :6], drawn[2, 0, 3:6] = True, True, True
+    annotations = tuple(
+        masks.Annotation(
+            id=number,
+            counts=rle.encode(one)["counts"],
+            area=int(one.sum()),
+            bbox=(0.0, 0.0, 1.0, 1.0),
+            crop_box=(0.0, 0.0, 1.0, 1.0),
+            point=(0.0, 0.0),
+            predicted_iou=1.0,
+            stability_score=1.0,
+        )
+        for number, one in enumerate(drawn)
+    )
+    photo = masks.Record(image_id=7, file_name="a.jpg", height=1, width=8, jpeg=b"", annotations=annotations)
+    found, classes = masks_as_segments(photo)
+    assert found.tolist() == [[1, 1, 0, 0, 2, 2, NO_SEGMENT, NO_SEGMENT]]
+    assert classes == [0, 0, 0]

@@ -25,7 +25,7 @@ def test_costs_are_the_least_there_are(problems, queries, targets):
 
 
 def test_costs_that_are_no_numbers_are_avoided():
-    costs = jnp.array([[[jnp.nan, 1.0], [0.0, jnp.inf], [jnp.nan, 2.0]]])
+    costs = jnp.array([[[jnp.nan, 1.0], [0.5, jnp.inf], [jnp.nan, 2.0]]])
     np.testing.assert_array_equal(match(costs, jnp.ones((1, 2), bool)), [[1, 0]])
 
 

@@ -82,9 +82,11 @@ def test_every_prediction_counts_and_a_photos_points_are_its_own():
     logits, embeddings, mask_map = perfect(segments, 2.0)
     one, _ = total(logits[None], embeddings[None], mask_map, segments, key=jax.random.key(3))
     said = jnp.stack([logits] * 3), jnp.stack([embeddings] * 3)
-    three, _ = total(*said, mask_map, segments, key=jax.random.key(3))
+    three, parts = total(*said, mask_map, segments, key=jax.random.key(3))
     assert float(three) == pytest.approx(3 * float(one), rel=0.1)
     assert float(three) != 3 * float(one)
+    last = 2 * parts["class"] + 5 * parts["mask"] + 5 * parts["dice"]
+    assert float(three) != pytest.approx(3 * float(last), rel=1e-6)  # each prediction has points of its own
     both, second = (draw_points(jax.random.key(0), photos, 4, CONFIG) for photos in (2, 3))
     np.testing.assert_array_equal(both.candidates, second.candidates[:2])
     assert not np.array_equal(both.candidates[0, 0], both.candidates[0, 1])

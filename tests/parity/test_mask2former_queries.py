@@ -1,5 +1,6 @@
 """Mask2Former against transformers': what the queries say before the first layer and after each, float32."""
 
+import copy
 import fnmatch
 
 import jax
@@ -66,13 +67,21 @@ def theirs():
     return model.eval()
 
 
-@pytest.fixture(scope="module")
-def arrays(theirs, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("mask2former")
-    theirs.save_pretrained(folder)
+def saved(model, folder) -> dict[str, np.ndarray]:
+    """Return what transformers writes of a model, without what is not used."""
+    model.save_pretrained(folder)
     found = load_file(folder / "model.safetensors")
     unused = NAMING.unused_patterns
     return {key: one for key, one in found.items() if not any(fnmatch.fnmatch(key, pattern) for pattern in unused)}
+
+
+def ours(arrays, table):
+    return model_with(SMALL.make, params=nest(arrays_from_torch(table, arrays, array_shapes(SMALL.make))), buffers={})
+
+
+@pytest.fixture(scope="module")
+def arrays(theirs, tmp_path_factory):
+    return saved(theirs, tmp_path_factory.mktemp("mask2former"))
 
 
 @pytest.fixture(scope="module")
@@ -85,14 +94,30 @@ def test_what_every_layer_says(theirs, arrays, table, sides, agrees):
     image = np.random.default_rng(1).normal(size=(2, *sides, 3)).astype(np.float32)
     with torch.no_grad():
         expected = theirs(torch.from_numpy(image.transpose(0, 3, 1, 2)), output_auxiliary_logits=True)
-    model = model_with(SMALL.make, params=nest(arrays_from_torch(table, arrays, array_shapes(SMALL.make))), buffers={})
-    said = jax.jit(lambda model, image: model(image))(model, image)
+    said = jax.jit(lambda model, image: model(image))(ours(arrays, table), image)
     by_layer = [*expected.auxiliary_logits, vars(expected)]
     assert len(by_layer) == len(said.class_logits) == SMALL.decoder.layers + 1
     for n, their in enumerate(by_layer):
         agrees("Mask2Former, classes", said.class_logits[n], np.asarray(their["class_queries_logits"]), 1e-5)
         own = mask_logits(said.embeddings[n], said.mask_map)
         agrees("Mask2Former, masks", own, np.asarray(their["masks_queries_logits"]), 1e-5)
+
+
+def test_queries_whose_masks_are_empty_attend_everywhere(theirs, table, tmp_path, agrees):
+    """Every mask's logits are negative everywhere, before each layer."""
+    empty = copy.deepcopy(theirs)
+    predictor = empty.model.transformer_module.decoder.mask_predictor.mask_embedder.layers[2].layers[0]
+    project = empty.model.pixel_level_module.decoder.mask_projection
+    with torch.no_grad():
+        for module, bias in ((predictor, 1.0), (project, -1.0)):
+            module.weight.zero_()
+            module.bias.fill_(bias)
+    image = np.random.default_rng(1).normal(size=(1, 64, 96, 3)).astype(np.float32)
+    with torch.no_grad():
+        expected = empty(torch.from_numpy(image.transpose(0, 3, 1, 2)))
+    assert expected.masks_queries_logits.max() < 0
+    said = jax.jit(lambda model, image: model(image))(ours(saved(empty, tmp_path), table), image)
+    agrees("Mask2Former, classes, empty masks", said.class_logits[-1], np.asarray(expected.class_queries_logits), 1e-5)
 
 
 def test_export_gives_the_same_arrays(arrays, table):

@@ -143,11 +143,12 @@ def masks_as_segments(record: masks.Record) -> tuple[Int16[np.ndarray, "h w"], l
     Raises:
       RleError: a mask is damaged.
     """
-    found, size = np.full((record.height, record.width), NO_SEGMENT, np.int16), (record.height, record.width)
-    areas = [rle.area(rle.parse_runs(one.counts, height=size[0], width=size[1])) for one in record.annotations]
-    for number in sorted(range(len(areas)), key=lambda number: -areas[number]):
-        found[rle.decode(record.annotations[number].counts, height=size[0], width=size[1])] = number
-    return found, [0] * len(areas)
+    size = {"height": record.height, "width": record.width}
+    found = np.full((record.height, record.width), NO_SEGMENT, np.int16)
+    counts = [one.counts for one in record.annotations]
+    for number in np.argsort(-rle.measure(rle.join(counts), **size), kind="stable").tolist():
+        found[rle.decode(counts[number], **size)] = number
+    return found, [0] * len(counts)
 
 
 def largest(segment_map: Int[np.ndarray, "h w"], slots: int) -> tuple[Int16[np.ndarray, "h w"], list[int], int]:
