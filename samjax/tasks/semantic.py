@@ -70,9 +70,10 @@ class SemanticTraining(DenseTraining):
             )
         if self.data.of_masks:
             return self if self.model.class_names else self._named(("background", "object", "nothing")[:least], ())
-        table = agreed_classes(self.data, self.validation.source, classes=self.model.classes, least=2)
-        if self.model.class_names and self.model.class_names != table.names:
-            raise UserError(f"model.class_names are not those of {self.data.source}: leave them out")
+        model = self.model
+        table = agreed_classes(
+            self.data, self.validation.source, classes=model.classes, names=model.class_names, least=2
+        )
         colours = tuple(one.colour for one in table.classes)
         return self._named(table.names, colours if all(colours) else ())
 

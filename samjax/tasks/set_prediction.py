@@ -61,10 +61,11 @@ class SetPredictionTraining(TrainConfig):
                     "give 1"
                 )
             return replace(self, model=replace(self.model, class_names=self.model.class_names or ("object",)))
-        table = agreed_classes(self.data, self.validation.source, classes=self.model.classes)
+        model = self.model
+        table = agreed_classes(self.data, self.validation.source, classes=model.classes, names=model.class_names)
         is_semantic = self.data.grouping is Grouping.SEMANTIC
         things = tuple(one.thing and not is_semantic for one in table.classes)
-        return replace(self, model=replace(self.model, class_names=table.names, class_things=things))
+        return replace(self, model=replace(model, class_names=table.names, class_things=things))
 
     def objective(
         self, model: Mask2Former, batch: SegmentSetBatch, *, keys: StepKeys

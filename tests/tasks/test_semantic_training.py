@@ -10,13 +10,9 @@ import numpy as np
 import pytest
 from flax import nnx
 from helpers.tiny_dense import tiny_dense
-from PIL import Image
 
-from data_pipelines.annotated_photos import prepare
-from data_pipelines.preparation import LocalRun
 from samjax.core.batches import SegmentBatch
 from samjax.core.errors import UserError
-from samjax.data.annotations.formats import Format
 from samjax.data.classes.class_table import ClassTable, SegmentClass
 from samjax.data.records.segments import CLASSES
 from samjax.data.segments.segment_data import SegmentDataConfig
@@ -39,24 +35,6 @@ def table(*names: str, colours=(None, None, None)) -> ClassTable:
     return ClassTable(classes=classes, ignore=(255,))
 
 
-@pytest.fixture(scope="module")
-def records(tmp_path_factory):
-    """Return a function of a table: a folder of two photos' records, made with it."""
-    folder = tmp_path_factory.mktemp("photos")
-    for kind, picture in (("images", np.zeros((8, 8, 3), np.uint8)), ("maps", np.eye(8, dtype=np.uint8))):
-        (folder / kind).mkdir()
-        for name in "ab":
-            Image.fromarray(picture).save(folder / kind / f"{name}.png")
-
-    def make(classes: ClassTable) -> str:
-        out = folder / f"records_{'_'.join(classes.names)}_{classes.classes[0].colour is None}"
-        options = {"images": folder / "images", "format": Format.LABEL_MAPS, "run": LocalRun(workers=1)}
-        prepare(str(folder / "maps"), out, classes=classes, **options)
-        return str(out)
-
-    return make
-
-
 def run(source: str, *, validation: str = "", classes: int = 2, **model) -> SemanticTraining:
     return SemanticTraining(
         model=tiny_dense(classes=classes, **model),
@@ -67,25 +45,25 @@ def run(source: str, *, validation: str = "", classes: int = 2, **model) -> Sema
     )
 
 
-def test_the_model_learns_the_classes_names_and_colours_from_the_records(records):
-    model = run(records(table("sky", "tree", colours=COLOURS))).complete().model
+def test_the_model_learns_the_classes_names_and_colours_from_the_records(records_of):
+    model = run(records_of(table("sky", "tree", colours=COLOURS))).complete().model
     assert (model.class_names, model.class_colours) == (("sky", "tree"), COLOURS)
-    plain = run(records(table("sky", "tree"))).complete()
+    plain = run(records_of(table("sky", "tree"))).complete()
     assert (plain.model.class_names, plain.model.class_colours) == (("sky", "tree"), ())
     assert plain.complete() == plain
     masks = dataclasses.replace(plain, data=SegmentDataConfig(source="x", of_masks=True), model=tiny_dense(classes=2))
     assert masks.complete().model.class_names == ("background", "object")
 
 
-def test_two_classes_of_a_norm_over_classes_are_refused(records):
+def test_two_classes_of_a_norm_over_classes_are_refused(records_of):
     """Of two numbers a norm leaves the sign of their difference: the loss does not depend on the parameters."""
     head = MaskTransformerConfig(depth=1, head_channels=16)
-    two = run(records(table("sky", "tree")), head=head)
+    two = run(records_of(table("sky", "tree")), head=head)
     with pytest.raises(
         UserError, match=r"model\.classes is 2, of which MaskTransformerConfig learns nothing.* least 3"
     ):
         two.complete()
-    three = run(records(table("a", "b", "c")), classes=3, head=head).complete()
+    three = run(records_of(table("a", "b", "c")), classes=3, head=head).complete()
     masks = dataclasses.replace(three, data=SegmentDataConfig(source="x", of_masks=True))
     masks = dataclasses.replace(masks, model=dataclasses.replace(masks.model, class_names=()))
     assert masks.complete().model.class_names == ("background", "object", "nothing")
@@ -94,8 +72,8 @@ def test_two_classes_of_a_norm_over_classes_are_refused(records):
         four.complete()
 
 
-def test_records_of_other_classes_are_refused(records):
-    two, other, three = (records(table(*names)) for names in (("sky", "tree"), ("sky", "car"), ("a", "b", "c")))
+def test_records_of_other_classes_are_refused(records_of):
+    two, other, three = (records_of(table(*names)) for names in (("sky", "tree"), ("sky", "car"), ("a", "b", "c")))
     with pytest.raises(UserError, match=r"has 3 classes, model\.classes is 2: give --model\.classes 3"):
         run(three).complete()
     with pytest.raises(UserError, match=r"has other classes than .*: prepare both with one table"):
@@ -110,20 +88,20 @@ def test_records_of_other_classes_are_refused(records):
         of_masks.complete()
 
 
-def test_records_of_one_class_are_refused(records):
+def test_records_of_one_class_are_refused(records_of):
     """model.classes 1 would be refused too."""
     with pytest.raises(UserError, match="has one class, so there is nothing to tell it from: prepare it with a second"):
-        run(records(ClassTable(classes=(SegmentClass(name="tree", values=(1,)),), ignore=(0, 255)))).complete()
+        run(records_of(ClassTable(classes=(SegmentClass(name="tree", values=(1,)),), ignore=(0, 255)))).complete()
 
 
 @pytest.mark.parametrize(("size", "said"), [((64, 96), ""), ((64, 72), "no multiples of 32, .* give 64 x 96")])
-def test_frames_that_lose_rows_are_a_warning_with_the_next_good_size(size, said, records, caplog):
-    run(records(table("sky", "tree")), image_size=size).complete()
+def test_frames_that_lose_rows_are_a_warning_with_the_next_good_size(size, said, records_of, caplog):
+    run(records_of(table("sky", "tree")), image_size=size).complete()
     assert re.search(said, caplog.text) if said else not caplog.text
 
 
-def test_records_that_lost_their_table_are_refused(records):
-    source = records(table("sky", "boat"))
+def test_records_that_lost_their_table_are_refused(records_of):
+    source = records_of(table("sky", "boat"))
     path = f"{source}/{CLASSES}"
     with open(path) as file:
         content = json.load(file)

@@ -1,5 +1,6 @@
 """Mask2Former learns eight shipped photos by heart, and what its task refuses."""
 
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -7,7 +8,8 @@ import pytest
 
 from data_pipelines.sa1b import prepare
 from samjax.core.errors import UserError
-from samjax.data.segments.segment_set_data import SegmentSetDataConfig
+from samjax.data.classes.class_table import ClassTable, SegmentClass
+from samjax.data.segments.segment_set_data import Grouping, SegmentSetDataConfig
 from samjax.losses.set_loss import SetLossConfig
 from samjax.models.query_masks.mask2former import Mask2FormerConfig
 from samjax.models.query_masks.mask2former_sizes import Mask2FormerSizes
@@ -78,3 +80,35 @@ def test_more_slots_than_queries_are_refused():
 def test_parts_of_a_batch_are_refused():
     with pytest.raises(UserError, match="accumulate is not for sets"):
         training("x", accumulate=2)
+
+
+def of_classes(source: str, *, grouping=Grouping.PANOPTIC, **model) -> SetPredictionTraining:
+    return training(
+        source,
+        model=dataclasses.replace(TINY, **{"classes": 2, **model}),
+        data=SegmentSetDataConfig(source=source, slots=24, grouping=grouping),
+        validation=ValidationConfig(),
+    )
+
+
+TABLE = ClassTable(
+    classes=(SegmentClass(name="sky", values=(0,)), SegmentClass(name="tree", values=(1,), thing=True)), ignore=(255,)
+)
+
+
+def test_the_model_learns_names_and_what_can_be_counted_from_the_records(records_of):
+    source = records_of(TABLE)
+    model = of_classes(source).complete().model
+    assert (model.class_names, model.things) == (("sky", "tree"), (False, True))
+    assert of_classes(source, grouping=Grouping.SEMANTIC).complete().model.things == (False, False)
+    assert training("x").complete().model.class_names == ("object",)
+
+
+def test_classes_that_are_not_the_records_are_refused(records_of):
+    source = records_of(TABLE)
+    with pytest.raises(UserError, match=r"has 2 classes, model\.classes is 3: give --model.classes 2"):
+        of_classes(source, classes=3).complete()
+    with pytest.raises(UserError, match=r"model\.class_names are not those of .*: leave them out"):
+        of_classes(source, class_names=("tree", "sky")).complete()
+    with pytest.raises(UserError, match=r"makes every mask a thing of one class, but model\.classes is 2: give 1"):
+        training("x", model=dataclasses.replace(TINY, classes=2)).complete()

@@ -23,18 +23,20 @@ def read_record_classes(source: str) -> ClassTable:
     return parse_class_table(content, name=f"{folder}/{segments.CLASSES}")
 
 
-def agreed_classes(data: DataConfig, held_out: str, *, classes: int, least: int = 1) -> ClassTable:
+def agreed_classes(
+    data: DataConfig, held_out: str, *, classes: int, names: tuple[str, ...] = (), least: int = 1
+) -> ClassTable:
     """Return the classes of the records to train on.
 
     Args:
       data: the records, all of whose sources have one table.
       held_out: the source of held-out ones, which has it too; empty is none.
       classes: how many the model has.
+      names: theirs in the model; empty where it has none yet.
       least: how many there must be.
 
     Raises:
-      UserError: tables differ, there are too few classes, or another number than the model's; or as
-        `read_record_classes`.
+      UserError: tables differ, there are too few classes, or others than the model's; or as `read_record_classes`.
     """
     table = read_record_classes(data.source)
     for other in (*(one.source for one in data.mixed_in), *([held_out] if held_out else [])):
@@ -50,4 +52,6 @@ def agreed_classes(data: DataConfig, held_out: str, *, classes: int, least: int 
             f"{data.source} has {len(table.classes)} classes, model.classes is {classes}: give "
             f"--model.classes {len(table.classes)}"
         )
+    if names and names != table.names:
+        raise UserError(f"model.class_names are not those of {data.source}: leave them out")
     return table
