@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jax
 import pytest
+from helpers.learned_by_heart import learn
 
 from data_pipelines.sa1b import prepare
 from samjax.core.errors import UserError
@@ -16,11 +17,9 @@ from samjax.models.query_masks.mask2former_sizes import Mask2FormerSizes
 from samjax.models.swin.swin import SwinConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import PolynomialConfig
-from samjax.parallel.mesh import MeshConfig, make_mesh
+from samjax.parallel.mesh import MeshConfig
 from samjax.tasks.set_prediction import SetPredictionTraining
 from samjax.training.config import ValidationConfig
-from samjax.training.state import init_state, make_blueprint
-from samjax.training.step import make_train_step
 
 PHOTOS = Path(__file__).parents[2] / "experiments" / "sam" / "photos" / "train"
 STEPS, KNOWN_PHOTOS, SIDE = 400, 8, 96
@@ -55,14 +54,8 @@ def test_it_learns_eight_photos_by_heart(tmp_path):
     """Panoptic quality of at least 0.85, every mask a thing of one class."""
     prepare(str(PHOTOS), tmp_path / "records", split="train")
     config = training(str(tmp_path / "records"))
-    mesh = make_mesh(config.mesh, jax.devices()[:1])
-    blueprint, run = make_blueprint(config, mesh), jax.random.key(0)
-    (batch,) = config.validation_batches(mesh)
+    mesh, blueprint, state, _ = learn(config)
     with jax.set_mesh(mesh):
-        state = jax.jit(lambda key: init_state(blueprint, config, key))(run)
-        step = jax.jit(make_train_step(config, blueprint), donate_argnums=0)
-        for _ in range(STEPS):
-            state, _ = step(state, batch, run)
         validate = config.validator(blueprint.model, mesh)
         assert validate is not None
         row, sheet = validate(state, STEPS)

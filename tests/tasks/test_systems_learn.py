@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from helpers.learned_by_heart import learn
 from helpers.tiny_systems import SYSTEMS
 
 from data_pipelines.sa1b import prepare
@@ -12,12 +13,10 @@ from samjax.core.batches import counted_pixels
 from samjax.data.segments.segment_data import SegmentDataConfig
 from samjax.optim.build import OptimConfig
 from samjax.optim.schedule import PolynomialConfig
-from samjax.parallel.mesh import MeshConfig, make_mesh
+from samjax.parallel.mesh import MeshConfig
 from samjax.scores.confusion import SemanticScores, confusion
 from samjax.tasks.semantic import SemanticTraining
 from samjax.training.config import ValidationConfig
-from samjax.training.state import init_state, make_blueprint
-from samjax.training.step import make_train_step
 
 PHOTOS = Path(__file__).parents[2] / "experiments" / "sam" / "photos" / "train"
 STEPS, KNOWN_PHOTOS = 400, 8
@@ -54,14 +53,8 @@ def test_a_system_learns_eight_photos_by_heart(name, records):
         steps=steps,
         batch_size=KNOWN_PHOTOS,
     )
-    mesh = make_mesh(config.mesh, jax.devices()[:1])
-    blueprint, run = make_blueprint(config, mesh), jax.random.key(0)
-    (batch,) = config.validation_batches(mesh)
+    mesh, blueprint, state, batch = learn(config)
     with jax.set_mesh(mesh):
-        state = jax.jit(lambda key: init_state(blueprint, config, key))(run)
-        step = jax.jit(make_train_step(config, blueprint), donate_argnums=0)
-        for _ in range(steps):
-            state, _ = step(state, batch, run)
         logits = jax.jit(lambda params, buffers: blueprint.model(params, buffers).logits(batch.image, batch.valid_size))
         predicted = np.asarray(logits(state.params, state.buffers).argmax(-1))
     truth = np.where(np.asarray(counted_pixels(batch)), np.asarray(batch.labels), -1)
